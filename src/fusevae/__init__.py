@@ -1,0 +1,66 @@
+"""fusevae: variational autoencoders and their fusions with other deep generative models.
+
+Every model is a conditional distribution; fusing models is nesting them. Names are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "core.artifact": "Artifact",
+    "core.conditional": "Conditional",
+    "core.description": "build describe described",
+    "core.errors": "InputError SlotError TrainingError",
+    "core.levels": "Level",
+    "core.spec": "DataSpec",
+    "nets.mlp": "MLP Constant Embedding",
+    "nets.conv": "ConvDecoder ConvEncoder",
+    "distributions.normal": "Normal",
+    "distributions.gaussian": "Gaussian",
+    "distributions.bernoulli": "Bernoulli",
+    "distributions.continuous_bernoulli": "ContinuousBernoulli",
+    "distributions.categorical": "Categorical",
+    "distributions.discretized_logistic": "DiscretizedLogistic",
+    "distributions.gaussian_mixture": "GaussianMixture",
+    "models.flat": "Flat",
+    "models.vae": "VAE",
+    "models.preprocessed": "Preprocessed",
+    "data.preprocessing": "Dequantize Logit Normalise Standardise",
+    "data.views": "Binarize Crop Flip Resize",
+    "data.source": "Source Splits read_data",
+    "objectives.elbo": "ELBO",
+    "objectives.beta": "Cyclical Linear",
+    "training.settings": "Training",
+    "training.fit": "fit",
+    "training.experiment": "Experiment",
+    "evaluation.likelihood": "evaluate log_likelihood",
+    "evaluation.latents": "encode reconstruct",
+    "evaluation.samples": "sample",
+}
+_HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
+
+__all__ = ["__version__", "load", *_HOME]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from fusevae.core.artifact import Artifact
+
+
+def load(path: Any, trust: Any = (), device: Any = "cpu") -> Artifact:
+    """Rebuild an artifact from its run folder or file; see :meth:`fusevae.Artifact.load`."""
+    from fusevae.core.artifact import Artifact
+
+    return Artifact.load(path, trust, device)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"fusevae.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'fusevae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

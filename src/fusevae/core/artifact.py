@@ -1,0 +1,153 @@
+"""The artifact: a model with its views and its description of the data, which rebuilds itself from one file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+import fusevae
+from fusevae.core.conditional import Conditional
+from fusevae.core.description import Described, Trust, build, describe
+from fusevae.core.errors import InputError
+from fusevae.core.files import written_whole
+from fusevae.core.spec import DataSpec
+from fusevae.core.steps import View
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+
+
+class Artifact(Described, nn.Module):
+    """A distribution over a view of some data: what is trained, evaluated, sampled, saved and loaded.
+
+    Args:
+        distribution: p(x | conditions) over the view, invertible preprocessing included.
+        data: what the raw data are.
+        views: applied to raw examples in order.
+    """
+
+    def __init__(self, distribution: Conditional, data: DataSpec, views: list[View] | None = None) -> None:
+        super().__init__()
+        self.distribution = distribution
+        self.views = cast(Sequence[View], nn.ModuleList(views or []))
+        self.data = data
+        self.viewed = data
+        for view in views or []:
+            self.viewed = view.spec(self.viewed)
+
+    def view(self, x: Tensor) -> Tensor:
+        """Raw examples ``(batch, *shape)`` as the model sees them: floating point, or integers for tokens."""
+        for view in self.views:
+            x = view(x)
+        return x if self.viewed.vocabulary is not None or x.is_floating_point() else x.float()
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Values of the view ``(*batch, *shape)`` back in the units and the dtype of the data."""
+        for view in reversed(self.views):
+            x = view.restore(x)
+        if self.data.is_discrete:
+            x = x.round().clamp(self.data.low, self.data.high)
+        return x.to(getattr(torch, self.data.dtype))
+
+    @property
+    def is_mass(self) -> bool:
+        """Whether the likelihood is a probability of discrete data, so that bits per dimension are defined."""
+        return self.viewed.is_discrete and (self.distribution.discrete or dequantizes(self.distribution))
+
+    @property
+    def support(self) -> str:
+        """Over what the likelihood is; figures over different supports are never compared."""
+        shape = "x".join(map(str, self.viewed.shape))
+        views = "".join(f", {v.label}" for v in self.views if v.changes_support)
+        if self.is_mass:
+            return f"mass on {{{self.viewed.low:g}..{self.viewed.high:g}}}^{shape}{views}"
+        return f"density on R^{shape}{views}"
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether a label changes anything."""
+        return any(getattr(m, "classes", 0) for m in self.distribution.modules())
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(p.numel() for p in self.distribution.parameters())
+
+    def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> Path:
+        """Write ``model.safetensors`` (weights and description) into a folder, or to a path that ends so."""
+        from safetensors.torch import save_model
+
+        path = Path(path)
+        path = path if path.suffix == ".safetensors" else path / WEIGHTS
+        header = {
+            "format": str(FORMAT),
+            "fusevae": fusevae.__version__,
+            "artifact": yaml.safe_dump(describe(self), sort_keys=False),
+        }
+        with written_whole(path) as beside:
+            save_model(self, str(beside), metadata=header | (metadata or {}))
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], trust: Trust = (), device: str | torch.device = "cpu") -> Artifact:
+        """Rebuild an artifact from its file or run folder; nothing is unpickled, nothing foreign is imported.
+
+        Args:
+            path: a run folder, or a ``.safetensors`` file.
+            trust: names of classes or modules from outside the library that the artifact may use, or a mapping
+                from such a name to the class or to a function that builds it.
+            device: where the weights go.
+        """
+        from safetensors.torch import load_model
+
+        path = Path(path)
+        path = path / WEIGHTS if path.is_dir() else path
+        header = read_header(path)
+        node = yaml.safe_load(header["artifact"])
+        artifact = build(node, trust)
+        if not isinstance(artifact, cls):
+            raise InputError(f"{path} describes {node.get('class')!r}, not an artifact: give a file that fusevae saved")
+        try:
+            load_model(artifact, str(path))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{path}: the weights don't fit the description ({reason}); was the class changed?"
+            ) from None
+        return artifact.to(device).eval()
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The metadata of an artifact's file, or an :class:`InputError` that says what the file is instead."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise InputError(f"no artifact at {path}: give a run folder with {WEIGHTS}, or a .safetensors file")
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start.startswith((b"PK\x03\x04", b"\x80")):
+        raise InputError(f"{path} is a pickle, which can run any code when opened: give a file that fusevae saved")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header: dict[str, Any] = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole safetensors file ({error}); is it truncated?") from None
+    if "artifact" not in header or not header.get("format", "").isdigit():
+        raise InputError(f"{path} was not written by fusevae (no description in it): give a file that fusevae saved")
+    if int(header["format"]) > FORMAT:
+        raise InputError(
+            f"{path} has format {header['format']} of fusevae {header.get('fusevae')}, this is {fusevae.__version__} "
+            f"which reads up to {FORMAT}: upgrade fusevae"
+        )
+    return header
+
+
+def dequantizes(distribution: nn.Module) -> bool:
+    """Whether the outermost preprocessing turns integers into reals, so that integers' probability is bounded."""
+    steps = getattr(distribution, "steps", ())
+    return any(step.dequantizes for step in steps)

@@ -1,0 +1,78 @@
+"""Conditional: a module whose forward returns a distribution. Every model here is one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from fusevae.core.description import Described
+from fusevae.core.errors import SlotError
+from fusevae.core.levels import Level
+from fusevae.core.trace import Trace
+
+
+class Conditional(Described, nn.Module):
+    r"""A conditional distribution :math:`p(x \mid given)`.
+
+    The same class stands as prior (nothing or a label is given), posterior (an example and a label) or likelihood
+    (a latent and a label): its role is where it is nested. ``forward(*given)`` returns a
+    :class:`torch.distributions.Distribution` whose ``batch_shape`` is that of the given tensors; a condition that
+    is missing is ``None``.
+
+    Attributes:
+        level: what the distribution promises (:class:`Level`).
+        discrete: whether it is a mass function (sums to 1) rather than a density (integrates to 1).
+        has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct`` and ``encode``.
+    """
+
+    level: Level = Level.DENSITY
+    discrete: bool = False
+    has_latents: bool = False
+
+    @abstractmethod
+    def forward(self, *given: Tensor | None) -> Distribution:
+        """The distribution, given an example, a latent or conditions of shape ``(*batch, ...)``."""
+
+    # what has latents says how, in one form, so that preprocessing can stand before any of them
+
+    def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
+        """Encode ``x`` of shape ``(*batch, *event)``, sample latents ``(*samples, *batch, ...)``, decode."""
+        raise self._without_latents()
+
+    def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Distribution:
+        """p(x | z) for latents drawn from the prior, with batch shape ``shape``: its mean or its samples are new x."""
+        raise self._without_latents()
+
+    def reconstruct(self, x: Tensor, *conditions: Tensor | None) -> Distribution:
+        """p(x | z) at the most typical latent of each ``x``."""
+        raise self._without_latents()
+
+    def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
+        """The arrays that the latents name, each ``(*batch, ...)``."""
+        raise self._without_latents()
+
+    def fit_steps(self, x: Tensor) -> None:
+        """Set what preprocessing takes from the training data (means, ranges); nothing where there is none."""
+
+    def _without_latents(self) -> SlotError:
+        return SlotError(f"{type(self).__name__} has no latents to infer: take a model that has (a VAE)")
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        """Tiny examples, each with what is given to it; every law is tested on each of them."""
+        return []
+
+    def __call__(self, *given: Tensor | None) -> Distribution:
+        return super().__call__(*given)
+
+
+def event_dim(net: nn.Module, given: int | None) -> int:
+    """How many trailing dimensions one event of a net's output has: as given, as the net says, or 1."""
+    if given is not None:
+        return given
+    outputs = getattr(net, "outputs", None)
+    return len(outputs) if isinstance(outputs, tuple) else 1

@@ -1,0 +1,39 @@
+"""The errors a user can mend, and the one rule about their wording."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something that was given can't be used: a file, a setting, a part in a slot.
+
+    The message is one line that names what was given, what was expected and what to do. The command line
+    prints it and ends with exit code 2; nothing has been written by then.
+    """
+
+
+class SlotError(InputError):
+    """A part stands in a slot whose mathematics it can't serve; raised when the model is built."""
+
+
+class TrainingError(RuntimeError):
+    """Training can't go on; the last good state is whole. The command line ends with exit code 1."""
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'a' or 'b'?"`` for the known names nearest to ``word``, else the list of them.
+
+    Example:
+        >>> near("Bernouli", ["Bernoulli", "Normal"])
+        "; did you mean 'Bernoulli'?"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    if not close:
+        lower = {name.lower(): name for name in names}
+        close = [lower[m] for m in difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.5)]
+    if close:
+        return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
+    return "; known are " + ", ".join(names) if names else ""

@@ -1,0 +1,76 @@
+"""DataSpec: what a recipe needs to know of the data, and what an artifact remembers of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from fusevae.core.description import Described
+from fusevae.core.errors import InputError
+
+
+class DataSpec(Described):
+    """Shape, dtype and range of one example, and its labels.
+
+    Args:
+        shape: of one example without the batch: ``(channels, height, width)`` for images, ``(features,)`` for tables,
+            ``(length,)`` for sequences (the longest).
+        dtype: as the data came: ``"uint8"``, ``"float32"``, ``"int64"`` ...
+        low: smallest value that the data can take (0 for uint8), or was seen to take.
+        high: largest value (255 for uint8).
+        classes: the names of the labels in order, or None where there are none.
+        vocabulary: size of the vocabulary for token sequences, else None.
+
+    Example:
+        >>> DataSpec((1, 28, 28), "uint8", 0, 255).dims
+        784
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: str = "float32",
+        low: float = 0.0,
+        high: float = 1.0,
+        classes: list[str] | None = None,
+        vocabulary: int | None = None,
+    ) -> None:
+        self.shape, self.dtype = tuple(shape), dtype
+        self.low, self.high = float(low), float(high)
+        self.classes = list(classes) if classes is not None else None
+        self.vocabulary = vocabulary
+
+    @property
+    def dims(self) -> int:
+        """Number of values in one example."""
+        return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.shape) == 3
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether the raw data are integers, so that probabilities (not densities) can be claimed for them."""
+        return "int" in self.dtype or self.dtype == "bool"
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes) if self.classes is not None else 0
+
+    def with_shape(self, shape: Sequence[int]) -> DataSpec:
+        """The same data in another shape (after a resize, say)."""
+        return DataSpec(tuple(shape), self.dtype, self.low, self.high, self.classes, self.vocabulary)
+
+    def check(self, other: DataSpec, what: str = "the model") -> None:
+        """Raise :class:`InputError` unless ``other`` is data of this kind."""
+        if self.shape != other.shape:
+            raise InputError(
+                f"{what} was made for examples of shape {self.shape}, these have {other.shape}: "
+                "resize them, or train a model on them"
+            )
+        if self.is_discrete != other.is_discrete or (self.is_discrete and self.high < other.high):
+            raise InputError(
+                f"{what} was made for {self.dtype} data in [{self.low:g}, {self.high:g}], these are {other.dtype} in "
+                f"[{other.low:g}, {other.high:g}]: convert them first"
+            )

@@ -1,0 +1,97 @@
+"""The trace of one inference: all that an objective may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from fusevae.core.kl import KL, kl
+from fusevae.core.levels import log_bound
+
+
+@dataclass
+class Term:
+    """One level of latents: a sample ``z`` of shape ``(*sample, *batch, *event)``, its posterior and prior.
+
+    A discrete code is a point mass: ``q`` is None, log q = 0, and its KL is -log p(code).
+    """
+
+    name: str
+    z: Tensor
+    p: Distribution
+    q: Distribution | None
+
+    @cached_property
+    def kl(self) -> KL:
+        """KL(q || p) in nats: closed form where there is one, else on ``z``."""
+        return kl(self.q, self.p, self.z) if self.q is not None else KL(-self.log_p, 0, False)
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        """log p(z), or its bound; ``(*sample, *batch)``."""
+        return log_bound(self.p, self.z)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        """The exact log q(z | x); ``(*sample, *batch)``."""
+        return self.q.log_prob(self.z) if self.q is not None else torch.zeros_like(self.log_p)
+
+    @property
+    def has_path(self) -> bool:
+        """Whether gradients flow from ``z`` to the parameters of ``q``."""
+        return self.q is None or self.q.has_rsample
+
+
+@dataclass
+class Trace:
+    r"""What one pass of encoder, sample and decoder gave, for ``x`` of shape ``(*batch, *event)``.
+
+    Attributes:
+        x: the examples, as the decoder's distribution sees them.
+        terms: the latents, from the top down.
+        likelihood: p(x | z), with batch shape ``(*sample, *batch)``.
+        log_det: what invertible preprocessing adds to log p(x), ``(*batch,)``.
+        auxiliary: terms that are no part of the bound (commitment to a code, say), by name.
+    """
+
+    x: Tensor
+    terms: list[Term]
+    likelihood: Distribution
+    log_det: Tensor | float = 0.0
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def reconstruction(self) -> Tensor:
+        """log p(x | z) in nats, ``(*sample, *batch)``; over the raw data where preprocessing is invertible."""
+        return log_bound(self.likelihood, self.x) + self.log_det
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q(z | x) || p(z)) in nats, over all levels."""
+        return sum((t.kl.total for t in self.terms[1:]), self.terms[0].kl.total)
+
+    @property
+    def elbo(self) -> Tensor:
+        r"""The evidence lower bound, :math:`\log p(x|z) - \mathrm{KL}(q(z|x) \| p(z))`, ``(*sample, *batch)``."""
+        return self.reconstruction - self.kl
+
+    @property
+    def log_weight(self) -> Tensor:
+        r""":math:`\log p(x|z) + \log p(z) - \log q(z|x)`; the mean of its exponential is at most p(x)."""
+        log_p = sum((t.log_p for t in self.terms[1:]), self.terms[0].log_p)
+        log_q = sum((t.log_q for t in self.terms[1:]), self.terms[0].log_q)
+        return self.reconstruction + log_p - log_q
+
+    @property
+    def score(self) -> Tensor | None:
+        """log q of the levels without a path, for the score-function gradient; None where all have one."""
+        logs = [t.log_q for t in self.terms if not t.has_path]
+        return sum(logs[1:], logs[0]) if logs else None
+
+    def kl_per_dimension(self) -> dict[str, Tensor]:
+        """KL by level, each ``(*sample, *batch, dims)``, flattened over the event."""
+        return {t.name: t.kl.per_dim.flatten(-t.kl.dims) if t.kl.dims else t.kl.per_dim[..., None] for t in self.terms}

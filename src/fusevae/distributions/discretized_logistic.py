@@ -1,0 +1,166 @@
+"""Mixture of discretized logistics, the likelihood for pixel values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from fusevae.core.conditional import Conditional, event_dim
+from fusevae.distributions.gaussian import smooth_bound
+from fusevae.nets.mlp import MLP
+
+
+class DiscretizedLogistic(Conditional):
+    r"""Each value is one of ``levels`` evenly spaced ones; its probability is a mixture of logistics' mass in its bin
+    (Salimans et al. 2017).
+
+    .. math:: p(x) = \sum_k \pi_k [\sigma((x + h - \mu_k)/s_k) - \sigma((x - h - \mu_k)/s_k)]
+
+    with h half a bin; the outermost bins reach to infinity. For images ``(C, H, W)`` the mixture is shared by the
+    channels of
+    a pixel, and the mean of a channel depends linearly on those before it. For vectors each dimension has its own
+    mixture.
+
+    Args:
+        net: gives the parameters: :meth:`outputs` says how many.
+        components: logistics in the mixture.
+        levels: number of values.
+        low: smallest value.
+        high: largest value.
+        event_dim: 3 for images, 1 for vectors; by default as many as the net says its outputs have.
+
+    Example:
+        >>> import torch
+        >>> from fusevae.nets.mlp import MLP
+        >>> net = MLP(2, DiscretizedLogistic.outputs((3, 4, 4), components=5))
+        >>> DiscretizedLogistic(net, components=5)(torch.zeros(7, 2)).log_prob(torch.zeros(7, 3, 4, 4)).shape
+        torch.Size([7])
+    """
+
+    discrete = True
+
+    def __init__(
+        self,
+        net: nn.Module,
+        components: int = 5,
+        levels: int = 256,
+        low: float = -1.0,
+        high: float = 1.0,
+        event_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.components, self.levels = net, components, levels
+        self.low, self.high, self.event_dim = low, high, event_dim
+
+    @staticmethod
+    def outputs(shape: tuple[int, ...], components: int = 5) -> tuple[int, ...]:
+        """The shape of the net's output for events of ``shape``."""
+        if len(shape) == 1:
+            return (3 * components * shape[0],)
+        c = shape[0]
+        return (components * (1 + 2 * c + c * (c - 1) // 2), *shape[1:])
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        dims, k = event_dim(self.net, self.event_dim), self.components
+        out = self.net(*given).float()
+        if dims == 1:  # one channel of D places
+            raw = out.unflatten(-1, (3 * k, -1))
+            channels, shape = 1, raw.shape[-1:]
+        else:
+            raw = out.flatten(-2)
+            per_component = out.shape[-3] // k - 1  # = 2 c + c (c - 1) / 2
+            channels = round((math.sqrt(9 + 8 * per_component) - 3) / 2)
+            shape = torch.Size((channels, *out.shape[-2:]))
+        return _LogisticMixture(raw, channels, k, shape, self.levels, self.low, self.high)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        def example(shape: tuple[int, ...], levels: int) -> tuple[Self, tuple[Any, ...]]:
+            net = MLP(2, cls.outputs(shape, components=2), hidden=(4,))
+            return cls(net, components=2, levels=levels), (torch.randn(3, 2),)
+
+        return [example((3, 1, 1), 3), example((2,), 4), example((1, 1, 2), 3)]
+
+
+class _LogisticMixture(Distribution):
+    """``raw`` has shape ``(*batch, parameters, places)``."""
+
+    arg_constraints = {}
+
+    def __init__(
+        self, raw: Tensor, channels: int, components: int, shape: torch.Size, levels: int, low: float, high: float
+    ) -> None:
+        c, k = channels, components
+        logits, means, scales, links = raw.split([k, k * c, k * c, k * c * (c - 1) // 2], dim=-2)
+        self.logits = logits  # (*batch, k, places)
+        self.means = means.unflatten(-2, (k, c))  # (*batch, k, c, places)
+        self.log_scales = smooth_bound(scales.unflatten(-2, (k, c)) - 1.5, -7.0, 2.0)
+        self.links = torch.tanh(links.unflatten(-2, (k, -1))) if c > 1 else None
+        self.levels, self.low, self.high = levels, low, high
+        self.spacing = (high - low) / (levels - 1)
+        super().__init__(raw.shape[:-2], shape, validate_args=False)
+
+    def _linked(self, x: Tensor) -> Tensor:
+        """Means ``(*batch, k, c, places)`` given the channels ``x``, ``(*batch, 1, c, places)`` or one for each
+        component."""
+        if self.links is None:
+            return self.means
+        means, at = list(self.means.unbind(-2)), 0
+        for c in range(1, len(means)):
+            for before in range(c):
+                means[c] = means[c] + self.links[..., at, :] * x[..., before, :]
+                at += 1
+        return torch.stack(torch.broadcast_tensors(*means), -2)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        channels = self.means.shape[-2]
+        x = value.flatten(value.dim() - len(self.event_shape)).unflatten(-1, (channels, -1))[..., None, :, :]
+        centred, half = x - self._linked(x), self.spacing / 2
+        inverse = torch.exp(-self.log_scales)
+        upper, lower = (centred + half) * inverse, (centred - half) * inverse
+        # log(sigmoid(u) - sigmoid(l)) = -softplus(-u) - softplus(l) + log(1 - exp(l - u)), exact in the tails
+        inner = -F.softplus(-upper) - F.softplus(lower) + torch.log(-torch.expm1(-2 * half * inverse))
+        log_p = torch.where(x < self.low + half, -F.softplus(-upper), inner)
+        log_p = torch.where(x > self.high - half, -F.softplus(lower), log_p)
+        return torch.logsumexp(log_p.sum(-2) + self.logits.log_softmax(-2), dim=-2).sum(-1)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        shape = torch.Size(sample_shape)
+        with torch.no_grad():
+            uniform = torch.rand(shape + self.logits.shape, device=self.logits.device).clamp_(1e-20, 1 - 1e-7)
+            chosen = (self.logits - torch.log(-torch.log(uniform))).argmax(-2, keepdim=True)  # (*, 1, places)
+
+            def pick(values: Tensor) -> Tensor:  # (*batch, k, n, places) -> (*, n, places)
+                values = values.expand(*shape, *values.shape)
+                index = chosen[..., None, :].expand(*chosen.shape[:-2], 1, *values.shape[-2:])
+                return values.gather(-3, index)[..., 0, :, :]
+
+            means, scales = pick(self.means), pick(self.log_scales).exp()
+            links = pick(self.links) if self.links is not None else None
+            noise = torch.rand(means.shape, device=means.device).clamp_(1e-7, 1 - 1e-7)
+            channels: list[Tensor] = []
+            at = 0
+            for c in range(means.shape[-2]):
+                mean = means[..., c, :]
+                for before in range(c):
+                    mean = mean + links[..., at, :] * channels[before]  # type: ignore[index]
+                    at += 1
+                x = mean + scales[..., c, :] * torch.logit(noise[..., c, :])
+                step = ((x - self.low) / self.spacing).round().clamp(0, self.levels - 1)
+                channels.append(self.low + self.spacing * step)
+            x = torch.stack(channels, -2)
+            return x.view(*shape, *self.batch_shape, *self.event_shape)
+
+    @property
+    def mean(self) -> Tensor:
+        """The mixture's mean with each channel's own mean in place of its value: of the logistics, before rounding."""
+        means = self.means
+        for _ in range(means.shape[-2] - 1):  # each pass makes one more channel right
+            means = self._linked(means)
+        channels = (self.logits.softmax(-2)[..., None, :] * means).sum(-3).clamp(self.low, self.high)
+        return channels.view(*self.batch_shape, *self.event_shape)

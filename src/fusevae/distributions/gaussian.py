@@ -1,0 +1,120 @@
+"""Gaussian with diagonal covariance, its moments from a net: posterior, prior or likelihood."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
+from torch.distributions import Normal as TorchNormal
+
+from fusevae.core.conditional import Conditional, event_dim
+from fusevae.core.levels import Level
+from fusevae.core.processes import mean_over_processes
+from fusevae.nets.mlp import MLP, Constant
+
+
+class Gaussian(Conditional):
+    r""":math:`p(x \mid given) = \prod_d \mathcal N(x_d; \mu_d(given), \sigma_d^2)`.
+
+    Args:
+        net: gives the mean and, with ``scale="net"``, the log-scale: twice as many outputs, halved along the first
+            event dimension.
+        scale: where sigma comes from. ``"net"``: one for every dimension and example. ``"shared"``: one learned
+            number. ``"optimal"``: one number, in training the maximum-likelihood value of the batch,
+            :math:`\sigma^2 = \mathrm{mean}(x - \mu)^2`, which balances reconstruction and KL without a beta; its
+            running
+            average is what evaluation uses (sigma-VAE, Rybkin et al. 2021). A number: fixed.
+        bounds: log-sigma is kept between these by a smooth bound, so that neither a density nor a gradient explodes.
+        event_dim: trailing dimensions of one event; by default as many as the net says its outputs have.
+
+    With ``"optimal"`` sigma looks at x in training, so the result is no density that could stand as q.
+
+    Example:
+        >>> import torch
+        >>> from fusevae.nets.mlp import MLP
+        >>> q = Gaussian(MLP(4, 2 * 3))(torch.zeros(5, 4))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([5]), torch.Size([3]))
+    """
+
+    variance: Tensor
+    updates: Tensor
+    sigma: Tensor
+
+    def __init__(
+        self,
+        net: nn.Module,
+        scale: Literal["net", "shared", "optimal"] | float = "net",
+        bounds: tuple[float, float] = (-7.0, 5.0),
+        event_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.net, self.scale, self.bounds, self.event_dim = net, scale, bounds, event_dim
+        if scale == "shared":
+            self.log_scale = nn.Parameter(torch.zeros(()))
+        elif scale == "optimal":
+            self.level = Level.EVIDENCE
+            self.register_buffer("variance", torch.ones(()))
+            self.register_buffer("updates", torch.zeros(()))
+        elif scale != "net":
+            self.register_buffer("sigma", torch.tensor(float(scale)))
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        out = self.net(*given).float()
+        dims = event_dim(self.net, self.event_dim)
+        if self.scale == "net":
+            mean, raw = out.chunk(2, dim=-dims)
+            sigma = smooth_bound(raw, *self.bounds).exp()
+        elif self.scale == "optimal":
+            return _OptimalScale(out, dims, self)
+        else:
+            mean = out
+            sigma = smooth_bound(self.log_scale, *self.bounds).exp() if self.scale == "shared" else self.sigma
+            sigma = sigma.expand_as(mean)
+        return Independent(TorchNormal(mean, sigma, validate_args=False), dims, validate_args=False)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        x = torch.randn(3, 2)
+        return [
+            (cls(MLP(2, 2, hidden=(4,))), (x,)),
+            (cls(MLP(2, (1, 1, 2), hidden=(4,)), scale="shared"), (x,)),
+            (cls(MLP(2, 1, hidden=(4,)), scale="optimal"), (x,)),
+            (cls(MLP(2, 1, hidden=(4,)), scale=0.5), (x,)),
+            (cls(Constant(4, std=1.0)), ()),
+        ]
+
+
+class _OptimalScale(Independent[TorchNormal]):
+    """A Gaussian whose shared sigma is fitted to the value asked for in training, and fixed in evaluation."""
+
+    def __init__(self, mean: Tensor, dims: int, owner: Gaussian) -> None:
+        self._owner = owner
+        super().__init__(
+            TorchNormal(mean, owner.variance.sqrt().expand_as(mean), validate_args=False), dims, validate_args=False
+        )
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        owner = self._owner
+        if not owner.training:
+            return super().log_prob(value)
+        square = (value - self.mean) ** 2
+        low, high = (math.exp(2 * b) for b in owner.bounds)
+        # d log p / d mean is the same whether sigma is a function of the mean or held at its optimum
+        variance = mean_over_processes(square.detach().mean()).clamp(low, high)
+        if torch.is_grad_enabled():
+            owner.updates += 1
+            owner.variance.lerp_(variance, torch.clamp(1 / owner.updates, min=0.01))
+        dims = self.reinterpreted_batch_ndims
+        count = math.prod(square.shape[square.dim() - dims :])
+        total = square.sum(tuple(range(-dims, 0)))
+        return -0.5 * (total / variance + count * (variance.log() + math.log(2 * math.pi)))
+
+
+def smooth_bound(raw: Tensor, low: float, high: float) -> Tensor:
+    """``raw`` squeezed between ``low`` and ``high`` by a scaled tanh, near the identity in the middle (NVAE, 2020)."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    return middle + half * torch.tanh((raw - middle) / half)

@@ -1,0 +1,73 @@
+"""Flat: one level of latents, z ~ q(z | x) against p(z)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional
+from fusevae.core.errors import SlotError
+from fusevae.core.levels import Level, require
+from fusevae.core.trace import Term
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.distributions.normal import Normal
+from fusevae.models.latents import Latents
+from fusevae.nets.mlp import MLP
+
+
+class Flat(Latents):
+    """One latent z with prior p(z | conditions) and posterior q(z | x, conditions).
+
+    Args:
+        prior: at least a bound on its log-density.
+        posterior: samples with their exact log-density. Where it has no reparameterised sample, objectives use the
+            score-function gradient.
+
+    Raises :class:`SlotError` where a part can't stand in its slot.
+
+    Example:
+        >>> import torch
+        >>> latents = Flat(prior=Normal(2), posterior=Gaussian(MLP(4, 4)))
+        >>> z, terms, _ = latents.infer(torch.zeros(3, 4))
+        >>> z.shape, terms[0].kl.per_dim.shape
+        (torch.Size([3, 2]), torch.Size([3, 2]))
+    """
+
+    def __init__(self, prior: Conditional, posterior: Conditional) -> None:
+        super().__init__()
+        require("a prior", prior, Level.BOUND, "a density (Normal, Gaussian, GaussianMixture) or a bound (a VAE)")
+        require("a posterior", posterior, Level.DENSITY, "a density (Gaussian with scale 'net' or 'shared')")
+        if prior.discrete != posterior.discrete:
+            kinds = ["a density over reals", "a mass on discrete values"]
+            raise SlotError(
+                f"{type(posterior).__name__} as posterior is {kinds[posterior.discrete]} but {type(prior).__name__} as prior is "
+                f"{kinds[prior.discrete]}, so their KL is infinite: take both of one kind (Gaussian with Normal)"
+            )
+        self.prior, self.posterior = prior, posterior
+
+    @property
+    def level(self) -> Level:  # type: ignore[override]
+        return self.prior.level
+
+    def infer(
+        self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()
+    ) -> tuple[Tensor, list[Term], dict[str, Tensor]]:
+        q = self.posterior(x, *conditions)  # step 2: encode to mean and variance
+        z = noise.rsample(q, samples) if q.has_rsample else noise.sample(q, samples)  # step 3: reparameterise
+        return z, [Term("z", z, self.prior(*conditions), q)], {}
+
+    def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
+        return noise.sample_to(self.prior(*conditions), shape)
+
+    def encode(self, x: Tensor, *conditions: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        q = self.posterior(x, *conditions)
+        mean = q.mean
+        return mean, {"mean": mean, "scale": q.stddev}
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, Any]]:
+        return [(cls(Normal(2), Gaussian(MLP(3, 4, hidden=(4,)))), torch.randn(5, 3))]

@@ -1,0 +1,117 @@
+"""Preprocessed: invertible steps before a distribution, part of the distribution over the raw data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional
+from fusevae.core.errors import SlotError
+from fusevae.core.levels import BoundOnly, Level, log_bound
+from fusevae.core.steps import Step
+from fusevae.core.trace import Trace
+from fusevae.distributions.normal import Normal
+
+
+class Preprocessed(Conditional):
+    r"""Step 1 of a VAE, with its place in the likelihood: y = f(x) and
+    :math:`\log p(x) = \log p(y) + \log|\det f'(x)|`.
+
+    Where the model gives probabilities of discrete values, a change of units changes no probability and no
+    log-determinant is added. Where a step dequantizes, the result bounds the probability of the integers.
+
+    Args:
+        steps: applied in order on the way in, undone in reverse on the way out.
+        model: the distribution of y.
+    """
+
+    def __init__(self, steps: list[Step], model: Conditional) -> None:
+        super().__init__()
+        self.steps, self.model = cast(Sequence[Step], nn.ModuleList(steps)), model
+        self.discrete = model.discrete
+        self.level = model.level
+        if any(s.dequantizes for s in steps):
+            self.level = min(Level.EVIDENCE, model.level)
+            if model.discrete:
+                raise SlotError(
+                    f"{type(model).__name__} gives probabilities of discrete values but a step dequantizes them: leave the "
+                    "Dequantize out, or take a density (Gaussian, ContinuousBernoulli) as decoder"
+                )
+
+    @property
+    def has_latents(self) -> bool:  # type: ignore[override]
+        return self.model.has_latents
+
+    def forward(self, *conditions: Tensor | None) -> Distribution:
+        return _Back(self, self.model(*conditions))
+
+    def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
+        """The model's trace for raw ``x``, with the log-determinant in its reconstruction."""
+        y, log_det = self.into(x)
+        trace = self.model.trace(y, *conditions, samples=samples)
+        trace.log_det = trace.log_det + log_det
+        return trace
+
+    def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Distribution:
+        return _Back(self, self.model.generate(shape, *conditions))
+
+    def reconstruct(self, x: Tensor, *conditions: Tensor | None) -> Distribution:
+        return _Back(self, self.model.reconstruct(self.into(x)[0], *conditions))
+
+    def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
+        return self.model.encode(self.into(x)[0], *conditions)
+
+    def into(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """y and the sum of the log-determinants for raw ``x``."""
+        total: Tensor | float = 0.0
+        for step in self.steps:
+            x, log_det = step(x)
+            total = total + log_det
+        return x, 0.0 if self.discrete else total
+
+    def back(self, y: Tensor) -> Tensor:
+        """x for ``y`` of shape ``(*sample, *batch, *event)``."""
+        for step in reversed(self.steps):
+            y = step.inverse(y)
+        return y
+
+    def fit_steps(self, x: Tensor) -> None:
+        """Set what the steps take from the training data, each from what the steps before it give."""
+        for step in self.steps:
+            step.fit(x)
+            x = step(x)[0]
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        return [(cls([], Normal(2)), ())]
+
+
+class _Back(BoundOnly):
+    """A distribution of y, as one of x."""
+
+    draws_keyed = True
+
+    def __init__(self, owner: Preprocessed, p: Distribution) -> None:
+        self.owner, self.p = owner, p
+        super().__init__(p.batch_shape, p.event_shape, validate_args=False)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        with torch.no_grad():
+            return self.owner.back(noise.sample(self.p, sample_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of y, taken back: for a step that isn't affine this is not the mean of x."""
+        return self.owner.back(self.p.mean)
+
+    def log_bound(self, value: Tensor) -> Tensor:
+        y, log_det = self.owner.into(value)
+        return log_bound(self.p, y) + log_det
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.log_bound(value) if self.owner.level is Level.DENSITY else super().log_prob(value)

@@ -1,0 +1,90 @@
+"""The variational autoencoder: latents and a decoder, itself a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional
+from fusevae.core.levels import BoundOnly, Level, require
+from fusevae.core.trace import Trace
+from fusevae.distributions.bernoulli import Bernoulli
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.distributions.normal import Normal
+from fusevae.models.flat import Flat
+from fusevae.models.latents import Latents
+from fusevae.nets.mlp import MLP
+
+
+class VAE(Conditional):
+    r""":math:`p(x \mid c) = \int p(x \mid z, c)\, p(z \mid c)\, dz`, with :math:`q(z \mid x, c)` to bound it from
+    below:
+
+    .. math:: \log p(x) \ge E_q[\log p(x \mid z)] - \mathrm{KL}(q(z \mid x) \| p(z))
+
+    (Kingma & Welling 2014). It is a distribution like any other, so it can be nested: as the prior of another VAE, say.
+
+    Args:
+        latents: the pair of prior and posterior.
+        decoder: p(x | z, c), at least a bound.
+
+    Example:
+        >>> import torch
+        >>> vae = VAE(Flat(Normal(2), Gaussian(MLP(4, 4))), decoder=Bernoulli(MLP(2, 4)))
+        >>> vae().sample((3,)).shape, vae().log_bound(torch.ones(5, 4)).shape
+        (torch.Size([3, 4]), torch.Size([5]))
+    """
+
+    has_latents = True
+
+    def __init__(self, latents: Latents, decoder: Conditional) -> None:
+        super().__init__()
+        require("a decoder", decoder, Level.BOUND, "a density (Bernoulli, Gaussian, Categorical, DiscretizedLogistic)")
+        self.latents, self.decoder = latents, decoder
+        self.level = min(Level.EVIDENCE, latents.level, decoder.level)
+        self.discrete = decoder.discrete
+
+    def forward(self, *conditions: Tensor | None) -> Distribution:
+        return _Marginal(self, conditions)
+
+    def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
+        z, terms, auxiliary = self.latents.infer(x, *conditions, samples=samples)  # steps 2 and 3
+        return Trace(x, terms, self.decoder(z, *conditions), auxiliary=auxiliary)  # step 4: decode
+
+    def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Distribution:
+        return self.decoder(self.latents.generate(shape, *conditions), *conditions)
+
+    def reconstruct(self, x: Tensor, *conditions: Tensor | None) -> Distribution:
+        return self.decoder(self.latents.encode(x, *conditions)[0], *conditions)
+
+    def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
+        return self.latents.encode(x, *conditions)[1]
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        latents = Flat(Normal(1), Gaussian(MLP(2, 2, hidden=(3,))))
+        decoders = (Bernoulli(MLP(1, 2, hidden=(3,))), Gaussian(MLP(1, 4, hidden=(3,))))
+        return [(cls(latents, decoder), ()) for decoder in decoders]
+
+
+class _Marginal(BoundOnly):
+    """p(x | conditions) of a VAE: samples by ancestors, and the ELBO of one sample as its bound."""
+
+    draws_keyed = True
+
+    def __init__(self, vae: VAE, conditions: tuple[Tensor | None, ...]) -> None:
+        self.vae, self.conditions = vae, conditions
+        batch = next((c.shape for c in conditions if c is not None), torch.Size())
+        super().__init__(batch, validate_args=False)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        with torch.no_grad():
+            return noise.sample(self.vae.generate(torch.Size(sample_shape) + self.batch_shape, *self.conditions))
+
+    def log_bound(self, value: Tensor) -> Tensor:
+        return self.vae.trace(value, *self.conditions).log_weight

@@ -1,0 +1,145 @@
+"""Residual convolutional encoder and decoder for images of any height, width and number of channels."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusevae.core.description import Described
+from fusevae.nets.mlp import Embedding, as_shape
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(silu(conv(silu(x)) + label))``, the last convolution scaled by 1/sqrt(blocks) at the start, which
+    keeps
+    deep stacks stable without normalisation (Child 2021)."""
+
+    def __init__(self, channels: int, blocks: int, classes: int = 0) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+        self.last.weight.data /= math.sqrt(blocks)
+        self.label = Embedding(classes, channels) if classes else None
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        h = self.first(F.silu(x))
+        if self.label is not None:
+            h = h + self.label(label)[..., None, None]
+        return x + self.last(F.silu(h))
+
+
+def sizes(height: int, width: int, stages: int) -> list[tuple[int, int]]:
+    """Height and width before and after each halving, rounded up: 28 -> 14 -> 7 -> 4."""
+    found = [(height, width)]
+    for _ in range(stages):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        found.append((height, width))
+    return found
+
+
+class ConvEncoder(Described, nn.Module):
+    """Image to a vector: at each stage residual blocks, then a halving; then one linear layer.
+
+    Args:
+        inputs: ``(channels, height, width)`` of an image.
+        outputs: shape of one output event (twice the latent's size for a Gaussian).
+        channels: width of each stage; the image is halved after each.
+        blocks: residual blocks a stage.
+        classes: number of labels if the net is conditioned on one.
+
+    Example:
+        >>> import torch
+        >>> ConvEncoder((3, 13, 9), 8, channels=(4, 8))(torch.zeros(2, 3, 13, 9)).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        inputs: tuple[int, ...],
+        outputs: int | tuple[int, ...],
+        channels: tuple[int, ...] = (32, 64),
+        blocks: int = 1,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
+        total = blocks * len(channels)
+        self.stem = nn.Conv2d(inputs[0], channels[0], 3, padding=1)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels
+        )
+        self.halvings = nn.ModuleList(
+            nn.Conv2d(c, d, 3, stride=2, padding=1)
+            for c, d in zip(channels, [*channels[1:], channels[-1]], strict=True)
+        )
+        h, w = sizes(inputs[1], inputs[2], len(channels))[-1]
+        self.head = nn.Linear(channels[-1] * h * w, math.prod(self.outputs))
+
+    def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
+        """``(*batch, *outputs)`` for images ``(*batch, *inputs)``."""
+        batch = x.shape[:-3]
+        h = self.stem(x.reshape(-1, *self.inputs))
+        label = per_image(label, batch)
+        for blocks, halve in zip(self.stages, self.halvings, strict=True):
+            for block in cast(nn.ModuleList, blocks):
+                h = block(h, label)
+            h = halve(h)
+        return self.head(F.silu(h).flatten(1)).view(*batch, *self.outputs)
+
+
+class ConvDecoder(Described, nn.Module):
+    """Vector to an image: one linear layer, then at each stage a doubling and residual blocks.
+
+    Args:
+        inputs: size of the latent vector.
+        outputs: ``(channels, height, width)``, channels counting every parameter of the likelihood.
+        channels: width of each stage, from the smallest image to the largest.
+        blocks: residual blocks a stage.
+        classes: number of labels if the net is conditioned on one.
+
+    Example:
+        >>> import torch
+        >>> ConvDecoder(8, (3, 13, 9), channels=(8, 4))(torch.zeros(5, 2, 8)).shape
+        torch.Size([5, 2, 3, 13, 9])
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: tuple[int, ...],
+        channels: tuple[int, ...] = (64, 32),
+        blocks: int = 1,
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
+        total = blocks * len(channels)
+        self.sizes = sizes(outputs[1], outputs[2], len(channels))[::-1]
+        self.smallest = (channels[0], *self.sizes[0])
+        self.stem = nn.Linear(inputs, math.prod(self.smallest))
+        self.widenings = nn.ModuleList(
+            nn.Conv2d(c, d, 3, padding=1) for c, d in zip([channels[0], *channels[:-1]], channels, strict=True)
+        )
+        self.stages = nn.ModuleList(
+            nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels
+        )
+        self.head = nn.Conv2d(channels[-1], outputs[0], 3, padding=1)
+
+    def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
+        """``(*batch, *outputs)`` for latents ``(*batch, inputs)``."""
+        batch = z.shape[:-1]
+        h = self.stem(z.reshape(-1, *self.inputs)).view(-1, *self.smallest)
+        label = per_image(label, batch)
+        for size, widen, blocks in zip(self.sizes[1:], self.widenings, self.stages, strict=True):
+            h = widen(F.interpolate(h, size=size, mode="nearest"))
+            for block in cast(nn.ModuleList, blocks):
+                h = block(h, label)
+        return self.head(F.silu(h)).view(*batch, *self.outputs)
+
+
+def per_image(label: Tensor | None, batch: tuple[int, ...]) -> Tensor | None:
+    """Labels for images whose leading dimensions ``batch`` are flattened into one."""
+    return label.expand(batch).reshape(-1) if label is not None else None

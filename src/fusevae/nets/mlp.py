@@ -1,0 +1,105 @@
+"""Multilayer perceptron, and the nets that have no input: a learned constant, an embedding of a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusevae.core.description import Described
+
+ActivationName = Literal["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "elu": F.elu,
+    "leaky_relu": F.leaky_relu,
+}
+
+
+def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """``5`` is ``(5,)``."""
+    return (shape,) if isinstance(shape, int) else tuple(shape)
+
+
+class Embedding(Described, nn.Module):
+    """A learned output for each label, and one more for a label that is unknown (``None``, or -1 in a batch).
+
+    As a net of its own it makes a prior depend on the label: ``Gaussian(Embedding(10, 64))``.
+    """
+
+    def __init__(self, classes: int, outputs: int | tuple[int, ...], std: float = 0.02) -> None:
+        super().__init__()
+        self.classes, self.outputs = classes, as_shape(outputs)
+        self.weight = nn.Parameter(std * torch.randn(classes + 1, math.prod(self.outputs)))
+
+    def forward(self, label: Tensor | None = None) -> Tensor:
+        """``(*batch, *outputs)`` for labels ``(*batch,)``."""
+        if label is None:
+            return self.weight[self.classes].view(self.outputs)
+        return self.weight[torch.where(label < 0, self.classes, label)].unflatten(-1, self.outputs)
+
+
+class Constant(Described, nn.Module):
+    """A learned output that depends on nothing: ``Gaussian(Constant(64))`` is a Gaussian with learned moments."""
+
+    def __init__(self, outputs: int | tuple[int, ...], std: float = 0.0) -> None:
+        super().__init__()
+        self.outputs = as_shape(outputs)
+        self.value = nn.Parameter(std * torch.randn(self.outputs))
+
+    def forward(self, *given: Tensor | None) -> Tensor:
+        """``outputs``, whatever is given."""
+        return self.value + 0.0  # a result, not the parameter: sharded training frees the latter after forward
+
+
+class MLP(Described, nn.Module):
+    """Fully connected layers between events of any shape.
+
+    Args:
+        inputs: shape of one input event; it is flattened.
+        outputs: shape of one output event.
+        hidden: widths of the hidden layers.
+        activation: between the layers.
+        classes: number of labels if the net is conditioned on one; a label's embedding is added to the first
+            hidden layer, with one for "unknown".
+
+    Example:
+        >>> import torch
+        >>> MLP((1, 8, 8), 32, hidden=(64,))(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 32])
+    """
+
+    def __init__(
+        self,
+        inputs: int | tuple[int, ...],
+        outputs: int | tuple[int, ...],
+        hidden: tuple[int, ...] = (200, 200),
+        activation: ActivationName = "tanh",
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
+        widths = [math.prod(self.inputs), *hidden, math.prod(self.outputs)]
+        layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+        for layer in layers:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
+        self.label = Embedding(classes, widths[1]) if classes else None
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
+        """``(*batch, *outputs)`` for ``x`` of shape ``(*batch, *inputs)`` and labels that broadcast to it."""
+        h = self.layers[0](x.flatten(-len(self.inputs)))
+        if self.label is not None:
+            h = h + self.label(label)
+        for layer in self.layers[1:]:
+            h = layer(self.activation(h))
+        return h.unflatten(-1, self.outputs) if len(self.outputs) > 1 else h
