@@ -1,0 +1,75 @@
+"""Data that are given in Python: arrays, pairs, mappings of splits, torch datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core.errors import InputError
+from fusevae.data.arrays import as_examples, as_labels
+from fusevae.data.examples import Scan
+from fusevae.data.npz import parts_of
+from fusevae.data.parts import Options, Part
+from fusevae.data.readers import with_label_file
+
+
+def parts_from(data: Any, options: Options) -> dict[str, Part]:
+    """The splits of data that are in memory, or of datasets."""
+    from torch.utils.data import TensorDataset
+
+    kind = type(data).__name__
+    if hasattr(data, "to_numpy"):  # a table of pandas or polars
+        data = data.to_numpy()
+    if isinstance(data, TensorDataset):
+        data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
+    if isinstance(data, Mapping) and data and all(_is_dataset(v) for v in data.values()):
+        if "train" not in data or not set(data) <= {"train", "validation", "test"}:
+            raise InputError(
+                f"a mapping of datasets has keys {', '.join(data)}: expected train, and validation or test"
+            )
+        parts = {name: _scanned(dataset, f"the {name} dataset") for name, dataset in data.items()}
+    elif isinstance(data, Mapping):
+        arrays: dict[str, Any] = {}
+        for key, value in data.items():
+            pair = isinstance(value, tuple)
+            if pair and len(value) != 2:
+                raise InputError(f"{key!r} is a tuple of {len(value)}: expected x or (x, y)")
+            arrays |= {f"{key}_x": value[0], f"{key}_y": value[1]} if pair else {key: value}
+        for key, value in arrays.items():
+            if not isinstance(value, (Tensor, np.ndarray, list)):
+                raise InputError(f"{key!r} is a {type(value).__name__}: expected a numpy array or tensor")
+        parts = parts_of(arrays, options.label_name, "the mapping")
+    elif isinstance(data, (Tensor, np.ndarray)):
+        parts = {"train": Part(as_examples(data, "the array"), total=len(data))}
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], (Tensor, np.ndarray)):
+        x = as_examples(data[0], "the array")
+        parts = {"train": Part(x, as_labels(data[1], len(x), "the labels"), total=len(x))}
+    elif _is_dataset(data):
+        parts = {"train": _scanned(data, kind)}
+    else:
+        raise InputError(
+            f"{kind} was given as data: expected a path, an array, a pair (x, y), a mapping of splits or a "
+            "torch dataset"
+        )
+    return with_label_file(parts, options)
+
+
+def _scanned(dataset: Any, name: str) -> Part:
+    scan = Scan(dataset, name)
+    known = scan.range(scan.ends) if scan.dtype in (torch.uint8, torch.bool) else None
+    return Part(dataset, scan.labels, scan.names, known, scan.ends, total=len(dataset))
+
+
+def _is_dataset(data: Any) -> bool:
+    from torch.utils.data import Dataset, IterableDataset
+
+    # an iterable one counts, so that it is refused by name
+    return isinstance(data, (Dataset, IterableDataset)) or (
+        hasattr(data, "__getitem__")
+        and hasattr(data, "__len__")
+        and not isinstance(data, (Tensor, np.ndarray, Mapping, list, tuple, str))
+    )

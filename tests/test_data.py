@@ -1,0 +1,479 @@
+"""Readers, examples and splits: the same pixels whatever holds them, honest splits, and every bad input."""
+
+import io
+import json
+import logging
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from fusevae.core.description import build, describe
+from fusevae.core.errors import InputError
+from fusevae.data.examples import InMemory, Streamed
+from fusevae.data.source import Source, read_data, read_examples
+
+REAL = Path(__file__).parents[1] / ".." / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache_of_datasets(tmp_path_factory):
+    """Hugging Face datasets writes an Arrow copy of what it streams: not into the user's cache."""
+    try:
+        from datasets import config
+    except ImportError:
+        yield
+        return
+    before, config.HF_DATASETS_CACHE = config.HF_DATASETS_CACHE, str(tmp_path_factory.mktemp("datasets"))
+    yield
+    config.HF_DATASETS_CACHE = before
+
+
+def pixels(n=12, channels=3, size=(5, 4), seed=0):
+    shape = (n, channels, *size)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def image_of(x):
+    from PIL import Image
+
+    return Image.fromarray(x[0].numpy() if len(x) == 1 else x.permute(1, 2, 0).numpy())
+
+
+def png(x):
+    buffer = io.BytesIO()
+    image_of(x).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def write_folder(root, x, names=None):
+    for i, image in enumerate(x):
+        place = root / (names[i] if names else "")
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i:03}.png").write_bytes(png(image))
+    return root
+
+
+def write_parquet(path, x, labels=None, names=None):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(
+        {"image": [{"bytes": png(v), "path": None} for v in x]}
+        | ({"label": list(labels)} if labels is not None else {})
+    )
+    if names:
+        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path, row_group_size=5)
+    return path
+
+
+def everything(examples):
+    return examples.batch(torch.arange(len(examples)))
+
+
+def whole(data, **options):
+    return everything(read_data(data, validation=0, test=0, **options).train)
+
+
+class Pairs(Dataset):
+    def __init__(self, x, y=None, convert=lambda v: v):
+        self.x, self.y, self.convert = x, y, convert
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return self.convert(self.x[i]) if self.y is None else (self.convert(self.x[i]), self.y[i])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_container_gives_the_same_pixels_and_labels(tmp_path, channels):
+    x = pixels(channels=channels)
+    words = ["b"] * 4 + ["a"] * 4 + ["c"] * 4
+    last = x.permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "last.npz", x=last, y=np.array(words))
+    np.savez_compressed(tmp_path / "first.npz", images=x.numpy(), labels=np.array(words))
+    np.save(tmp_path / "plain.npy", last)
+    np.save(tmp_path / "words.npy", np.array(words))
+    (tmp_path / "words.csv").write_text("label\n" + "\n".join(words))
+    held = {
+        "last.npz": (str(tmp_path / "last.npz"), {}),
+        "first.npz": (tmp_path / "first.npz", {}),
+        "npy": (tmp_path / "plain.npy", {"labels": str(tmp_path / "words.npy")}),
+        "folder": (write_folder(tmp_path / "flat", x), {"labels": str(tmp_path / "words.csv")}),
+        "parquet": (write_parquet(tmp_path / "p" / "a.parquet", x, words), {}),
+        "dataset": (Pairs(x, words), {}),
+        "pil dataset": (Pairs(x, words, image_of), {}),
+        "numpy dataset": (Pairs(x, words, lambda v: v.numpy()), {}),
+        "tensors": ((x, words), {}),
+        "mapping": ({"train": (x, words)}, {}),
+    }
+    for name, (data, options) in held.items():
+        for memory in (4.0, 0.0) if name in ("folder", "parquet") else (4.0,):
+            splits = read_data(data, validation=0, test=0, memory_gb=memory, **options)
+            got, labels = everything(splits.train)
+            assert torch.equal(got, x), name
+            assert labels.tolist() == [1] * 4 + [0] * 4 + [2] * 4, name
+            assert splits.spec.classes == ["a", "b", "c"], name
+            assert (splits.spec.shape, splits.spec.dtype) == ((channels, 5, 4), "uint8"), name
+            assert (splits.spec.low, splits.spec.high) == (0, 255), name
+
+
+def test_streamed_is_in_memory_batch_for_batch_with_any_number_of_threads(tmp_path):
+    x, folder = pixels(30), tmp_path / "f"
+    write_folder(folder, x, ["u", "v", "w"] * 10)
+    memory, streamed = read_data(folder, seed=3), read_data(folder, seed=3, memory_gb=0)
+    asked = [torch.randint(0, len(memory.train), (4,)) for _ in range(9)]
+    expected = [memory.train.batch(i) for i in asked]
+    for examples in (memory.train, streamed.train):
+        for got, want in zip(examples.batches(iter(asked)), expected, strict=True):
+            assert torch.equal(got[0], want[0])
+            assert torch.equal(got[1], want[1])
+    dataset = [(v, i % 3) for i, v in enumerate(x)]
+    plain = InMemory(x, torch.arange(30) % 3)
+    for workers in (0, 2):
+        lazy = Streamed(dataset, workers=workers)
+        for got, want in zip(lazy.batches(asked), plain.batches(asked), strict=True):
+            assert torch.equal(got[0], want[0])
+            assert torch.equal(got[1], want[1])
+    assert lazy.spec._arguments == plain.spec._arguments
+
+
+def test_reading_ahead_is_bounded_and_stops_with_its_reader():
+    seen = []
+
+    class Watched(Pairs):
+        def __getitem__(self, i):
+            seen.append(i)
+            return super().__getitem__(i)
+
+    examples = Streamed(Watched(pixels(4)), spec=InMemory(pixels(4)).spec, workers=2)
+    endless = (torch.tensor([i % 4]) for i in iter(int, 1))
+    stream = examples.batches(endless)
+    next(stream), next(stream)
+    stream.close()
+    assert len(seen) <= 6
+
+
+@pytest.mark.parametrize("n", [10, 57])
+def test_splits_are_disjoint_cover_everything_and_depend_on_the_seed(n):
+    x = torch.arange(n).view(n, 1)
+    rows = {}
+    for seed in (0, 0, 1):
+        splits = read_data(x, validation=0.2, test=0.3, seed=seed)
+        parts = [set(everything(part)[0].flatten().tolist()) for part in (splits.train, splits.validation, splits.test)]
+        assert sum(map(len, parts)) == n
+        assert set.union(*parts) == set(range(n))
+        assert len(parts[1]) == round(0.2 * n)
+        assert len(parts[2]) == round(0.3 * n)
+        assert rows.setdefault(seed, parts) == parts
+    assert rows[0] != rows[1]
+    none = read_data(x, validation=0, test=0)
+    assert (len(none.train), len(none.validation), len(none.test)) == (n, 0, 0)
+    assert everything(none.test)[0].shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "names", [("x_train", "y_train", "x_test", "y_test"), ("trainImages", "trainLabels", "test_data", "test_y")]
+)
+def test_own_test_set_is_the_test_split_and_labels_agree(tmp_path, names):
+    train, test = pixels(20), pixels(6, seed=1)
+    np.savez(tmp_path / "d.npz", **dict(zip(names, (train, np.arange(20) % 4 + 7, test, np.full(6, 9)), strict=True)))
+    splits = read_data(tmp_path / "d.npz", validation=0.25, test=0.5)
+    x, y = everything(splits.test)
+    assert torch.equal(x, test)
+    assert y.tolist() == [2] * 6
+    assert splits.spec.classes == ["7", "8", "9", "10"]
+    assert (len(splits.train), len(splits.validation)) == (15, 5)
+    assert torch.equal(everything(read_examples(tmp_path / "d.npz"))[0], test)
+    assert everything(read_examples(tmp_path / "d.npz", classes=["10", "9"]))[1].tolist() == [1] * 6
+
+
+def test_parquet_pair_with_class_names(tmp_path):
+    x = pixels(11)
+    names = ["plane", "car", "bird"]
+    write_parquet(tmp_path / "train-00000.parquet", x[:6], [2, 0, 1, 2, 0, 1], names)
+    write_parquet(tmp_path / "train-00001.parquet", x[6:9], [0, 0, 1], names)
+    write_parquet(tmp_path / "test.parquet", x[9:], [2, 2], names)
+    for memory in (4, 0):
+        splits = read_data(tmp_path, validation=0, memory_gb=memory)
+        assert torch.equal(everything(splits.train)[0], x[:9])
+        assert torch.equal(everything(splits.test)[0], x[9:])
+        assert everything(splits.train)[1].tolist() == [2, 0, 1, 2, 0, 1, 0, 0, 1]
+        assert splits.spec.classes == names
+
+
+def test_folders_called_train_and_test_are_splits(tmp_path):
+    x = pixels(6)
+    write_folder(tmp_path / "train", x[:4], ["a", "b"] * 2)
+    write_folder(tmp_path / "test", x[4:], ["b", "b"])
+    splits = read_data(tmp_path, validation=0)
+    assert torch.equal(everything(splits.test)[0], x[4:])
+    assert everything(splits.test)[1].tolist() == [1, 1]
+
+
+def test_one_colour_image_makes_all_rgb_and_size_scales_while_reading(tmp_path):
+    grey, colour = pixels(4, 1), pixels(2)
+    for memory in (4, 0):
+        for order, root in (((grey, colour), tmp_path / "g"), ((colour, grey), tmp_path / "c")):
+            for k, images in enumerate(order):
+                write_folder(root / str(k), images)
+            x = whole(root, memory_gb=memory)[0]
+            want = torch.cat([v.expand(-1, 3, -1, -1) for v in order])
+            assert torch.equal(x, want)
+    write_folder(tmp_path / "g", pixels(1, 1, (9, 9)), ["1"])
+    assert whole(tmp_path / "g", size=(4, 4))[0].shape[1:] == (3, 4, 4)
+
+
+def test_damaged_images_are_refused_or_left_out_with_their_labels(tmp_path, caplog):
+    x = pixels(5)
+    write_folder(tmp_path, x, ["a", "b", "a", "b", "a"])
+    bad = tmp_path / "b" / "001.png"
+    bad.write_bytes(bad.read_bytes()[:-40])
+    np.save(tmp_path.parent / "five.npy", np.arange(5))
+    for memory in (4, 0):
+        with pytest.raises(InputError, match=r"001\.png .*skip-damaged"):
+            read_data(tmp_path, memory_gb=memory)
+        with caplog.at_level(logging.WARNING):
+            got, y = whole(tmp_path, skip_damaged=True, memory_gb=memory)
+        assert torch.equal(got, x[[0, 2, 4, 3]])
+        assert y.tolist() == [0, 0, 0, 1]
+        assert "left out 1 damaged images of 5" in caplog.text
+        options = {"skip_damaged": True, "memory_gb": memory, "labels": str(tmp_path.parent / "five.npy")}
+        assert whole(tmp_path, **options)[1].tolist() == [0, 1, 2, 3]
+
+
+def test_ranges_floats_from_training_only_integers_from_everything():
+    x = torch.arange(100, dtype=torch.float64).view(100, 1)
+    for seed in range(4):
+        splits = read_data(x, validation=0.3, test=0.3, seed=seed)
+        train = everything(splits.train)[0]
+        assert (splits.spec.low, splits.spec.high) == (train.min(), train.max())
+    assert (splits.spec.low, splits.spec.high) != (0, 99)
+    assert splits.spec.dtype == "float32"
+    assert splits.test.spec.high == splits.spec.high
+    streamed = read_data(Pairs(x), validation=0.3, test=0.3, seed=3)
+    assert (streamed.spec.low, streamed.spec.high) == (splits.spec.low, splits.spec.high)
+    assert read_data(x.long() + 5, seed=1).spec._arguments["high"] == 104
+    assert read_data(x.long() + 5).spec.low == 0
+    assert read_data(x.long() - 5).spec.low == -5
+    assert read_data((x > 50).to(torch.uint8)).spec.high == 1  # binary images saved as bytes
+    assert read_data(x > 50).spec.dtype == "bool"
+
+
+def test_layouts():
+    for shape, want in {
+        (4, 8, 8): (1, 8, 8),
+        (4, 8, 8, 3): (3, 8, 8),
+        (4, 3, 8, 8): (3, 8, 8),
+        (4, 8, 8, 4): (4, 8, 8),
+        (4, 1, 4, 4): (1, 4, 4),
+        (4, 7): (7,),
+    }.items():
+        assert read_data(np.zeros(shape, "float16")).spec.shape == want
+    assert read_data(torch.zeros(4, 3, 8, 3)).spec.shape == (3, 8, 3)
+    assert read_data(torch.zeros(4, 16, 8, 8)).spec.shape == (16, 8, 8)
+    assert torch.equal(whole(np.arange(6, dtype=">u2").reshape(3, 2))[0], torch.arange(6).view(3, 2).int())
+
+
+def test_tables(tmp_path):
+    (tmp_path / "t.csv").write_text("a,kind,b\n1,x,2.5\n3,y,-4\n1e2,x,0\n")
+    x, y = whole(tmp_path / "t.csv", labels="kind")
+    assert x.tolist() == [[1, 2.5], [3, -4], [100, 0]]
+    assert y.tolist() == [0, 1, 0]
+    (tmp_path / "n.tsv").write_text("1\t2\n3\t4\n")
+    assert whole(tmp_path / "n.tsv")[0].tolist() == [[1, 2], [3, 4]]
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"a": [1, 2], "label": ["q", "p"], "b": [0.5, 1.5]}), tmp_path / "t.parquet")
+    x, y = whole(tmp_path / "t.parquet")
+    assert x.tolist() == [[1, 0.5], [2, 1.5]]
+    assert y.tolist() == [1, 0]
+
+
+def test_source_is_a_description_and_read_data_takes_it_and_splits():
+    source = build(describe(Source(validation=0.2, seed=4, size=None)))
+    splits = read_data(source)
+    assert splits.spec.high == 16
+    assert splits.spec.n_classes == 10
+    assert read_data(splits) is splits
+    again = read_data(Source(validation=0.2, seed=4))
+    assert torch.equal(everything(again.test)[0], everything(splits.test)[0])
+    assert read_examples(splits) is splits.test
+    assert len(read_examples(source)) == 1797
+    data = TensorDataset(torch.rand(8, 2), torch.arange(8) % 2)
+    assert read_data(data).spec.classes == ["0", "1"]
+    pair = read_data({"train": Pairs(pixels(8), [0, 1] * 4), "test": Pairs(pixels(3), [1, 1, 1])}, validation=0)
+    assert everything(pair.test)[1].tolist() == [1, 1, 1]
+    assert len(pair.train) == 8
+
+
+class Forever(IterableDataset):
+    def __iter__(self):
+        yield torch.zeros(2)
+
+
+def npz(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def text(path, content):
+    path.write_text(content)
+    return path
+
+
+def raw(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def sizes(root):
+    write_folder(root / "a", pixels(1))
+    write_folder(root / "b", pixels(1, size=(7, 7)))
+    return root
+
+
+def mixed(root):
+    write_folder(root, pixels(1))
+    write_folder(root / "b", pixels(1))
+    return root
+
+
+NAN = np.array([[0.0, 1], [np.nan, np.inf], [2, np.nan]])
+BAD = {
+    "missing file": (lambda t: npz(t / "mnist.npz", x=NAN) and t / "minst.npz", r"did you mean 'mnist\.npz'"),
+    "missing folder": (lambda t: t / "nowhere" / "x.npz", "'nowhere' doesn't exist"),
+    "unknown type": (lambda t: text(t / "x.doc", "hi"), r"'\.doc'.*expected a folder"),
+    "pickle by name": (lambda t: raw(t / "x.pkl", pickle.dumps([1])), "pickle"),
+    "single image": (lambda t: raw(t / "x.png", png(pixels(1)[0])), "folder that it lies in"),
+    "pickle as npy": (lambda t: raw(t / "x.npy", pickle.dumps([1])), "pickle"),
+    "pickle as npz": (lambda t: raw(t / "x.npz", pickle.dumps([1])), "no whole .npz"),
+    "truncated npz": (
+        lambda t: raw(t / "y.npz", npz(t / "x.npz", x=np.ones((9, 9))).read_bytes()[:200]),
+        "no whole .npz",
+    ),
+    "object array": (lambda t: npz(t / "x.npz", x=np.array([{}, {}], dtype=object)), "Python objects"),
+    "object array in memory": (lambda t: np.array([["a"], [None]], dtype=object), "expected numbers"),
+    "nan": (lambda t: npz(t / "x.npz", x=NAN), "3 values are NaN.*example 1 "),
+    "too large for float32": (lambda t: np.full((2, 2), 1e300), "too large"),
+    "many arrays": (lambda t: npz(t / "x.npz", a=NAN, b=NAN), "can't tell"),
+    "two labels": (lambda t: npz(t / "x.npz", x=NAN, y=[1], labels=[1]), "labels='y'"),
+    "label count": (lambda t: npz(t / "x.npz", x=np.ones((3, 2)), y=[1, 2]), "2 labels for 3"),
+    "one-hot": (lambda t: (np.ones((3, 2)), np.eye(3)), "argmax"),
+    "float labels": (lambda t: (np.ones((3, 2)), [0.5, 1, 2]), "whole numbers"),
+    "ambiguous channels": (lambda t: np.ones((4, 3, 8, 3)), "dimension 1 or 3"),
+    "no channels": (lambda t: np.ones((4, 16, 8, 8)), "dimension 1 or 3"),
+    "one dimension": (lambda t: np.ones(4), "first dimension"),
+    "five dimensions": (lambda t: np.ones((2, 2, 2, 2, 2)), "5 dimensions"),
+    "no examples": (lambda t: np.ones((0, 4)), "first dimension"),
+    "unlike test": (lambda t: {"x_train": np.ones((9, 4)), "x_test": np.ones((3, 5))}, "test part"),
+    "empty folder": (lambda t: t, "no images"),
+    "two sizes": (lambda t: sizes(t), r"000\.png is 7x7, .*000\.png is 5x4.*data\.size"),
+    "loose image": (lambda t: mixed(t), "beside sub-folders"),
+    "not parquet": (lambda t: raw(t / "x.parquet", b"hello"), "no whole parquet"),
+    "test parquet and other": (lambda t: write_parquet(t / "test.parquet", pixels(2), ["a", None]), "missing labels"),
+    "csv text": (lambda t: text(t / "x.csv", "a,b\n1,2\n3,blue\n"), "row 3, column b is 'blue'"),
+    "csv empty cell": (lambda t: text(t / "x.csv", "a,b\n1,2\n,3\n"), "row 3, column a is empty"),
+    "csv ragged": (lambda t: text(t / "x.csv", "1,2\n3\n"), "row 2 has 1 cells"),
+    "csv empty": (lambda t: text(t / "x.csv", ""), "empty"),
+    "csv no rows": (lambda t: text(t / "x.csv", "a,b\n"), "no rows"),
+    "iterable dataset": (lambda t: Forever(), "map-style"),
+    "empty dataset": (lambda t: Pairs([]), "empty"),
+    "three in an item": (lambda t: Pairs([(torch.zeros(2), 1, 2)] * 3), "expected x or"),
+    "dictionary items": (lambda t: Pairs([{"image": 1}] * 3), "is a dict"),
+    "items of two shapes": (lambda t: Pairs([torch.zeros(2), torch.zeros(3)]), "one shape and dtype"),
+    "some labels": (lambda t: Pairs([torch.zeros(2), (torch.zeros(2), 1)]), "no label"),
+    "nan in a dataset": (lambda t: Pairs([torch.tensor([torch.nan])] * 3), "NaN"),
+    "a number": (lambda t: 5, "int was given"),
+    "one example": (lambda t: np.ones((1, 3)), "expected some to be left"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_are_refused_in_one_line_that_helps(tmp_path, name):
+    make, message = BAD[name]
+    with pytest.raises(InputError, match=message) as error:
+        read_data(make(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"validation": 1.0}, "fraction"),
+        ({"test": -0.1}, "fraction"),
+        ({"validation": 0.5, "test": 0.5}, "below 1"),
+        ({"memory_gb": -1.0}, "memory_gb"),
+        ({"size": (0, 4)}, "height, width"),
+        ({"memory_gb": 0.0}, "more than memory_gb"),
+        ({"labels": "z"}, "no array 'z'"),
+        ({"labels": "absent.csv"}, "no labels at"),
+    ],
+)
+def test_bad_settings_are_refused_in_one_line(tmp_path, settings, message):
+    path = npz(tmp_path / "x.npz", x=np.ones((9, 2)), y=np.arange(9))
+    with pytest.raises(InputError, match=message) as error:
+        read_data(path, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_classes_are_refused():
+    with pytest.raises(InputError, match="'c' is not one of the model's classes"):
+        read_examples((torch.rand(2, 2), ["a", "c"]), classes=["a", "b"])
+
+
+def test_deep_images_are_not_called_damaged(tmp_path):
+    from PIL import Image
+
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match="more than 8 bits"):
+        read_data(tmp_path, skip_damaged=True)
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "datasets"])
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, missing):
+    path = write_parquet(tmp_path / "x.parquet", pixels(3))
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(InputError, match=r"pip install 'fusevae\[data\]'"):
+        read_data(path, memory_gb=0)
+
+
+def test_labels_may_be_an_array_or_column_by_name(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.ones((4, 2)), shape=[1, 1, 0, 0], y=np.arange(4), shape_test=[5])
+    assert whole(tmp_path / "x.npz", labels="shape")[1].tolist() == [1, 1, 0, 0]
+    np.savez(tmp_path / "s.npz", train=np.ones((4, 2)), labels=[3, 3, 1, 1])
+    assert whole(tmp_path / "s.npz")[1].tolist() == [1, 1, 0, 0]
+
+
+def test_real_mnist():
+    path = REAL / "mnist.npz"
+    if not path.exists():
+        pytest.skip(f"no real data at {path}")
+    splits = read_data(path)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (54_000, 6_000, 10_000)
+    x, y = splits.test.batch(torch.arange(100))
+    with np.load(path) as archive:
+        assert np.array_equal(x[:, 0].numpy(), archive["x_test"][:100])
+        assert np.array_equal(y.numpy(), archive["y_test"][:100])
+
+
+def test_real_cifar10_parquet_streamed_is_decoded_as_in_memory():
+    path = REAL / "cifar10" / "test.parquet"
+    if not path.exists():
+        pytest.skip(f"no real data at {path}")
+    pytest.importorskip("pyarrow")
+    examples = read_examples(path)
+    x, y = examples.batch(torch.tensor([0, 9_999]))
+    import pyarrow.parquet as pq
+    from PIL import Image
+
+    rows = pq.read_table(path).slice(9_999).to_pylist()[0]
+    assert np.array_equal(x[1].permute(1, 2, 0).numpy(), np.asarray(Image.open(io.BytesIO(rows["image"]["bytes"]))))
+    assert y[1] == rows["label"]
+    assert examples.spec.shape == (3, 32, 32)
+    assert len(examples) == 10_000
