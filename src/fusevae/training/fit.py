@@ -1,0 +1,156 @@
+"""fit: from a model and data to a trained artifact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.conditional import Conditional
+from fusevae.core.errors import InputError
+from fusevae.core.processes import world
+from fusevae.core.steps import View
+from fusevae.data.examples import Examples
+from fusevae.data.source import Splits, read_data
+from fusevae.objectives.elbo import ELBO
+from fusevae.objectives.objective import Objective
+from fusevae.training.loop import Loop
+from fusevae.training.players import Batch, Game, MaximumLikelihood
+from fusevae.training.progress import Progress
+from fusevae.training.settings import Training
+
+FITTED_ON = 50_000  # training examples from which preprocessing takes its means and ranges
+
+
+def fit(
+    model: Conditional,
+    data: Any = None,
+    views: Sequence[View] = (),
+    objective: Objective | None = None,
+    training: Training | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    folder: str | Path | None = None,
+    quiet: bool = False,
+) -> Artifact:
+    """Train a model on data and return the artifact that samples, evaluates and saves itself.
+
+    Args:
+        model: any nesting of the library's parts and your own networks.
+        data: what :func:`fusevae.read_data` takes: a path, arrays, a torch Dataset, ...; scikit-learn's digits by
+            default.
+        views: what is done to the examples before the model sees them (binarization, resize ...).
+        objective: what is maximised; the ELBO by default.
+        training: settings of the loop.
+        seed: of initial noise, order and splits.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the best there is.
+        folder: where checkpoints and ``metrics.jsonl`` go, if anywhere.
+        quiet: show no progress.
+
+    Raises :class:`InputError` before any work starts where model and data don't fit.
+
+    Example:
+        >>> import torch
+        >>> from fusevae import MLP, VAE, Flat, Gaussian, Normal
+        >>> vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), decoder=Gaussian(MLP(1, 2), scale="shared"))
+        >>> artifact = fit(vae, torch.randn(64, 2), training=Training(epochs=1, batch_size=16), quiet=True)
+        >>> artifact.support
+        'density on R^2'
+    """
+    loop = prepare(
+        model,
+        read_data(data, seed=seed),
+        views,
+        objective or ELBO(),
+        training or Training(),
+        seed,
+        device,
+        folder,
+        Progress(quiet),
+    )
+    loop.run()
+    return trained(loop)
+
+
+def prepare(
+    model: Conditional,
+    data: Splits,
+    views: Sequence[View],
+    objective: Objective,
+    training: Training,
+    seed: int,
+    device: str = "auto",
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Loop:
+    """The loop, ready to run: views and preprocessing fitted, model and data checked against each other."""
+    artifact = Artifact(model, data.spec, list(views))
+    if len(data.train) < world()[1]:
+        raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
+    with noise.preserved():
+        check(artifact, data.train, objective)
+        some = torch.arange(min(len(data.train), FITTED_ON))
+        with torch.no_grad(), noise.keyed(seed, "preprocessing"):
+            model.fit_steps(artifact.view(data.train.batch(some)[0]))
+    game = Game([MaximumLikelihood(artifact, objective, training.unlabelled)])
+    where = None if folder is None else Path(folder)
+    if where is not None:
+        where.mkdir(parents=True, exist_ok=True)
+    return Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+
+
+def trained(loop: Loop) -> Artifact:
+    """The artifact of a loop, with the weights that evaluation uses."""
+    artifact = loop.result().players["model"].artifact  # type: ignore[union-attr,index]
+    assert isinstance(artifact, Artifact)
+    return artifact.requires_grad_(True).cpu().eval()
+
+
+def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
+    """Run two examples through the model, so that what doesn't fit is said before any work starts."""
+    x, label = examples.batch(torch.arange(min(2, len(examples))))
+    player = MaximumLikelihood(artifact, objective)
+    shape = tuple(artifact.viewed.shape)
+    try:
+        with torch.no_grad():
+            if artifact.distribution.has_latents:
+                value = artifact.distribution.trace(artifact.view(x), label).elbo
+                if value.shape != (len(x),):
+                    raise InputError(
+                        f"the model gives log-probabilities of shape {tuple(value.shape)} for {len(x)} examples of shape {shape}, "
+                        f"expected ({len(x)},): set event_dim={len(shape)} on the decoder, or mend the net's output shape"
+                    )
+            loss, _ = player(Batch(x, label), 0.0)
+    except (RuntimeError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the model does not take examples of shape {shape} ({reason}): make the inputs of its encoder and the outputs of "
+            "its decoder fit the data"
+        ) from error
+    if not bool(loss.isfinite()):
+        raise InputError(
+            f"the loss of the first examples is {loss.item()}: scale the data (the steps Normalise, Standardise), or look at the "
+            "decoder's range"
+        )
+
+
+def pick_device(name: str) -> torch.device:
+    """``"auto"`` is this process's GPU where there is one, else the CPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"unknown device {name!r}: give cpu, cuda or cuda:0") from None
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"device {name!r} is not available on this machine: leave --device out, or give cpu")
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    return device

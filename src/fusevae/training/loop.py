@@ -1,0 +1,398 @@
+"""The loop: players move in turn on batches of data. There is one loop, and it knows nothing but players."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fusevae.core import noise
+from fusevae.core.errors import TrainingError
+from fusevae.core.files import write_text
+from fusevae.core.noise import Rows
+from fusevae.core.processes import sum_over_processes, world
+from fusevae.data.examples import Examples
+from fusevae.training import checkpoint
+from fusevae.training.average import Average
+from fusevae.training.diagnosis import first_bad_tensor
+from fusevae.training.optimizer import GuardedAdamW, like, whole
+from fusevae.training.players import Batch, Game
+from fusevae.training.progress import Interrupt, Progress
+from fusevae.training.settings import Training
+
+BLOCK = 500  # validation examples at once; fixed, because their noise is keyed by block
+IN_A_ROW = 5  # updates skipped in a row before the loop goes back to the last good state
+ROLLBACKS = 5  # returns before it gives up
+
+
+class Loop:
+    """Trains the players of a game. What a run has become after a step depends only on the seed and the settings.
+
+    Args:
+        game: the players.
+        train: the examples.
+        validation: held-out examples, possibly none.
+        settings: of the training.
+        seed: of the noise and of the order of the examples.
+        device: where the computation runs; the examples stay where they are.
+        folder: where checkpoints and ``metrics.jsonl`` go; None keeps both in memory.
+        progress: what shows the state of the training.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        train: Examples,
+        validation: Examples,
+        settings: Training,
+        seed: int,
+        device: torch.device,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.train, self.validation, self.settings, self.seed, self.device = train, validation, settings, seed, device
+        self.folder, self.progress = folder, progress or Progress(quiet=True)
+        self.rank, self.processes = world()
+        self.batch = min(settings.batch_size, len(train))
+        self.batch -= self.batch % self.processes
+        self.per_epoch = max(1, len(train) // self.batch)
+        self.total = max(1, round(settings.epochs * self.per_epoch))
+        self.validate_every = settings.validate_every or max(1, self.total // 20)
+        here = self.batch // self.processes
+        self.rows = Rows(self.rank * here, (self.rank + 1) * here, self.batch)
+
+        self.game = game.to(device).train()
+        self.average = Average(self.game, settings.average)
+        self.wrapped = wrap(self.game, settings, device)
+        self.average.follow(self.game)
+        self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
+
+        self.step = 0
+        self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0, "records": 0}
+        self.sums: dict[str, Tensor] = {}
+        self.best: dict[str, Tensor] = {}
+        self.records: list[dict[str, Any]] = []
+        self.finished = False
+
+    # ---------------------------------------------------------------- the loop
+
+    def run(self) -> bool:
+        """Train to the end, or until interrupted; returns whether it came to the end."""
+        self.good = self.state()
+        with noise.preserved(self.device), Interrupt() as interrupt, self.progress.showing(self.total, self.step):
+            batches = self._batches(self.step)
+            while self.step < self.total and not self.finished:
+                for name, optimizer in self.optimizers.items():
+                    if name == self.first:
+                        batch = self._to_device(next(batches))
+                    self._move(name, optimizer, batch)
+                self.average.update(self.step)
+                self.step += 1
+                if self.step % self.settings.log_every == 0 or self.step == self.total:
+                    if self._look():
+                        batches = self._batches(self.step)
+                        continue
+                if self.step % self.validate_every == 0 or self.step == self.total:
+                    self._validate()
+                if self.step % self.settings.checkpoint_every == 0 or self.step == self.total or self.finished:
+                    self.save()
+                self.progress.advance(self.step)
+                if self._interrupted(interrupt):
+                    self.save()
+                    return False
+        return True
+
+    def _interrupted(self, interrupt: Interrupt) -> bool:
+        """Whether to stop after this step; several processes agree on it now and then."""
+        if self.processes == 1:
+            return interrupt.seen
+        if self.step % self.settings.log_every:
+            return False
+        return bool(sum_over_processes(torch.tensor(float(interrupt.seen), device=self.device)).item())
+
+    def _move(self, name: str, optimizer: GuardedAdamW, batch: Batch) -> None:
+        """One player's move: its loss, its gradients, its update."""
+        progress = self.step / self.total
+        parts = self._parts(batch)
+        for i, (part, rows) in enumerate(parts):
+            with (
+                noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=rows),
+                self._sync(i + 1 == len(parts)),
+            ):
+                loss, metrics = self._loss(name, part, progress)
+                share = rows.here * self.processes / self.batch
+                (loss * share if share != 1 else loss).backward()  # step 6: backpropagate
+            self._add(name, metrics, rows.here / self.batch)
+        for other, theirs in self.optimizers.items():
+            if other != name:
+                theirs.zero_grad()  # a gradient reaches only the parameters of its own player
+        optimizer.step(self.settings.rate(progress) * self.values["rate_scale"])
+        optimizer.zero_grad()
+
+    def _loss(self, name: str, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.settings.precision == "float32":
+            return self.wrapped(name, batch, progress)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.wrapped(name, batch, progress)
+
+    def _parts(self, batch: Batch) -> list[tuple[Batch, Rows]]:
+        """The batch in as many parts as gradients are accumulated over, each with its place in the global batch."""
+        if self.settings.accumulate == 1:
+            return [(batch, self.rows)]
+        found, start = [], self.rows.start
+        for index in torch.arange(self.rows.here).tensor_split(self.settings.accumulate):
+            if len(index):
+                cut = slice(int(index[0]), int(index[-1]) + 1)
+                label = batch.label[cut] if batch.label is not None else None
+                found.append((Batch(batch.x[cut], label), Rows(start, start + len(index), self.batch)))
+                start += len(index)
+        return found
+
+    def _sync(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        if isinstance(self.wrapped, DistributedDataParallel) and not last:
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+    # ---------------------------------------------------------------- data
+
+    @property
+    def first(self) -> str:
+        return next(iter(self.optimizers))
+
+    def _batches(self, step: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        return self.train.batches(self._indices(step))
+
+    def _indices(self, step: int) -> Iterator[Tensor]:
+        """This process's rows of every batch from ``step`` on; the order of an epoch depends on seed and epoch
+        alone."""
+        epoch = -1
+        for at in range(step, self.total):
+            if at // self.per_epoch != epoch:
+                epoch = at // self.per_epoch
+                generator = torch.Generator().manual_seed(noise.key(self.seed, "order", epoch))
+                order = torch.randperm(len(self.train), generator=generator)
+            start = at % self.per_epoch * self.batch
+            yield order[start + self.rows.start : start + self.rows.stop]
+
+    def _to_device(self, batch: tuple[Tensor, Tensor | None]) -> Batch:
+        if self.device.type == "cpu":
+            return Batch(*batch)
+        x, label = (t.pin_memory().to(self.device, non_blocking=True) if t is not None else None for t in batch)
+        return Batch(cast(Tensor, x), label)
+
+    # ---------------------------------------------------------------- what is logged, looked at and kept
+
+    def _add(self, name: str, metrics: dict[str, Tensor], weight: float) -> None:
+        if len(self.optimizers) > 1:
+            metrics = {f"{name}/{k}": v for k, v in metrics.items()}
+        if weight != 1:
+            metrics = {k: v * weight for k, v in metrics.items()}
+        if metrics.keys() <= self.sums.keys():
+            torch._foreach_add_([self.sums[k] for k in metrics], list(metrics.values()))
+        else:
+            self.sums |= {k: v.detach().clone() for k, v in metrics.items()}
+
+    def _look(self) -> bool:
+        """Write what the last steps gave; the only place (with validation) where the host waits for the device. Returns
+        whether updates went wrong so often that the loop went back to its last good state."""
+        steps = self.step % self.settings.log_every or self.settings.log_every
+        record: dict[str, Any] = {"step": self.step, "epoch": self.step / self.per_epoch}
+        record["train"] = readable({k: sum_over_processes(v) / steps for k, v in self.sums.items()})
+        record["learning_rate"] = self.settings.rate((self.step - 1) / self.total) * self.values["rate_scale"]
+        bad = []
+        for name, optimizer in self.optimizers.items():
+            stats = {k: v.item() for k, v in optimizer.stats.items()}
+            prefix = f"{name}/" if len(self.optimizers) > 1 else ""
+            record[f"{prefix}gradient_norm"] = stats["norms"] / steps
+            record[f"{prefix}skipped"] = int(stats["skipped"])
+            optimizer.stats["norms"].zero_()
+            if stats["in_a_row"] >= IN_A_ROW:
+                bad.append(name)
+        self.sums = {}
+        self._write(record)
+        if bad:
+            self._go_back(bad[0])
+        return bool(bad)
+
+    @torch.no_grad()
+    def _validate(self) -> None:
+        """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
+        if not len(self.validation):
+            return
+        game = self.average.ready()
+        sums: dict[str, Tensor] = {}
+        blocks = list(torch.arange(len(self.validation)).split(BLOCK))
+        mine = range(self.rank, len(blocks), self.processes)
+        for i, raw in zip(mine, self.validation.batches(blocks[j] for j in mine), strict=True):
+            batch = self._to_device(raw)
+            for name in self.optimizers:
+                with noise.keyed(self.seed, "validation", i, name, device=self.device):
+                    loss, metrics = game(name, batch, 1.0)
+                for k, v in {**metrics, "loss": loss}.items():
+                    key = f"{name}/{k}" if len(self.optimizers) > 1 else k
+                    sums[key] = sums.get(key, 0.0) + v * len(batch.x)
+        if self.processes > 1:
+            sums = gather_sums(sums)
+        means = readable({k: v / len(self.validation) for k, v in sums.items()})
+        loss = means["loss" if "loss" in means else f"{self.first}/loss"]
+        score = means.get("elbo", -loss)
+        if self.values["best"] is None or score > self.values["best"]:
+            self.values |= {"best": score, "stale": 0}
+            if self.settings.patience:
+                self.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
+        else:
+            self.values["stale"] += 1
+        self._write({"step": self.step, "epoch": self.step / self.per_epoch, "validation": means})
+        self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        self.values["records"] = len(self.records)
+        self.progress.record(record, self.step)
+        if self.folder is not None and self.rank == 0:
+            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(finite(record) | {"seconds": round(self.progress.seconds, 3)}) + "\n")
+
+    def _go_back(self, name: str) -> None:
+        """Return to the last good state with half the step, and say which tensor went wrong first."""
+        self.step -= 1
+        batch = self._to_device(next(self._batches(self.step)))
+        with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.rows):
+            cause = first_bad_tensor(self.game, name, batch, self.step / self.total)
+        at, records = self.step, self.records
+        rollbacks, scale = self.values["rollbacks"] + 1, self.values["rate_scale"] / 2
+        if rollbacks > ROLLBACKS:
+            raise TrainingError(
+                f"{IN_A_ROW} updates in a row were abnormal at step {at} ({cause}), after {ROLLBACKS} returns with a smaller "
+                "step: lower training.learning_rate, or look at the data"
+            )
+        self.restore(self.good)
+        self.records = records
+        self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
+        message = (
+            f"step {at}: {IN_A_ROW} or more updates in a row were abnormal ({cause}); back to step {self.step} with "
+            f"{scale:g} of the learning rate"
+        )
+        self._write({"step": self.step, "event": "went back", "from": at, "cause": cause, "rate_scale": scale})
+        self.progress.say(message)
+        self.save()
+
+    # ---------------------------------------------------------------- state
+
+    def state(self) -> checkpoint.State:
+        """A copy of everything that the rest of the training depends on, whole on every process."""
+        tensors = {f"game/{n}": whole(v.detach()) for n, v in self.game.named_parameters()}
+        tensors |= {f"buffer/{n}": v for n, v in self.game.named_buffers()}
+        tensors |= {f"average/{n}": v for n, v in self.average.state().items()}
+        for name, optimizer in self.optimizers.items():
+            tensors |= {f"optimizer/{name}/{k}": v for k, v in optimizer.state().items()}
+        tensors |= {f"sums/{k}": sum_over_processes(v) / self.processes for k, v in self.sums.items()}
+        tensors |= {f"best/{k}": v for k, v in self.best.items()}
+        copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
+        return checkpoint.State(copies, {"step": self.step, **self.values})
+
+    @torch.no_grad()
+    def restore(self, state: checkpoint.State) -> None:
+        """Take over a state; the reverse of :meth:`state`."""
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in state.tensors.items():
+            group, _, rest = name.partition("/")
+            groups.setdefault(group, {})[rest] = tensor
+        for n, p in self.game.named_parameters():
+            p.copy_(like(groups["game"][n], p))
+        for n, b in self.game.named_buffers():
+            b.copy_(groups["buffer"][n])
+        self.average.load(groups.get("average", {}))
+        for name, optimizer in self.optimizers.items():
+            prefix = f"{name}/"
+            optimizer.load({k.removeprefix(prefix): v for k, v in groups["optimizer"].items() if k.startswith(prefix)})
+        self.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
+        self.best = groups.get("best", {})
+        self.values = {k: v for k, v in state.values.items() if k != "step"}
+        self.step = state.values["step"]
+        patience = self.settings.patience
+        self.finished = bool(patience and self.values["stale"] >= patience)
+
+    def save(self) -> None:
+        """Keep the present state as the last good one, in memory and, where there is a folder, on disk; unless the
+        newest
+        updates were skipped, which may be the beginning of the end."""
+        if self.step < self.total and any(o.stats["in_a_row"] > 0 for o in self.optimizers.values()):
+            return
+        self.good = self.state()
+        if self.folder is not None and self.rank == 0:
+            checkpoint.write(self.folder / "checkpoints", self.good)
+
+    def resume(self) -> bool:
+        """Go on from the newest whole checkpoint of the folder; returns whether there was one."""
+        assert self.folder is not None
+        state = checkpoint.read_newest(self.folder / "checkpoints")
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        if state is not None:
+            self.restore(state)
+        lines = lines[: self.values["records"]]
+        self.records = [json.loads(line) for line in lines]
+        if self.records:
+            self.progress.earlier = self.records[-1].get("seconds", 0.0)
+        if self.rank == 0:
+            write_text(path, "".join(lines))
+        return state is not None
+
+    def result(self) -> nn.Module:
+        """The game that evaluation uses: averaged weights, or the best ones where ``patience`` kept them."""
+        game = self.average.ready()
+        if self.best:
+            game.load_state_dict(self.best)
+        return game
+
+
+def wrap(game: Game, settings: Training, device: torch.device) -> nn.Module:
+    """The game as it is, or under DDP or FSDP2 where there are several processes."""
+    if world()[1] == 1:
+        return game
+    if settings.parallel == "fsdp":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        fully_shard(game, mesh=init_device_mesh(device.type, (world()[1],)), reshard_after_forward=False)
+        return game
+    several = len(game.players) > 1
+    ids = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(game, ids, broadcast_buffers=False, find_unused_parameters=several)
+
+
+def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
+    """Numbers and lists in nats; the ELBO beside its parts: reconstruction, KL by level and by dimension."""
+    found: dict[str, Any] = {k: v.tolist() for k, v in metrics.items()}
+    for prefix in {k.rpartition("reconstruction")[0] for k in found if k.endswith("reconstruction")}:
+        kl = {k: v for k, v in found.items() if k.startswith(f"{prefix}kl/")}
+        total = sum(sum(v) for v in kl.values())
+        found = {k: v for k, v in found.items() if k not in kl}
+        found |= {f"{prefix}kl": total, f"{prefix}elbo": found[f"{prefix}reconstruction"] - total}
+        found[f"{prefix}kl_per_dimension"] = {k.removeprefix(f"{prefix}kl/"): v for k, v in kl.items()}
+    return found
+
+
+def finite(value: Any) -> Any:
+    """The same with None in place of what JSON can't say (nan and inf)."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def gather_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sums over the processes, some of which may have had no block."""
+    found: list[Any] = [None] * world()[1]
+    torch.distributed.all_gather_object(found, {k: v.cpu() for k, v in sums.items()})
+    keys = next(f for f in found if f)
+    return {k: sum(f[k] for f in found if f) for k in keys}

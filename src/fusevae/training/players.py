@@ -1,0 +1,90 @@
+"""Players: training is a game, each player a set of parameters with a loss and an optimizer.
+
+A VAE is a game of one, a GAN of two, a VAE-GAN of three. The loop knows nothing but players.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.levels import log_bound
+from fusevae.objectives.objective import Objective
+
+
+class Batch(NamedTuple):
+    """Raw examples ``(batch, *shape)`` and their labels ``(batch,)``, if there are any."""
+
+    x: Tensor
+    label: Tensor | None = None
+
+
+class Player(nn.Module):
+    """One player's loss. It may hold the nets of others, but a gradient reaches only :meth:`own` parameters."""
+
+    name: str
+
+    @abstractmethod
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, a mean over the batch, and detached means to log by name (numbers, or vectors of a fixed size)."""
+
+    @abstractmethod
+    def own(self) -> Sequence[nn.Module]:
+        """The modules whose parameters this player moves."""
+
+
+class Game(nn.Module):
+    """The players in the order of their moves; one call computes one player's loss, so that one wrapper (DDP, FSDP2)
+    holds for every game."""
+
+    def __init__(self, players: Sequence[Player]) -> None:
+        super().__init__()
+        self.players = cast(dict[str, Player], nn.ModuleDict({p.name: p for p in players}))
+
+    def forward(self, name: str, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.players[name](batch, progress)
+
+    def own(self, name: str) -> dict[str, nn.Parameter]:
+        """The parameters that a player moves, by their name in the game."""
+        mine = {id(p) for module in self.players[name].own() for p in module.parameters()}
+        return {n: p for n, p in self.named_parameters() if id(p) in mine and p.requires_grad}
+
+
+class MaximumLikelihood(Player):
+    """The player of a model that is trained by a bound on its likelihood: the six steps of a VAE."""
+
+    name = "model"
+
+    def __init__(self, artifact: Artifact, objective: Objective, unlabelled: float = 0.0) -> None:
+        super().__init__()
+        self.artifact, self.objective, self.unlabelled = artifact, objective, unlabelled
+
+    def own(self) -> Sequence[nn.Module]:
+        return [self.artifact.distribution]
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        model = self.artifact.distribution
+        x = self.artifact.view(batch.x)  # step 1: preprocess (invertible steps are part of the model)
+        label = self._forget_some(batch.label)
+        if not model.has_latents:
+            value = log_bound(model(label), x)
+            return -value.mean(), {"log_bound": value.detach().mean()}
+        samples = (self.objective.samples,) if self.objective.samples else ()
+        trace = model.trace(x, label, samples=samples)  # steps 2 to 4: encode, reparameterise, decode
+        value = self.objective(trace, progress)  # step 5: reconstruction and KL
+        with torch.no_grad():
+            metrics = {"objective": value.mean(), "reconstruction": trace.reconstruction.mean()}
+            for name, kl in trace.kl_per_dimension().items():
+                metrics[f"kl/{name}"] = kl.flatten(0, -2).mean(0)
+        return -value.mean(), metrics  # step 6, backpropagation, is the loop's
+
+    def _forget_some(self, label: Tensor | None) -> Tensor | None:
+        if label is None or not (self.training and self.unlabelled and self.artifact.is_conditional):
+            return label
+        return torch.where(noise.uniform(label.shape, label.device) < self.unlabelled, -1, label)

@@ -1,0 +1,92 @@
+"""Training: every setting of the loop, with the defaults that need no tuning."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from fusevae.core.description import Described
+from fusevae.core.errors import InputError
+
+
+class Training(Described):
+    """How a model is trained.
+
+    Args:
+        epochs: passes over the training data; the last, incomplete batch of each is left out (it is reshuffled every
+            epoch).
+        batch_size: examples of one update over all processes and accumulated parts.
+        learning_rate: of AdamW, after the warm-up.
+        final_learning_rate: what the cosine ends at, as a part of ``learning_rate``; 1 keeps it constant.
+        warmup: part of the training over which the learning rate rises from 0.
+        weight_decay: AdamW's.
+        betas: AdamW's.
+        accumulate: parts that a batch is split into where it doesn't fit in memory at once.
+        clip: a gradient is scaled down to this many times the running mean of its norm; 0 switches it off. Relative,
+            because nats summed over pixels or tokens give norms of any size.
+        skip: an update whose gradient norm is more than this many times the running mean, or not finite, is left out;
+            0 leaves only the non-finite ones out.
+        average: decay of the exponential average of the weights that is used for evaluation; 0 switches it off.
+        precision: ``"bfloat16"`` runs the nets under autocast; likelihoods are summed in float32 all the same.
+        patience: stop after so many validations without a better one, and keep the best; None trains to the end.
+        validate_every: steps between validations; by default 20 over the training.
+        log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
+        checkpoint_every: steps between checkpoints.
+        unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
+        parallel: under ``torchrun``, ``"ddp"`` replicates the model, ``"fsdp"`` shards it (FSDP2).
+    """
+
+    def __init__(
+        self,
+        epochs: float = 20,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        final_learning_rate: float = 0.01,
+        warmup: float = 0.02,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        accumulate: int = 1,
+        clip: float = 4.0,
+        skip: float = 20.0,
+        average: float = 0.999,
+        precision: Literal["float32", "bfloat16"] = "float32",
+        patience: int | None = None,
+        validate_every: int | None = None,
+        log_every: int = 100,
+        checkpoint_every: int = 1000,
+        unlabelled: float = 0.1,
+        parallel: Literal["ddp", "fsdp"] = "ddp",
+    ) -> None:
+        positive = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "accumulate": accumulate,
+        }
+        positive |= {"log_every": log_every, "checkpoint_every": checkpoint_every}
+        for name, value in positive.items():
+            if not value > 0:
+                raise InputError(f"{name} is {value}, expected more than 0")
+        for name, value in {"average": average, "warmup": warmup, "unlabelled": unlabelled}.items():
+            if not 0 <= value < 1:
+                raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
+        self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
+        self.learning_rate, self.final_learning_rate, self.warmup = learning_rate, final_learning_rate, warmup
+        self.weight_decay, self.betas = weight_decay, betas
+        self.clip, self.skip, self.average, self.precision = clip, skip, average, precision
+        self.patience, self.validate_every = patience, validate_every
+        self.log_every, self.checkpoint_every = log_every, checkpoint_every
+        self.unlabelled, self.parallel = unlabelled, parallel
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at ``progress`` in [0, 1]: a linear warm-up, then a cosine (Loshchilov & Hutter 2017).
+
+        Example:
+            >>> round(Training(learning_rate=1.0, warmup=0.0, final_learning_rate=0.0).rate(0.5), 3)
+            0.5
+        """
+        if progress < self.warmup:
+            return self.learning_rate * max(progress, 1e-3 * self.warmup) / self.warmup
+        done = (progress - self.warmup) / (1 - self.warmup)
+        cosine = (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return self.learning_rate * (self.final_learning_rate + (1 - self.final_learning_rate) * cosine)

@@ -1,0 +1,35 @@
+"""Two processes give what one gives, within rounding, under DDP and under FSDP2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+WORKER = Path(__file__).with_name("distributed_worker.py")
+
+
+def run(processes: int, *arguments: object) -> None:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(torchrun if processes > 1 else []), str(WORKER), *map(str, arguments)]
+    done = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("game", ["vae", "two_players"])
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_processes_give_the_result_of_one(tmp_path, game, parallel):
+    run(1, game, parallel, tmp_path / "one")
+    run(2, game, parallel, tmp_path / "two")
+    one, two = (torch.load(tmp_path / n / "result.pt") for n in ("one", "two"))
+    assert one["state"].keys() == two["state"].keys()
+    for part in ("state", "held"):
+        for name, value in one[part].items():
+            torch.testing.assert_close(two[part][name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+    assert len(one["records"]) == len(two["records"])

@@ -1,0 +1,344 @@
+"""Training: determinism, resuming, skipping, going back, players."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusevae import (
+    ELBO,
+    MLP,
+    VAE,
+    Bernoulli,
+    DataSpec,
+    Flat,
+    Gaussian,
+    InputError,
+    Normal,
+    Training,
+    TrainingError,
+    fit,
+)
+from fusevae.core import noise
+from fusevae.data.examples import InMemory
+from fusevae.data.source import read_data
+from fusevae.training import checkpoint
+from fusevae.training.fit import prepare, trained
+from fusevae.training.loop import IN_A_ROW, Loop
+from fusevae.training.optimizer import WARM, GuardedAdamW
+from fusevae.training.players import Batch, Game, Player
+
+X = (torch.rand(200, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+
+
+def vae() -> VAE:
+    with noise.preserved():
+        torch.manual_seed(1)
+        return VAE(Flat(Normal(2), Gaussian(MLP(6, 4, (8,)))), Bernoulli(MLP(2, 6, (8,))))
+
+
+def loop(folder=None, model=None, seed=0, data=X, validation=0.2, **settings) -> Loop:
+    settings = {"epochs": 4, "batch_size": 16, "log_every": 7, "validate_every": 10, "checkpoint_every": 9} | settings
+    splits = read_data(data, validation=validation, test=0.0, seed=seed)
+    return prepare(model or vae(), splits, [], ELBO(), Training(**settings), seed, "cpu", folder)
+
+
+def weights(run: Loop) -> dict[str, Tensor]:
+    return {k: v for k, v in run.state().tensors.items() if k.startswith(("game", "average", "optimizer"))}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def lines(folder) -> list[dict]:
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in found]
+
+
+class Stopped(BaseException):
+    pass
+
+
+def stop_at(run: Loop, step: int) -> None:
+    """Kill a run as abruptly as an exception can, after a number of steps."""
+    update = run.average.update
+
+    def stopping(at: int) -> None:
+        update(at)
+        if at + 1 == step:
+            raise Stopped
+
+    run.average.update = stopping  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        run.run()
+
+
+def test_a_seed_fixes_the_run_and_another_seed_changes_it():
+    runs = [loop(seed=s) for s in (0, 0, 1)]
+    for run in runs:
+        torch.rand(3)  # the caller's random state must not matter
+        run.run()
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[2]))
+
+
+def test_the_callers_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run = loop()
+    run.run()
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("step", [3, 9, 10, 14, 30])
+def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path, step):
+    whole = loop(tmp_path / "whole")
+    whole.run()
+    stop_at(loop(tmp_path / "cut"), step)
+    again = loop(tmp_path / "cut")
+    assert again.resume() == (step > 9)
+    again.run()
+    assert same(weights(whole), weights(again))
+    assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):
+    whole = loop(tmp_path / "whole")
+    whole.run()
+    stop_at(loop(tmp_path / "cut"), 30)
+    newest = sorted((tmp_path / "cut" / "checkpoints").glob("step-*"))[-1]
+    data = bytearray(newest.read_bytes())
+    data[-5] ^= 1
+    newest.write_bytes(data)
+    again = loop(tmp_path / "cut")
+    assert again.resume() and again.step == 18
+    assert "damaged" in caplog.text
+    again.run()
+    assert same(weights(whole), weights(again))
+    assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+
+
+def test_when_every_checkpoint_is_damaged_it_says_so(tmp_path):
+    loop(tmp_path).run()
+    for path in (tmp_path / "checkpoints").glob("step-*"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="every checkpoint"):
+        loop(tmp_path).resume()
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_accumulating_gradients_changes_a_result_only_by_rounding(parts):
+    one, several = loop(clip=0), loop(clip=0, accumulate=parts)
+    one.run(), several.run()
+    for (name, a), b in zip(weights(one).items(), weights(several).values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=2e-4, msg=name)
+
+
+def test_figures_are_nats_per_example_and_the_elbo_is_reconstruction_minus_kl():
+    run = loop(epochs=1)
+    run.run()
+    records = [r["train"] for r in run.records if "train" in r] + [
+        r["validation"] for r in run.records if "validation" in r
+    ]
+    for record in records:
+        assert record["elbo"] == pytest.approx(record["reconstruction"] - record["kl"], abs=1e-5)
+        assert sum(record["kl_per_dimension"]["z"]) == pytest.approx(record["kl"], abs=1e-5)
+    assert -20 < records[-1]["elbo"] < -2
+
+
+def test_averages_follow_the_weights_by_their_formula():
+    run = loop(average=0.9, epochs=1)
+    name = next(n for n, _ in run.game.named_parameters())
+    expected = dict(run.game.named_parameters())[name].detach().clone()
+    update = run.average.update
+
+    def following(step: int) -> None:
+        nonlocal expected
+        update(step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * dict(run.game.named_parameters())[name].detach()
+
+    run.average.update = following  # type: ignore[method-assign]
+    run.run()
+    torch.testing.assert_close(run.average.state()[name], expected)
+    torch.testing.assert_close(dict(run.result().named_parameters())[name], expected)
+
+
+def guarded(**settings) -> tuple[nn.Parameter, GuardedAdamW]:
+    p = nn.Parameter(torch.ones(4))
+    return p, GuardedAdamW({"p": p}, Training(**settings), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e6])
+def test_an_abnormal_update_is_left_out_and_changes_nothing(bad):
+    p, optimizer = guarded()
+    for _ in range(WARM + 1):
+        p.grad = torch.randn(4)
+        optimizer.step(0.1)
+    before = {k: v.clone() for k, v in optimizer.state().items()}
+    weights = p.detach().clone()
+    p.grad = torch.full((4,), bad)
+    optimizer.step(0.1)
+    after = optimizer.state()
+    assert torch.equal(p.detach(), weights)
+    assert all(torch.equal(after[k], before[k]) for k in before if not k.startswith("stats"))
+    assert after["stats/skipped"] == 1 and after["stats/made"] == WARM + 1
+    assert torch.equal(after["stats/mean"], before["stats/mean"])
+
+
+def test_without_clipping_it_is_torchs_adamw():
+    p, optimizer = guarded(clip=0, weight_decay=0.1)
+    q = nn.Parameter(torch.ones(4))
+    other = torch.optim.AdamW([q], lr=0.1, weight_decay=0.1)
+    for i in range(10):
+        p.grad, q.grad = torch.arange(4.0) - i, torch.arange(4.0) - i
+        optimizer.step(0.1), other.step()
+    torch.testing.assert_close(p, q)
+
+
+def test_clipping_scales_a_large_gradient_to_the_running_mean():
+    p, optimizer = guarded(clip=2.0, skip=0)
+    q = nn.Parameter(torch.ones(4))
+    other = torch.optim.AdamW([q], lr=0.1, weight_decay=0.0)
+    for grad in (1.0, 1.0, 50.0, 1.0):
+        p.grad, q.grad = torch.full((4,), grad), torch.full((4,), min(grad, 2.0))
+        optimizer.step(0.1), other.step()
+        if grad == 50.0:
+            assert optimizer.stats["mean"] == pytest.approx(2 * (1 + 1 / 3))  # the clipped norm enters the mean
+    torch.testing.assert_close(p, q)
+
+
+class Explosive(MLP):
+    """A net that breaks when it is told to."""
+
+    def forward(self, x, label=None, *others):
+        h = super().forward(x, label)
+        return h * torch.nan if self.broken(x) else h
+
+    def broken(self, x) -> bool:
+        return bool(self.training and self.calls() > 40)
+
+    def calls(self) -> int:
+        self.n = getattr(self, "n", 0) + 1
+        return self.n
+
+
+def test_after_several_bad_updates_it_goes_back_with_a_smaller_step_and_names_the_tensor(capsys):
+    model = VAE(Flat(Normal(2), Gaussian(Explosive(6, 4, (8,)))), Bernoulli(MLP(2, 6, (8,))))
+    run = loop(model=model, validation=0.0, epochs=20)
+    net = model.latents.posterior.net
+    restore = run.restore
+
+    def mended(state) -> None:
+        restore(state)
+        net.n = -(10**9)
+
+    run.restore = mended  # type: ignore[method-assign]
+    assert run.run()
+    event = next(r for r in run.records if "event" in r)
+    assert event["rate_scale"] == 0.5 and "latents.posterior.net" in event["cause"]
+    assert "back to step" in capsys.readouterr().err and run.values["rollbacks"] == 1
+    assert all(bool(v.isfinite().all()) for v in weights(run).values())
+
+
+def test_a_training_that_stays_bad_gives_up_with_the_last_good_state_whole(tmp_path):
+    model = VAE(Flat(Normal(2), Gaussian(Explosive(6, 4, (8,)))), Bernoulli(MLP(2, 6, (8,))))
+    run = loop(tmp_path, model=model, validation=0.0, epochs=20)
+    with pytest.raises(TrainingError, match="learning_rate"):
+        run.run()
+    state = checkpoint.read_newest(tmp_path / "checkpoints")
+    assert state is not None and all(bool(v.isfinite().all()) for v in state.tensors.values())
+    assert IN_A_ROW >= 2
+
+
+def test_early_stopping_keeps_the_best_weights():
+    x = X[:40]
+    run = loop(
+        data=x, validation=0.5, epochs=2000, learning_rate=0.05, validate_every=5, patience=3, final_learning_rate=1.0
+    )
+    run.run()
+    assert run.finished and run.step < run.total
+    best = max(r["validation"]["elbo"] for r in run.records if "validation" in r)
+    assert run.values["best"] == best
+    run._validate()  # the averages of the last step are worse than what the artifact holds
+    artifact = trained(run)
+    held = read_data(x, validation=0.5, test=0.0, seed=0).validation
+    with torch.no_grad(), noise.keyed(0, "validation", 0, "model"):
+        elbo = artifact.distribution.trace(held.batch(torch.arange(20))[0]).elbo.mean()
+    assert elbo.item() == pytest.approx(best, abs=1e-4)
+
+
+class Pull(Player):
+    """Two players in one game: each pulls its own number to a function of the other's (a toy of a GAN's structure)."""
+
+    def __init__(self, name: str, mine: nn.Linear, other: nn.Linear, sign: float) -> None:
+        super().__init__()
+        self.name, self.sign = name, sign
+        self.mine, self.other = mine, other
+
+    def own(self):
+        return [self.mine]
+
+    def forward(self, batch: Batch, progress: float):
+        # the historic leak: the other's parameters are in the graph, undetached
+        loss = (self.mine(batch.x) - self.sign * self.other(batch.x)).square().mean()
+        return loss, {"loss_value": loss.detach()}
+
+
+def two_players(**settings) -> Loop:
+    with noise.preserved():
+        torch.manual_seed(0)
+        a, b = nn.Linear(6, 1), nn.Linear(6, 1)
+    game = Game([Pull("critic", a, b, 1.0), Pull("maker", b, a, -1.0)])
+    data = InMemory(X, None, DataSpec((6,)))
+    settings = {"epochs": 3, "batch_size": 20, "log_every": 5, "average": 0.9} | settings
+    return Loop(game, data, data.subset(torch.arange(0)), Training(**settings), 0, torch.device("cpu"))
+
+
+def test_a_move_touches_no_other_players_parameters():
+    run = two_players()
+    batch = Batch(X[:20])
+    for name in ("critic", "maker"):
+        before = {n: p.detach().clone() for n, p in run.game.named_parameters()}
+        own = run.game.own(name)
+        run._move(name, run.optimizers[name], batch)
+        for n, p in run.game.named_parameters():
+            assert torch.equal(p, before[n]) != (n in own)
+            assert p.grad is None
+
+
+def test_a_game_of_two_trains_and_logs_each_player():
+    run = two_players()
+    run.run()
+    record = run.records[-1]
+    assert record["train"]["critic/loss_value"] < 1.0 and "maker/gradient_norm" in record
+
+
+def test_fit_in_a_few_lines_improves_the_bound():
+    artifact = fit(vae(), X, training=Training(epochs=60, batch_size=20, learning_rate=0.01), quiet=True)
+    with torch.no_grad():
+        after, before = (m.trace(X).elbo.mean() for m in (artifact.distribution, vae()))
+    assert after > before + 0.3
+
+
+def test_what_does_not_fit_is_said_before_work_starts():
+    with pytest.raises(InputError, match="does not take examples"):
+        fit(vae(), torch.rand(20, 7), quiet=True)
+    with pytest.raises(InputError, match="event_dim"):
+        fit(
+            VAE(Flat(Normal(2), Gaussian(MLP((2, 3), 4))), Bernoulli(MLP(2, (2, 3)), event_dim=1)),
+            X.view(-1, 2, 3),
+            quiet=True,
+        )
+
+
+@pytest.mark.parametrize("setting", [{"batch_size": 0}, {"average": 1.0}, {"epochs": -1}, {"warmup": 2.0}])
+def test_settings_out_of_range_are_refused(setting):
+    with pytest.raises(InputError, match=next(iter(setting))):
+        Training(**setting)
