@@ -1,0 +1,43 @@
+"""Examples in blocks, each viewed with noise that is keyed by the block: every evaluation sees the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.data.examples import Examples
+from fusevae.data.source import read_examples
+
+BLOCK = 500
+
+
+class Block(NamedTuple):
+    """Raw examples, their labels, and what the model sees of them."""
+
+    number: int
+    raw: Tensor
+    label: Tensor | None
+    x: Tensor
+
+
+def blocks(artifact: Artifact, examples: Examples, seed: int, device: torch.device | str = "cpu") -> Iterator[Block]:
+    """Blocks of :data:`BLOCK` examples; a binarization of a test set is the same for the same seed, whatever is asked
+    of it."""
+    indices = torch.arange(len(examples)).split(BLOCK)
+    for i, (raw, label) in enumerate(examples.batches(iter(indices))):
+        with noise.keyed(seed, "view", i):
+            x = artifact.view(raw)
+        yield Block(i, raw, label.to(device) if label is not None else None, x.to(device))
+
+
+def as_examples(artifact: Artifact, data: Any, label: Any = None) -> Examples:
+    """Arrays, a path or a data set as examples that the artifact can take; raises :class:`InputError` where it
+    can't."""
+    examples = read_examples((data, label) if label is not None else data, classes=artifact.data.classes)
+    artifact.data.check(examples.spec)
+    return examples

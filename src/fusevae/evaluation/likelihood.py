@@ -1,0 +1,160 @@
+"""Likelihood of held-out data: exact, or an importance-weighted bound; and the ELBO with its parts."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.levels import Level, log_bound
+from fusevae.evaluation.blocks import Block, as_examples, blocks
+
+VALUES = 2**20  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
+
+
+def log_likelihood(
+    artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
+) -> Tensor:
+    r"""log p(x) of each example in nats, ``(n,)``: exact for a density, else a lower bound that tightens with k:
+
+    .. math:: \log p(x) \ge E\Big[\log \frac1k \sum_{i=1}^k \frac{p(x|z_i) p(z_i)}{q(z_i|x)}\Big]
+
+    (Burda et al. 2016). Sums are in float64, memory is bounded whatever n and k are.
+
+    Args:
+        artifact: the model.
+        data: raw examples: an array or tensor ``(n, *shape)``, a path, or a data set.
+        label: their labels, where the model is conditional.
+        importance_samples: k.
+        seed: of the view (binarization) and of the samples.
+
+    Example:
+        >>> import torch
+        >>> from fusevae import Artifact, DataSpec, Normal
+        >>> log_likelihood(Artifact(Normal(2), DataSpec((2,))), torch.zeros(1, 2))
+        tensor([-1.8379], dtype=torch.float64)
+    """
+    check_samples(artifact, importance_samples)
+    device = next(artifact.distribution.parameters(), torch.zeros(())).device
+    with torch.no_grad(), noise.preserved(device):
+        artifact.eval()
+        found = [
+            block_likelihood(artifact, block, importance_samples, seed)
+            for block in blocks(artifact, as_examples(artifact, data, label), seed, device)
+        ]
+    return torch.cat(found).cpu()
+
+
+def check_samples(artifact: Artifact, importance_samples: int) -> None:
+    """Refuse what the model's level doesn't allow."""
+    if importance_samples < 1:
+        raise InputError(f"importance_samples is {importance_samples}, expected at least 1: 1000, say")
+    if artifact.distribution.level < Level.BOUND:
+        raise InputError(
+            f"{type(artifact.distribution).__name__} only samples and has no likelihood: judge its samples"
+        )
+
+
+def block_likelihood(artifact: Artifact, block: Block, k: int, seed: int) -> Tensor:
+    """log p(x) of a block's examples, float64; a bound of ``k`` samples where it isn't exact."""
+    model, x, label = artifact.distribution, block.x, block.label
+    if model.level is not Level.EVIDENCE:  # exact; or a bound that importance weighting would not keep one
+        with noise.keyed(seed, "bound", block.number, device=x.device):
+            return log_bound(model(label), x).double()
+    at_once = max(1, VALUES // math.prod(x.shape[1:]))  # decoded examples
+    each = min(k, at_once)  # samples of one example at once
+    together = max(1, at_once // each)  # examples at once
+    found = []
+    for start in range(0, len(x), together):
+        part = x[start : start + together]
+        part_label = label[start : start + together] if label is not None else None
+        total = torch.full((len(part),), -math.inf, dtype=torch.float64, device=x.device)
+        for done in range(0, k, each):
+            n = min(each, k - done)
+            with noise.keyed(seed, "importance", block.number, start, done, device=x.device):
+                weight = log_weights(model, part, part_label, n)
+            total = torch.logaddexp(total, torch.logsumexp(weight, 0).double())
+        found.append(total - math.log(k))
+    return torch.cat(found)
+
+
+def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
+    """``n`` log-weights of each example, ``(n, batch)``; their log-mean-exp is a bound on log p(x)."""
+    if model.has_latents:
+        return model.trace(x, label, samples=(n,)).log_weight
+    return log_bound(model(label), x.expand(n, *x.shape))
+
+
+def evaluate(
+    artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """What a model gives held-out data, in nats per example; what its family doesn't have is None.
+
+    Returns a dictionary with ``n``, ``support``, ``log_likelihood`` (``value``, ``stderr`` over examples, ``kind``:
+    exact or bound,
+    ``importance_samples``), ``elbo``, ``reconstruction``, ``kl``, ``kl_per_dimension`` by level, ``bits_per_dim``
+    (for discrete
+    data), ``parameters`` and ``seconds``. Arguments as of :func:`log_likelihood`.
+
+    Example:
+        >>> import torch
+        >>> from fusevae import Artifact, DataSpec, Normal
+        >>> evaluate(Artifact(Normal(2), DataSpec((2,))), torch.zeros(3, 2))["log_likelihood"]["kind"]
+        'exact'
+    """
+    started = time.perf_counter()
+    check_samples(artifact, importance_samples)
+    model = artifact.distribution
+    device = next(model.parameters(), torch.zeros(())).device
+    examples = as_examples(artifact, data, label)
+    if not len(examples):
+        raise InputError("there are no examples to evaluate: give data with at least one")
+    values: list[Tensor] = []
+    parts: dict[str, Tensor] = {}
+    with torch.no_grad(), noise.preserved(device):
+        artifact.eval()
+        for block in blocks(artifact, examples, seed, device):
+            values.append(block_likelihood(artifact, block, importance_samples, seed))
+            if model.has_latents:
+                for name, value in elbo_parts(model, block, seed).items():
+                    parts[name] = parts.get(name, 0.0) + value
+    each = torch.cat(values)
+    n, mean = len(each), each.mean().item()
+    means = {name: value / n for name, value in parts.items()}
+    exact = model.level is Level.DENSITY
+    kl = {name.removeprefix("kl/"): value for name, value in means.items() if name.startswith("kl/")}
+    kl_total = sum(v.sum().item() for v in kl.values()) if kl else None
+    reconstruction = means["reconstruction"].item() if means else None
+    return {
+        "n": n,
+        "support": artifact.support,
+        "log_likelihood": {
+            "value": mean,
+            "stderr": each.std(unbiased=True).item() / math.sqrt(n) if n > 1 else None,
+            "kind": "exact" if exact else "bound",
+            "importance_samples": importance_samples if model.level is Level.EVIDENCE else None,
+        },
+        "elbo": reconstruction - kl_total if reconstruction is not None and kl_total is not None else None,
+        "reconstruction": reconstruction,
+        "kl": kl_total,
+        "kl_per_dimension": {name: value.tolist() for name, value in kl.items()} if kl else None,
+        "bits_per_dim": -mean / (math.log(2) * artifact.viewed.dims) if artifact.is_mass else None,
+        "parameters": artifact.n_parameters,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def elbo_parts(model: Any, block: Block, seed: int) -> dict[str, Tensor]:
+    """Sums over a block of the reconstruction and of the KL by level and dimension, float64."""
+    with noise.keyed(seed, "elbo", block.number, device=block.x.device):
+        trace = model.trace(block.x, block.label)
+    found = {"reconstruction": trace.reconstruction.double().sum()}
+    for name, kl in trace.kl_per_dimension().items():
+        found[f"kl/{name}"] = kl.double().sum(0)
+    return found

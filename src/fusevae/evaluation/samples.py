@@ -1,0 +1,81 @@
+"""New examples from a trained model, in the data's own units."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+
+Kind = Literal["auto", "mean", "sample"]
+BATCH = 256
+
+
+def sample(
+    artifact: Artifact, n: int = 16, label: int | str | None = None, seed: int = 0, kind: Kind = "auto"
+) -> Tensor:
+    """``n`` new examples ``(n, *shape)`` in the units and dtype of the data.
+
+    Args:
+        artifact: the model.
+        n: how many.
+        label: name of a class, or its number; None samples without a condition.
+        seed: the same seed gives the same samples.
+        kind: ``"sample"`` draws x ~ p(x | z) for z from the prior; ``"mean"`` takes the mean of p(x | z), which
+            leaves the
+            decoder's noise out; ``"auto"`` is the mean for images where there is one, else a sample
+            (:func:`kind_used`).
+
+    Example:
+        >>> from fusevae import Artifact, DataSpec, Normal
+        >>> sample(Artifact(Normal(2), DataSpec((2,))), n=3).shape
+        torch.Size([3, 2])
+    """
+    if n < 1:
+        raise InputError(f"n is {n}, expected at least 1")
+    number = label_number(artifact, label)
+    model = artifact.distribution
+    device = next(model.parameters(), torch.zeros(())).device
+    kind = kind_used(artifact, kind)
+    found = []
+    with torch.no_grad(), noise.preserved(device):
+        artifact.eval()
+        for start in range(0, n, BATCH):
+            count = min(BATCH, n - start)
+            condition = None if number is None else torch.full((count,), number, device=device)
+            with noise.keyed(seed, "sample", start, device=device):
+                if model.has_latents:
+                    p = model.generate((count,), condition)
+                    x = p.mean if kind == "mean" else noise.sample(p)
+                else:
+                    x = noise.sample_to(model(condition), (count,))
+            found.append(artifact.restore(x).cpu())
+    return torch.cat(found)
+
+
+def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
+    """What ``"auto"`` means for a model: every figure about samples says it."""
+    has_mean = artifact.distribution.has_latents
+    if kind == "mean" and not has_mean:
+        raise InputError(f"{type(artifact.distribution).__name__} has no mean given a latent: take kind='sample'")
+    if kind != "auto":
+        return kind
+    return "mean" if has_mean and artifact.data.is_image else "sample"
+
+
+def label_number(artifact: Artifact, label: int | str | None) -> int | None:
+    """The number of a class given by its name or number."""
+    if label is None:
+        return None
+    classes = artifact.data.classes
+    if not artifact.is_conditional or classes is None:
+        raise InputError(f"label {label!r} was given but the model has no condition: train a conditional recipe")
+    if str(label) in classes:
+        return classes.index(str(label))
+    if str(label).isdigit() and int(label) < len(classes):
+        return int(label)
+    raise InputError(f"unknown label {label!r}; known are {', '.join(classes)}")
