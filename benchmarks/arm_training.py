@@ -1,0 +1,90 @@
+"""Arms of ``training_speed.py``: the library's loop and a hand-written one on the same model, data and arithmetic."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import torch
+from common import mnist_path, serve
+from torch import nn
+from torch.nn import functional as F
+
+BATCH, STEPS = 128, 400
+
+
+def images(n: int = BATCH * STEPS) -> torch.Tensor:
+    return torch.from_numpy(np.load(mnist_path())["x_train"][:n]).unsqueeze(1)
+
+
+def by_library(extras: bool, binarize: bool) -> None:
+    import fusevae
+    from fusevae.data.source import read_data
+    from fusevae.training.fit import prepare
+
+    raw = images()
+    data = read_data(raw if binarize else raw.float() / 255, validation=0.0, test=0.0)
+    views = [fusevae.Binarize()] if binarize else []
+    off = {} if extras else {"clip": 0.0, "average": 0.0}
+    training = fusevae.Training(epochs=1, batch_size=BATCH, learning_rate=1e-3, **off)
+
+    def turn() -> dict[str, float]:
+        encoder = fusevae.MLP((1, 28, 28), 2 * 16, hidden=(512,), activation="relu")
+        decoder = fusevae.MLP(16, (1, 28, 28), hidden=(512,), activation="relu")
+        latents = fusevae.Flat(fusevae.Normal(16), fusevae.Gaussian(encoder))
+        model = fusevae.VAE(latents, fusevae.Bernoulli(decoder))
+        loop = prepare(model, data, views, fusevae.ELBO(), training, seed=0, device="cpu")
+        started = time.perf_counter()
+        loop.run()
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "steps": loop.total, "elbo": loop.records[-1]["train"]["elbo"]}
+
+    serve(turn)
+
+
+def by_hand(extras: bool, binarize: bool) -> None:
+    raw = images()
+    data = raw if binarize else raw.float() / 255
+    n = len(data)
+
+    def turn() -> dict[str, float]:
+        encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 32))
+        decoder = nn.Sequential(nn.Linear(16, 512), nn.ReLU(), nn.Linear(512, 784))
+        parameters = [*encoder.parameters(), *decoder.parameters()]
+        averages = [p.detach().clone() for p in parameters]
+        optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, fused=True)
+        logged = torch.zeros(17)
+        started = time.perf_counter()
+        order = torch.randperm(n)
+        for step in range(STEPS):
+            x = data[order[step * BATCH : (step + 1) * BATCH]]
+            x = (torch.rand(x.shape) < x / 255).float() if binarize else x
+            mean, raw_scale = encoder(x).chunk(2, -1)
+            log_scale = -1 + 6 * torch.tanh((raw_scale + 1) / 6)
+            z = mean + log_scale.exp() * torch.randn_like(mean)
+            logits = decoder(z)
+            reconstruction = (x.flatten(1) * logits).sum(-1) - F.softplus(logits).sum(-1)
+            kl = 0.5 * (mean**2 + (2 * log_scale).exp() - 1) - log_scale
+            loss = (kl.sum(-1) - reconstruction).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            if extras:
+                nn.utils.clip_grad_norm_(parameters, 100.0)
+            optimizer.step()
+            if extras:
+                decay = min(0.999, (1 + step) / (10 + step))
+                with torch.no_grad():
+                    torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
+            with torch.no_grad():
+                logged[0] += reconstruction.mean()
+                logged[1:] += kl.mean(0)
+        seconds = time.perf_counter() - started
+        return {"seconds": seconds, "steps": STEPS, "elbo": float(logged[0] - logged[1:].sum()) / STEPS}
+
+    serve(turn)
+
+
+if __name__ == "__main__":
+    kind, extras, binarize = sys.argv[1], sys.argv[2] == "extras", sys.argv[3] == "binarize"
+    (by_library if kind == "library" else by_hand)(extras, binarize)

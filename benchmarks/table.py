@@ -1,0 +1,89 @@
+"""Makes docs/results.md and README.md's figures from benchmarks/results/*.json; with ``--check`` it only compares."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What was measured, the figure, and what was asked for."""
+    if name == "mnist_vae":
+        ll = f["evaluation"]["log_likelihood"]
+        figure = f"{f['nll']:.2f} ± {ll['stderr']:.2f} nats"
+        what = f"MNIST, one layer: test NLL, k = {ll['importance_samples']:,}, all {f['evaluation']['n']:,} images"
+        what += f", after {f['epochs']} epochs in {f['training_minutes']:.1f} minutes"
+        return [(what, figure, "at most 88.5 in 30 minutes (published, 3,280 epochs: 86.76)")]
+    if name == "training_speed":
+        return [
+            (
+                "Training, with defaults, against a hand-written loop",
+                f"{f['library_over_hand_written']:.2f}",
+                "at least 0.97",
+            ),
+            ("The same, clipping and averaging off in both", f"{f['library_over_hand_written_plain']:.2f}", ""),
+            (
+                "Training, clipping and averaging off, against Pythae 0.1.2",
+                f"{f['library_over_pythae']:.2f}",
+                "at least 1.8",
+            ),
+            ("What clipping and averaging cost", f"{100 * f['cost_of_clipping_and_averaging']:.1f} %", ""),
+        ]
+    if name == "likelihood_speed":
+        what = f"Likelihood, k = 5,000, against Pythae 0.1.2 at its fastest ({f['pythae_best'].split(', ')[1]})"
+        seconds = f"{1000 * f['seconds_per_image']['library']:.0f} ms an image"
+        return [(what, f"{f['library_over_pythae']:.2f} ({seconds})", "at least 2.5")]
+    if name == "startup":
+        return [
+            ("`fusevae --help`", f"{f['help_seconds']:.2f} s", "under 0.3 s"),
+            ("`import fusevae` against `import torch`", f"{f['import_fusevae_over_import_torch']:.2f}", "at most 1.15"),
+        ]
+    if name == "kill":
+        same = "equal bit by bit" if f["weights_bit_identical"] and f["metrics_identical"] else "DIFFERENT"
+        return [(f"{f['kills']} random SIGKILLs in one training: weights and metrics", same, "equal")]
+    raise SystemExit(f"no row is written for the benchmark {name!r}: add it to benchmarks/table.py")
+
+
+def results() -> list[tuple[dict[str, Any], tuple[str, str, str]]]:
+    """Each benchmark's record with each of its rows."""
+    records = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
+    return [(record, row) for record in records for row in rows(record["benchmark"], record["figures"])]
+
+
+def page() -> str:
+    """docs/results.md: every figure with what was asked for and its command."""
+    lines = [
+        "# Results",
+        "",
+        "Made by `python benchmarks/table.py` from `benchmarks/results/*.json`, which hold protocol,",
+    ]
+    lines += ["seed, hardware and versions.", "", "| measured | figure | asked for | command |", "|---|---|---|---|"]
+    hardware = set()
+    for record, row in results():
+        hw = record["hardware"]
+        hardware.add(
+            f"{hw['cpu']}, {hw['cores']} cores, {hw['gpu'] or 'no GPU'}, Python {hw['python']}, torch {hw['torch']}"
+        )
+        lines.append(f"| {' | '.join(row)} | `{record['command']}` |")
+    return "\n".join([*lines, "", *(f"Hardware: {h}." for h in sorted(hardware)), ""])
+
+
+def readme() -> str:
+    """README.md with the figures between its two marks."""
+    text = (ROOT / "README.md").read_text()
+    start, end = text.index("<!-- results -->"), text.index("<!-- end of results -->")
+    lines = ["<!-- results -->", "", "| measured | figure |", "|---|---|"]
+    lines += [f"| {what} | {figure} |" for _, (what, figure, _) in results()]
+    return text[:start] + "\n".join([*lines, "", ""]) + text[end:]
+
+
+if __name__ == "__main__":
+    for target, text in {ROOT / "docs" / "results.md": page(), ROOT / "README.md": readme()}.items():
+        if "--check" not in sys.argv:
+            target.write_text(text)
+        elif target.read_text() != text:
+            raise SystemExit(f"{target.name} is not what the JSON files give: run python benchmarks/table.py")

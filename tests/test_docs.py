@@ -1,0 +1,66 @@
+"""What the documents claim is true: their code runs, their links lead somewhere, their figures are those measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fusevae import MLP, VAE, Bernoulli, Flat, Gaussian, Training, build, describe, fit
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_to_files_that_exist(page):
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "how-a-vae-is-trained.md"], ids=lambda p: p.name)
+def test_code_runs_as_it_stands(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(page):
+        exec(compile(code, str(page), "exec"), {})
+
+
+def test_the_first_prior_of_the_contributing_guide_is_a_density_and_trains(tmp_path):
+    path = tmp_path / "logistic.py"
+    path.write_text(blocks(ROOT / "CONTRIBUTING.md")[0])
+    spec = importlib.util.spec_from_file_location("logistic", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["logistic"] = module
+    spec.loader.exec_module(module)
+    prior, _ = module.Logistic.examples()[0]
+    z = torch.linspace(-30, 30, 60001)[:, None]
+    assert torch.trapezoid(prior().log_prob(z).exp(), z[:, 0]).item() == pytest.approx(1, abs=1e-4)
+    node = describe(prior)
+    assert describe(build(node, trust=["logistic.Logistic"])) == node
+    x = (torch.rand(64, 6) < 0.3).float()
+    vae = VAE(Flat(module.Logistic(2), Gaussian(MLP(6, 4))), Bernoulli(MLP(2, 6)))
+    fit(vae, x, training=Training(epochs=1, batch_size=16), quiet=True)
+
+
+def test_the_steps_of_the_docs_page_are_where_it_says():
+    text = (ROOT / "docs" / "how-a-vae-is-trained.md").read_text()
+    for name, path in re.findall(r"`(\w+(?:\.\w+)?)`(?: in)?\s*\n?\s*\(?\[`[\w/.]+`\]\(\.\./([\w/.]+)\)", text):
+        source = (ROOT / path).read_text()
+        for part in name.split("."):
+            assert re.search(rf"(def|class) {part}\b", source) or part == "noise", (name, path)
+
+
+def test_the_table_of_figures_is_what_the_benchmarks_wrote():
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "table.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
