@@ -21,7 +21,7 @@ SAMPLES = 5000
 
 
 def images(part: str, n: int) -> torch.Tensor:
-    return torch.from_numpy(np.load(mnist_path())[f"x_{part}"][:n]).float().unsqueeze(1) / 255
+    return (torch.from_numpy(np.load(mnist_path())[f"x_{part}"][:n]).unsqueeze(1) > 127).float()
 
 
 class Encoder(BaseEncoder):
@@ -67,7 +67,7 @@ def train() -> None:
 def nll(batch: int) -> None:
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=50, reconstruction_loss="bce")
     model = VAE(config, encoder=Encoder(), decoder=Decoder()).eval()
-    x = (images("test", 4) > 0.5).float()
+    x = images("test", 4)
 
     def turn() -> dict[str, float]:
         started = time.perf_counter()

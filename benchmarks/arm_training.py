@@ -24,7 +24,7 @@ def by_library(extras: bool, binarize: bool) -> None:
     from fusevae.training.fit import prepare
 
     raw = images()
-    data = read_data(raw if binarize else raw.float() / 255, validation=0.0, test=0.0)
+    data = read_data(raw if binarize else (raw > 127).float(), validation=0.0, test=0.0)
     views = [fusevae.Binarize()] if binarize else []
     off = {} if extras else {"clip": 0.0, "average": 0.0}
     training = fusevae.Training(epochs=1, batch_size=BATCH, learning_rate=1e-3, **off)
@@ -45,7 +45,7 @@ def by_library(extras: bool, binarize: bool) -> None:
 
 def by_hand(extras: bool, binarize: bool) -> None:
     raw = images()
-    data = raw if binarize else raw.float() / 255
+    data = raw if binarize else (raw > 127).float()
     n = len(data)
 
     def turn() -> dict[str, float]:

@@ -20,9 +20,9 @@ def main(rounds: int = 15) -> None:
     arms = {
         "library, defaults": Arm(sys.executable, training, "library", "extras", "binarize"),
         "by hand, clipping and averaging": Arm(sys.executable, training, "hand", "extras", "binarize"),
-        "library, neither": Arm(sys.executable, training, "library", "plain", "grey"),
-        "library, clipping and averaging": Arm(sys.executable, training, "library", "extras", "grey"),
-        "by hand, neither": Arm(sys.executable, training, "hand", "plain", "grey"),
+        "library, neither": Arm(sys.executable, training, "library", "plain", "binary"),
+        "library, clipping and averaging": Arm(sys.executable, training, "library", "extras", "binary"),
+        "by hand, neither": Arm(sys.executable, training, "hand", "plain", "binary"),
         "Pythae 0.1.2": Arm(pythae_python(), HERE / "arm_pythae.py", "train"),
     }
     turns = take_turns(arms, rounds)

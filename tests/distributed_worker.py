@@ -14,7 +14,7 @@ from torch import distributed
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_training import loop, stop_at, two_players  # noqa: E402
+from test_training import loop, stop_at, two_players
 
 
 def main(game: str, parallel: str, folder: Path) -> None:

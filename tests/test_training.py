@@ -342,3 +342,8 @@ def test_what_does_not_fit_is_said_before_work_starts():
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(InputError, match=next(iter(setting))):
         Training(**setting)
+
+
+def test_data_outside_the_decoders_values_are_refused_before_any_work():
+    with pytest.raises(InputError, match="Binarize"):
+        fit(vae(), 5 * X, quiet=True)

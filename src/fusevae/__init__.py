@@ -43,7 +43,7 @@ _WHERE = {
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 
-__all__ = ["__version__", "load", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", "load", *_HOME]
 
 if TYPE_CHECKING:
     from fusevae.core.artifact import Artifact

@@ -108,10 +108,18 @@ class Artifact(Described, nn.Module):
         path = Path(path)
         path = path / WEIGHTS if path.is_dir() else path
         header = read_header(path)
-        node = yaml.safe_load(header["artifact"])
+        try:
+            node = yaml.safe_load(header["artifact"])
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{path}: its description can't be read ({reason}): give a file that fusevae saved"
+            ) from None
         artifact = build(node, trust)
         if not isinstance(artifact, cls):
-            raise InputError(f"{path} describes {node.get('class')!r}, not an artifact: give a file that fusevae saved")
+            raise InputError(
+                f"{path} describes a {type(artifact).__name__}, not an artifact: give a file that fusevae saved"
+            )
         try:
             load_model(artifact, str(path))
         except RuntimeError as error:

@@ -55,7 +55,8 @@ def described(cls: T) -> T:
 
     @functools.wraps(init)
     def remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        if "_arguments" not in self.__dict__:
+        # a class below this one whose own arguments nobody remembers is not described by these
+        if "_arguments" not in self.__dict__ and type(self).__init__ is remember:
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             arguments = dict(list(bound.arguments.items())[1:])
@@ -164,7 +165,7 @@ def library_classes() -> dict[str, type]:
                     own
                     and issubclass(cls, Described)
                     and cls is not Described
-                    and not inspect.isabstract(cls)
+                    and not _is_abstract(cls)
                     and name[0] != "_"
                 ):
                     if name in found:
@@ -223,9 +224,14 @@ def fit_type(value: Any, hint: Any, where: str) -> Any:
     except ValidationError as error:
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
         wanted = wanted.replace("fusevae.core.conditional.", "").replace("torch.nn.modules.module.", "")
-        given = class_name(type(value)) if hasattr(value, "_arguments") else repr(value)
+        given = class_name(type(value)) if hasattr(value, "_arguments") or _is_module(value) else repr(value)
         reason = error.errors()[0]["msg"].lower()
         raise InputError(f"{where}: expected {wanted}, got {given} ({reason}); mend this setting") from None
+
+
+def _is_abstract(cls: type) -> bool:
+    """Whether a method is left to subclasses; ``inspect.isabstract`` sees that only in subclasses of ABC."""
+    return any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls))
 
 
 def _is_module(value: Any) -> bool:

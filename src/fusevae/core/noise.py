@@ -100,6 +100,15 @@ def uniform(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
         return torch.rand(tuple(shape), device=device)
 
 
+def choose(logits: Tensor, sample_shape: Sequence[int] = (), dim: int = -1) -> Tensor:
+    """Indices of categories along ``dim`` of ``logits``, ``(*sample_shape, *logits.shape without dim)``.
+
+    By Gumbel's trick, a number for each category, so that a draw doesn't depend on its batch.
+    """
+    uniform = torch.rand(torch.Size(sample_shape) + logits.shape, device=logits.device).clamp_(1e-20, 1 - 1e-7)
+    return (logits.detach() - torch.log(-torch.log(uniform))).argmax(dim)
+
+
 def _draw(draw: Any, p: Distribution, sample_shape: Sequence[int]) -> Tensor:
     shape = torch.Size(sample_shape)
     if _rows.get() is None or getattr(p, "draws_keyed", False):  # a composite draws its parts by these functions
@@ -125,6 +134,8 @@ _RANDOM = {
         "randint randint_like random_ cauchy_ log_normal_ geometric_ poisson binomial _standard_gamma"
     ).split()
 }
+#: how many random numbers an element uses depends on its parameter, or their order isn't that of the elements
+_UNEVEN = {"multinomial", "poisson", "binomial", "_standard_gamma"}
 
 
 class _WholeBatch(TorchDispatchMode):
@@ -142,34 +153,29 @@ class _WholeBatch(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.overloadpacket not in _RANDOM:
             return func(*args, **kwargs)
+        name = func.overloadpacket.__name__
         shape = next(a for a in args if isinstance(a, (Tensor, list, tuple)))
         shape = list(shape.shape) if isinstance(shape, Tensor) else list(shape)
-        dim = self._batch_dim(shape)
+        dim, rows = self.dim, self.rows
+        if name in _UNEVEN or not 0 <= dim < len(shape) or shape[dim] != rows.here:
+            raise RuntimeError(
+                f"{name} of shape {shape} can't be drawn for a part of a batch (rows {rows.start} to {rows.stop} of "
+                f"{rows.total}): draw a number for each element, with the batch as its own dimension (categories by "
+                "fusevae.core.noise.choose)"
+            )
         out = func(*(self._widen(a, dim) for a in args), **kwargs)
-        here = out.unflatten(dim, (self.rows.total, -1)).narrow(dim, self.rows.start, self.rows.here)
-        here = here.flatten(dim, dim + 1)
+        here = out.narrow(dim, rows.start, rows.here)
         if func._schema.is_mutable:
             args[0].copy_(here)
             return args[0]
         return here.contiguous()
 
-    def _batch_dim(self, shape: list[int]) -> int:
-        """``dim``, or where an operation flattens its input (multinomial), the first that is a multiple."""
-        order = [self.dim, *range(len(shape))]
-        for exact in (True, False):
-            for d in order:
-                if d < len(shape) and shape[d] and shape[d] % self.rows.here == 0:
-                    if not exact or shape[d] == self.rows.here:
-                        return d
-        raise RuntimeError(f"a random draw of shape {shape} has no dimension for the batch of {self.rows.here}")
-
     def _widen(self, value: Any, dim: int) -> Any:
         rows = self.rows
-        if isinstance(value, Tensor) and value.dim() > dim and value.shape[dim] % rows.here == 0:
-            each = value.shape[dim] // rows.here
+        if isinstance(value, Tensor) and value.dim() > dim and value.shape[dim] == rows.here:
             index = torch.zeros(rows.total, dtype=torch.long, device=value.device)
             index[rows.start : rows.stop] = torch.arange(rows.here, device=value.device)
-            return value.unflatten(dim, (rows.here, each)).index_select(dim, index).flatten(dim, dim + 1)
+            return value.index_select(dim, index)
         if isinstance(value, (list, tuple)) and len(value) > dim:
-            return [n // rows.here * rows.total if d == dim else n for d, n in enumerate(value)]
+            return [rows.total if d == dim else n for d, n in enumerate(value)]
         return value

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
+from fusevae.core import noise
 from fusevae.core.conditional import Conditional, event_dim
 from fusevae.nets.mlp import MLP
 
@@ -54,6 +55,11 @@ class Categorical(Conditional):
         ]
 
 
+def on_grid(low: float, high: float, spacing: float, dims: int) -> constraints.Constraint:
+    """The support of events of evenly spaced values: within half a spacing of them, since scaling rounds."""
+    return constraints.independent(constraints.interval(low - spacing / 2, high + spacing / 2), dims)
+
+
 class _Grid(Distribution):
     """Independent categoricals over evenly spaced values; ``logits`` have shape ``(*batch, *event, levels)``."""
 
@@ -67,7 +73,7 @@ class _Grid(Distribution):
 
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> constraints.Constraint:
-        return constraints.independent(constraints.interval(self.low, self.high), len(self.event_shape))
+        return on_grid(self.low, self.high, self.spacing, len(self.event_shape))
 
     @property
     def values(self) -> Tensor:
@@ -78,13 +84,12 @@ class _Grid(Distribution):
     def mean(self) -> Tensor:
         return (self.logits.softmax(-1) * self.values).sum(-1)
 
+    @property
+    def variance(self) -> Tensor:
+        return (self.logits.softmax(-1) * (self.values - self.mean[..., None]) ** 2).sum(-1)
+
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
-        # Gumbel's trick: one number a value, so that a draw doesn't depend on its batch
-        shape = torch.Size(sample_shape) + self.logits.shape
-        uniform = torch.rand(shape, device=self.logits.device).clamp_(1e-20, 1 - 1e-7)
-        with torch.no_grad():
-            index = (self.logits - torch.log(-torch.log(uniform))).argmax(-1)
-            return self.low + self.spacing * index
+        return self.low + self.spacing * noise.choose(self.logits, sample_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         index = ((value - self.low) / self.spacing).round().long()

@@ -7,10 +7,12 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
+from fusevae.core import noise
 from fusevae.core.conditional import Conditional, event_dim
+from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP
 
@@ -105,6 +107,10 @@ class _LogisticMixture(Distribution):
         self.spacing = (high - low) / (levels - 1)
         super().__init__(raw.shape[:-2], shape, validate_args=False)
 
+    @constraints.dependent_property(is_discrete=True)
+    def support(self) -> constraints.Constraint:
+        return on_grid(self.low, self.high, self.spacing, len(self.event_shape))
+
     def _linked(self, x: Tensor) -> Tensor:
         """Means ``(*batch, k, c, places)`` given the channels ``x``, ``(*batch, 1, c, places)`` or one for each
         component."""
@@ -132,8 +138,7 @@ class _LogisticMixture(Distribution):
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         shape = torch.Size(sample_shape)
         with torch.no_grad():
-            uniform = torch.rand(shape + self.logits.shape, device=self.logits.device).clamp_(1e-20, 1 - 1e-7)
-            chosen = (self.logits - torch.log(-torch.log(uniform))).argmax(-2, keepdim=True)  # (*, 1, places)
+            chosen = noise.choose(self.logits, shape, dim=-2)[..., None, :]  # (*, 1, places)
 
             def pick(values: Tensor) -> Tensor:  # (*batch, k, n, places) -> (*, n, places)
                 values = values.expand(*shape, *values.shape)
@@ -142,7 +147,7 @@ class _LogisticMixture(Distribution):
 
             means, scales = pick(self.means), pick(self.log_scales).exp()
             links = pick(self.links) if self.links is not None else None
-            noise = torch.rand(means.shape, device=means.device).clamp_(1e-7, 1 - 1e-7)
+            uniform = torch.rand(means.shape, device=means.device).clamp_(1e-7, 1 - 1e-7)
             channels: list[Tensor] = []
             at = 0
             for c in range(means.shape[-2]):
@@ -150,7 +155,7 @@ class _LogisticMixture(Distribution):
                 for before in range(c):
                     mean = mean + links[..., at, :] * channels[before]  # type: ignore[index]
                     at += 1
-                x = mean + scales[..., c, :] * torch.logit(noise[..., c, :])
+                x = mean + scales[..., c, :] * torch.logit(uniform[..., c, :])
                 step = ((x - self.low) / self.spacing).round().clamp(0, self.levels - 1)
                 channels.append(self.low + self.spacing * step)
             x = torch.stack(channels, -2)

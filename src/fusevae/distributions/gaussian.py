@@ -68,13 +68,17 @@ class Gaussian(Conditional):
         if self.scale == "net":
             mean, raw = out.chunk(2, dim=-dims)
             sigma = smooth_bound(raw, *self.bounds).exp()
-        elif self.scale == "optimal":
+        elif self.scale == "optimal" and self.training:
             return _OptimalScale(out, dims, self)
         else:
             mean = out
-            sigma = smooth_bound(self.log_scale, *self.bounds).exp() if self.scale == "shared" else self.sigma
-            sigma = sigma.expand_as(mean)
+            sigma = self._shared_scale().expand_as(mean)
         return Independent(TorchNormal(mean, sigma, validate_args=False), dims, validate_args=False)
+
+    def _shared_scale(self) -> Tensor:
+        if self.scale == "shared":
+            return smooth_bound(self.log_scale, *self.bounds).exp()
+        return self.variance.sqrt() if self.scale == "optimal" else self.sigma
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -88,19 +92,34 @@ class Gaussian(Conditional):
         ]
 
 
-class _OptimalScale(Independent[TorchNormal]):
-    """A Gaussian whose shared sigma is fitted to the value asked for in training, and fixed in evaluation."""
+class _OptimalScale(Distribution):
+    """A Gaussian in training whose shared sigma is fitted to the value asked for.
+
+    It is no ``Independent``: a KL in closed form would not fit it.
+    """
+
+    arg_constraints = {}
+    has_rsample = True
 
     def __init__(self, mean: Tensor, dims: int, owner: Gaussian) -> None:
-        self._owner = owner
-        super().__init__(
-            TorchNormal(mean, owner.variance.sqrt().expand_as(mean), validate_args=False), dims, validate_args=False
-        )
+        self._owner, self._dims = owner, dims
+        self._normal = TorchNormal(mean, owner.variance.sqrt().expand_as(mean), validate_args=False)
+        cut = mean.dim() - dims
+        super().__init__(mean.shape[:cut], mean.shape[cut:], validate_args=False)
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        return self._normal.rsample(sample_shape)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._normal.mean
+
+    @property
+    def variance(self) -> Tensor:
+        return self._normal.variance
 
     def log_prob(self, value: Tensor) -> Tensor:
-        owner = self._owner
-        if not owner.training:
-            return super().log_prob(value)
+        owner, dims = self._owner, self._dims
         square = (value - self.mean) ** 2
         low, high = (math.exp(2 * b) for b in owner.bounds)
         # d log p / d mean is the same whether sigma is a function of the mean or held at its optimum
@@ -108,7 +127,6 @@ class _OptimalScale(Independent[TorchNormal]):
         if torch.is_grad_enabled():
             owner.updates += 1
             owner.variance.lerp_(variance, torch.clamp(1 / owner.updates, min=0.01))
-        dims = self.reinterpreted_batch_ndims
         count = math.prod(square.shape[square.dim() - dims :])
         total = square.sum(tuple(range(-dims, 0)))
         return -0.5 * (total / variance + count * (variance.log() + math.log(2 * math.pi)))

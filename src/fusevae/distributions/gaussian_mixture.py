@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
 from torch.distributions import Normal as TorchNormal
 
+from fusevae.core import noise
 from fusevae.core.conditional import Conditional
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP, Constant
@@ -48,7 +49,7 @@ class GaussianMixture(Conditional):
         logits, rest = out[..., 0], out[..., 1:]
         mean, raw = rest.chunk(2, dim=-1)
         parts = Independent(TorchNormal(mean, smooth_bound(raw, *self.bounds).exp(), validate_args=False), 1)
-        return MixtureSameFamily(Categorical(logits=logits, validate_args=False), parts, validate_args=False)
+        return _Mixture(Categorical(logits=logits, validate_args=False), parts, validate_args=False)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -56,3 +57,13 @@ class GaussianMixture(Conditional):
             (cls(Constant(cls.outputs(1, 3), std=1.0), components=3), ()),
             (cls(MLP(2, cls.outputs(2, 2), hidden=(4,)), components=2), (torch.randn(3, 2),)),
         ]
+
+
+class _Mixture(MixtureSameFamily):
+    """torch's, whose draw of a component depends on nothing but its own random numbers."""
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        with torch.no_grad():
+            chosen = noise.choose(self.mixture_distribution.logits, sample_shape)[..., None, None]
+            each = self.component_distribution.sample(torch.Size(sample_shape))
+            return each.gather(-2, chosen.expand(*chosen.shape[:-1], each.shape[-1]))[..., 0, :]

@@ -44,8 +44,9 @@ class Flat(Latents):
         if prior.discrete != posterior.discrete:
             kinds = ["a density over reals", "a mass on discrete values"]
             raise SlotError(
-                f"{type(posterior).__name__} as posterior is {kinds[posterior.discrete]} but {type(prior).__name__} as prior is "
-                f"{kinds[prior.discrete]}, so their KL is infinite: take both of one kind (Gaussian with Normal)"
+                f"{type(posterior).__name__} as posterior is {kinds[posterior.discrete]} but {type(prior).__name__} as "
+                f"prior is {kinds[prior.discrete]}, so their KL is infinite: take both of one kind (Gaussian with "
+                "Normal)"
             )
         self.prior, self.posterior = prior, posterior
 
@@ -66,7 +67,10 @@ class Flat(Latents):
     def encode(self, x: Tensor, *conditions: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         q = self.posterior(x, *conditions)
         mean = q.mean
-        return mean, {"mean": mean, "scale": q.stddev}
+        try:
+            return mean, {"mean": mean, "scale": q.stddev}
+        except NotImplementedError:  # not every family has a variance in closed form
+            return mean, {"mean": mean}
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:

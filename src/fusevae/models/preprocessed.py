@@ -33,14 +33,15 @@ class Preprocessed(Conditional):
     def __init__(self, steps: list[Step], model: Conditional) -> None:
         super().__init__()
         self.steps, self.model = cast(Sequence[Step], nn.ModuleList(steps)), model
-        self.discrete = model.discrete
+        dequantizes = any(s.dequantizes for s in steps)
+        self.discrete = model.discrete or dequantizes  # what is dequantized are integers
         self.level = model.level
-        if any(s.dequantizes for s in steps):
+        if dequantizes:
             self.level = min(Level.EVIDENCE, model.level)
             if model.discrete:
                 raise SlotError(
-                    f"{type(model).__name__} gives probabilities of discrete values but a step dequantizes them: leave the "
-                    "Dequantize out, or take a density (Gaussian, ContinuousBernoulli) as decoder"
+                    f"{type(model).__name__} gives probabilities of discrete values but a step dequantizes them: leave "
+                    "the Dequantize out, or take a density (Gaussian, ContinuousBernoulli) as decoder"
                 )
 
     @property
@@ -72,7 +73,7 @@ class Preprocessed(Conditional):
         for step in self.steps:
             x, log_det = step(x)
             total = total + log_det
-        return x, 0.0 if self.discrete else total
+        return x, 0.0 if self.model.discrete else total
 
     def back(self, y: Tensor) -> Tensor:
         """x for ``y`` of shape ``(*sample, *batch, *event)``."""
@@ -110,8 +111,10 @@ class _Back(BoundOnly):
         return self.owner.back(self.p.mean)
 
     def log_bound(self, value: Tensor) -> Tensor:
-        y, log_det = self.owner.into(value)
-        return log_bound(self.p, y) + log_det
+        batch = value.shape[: value.dim() - len(self.p.event_shape)]
+        y, log_det = self.owner.into(value.reshape(-1, *value.shape[len(batch) :]))  # steps know one batch dimension
+        log_det = log_det.expand(len(y)).view(batch) if isinstance(log_det, Tensor) else log_det
+        return log_bound(self.p, y.view(*batch, *y.shape[1:])) + log_det
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.log_bound(value) if self.owner.level is Level.DENSITY else super().log_prob(value)

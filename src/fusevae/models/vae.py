@@ -79,8 +79,16 @@ class _Marginal(BoundOnly):
 
     def __init__(self, vae: VAE, conditions: tuple[Tensor | None, ...]) -> None:
         self.vae, self.conditions = vae, conditions
-        batch = next((c.shape for c in conditions if c is not None), torch.Size())
-        super().__init__(batch, validate_args=False)
+        # a label has no event; a vector (the latent of a VAE whose decoder this is) has one dimension of it
+        batches = (c.shape[:-1] if c.is_floating_point() else c.shape for c in conditions if c is not None)
+        super().__init__(next(batches, torch.Size()), validate_args=False)
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """As the decoder says when it is asked, without a trace in the caller's random numbers."""
+        device = next(self.vae.parameters(), torch.zeros(())).device
+        with torch.no_grad(), noise.preserved(device), noise.keyed("event", device=device):
+            return self.vae.generate(self.batch_shape, *self.conditions).event_shape
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():

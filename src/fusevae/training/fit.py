@@ -15,6 +15,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
 from fusevae.core.steps import View
+from fusevae.core.trace import Trace
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits, read_data
 from fusevae.objectives.elbo import ELBO
@@ -119,24 +120,45 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
     try:
         with torch.no_grad():
             if artifact.distribution.has_latents:
-                value = artifact.distribution.trace(artifact.view(x), label).elbo
+                trace = artifact.distribution.trace(artifact.view(x), label)
+                check_support(trace)
+                value = trace.elbo
                 if value.shape != (len(x),):
                     raise InputError(
-                        f"the model gives log-probabilities of shape {tuple(value.shape)} for {len(x)} examples of shape {shape}, "
-                        f"expected ({len(x)},): set event_dim={len(shape)} on the decoder, or mend the net's output shape"
+                        f"the model gives log-probabilities of shape {tuple(value.shape)} for {len(x)} examples of "
+                        f"shape {shape}, expected ({len(x)},): set event_dim={len(shape)} on the decoder, or mend the "
+                        "net's output shape"
                     )
             loss, _ = player(Batch(x, label), 0.0)
-    except (RuntimeError, IndexError, TypeError) as error:
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"the model does not take examples of shape {shape} ({reason}): make the inputs of its encoder and the outputs of "
-            "its decoder fit the data"
+            f"the model does not take examples of shape {shape} ({reason}): make the inputs of its encoder and the "
+            "outputs of its decoder fit the data"
         ) from error
     if not bool(loss.isfinite()):
         raise InputError(
-            f"the loss of the first examples is {loss.item()}: scale the data (the steps Normalise, Standardise), or look at the "
-            "decoder's range"
+            f"the loss of the first examples is {loss.item()}: scale the data (the steps Normalise, Standardise), or "
+            "look at the decoder's range"
         )
+
+
+def check_support(trace: Trace) -> None:
+    """Refuse data outside the values that the decoder gives probability to: the figures would be no likelihoods."""
+    try:
+        support = trace.likelihood.support
+    except NotImplementedError:  # a distribution that doesn't say
+        return
+    if support is None or bool(support.check(trace.x).all()):
+        return
+    name = type(support.base_constraint if hasattr(support, "base_constraint") else support).__name__.strip("_").lower()
+    x = trace.x.float()
+    raise InputError(
+        f"the decoder is for {name} values but the data lie in [{x.min():g}, {x.max():g}]: binarize them (the view "
+        "Binarize), scale them (the step Normalise), or take another decoder"
+    )
 
 
 def pick_device(name: str) -> torch.device:

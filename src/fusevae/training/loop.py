@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fusevae.core import noise
 from fusevae.core.errors import TrainingError
-from fusevae.core.files import write_text
 from fusevae.core.noise import Rows
 from fusevae.core.processes import sum_over_processes, world
 from fusevae.data.examples import Examples
@@ -23,8 +20,10 @@ from fusevae.training import checkpoint
 from fusevae.training.average import Average
 from fusevae.training.diagnosis import first_bad_tensor
 from fusevae.training.optimizer import GuardedAdamW, like, whole
+from fusevae.training.parallel import gather_sums, wrap
 from fusevae.training.players import Batch, Game
 from fusevae.training.progress import Interrupt, Progress
+from fusevae.training.records import METRICS, Records, readable
 from fusevae.training.settings import Training
 
 BLOCK = 500  # validation examples at once; fixed, because their noise is keyed by block
@@ -78,7 +77,7 @@ class Loop:
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0, "records": 0}
         self.sums: dict[str, Tensor] = {}
         self.best: dict[str, Tensor] = {}
-        self.records: list[dict[str, Any]] = []
+        self.records = Records(folder if self.rank == 0 else None)
         self.finished = False
 
     # ---------------------------------------------------------------- the loop
@@ -253,12 +252,9 @@ class Loop:
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
 
     def _write(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
-        self.values["records"] = len(self.records)
         self.progress.record(record, self.step)
-        if self.folder is not None and self.rank == 0:
-            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(finite(record) | {"seconds": round(self.progress.seconds, 3)}) + "\n")
+        self.records.write(record, self.progress.seconds)
+        self.values["records"] = len(self.records)
 
     def _go_back(self, name: str) -> None:
         """Return to the last good state with half the step, and say which tensor went wrong first."""
@@ -266,15 +262,14 @@ class Loop:
         batch = self._to_device(next(self._batches(self.step)))
         with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.rows):
             cause = first_bad_tensor(self.game, name, batch, self.step / self.total)
-        at, records = self.step, self.records
+        at = self.step
         rollbacks, scale = self.values["rollbacks"] + 1, self.values["rate_scale"] / 2
         if rollbacks > ROLLBACKS:
             raise TrainingError(
-                f"{IN_A_ROW} updates in a row were abnormal at step {at} ({cause}), after {ROLLBACKS} returns with a smaller "
-                "step: lower training.learning_rate, or look at the data"
+                f"{IN_A_ROW} updates in a row were abnormal at step {at} ({cause}), after {ROLLBACKS} returns with a "
+                "smaller step: lower training.learning_rate, or look at the data"
             )
         self.restore(self.good)
-        self.records = records
         self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
         message = (
             f"step {at}: {IN_A_ROW} or more updates in a row were abnormal ({cause}); back to step {self.step} with "
@@ -334,16 +329,9 @@ class Loop:
         """Go on from the newest whole checkpoint of the folder; returns whether there was one."""
         assert self.folder is not None
         state = checkpoint.read_newest(self.folder / "checkpoints")
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         if state is not None:
             self.restore(state)
-        lines = lines[: self.values["records"]]
-        self.records = [json.loads(line) for line in lines]
-        if self.records:
-            self.progress.earlier = self.records[-1].get("seconds", 0.0)
-        if self.rank == 0:
-            write_text(path, "".join(lines))
+        self.progress.earlier = self.records.rewind(self.folder / METRICS, self.values["records"])
         return state is not None
 
     def result(self) -> nn.Module:
@@ -352,47 +340,3 @@ class Loop:
         if self.best:
             game.load_state_dict(self.best)
         return game
-
-
-def wrap(game: Game, settings: Training, device: torch.device) -> nn.Module:
-    """The game as it is, or under DDP or FSDP2 where there are several processes."""
-    if world()[1] == 1:
-        return game
-    if settings.parallel == "fsdp":
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        fully_shard(game, mesh=init_device_mesh(device.type, (world()[1],)), reshard_after_forward=False)
-        return game
-    several = len(game.players) > 1
-    ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(game, ids, broadcast_buffers=False, find_unused_parameters=several)
-
-
-def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
-    """Numbers and lists in nats; the ELBO beside its parts: reconstruction, KL by level and by dimension."""
-    found: dict[str, Any] = {k: v.tolist() for k, v in metrics.items()}
-    for prefix in {k.rpartition("reconstruction")[0] for k in found if k.endswith("reconstruction")}:
-        kl = {k: v for k, v in found.items() if k.startswith(f"{prefix}kl/")}
-        total = sum(sum(v) for v in kl.values())
-        found = {k: v for k, v in found.items() if k not in kl}
-        found |= {f"{prefix}kl": total, f"{prefix}elbo": found[f"{prefix}reconstruction"] - total}
-        found[f"{prefix}kl_per_dimension"] = {k.removeprefix(f"{prefix}kl/"): v for k, v in kl.items()}
-    return found
-
-
-def finite(value: Any) -> Any:
-    """The same with None in place of what JSON can't say (nan and inf)."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def gather_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Sums over the processes, some of which may have had no block."""
-    found: list[Any] = [None] * world()[1]
-    torch.distributed.all_gather_object(found, {k: v.cpu() for k, v in sums.items()})
-    keys = next(f for f in found if f)
-    return {k: sum(f[k] for f in found if f) for k in keys}

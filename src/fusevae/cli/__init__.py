@@ -1,0 +1,53 @@
+"""The command line. Nothing heavy is imported before a command needs it, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from fusevae.cli.parser import UsageError, make_parser
+from fusevae.core.errors import InputError, TrainingError
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 for a failure, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = make_parser().parse_args(arguments)
+        options.argv = arguments
+        _show_warnings()
+        module, _, function = options.command.partition(":")
+        code: int = getattr(importlib.import_module(f"fusevae.cli.{module}"), function)(options)
+    except (InputError, UsageError) as error:
+        return _say(error, BAD_INPUT)
+    except KeyboardInterrupt:
+        return _say("stopped", INTERRUPTED)
+    except BrokenPipeError:  # whoever read the output has had enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python complains when it flushes at the end)
+        return FAILED
+    except (TrainingError, OSError) as error:
+        return _say(error, FAILED)
+    return code
+
+
+def _show_warnings() -> None:
+    """What the library warns of is a line on stderr; under torchrun, of the first process."""
+    import logging
+
+    class Line(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if int(os.environ.get("RANK", "0")) == 0:
+                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
+
+    logger = logging.getLogger("fusevae")
+    logger.handlers, logger.propagate = [Line(logging.WARNING)], False
+
+
+def _say(error: object, code: int) -> int:
+    if int(os.environ.get("RANK", "0")) == 0:  # under torchrun every process finds the same
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    return code

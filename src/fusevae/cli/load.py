@@ -1,0 +1,76 @@
+"""What the commands share that use a trained model: loading it, reading data for it, its device and precision."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusevae.core.artifact import WEIGHTS, Artifact
+from fusevae.core.description import build, describe, fit_type
+from fusevae.core.errors import InputError
+from fusevae.data.examples import Examples
+from fusevae.data.source import Source, read_examples
+from fusevae.training import configuration
+from fusevae.training.fit import pick_device
+from fusevae.training.outcome import held_out_part
+from fusevae.training.run import CONFIG
+
+
+def model(options: Namespace) -> Artifact:
+    """The artifact of ``RUN`` on the device asked for."""
+    device = pick_device(getattr(options, "device", "cpu"))
+    if options.trust:
+        sys.path.insert(0, os.getcwd())
+    run = Path(options.run).expanduser()
+    if (run / CONFIG).is_file() and not (run / WEIGHTS).exists():
+        raise InputError(f"the training in {run} has not come to its end: go on with it, fusevae train --resume {run}")
+    return Artifact.load(run, options.trust, device)
+
+
+def precision(options: Namespace) -> AbstractContextManager[Any]:
+    """Runs the nets in the precision asked for."""
+    if options.precision == "bfloat16":
+        return torch.autocast(pick_device(options.device).type, torch.bfloat16)
+    return nullcontext()
+
+
+def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
+    """The data asked for, or the run's own held-out ones; and what they are in words."""
+    node = source(options)
+    if options.data is None:
+        if node is None:
+            raise InputError(f"{options.run} has no {CONFIG} that names its data: give --data")
+        if options.skip_damaged:
+            node["skip_damaged"] = True
+        found, name = held_out_part(_build(node).read())
+        name = f"{name} of the run"
+    else:
+        node = node or describe(Source())
+        ours = {"path": options.data, "labels": options.labels, "skip_damaged": options.skip_damaged}
+        if options.labels is None and _build(node).options.label_file is None:
+            ours["labels"] = node["labels"]  # the name of an array or column means the same in other data of this kind
+        classes = artifact.data.classes if artifact.is_conditional else None
+        found, name = read_examples(_build(node | ours), classes=classes), str(options.data)
+    artifact.data.check(found.spec)
+    return found, name
+
+
+def source(options: Namespace) -> dict[str, Any] | None:
+    """The description of the data in the run's configuration, in full, if there is one."""
+    path = Path(options.run).expanduser()
+    path = (path if path.is_dir() else path.parent) / CONFIG
+    if not path.is_file():
+        return None
+    node: dict[str, Any] = describe(_build(configuration.read(path).get("data") or {"class": "Source"}))
+    return node
+
+
+def _build(node: dict[str, Any]) -> Source:
+    found: Source = fit_type(build(node, where="data"), Source, "data")
+    return found

@@ -1,0 +1,162 @@
+"""The report of a run: one HTML file with everything in it, pictures too, that needs nothing from outside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from fusevae.core.files import write_text
+
+
+@dataclass
+class Facts:
+    """What a report tells.
+
+    Attributes:
+        title: of the page.
+        evaluation: what :func:`fusevae.evaluate` gave; None where the model has no likelihood.
+        held_out: what the figures are over, in words.
+        samples: how the samples were made, in words.
+        parts: further facts, a word and its value.
+        events: messages about the training, in order.
+        configuration: as YAML.
+        command: that makes the run again.
+    """
+
+    title: str
+    evaluation: Mapping[str, Any] | None
+    held_out: str
+    samples: str
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    events: Sequence[str] = ()
+    configuration: str = ""
+    command: str = ""
+
+
+def write(path: Path, facts: Facts, pictures: Path) -> None:
+    """Write the page with ``samples.png``, ``reconstructions.png`` and ``curves.png`` where ``pictures`` holds them."""
+    sections = [
+        f"<h1>{escape(facts.title)}</h1>",
+        _figures(facts),
+        _picture(pictures / "samples.png", "Samples", facts.samples),
+        _picture(
+            pictures / "reconstructions.png",
+            "Reconstructions",
+            f"Examples of the {facts.held_out}, and the mean of p(x | z) at the mean of the posterior of each.",
+        ),
+        _picture(
+            pictures / "curves.png",
+            "Training",
+            "The true bound and its parts, whatever was optimised; training figures are means since the last record.",
+        ),
+        _events(facts.events),
+        _table("The run", facts.parts),
+        f"<section><h2>Make it again</h2><pre>{escape(facts.command)}</pre></section>" if facts.command else "",
+        f"<details><summary>Configuration</summary><pre>{escape(facts.configuration)}</pre></details>",
+    ]
+    body = "\n".join(s for s in sections if s)
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    write_text(
+        path,
+        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(facts.title)}</title>\n'
+        f"<style>{STYLE}</style></head>\n"
+        f"<body><main>\n{body}\n</main></body></html>\n",
+    )
+
+
+def lines(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures in words, each with its unit; what a family doesn't have is left out."""
+    found = [("examples", f"{evaluation['n']:,}"), ("support", evaluation["support"])]
+    likelihood = evaluation["log_likelihood"]
+    k = likelihood["importance_samples"]
+    kind = "exact" if likelihood["kind"] == "exact" else "lower bound" + (f", k = {k:,}" if k else "")
+    found.append((f"log-likelihood ({kind})", nats(likelihood["value"], likelihood["stderr"])))
+    for key, name in (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL")):
+        if evaluation.get(key) is not None:
+            found.append((name, nats(evaluation[key])))
+    if evaluation.get("bits_per_dim") is not None:
+        found.append(("bits per dimension", f"{evaluation['bits_per_dim']:.4f}"))
+    found.append(("parameters", f"{evaluation['parameters']:,}"))
+    found.append(("time to evaluate", f"{evaluation['seconds']:.1f} s"))
+    return found
+
+
+def nats(value: float, stderr: float | None = None) -> str:
+    """Words for a value in nats, with its standard error where there is one."""
+    return f"{value:.3f}" + (f" ± {stderr:.3f}" if stderr is not None else "") + " nats per example"
+
+
+def _figures(facts: Facts) -> str:
+    evaluation = facts.evaluation
+    if evaluation is None:
+        return "<p>This model has no likelihood; it is judged by its samples.</p>"
+    likelihood = evaluation["log_likelihood"]
+    k, stderr, exact = likelihood["importance_samples"], likelihood["stderr"], likelihood["kind"] == "exact"
+    name = "log-likelihood" if exact else "log-likelihood, at least"
+    cards = [(name, f"{likelihood['value']:.2f}", "nats per example")]
+    if evaluation.get("elbo") is not None:
+        cards.append(("ELBO", f"{evaluation['elbo']:.2f}", "nats per example"))
+    if evaluation.get("kl") is not None:
+        cards.append(("KL", f"{evaluation['kl']:.2f}", "nats per example"))
+    if evaluation.get("bits_per_dim") is not None:
+        cards.append(("rate" if exact else "rate, at most", f"{evaluation['bits_per_dim']:.3f}", "bits per dimension"))
+    shown = "".join(
+        f'<div class="card"><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(unit)}</span></div>'
+        for name, value, unit in cards
+    )
+    how = "exact" if exact else "a lower bound" + (f" with k = {k:,} importance samples" if k else "")
+    error = f", standard error {stderr:.3f} nats over the examples" if stderr is not None else ""
+    return (
+        f'<section><div class="cards">{shown}</div><p>On the {evaluation["n"]:,} examples of the '
+        f"{escape(facts.held_out)}; the log-likelihood is {how}{error}. Support: {escape(evaluation['support'])}; "
+        "figures over another support can't be compared with these.</p></section>"
+    )
+
+
+def _picture(path: Path, title: str, text: str) -> str:
+    if not path.exists():
+        return ""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f'<section><h2>{escape(title)}</h2><p>{escape(text)}</p><img alt="{escape(title)}" '
+        f'src="data:image/png;base64,{data}"></section>'
+    )
+
+
+def _events(events: Sequence[str]) -> str:
+    if not events:
+        return ""
+    return "<section><h2>Events</h2><ul>" + "".join(f"<li>{escape(e)}</li>" for e in events) + "</ul></section>"
+
+
+def _table(title: str, facts: Mapping[str, Any]) -> str:
+    rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
+    return f"<section><h2>{escape(title)}</h2><table>{rows}</table></section>" if rows else ""
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --paper: #fff; --card: #f2f4f7; --line: #dde2e8 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e8ee; --soft: #9aa5b4; --paper: #15191f; --card: #20262e; --line: #333b45 }
+}
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
+h1 { font-size: 1.6rem; margin: 0 0 1rem; overflow-wrap: anywhere }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .3rem }
+p { color: var(--soft); margin: .4rem 0 .8rem }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .7rem }
+.card { background: var(--card); border-radius: .6rem; padding: .7rem .9rem }
+.card span { display: block; color: var(--soft); font-size: .82rem }
+.card b { font-size: 1.55rem; font-variant-numeric: tabular-nums }
+img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line) }
+th, td { vertical-align: top; overflow-wrap: anywhere }
+th { font-weight: 500; color: var(--soft); width: 11rem }
+pre { background: var(--card); padding: .8rem; border-radius: .5rem; overflow-x: auto; font-size: .85rem }
+summary { cursor: pointer; font-size: 1.15rem; font-weight: 700; margin-top: 2.2rem }
+"""

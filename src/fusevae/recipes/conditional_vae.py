@@ -1,0 +1,33 @@
+"""Conditional VAE on binarized images: the label is given to prior, encoder and decoder (Sohn et al. 2015)."""
+
+from __future__ import annotations
+
+from fusevae.core.errors import InputError
+from fusevae.core.spec import DataSpec
+from fusevae.data.views import Binarize
+from fusevae.distributions.bernoulli import Bernoulli
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.models.flat import Flat
+from fusevae.models.vae import VAE
+from fusevae.nets.mlp import MLP, Embedding
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400)) -> Experiment:
+    """A tenth of the labels is hidden in training, so that the model also samples without one."""
+    if not data.n_classes:
+        raise InputError(
+            "conditional-vae needs labels and the data have none: give data with labels, or take mnist-vae"
+        )
+    return Experiment(
+        model=VAE(
+            Flat(
+                prior=Gaussian(Embedding(data.n_classes, 2 * latent)),
+                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", data.n_classes)),
+            ),
+            decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", data.n_classes)),
+        ),
+        views=[Binarize()],
+        training=Training(epochs=50, batch_size=100),
+    )

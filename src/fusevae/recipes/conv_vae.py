@@ -1,0 +1,32 @@
+"""Residual convolutional VAE for images of any size, with a mixture of discretized logistics over the pixel values."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.preprocessing import Normalise
+from fusevae.distributions.discretized_logistic import DiscretizedLogistic
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.distributions.normal import Normal
+from fusevae.models.flat import Flat
+from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.vae import VAE
+from fusevae.nets.conv import ConvDecoder, ConvEncoder
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(
+    data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64), blocks: int = 1, components: int = 5
+) -> Experiment:
+    """Unconditional; ``channels`` are the widths of the encoder's stages, the decoder has them in reverse."""
+    outputs = DiscretizedLogistic.outputs(data.shape, components)
+    vae = VAE(
+        Flat(prior=Normal(latent), posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks))),
+        decoder=DiscretizedLogistic(
+            ConvDecoder(latent, outputs, channels[::-1], blocks), components, levels=int(data.high - data.low) + 1
+        ),
+    )
+    return Experiment(
+        model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),
+        training=Training(epochs=30, batch_size=64, learning_rate=5e-4),
+    )

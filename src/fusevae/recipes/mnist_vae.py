@@ -1,0 +1,26 @@
+"""VAE on binarized images: 784-200-200-z50, the protocol of importance-weighted autoencoders (Burda et al. 2016)."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.views import Binarize
+from fusevae.distributions.bernoulli import Bernoulli
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.distributions.normal import Normal
+from fusevae.models.flat import Flat
+from fusevae.models.vae import VAE
+from fusevae.nets.mlp import MLP
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200)) -> Experiment:
+    """Each batch is binarized afresh with the grey value as the probability."""
+    return Experiment(
+        model=VAE(
+            Flat(prior=Normal(latent), posterior=Gaussian(MLP(data.shape, 2 * latent, hidden))),
+            decoder=Bernoulli(MLP(latent, data.shape, hidden)),
+        ),
+        views=[Binarize()],
+        training=Training(epochs=100, batch_size=100, learning_rate=1e-3),
+    )

@@ -1,0 +1,184 @@
+"""Configuration: an experiment as plain data, from YAML, from overrides, and back to YAML. There is one format."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from fusevae.core import noise
+from fusevae.core.description import Trust, build, describe, fit_type, library_classes, resolve
+from fusevae.core.errors import InputError, near
+from fusevae.training.experiment import Experiment
+
+Node = dict[str, Any]
+
+#: the class of a setting whose class is left out
+USUAL = {"data": "Source", "objective": "ELBO", "training": "Training"}
+
+
+def read(path: str | Path) -> Node:
+    """The configuration in a YAML file, not yet built.
+
+    Its keys are the arguments of :class:`Experiment`: ``model``, ``data``, ``views``, ``objective``, ``training``,
+    ``seed``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no configuration at {path}: give a recipe (fusevae recipes lists them) or a YAML file")
+    try:
+        node = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no YAML ({one_line(error)}): mend it there") from None
+    if not isinstance(node, dict):
+        raise InputError(f"{path} holds no settings: expected the keys model, data, training ... of a configuration")
+    return complete(node)
+
+
+def complete(node: Mapping[str, Any]) -> Node:
+    """The same configuration with the classes that may be left out; ``data`` may be a path alone."""
+    found = {"class": "Experiment", **node}
+    if found["class"] != "Experiment":
+        raise InputError(
+            f"the configuration is of class {found['class']!r}: expected an Experiment, or leave class out"
+        )
+    if isinstance(found.get("data"), str):
+        found["data"] = {"path": found["data"]}
+    for key, name in USUAL.items():
+        if isinstance(found.get(key), Mapping):
+            found[key] = {"class": name, **found[key]}
+        elif found.get(key, "") is None:  # an empty section of a YAML file
+            del found[key]
+    return found
+
+
+def override(node: Node, settings: Sequence[str], trust: Trust = ()) -> Node:
+    """A copy of ``node`` with each ``"path.to.setting=VALUE"`` put in its place; VALUE is YAML.
+
+    A class name in the place of a part swaps the part's class and keeps the arguments that both classes have.
+
+    Example:
+        >>> override({"training": {"class": "Training", "epochs": 20}}, ["training.epochs=3"])
+        {'training': {'class': 'Training', 'epochs': 3}}
+    """
+    node = copy.deepcopy(node)
+    for setting in settings:
+        path, value = parse(setting)
+        *parents, last = path.split(".")
+        if last == "class":  # the same as naming the part itself
+            if not parents:
+                raise InputError(f"{setting!r} would change what a configuration is: name a part, model=... say")
+            *parents, last = parents
+        place: Any = node
+        done: list[str] = []
+        for key in parents:
+            place, done = _child(place, key, done), [*done, key]
+        _put(place, last, value, done, trust)
+    return node
+
+
+def parse(setting: str) -> tuple[str, Any]:
+    """``"a.b=[1, 2]"`` as the path and the value."""
+    path, equals, text = setting.partition("=")
+    path = path.strip()
+    if not equals or not path or not all(path.split(".")):
+        raise InputError(f"{setting!r} is no setting: expected path=VALUE, training.epochs=50 say")
+    try:
+        return path, yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"the value of {setting!r} is no YAML ({one_line(error)}): quote it, or mend it") from None
+
+
+def experiment(node: Node, trust: Trust = ()) -> Experiment:
+    """Build a configuration; the initial weights depend on its seed alone."""
+    node = complete(node)
+    if "model" not in node:
+        raise InputError("the configuration has no model: add the key model, or start from a recipe")
+    seed = fit_type(node.get("seed", 0), int, "seed")
+    with noise.preserved():
+        torch.manual_seed(noise.key(seed, "weights"))
+        try:
+            built = build(node, trust)
+        except (RuntimeError, ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the model can't be built ({one_line(error)}): mend the configuration") from error
+    assert isinstance(built, Experiment)
+    return built
+
+
+def dump(built: Experiment) -> str:
+    """An experiment as YAML with every setting in full; paths of files are absolute, so it works from anywhere."""
+    node = describe(built)
+    data = node["data"]
+    for key, is_file in (("path", True), ("labels", built.data.options.label_file is not None)):
+        if data.get(key) and is_file:
+            data[key] = str(Path(data[key]).expanduser().absolute())
+    text: str = yaml.safe_dump({k: v for k, v in node.items() if k != "class"}, sort_keys=False, width=120)
+    return text
+
+
+def recipe_options(recipe: Callable[..., Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a recipe, as the type hints of its function want them."""
+    known = list(inspect.signature(recipe).parameters)[1:]
+    hints = typing.get_type_hints(recipe)
+    for key in options:
+        if key not in known:
+            raise InputError(f"recipe {name} has no option {key!r}{near(key, known)}")
+    return {key: fit_type(value, hints.get(key, Any), f"recipe.{key}") for key, value in options.items()}
+
+
+def one_line(error: object, length: int = 200) -> str:
+    """An error as one line of at most ``length`` characters."""
+    return " ".join(str(error).split())[:length]
+
+
+def _child(place: Any, key: str, done: list[str]) -> Any:
+    """What stands at ``key``; a section that isn't there yet is made, so that a default can be changed."""
+    if isinstance(place, list):
+        return place[_index(place, key, done)]
+    if not isinstance(place, dict):
+        raise InputError(f"{'.'.join(done)} is {place!r} and has no setting {key!r}: replace it as a whole")
+    if place.get(key) is None:
+        place[key] = {}
+    return place[key]
+
+
+def _index(place: list[Any], key: str, done: list[str], room: int = 0) -> int:
+    name = ".".join(done)
+    if not key.isdigit() or int(key) >= len(place) + room:
+        have = f"{len(place)} entries, the first is {name}.0" if place else "no entries"
+        raise InputError(f"{name} has no entry {key!r}: it has {have}")
+    return int(key)
+
+
+def _put(place: Any, key: str, value: Any, done: list[str], trust: Trust) -> None:
+    path = ".".join([*done, key])
+    if isinstance(place, list):
+        index = _index(place, key, done, room=1)
+        if index == len(place):
+            place.append(None)
+        place[index] = _swapped(place[index], value, path, trust)
+    elif isinstance(place, dict):
+        place[key] = _swapped(place.get(key), value, path, trust)
+    else:
+        raise InputError(f"{'.'.join(done)} is {place!r} and has no setting {key!r}: replace it as a whole")
+
+
+def _swapped(before: Any, value: Any, path: str, trust: Trust) -> Any:
+    """``value``, or the part of that class where it is a class name in the place of a part."""
+    is_part = isinstance(before, dict) and "class" in before
+    if not isinstance(value, str) or isinstance(before, str) or not (is_part or value in library_classes()):
+        return value
+    if is_part and path == "data":
+        return {**before, "path": value}
+    cls = resolve(value, trust, path)
+    arguments = before if is_part else {}
+    takes = inspect.signature(cls).parameters
+    return {"class": value} | {k: v for k, v in arguments.items() if k in takes}

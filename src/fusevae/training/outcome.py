@@ -1,0 +1,164 @@
+"""What a finished run leaves in its folder: figures on held-out data, pictures, and the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fusevae
+from fusevae.core.artifact import Artifact
+from fusevae.core.files import write_text
+from fusevae.core.levels import Level
+from fusevae.data.examples import Examples
+from fusevae.data.source import Splits
+from fusevae.evaluation import pictures, report
+from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.likelihood import evaluate
+from fusevae.evaluation.samples import kind_used, sample
+from fusevae.training.experiment import Experiment
+from fusevae.training.loop import Loop
+from fusevae.training.records import finite
+
+WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
+CLASSES = 10  # rows of samples of a conditional model
+
+
+def judge(
+    artifact: Artifact, splits: Splits, loop: Loop, experiment: Experiment, folder: Path, k: int | None
+) -> dict[str, Any] | None:
+    """Evaluate on held-out data; write ``evaluation.json``, the pictures and ``report.html``; return the figures."""
+    held, held_out = held_out_part(splits)
+    artifact.to(loop.device)
+    evaluation = None
+    if artifact.distribution.level >= Level.BOUND:
+        k = k or max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
+        loop.progress.say(f"evaluating {len(held):,} examples of the {held_out}")
+        evaluation = evaluate(artifact, held, importance_samples=k)
+        write_text(folder / "evaluation.json", to_json(evaluation))
+    pictures.curves(loop.records, folder / "curves.png")
+    made = draw_samples(artifact, held, folder / "samples.png")
+    draw_reconstructions(artifact, held, folder / "reconstructions.png")
+    artifact.cpu()
+    config = folder / "config.yaml"
+    text = config.read_text(encoding="utf-8")
+    model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
+    facts = report.Facts(
+        title=f"{type(model).__name__} on {splits.source}: {folder.name}",
+        evaluation=evaluation,
+        held_out=held_out,
+        samples=made,
+        parts={
+            "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
+            f"{len(splits.test):,} for test",
+            "example": f"{'x'.join(map(str, splits.spec.shape))} {splits.spec.dtype} in "
+            f"[{splits.spec.low:g}, {splits.spec.high:g}]",
+            "parameters": f"{artifact.n_parameters:,}",
+            "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, "
+            f"{duration(loop.progress.seconds)}",
+            "evaluation": duration(evaluation["seconds"]) if evaluation else "none",
+            "seed": experiment.seed,
+            **environment(loop.device, loop.processes),
+        },
+        events=[event(r) for r in loop.records if "event" in r],
+        configuration=text,
+        command=again(text, config),
+    )
+    report.write(folder / "report.html", facts, folder)
+    return evaluation
+
+
+def held_out_part(splits: Splits) -> tuple[Examples, str]:
+    """What a run is judged on: the test part, or what there is instead; and its name."""
+    for part, name in ((splits.test, "test split"), (splits.validation, "validation split")):
+        if len(part):
+            return part, name
+    return splits.train, "training split (nothing was held out)"
+
+
+def draw_samples(artifact: Artifact, real: Examples, path: Path) -> str:
+    """``samples.png``, with the seed that ``fusevae sample`` has by default; returns how they were made, in words."""
+    spec = artifact.data
+    how = "means of p(x | z) for z from the prior" if kind_used(artifact, "auto") == "mean" else "draws from the model"
+    if not spec.is_image:
+        x, _ = real.batch(torch.arange(min(2000, len(real))))
+        pictures.histograms(x, sample(artifact, 2000), path)
+        return f"{len(x):,} real examples against 2,000 {how}, feature by feature."
+    if artifact.is_conditional and spec.classes:
+        names = spec.classes[:CLASSES]
+        x = torch.cat([sample(artifact, 10, label=name) for name in names])
+        pictures.save_image(pictures.grid(x, spec, 10, names), path)
+        return f"A row for each class: {how}; the same seed in every row."
+    pictures.save_image(pictures.grid(sample(artifact, 64), spec), path)
+    return f"64 {how}."
+
+
+def draw_reconstructions(artifact: Artifact, examples: Examples, path: Path) -> None:
+    """``reconstructions.png``, for a model that has latents."""
+    if not artifact.distribution.has_latents:
+        return
+    n = min(36 if artifact.data.is_image else 500, len(examples))
+    some = examples.subset(torch.arange(n))
+    x, again_ = some.batch(torch.arange(n))[0], reconstruct(artifact, some)
+    if artifact.data.is_image:
+        pictures.save_image(pictures.pairs(x, again_, artifact.data), path)
+    else:
+        pictures.scatter(x, again_, path)
+
+
+def environment(device: torch.device, processes: int = 1) -> dict[str, str]:
+    """Versions and hardware, for whoever wants the same figures."""
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        hardware = f"{_processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    return {
+        "versions": f"fusevae {fusevae.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "hardware": hardware + (f", {processes} processes" if processes > 1 else ""),
+    }
+
+
+def event(record: Mapping[str, Any]) -> str:
+    """A record of ``metrics.jsonl`` about something unusual, in words."""
+    if record["event"] == "went back":
+        return (
+            f"Step {record['from']}: updates were abnormal ({record['cause']}); went back to step {record['step']} "
+            f"with {record['rate_scale']:g} of the learning rate."
+        )
+    return ", ".join(f"{k}: {v}" for k, v in record.items())
+
+
+def again(config: str, path: Path) -> str:
+    """The command that makes a run again, from the first line of its configuration."""
+    first = config.partition("\n")[0]
+    made = first.partition(": ")[2] if first.startswith("# fusevae") else ""
+    plain = f"fusevae train {shlex.quote(str(path))} --output NEW"
+    return f"{made}\n{plain}   # the same, from the configuration in full" if made else plain
+
+
+def to_json(value: Any) -> str:
+    """JSON that every parser takes: what is not finite is null."""
+    return json.dumps(finite(value))
+
+
+def duration(seconds: float) -> str:
+    """``3 min 20 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.processor() or platform.machine()

@@ -1,0 +1,36 @@
+"""Several processes: one wrapper of the game (DDP or FSDP2), and figures gathered from all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fusevae.core.processes import world
+from fusevae.training.players import Game
+from fusevae.training.settings import Training
+
+
+def wrap(game: Game, settings: Training, device: torch.device) -> nn.Module:
+    """The game as it is, or under DDP or FSDP2 where there are several processes."""
+    if world()[1] == 1:
+        return game
+    if settings.parallel == "fsdp":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        fully_shard(game, mesh=init_device_mesh(device.type, (world()[1],)), reshard_after_forward=False)
+        return game
+    several = len(game.players) > 1
+    ids = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(game, ids, broadcast_buffers=False, find_unused_parameters=several)
+
+
+def gather_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Sums over the processes, some of which may have had no block."""
+    found: list[Any] = [None] * world()[1]
+    torch.distributed.all_gather_object(found, {k: v.cpu() for k, v in sums.items()})
+    keys = next(f for f in found if f)
+    return {k: sum(f[k] for f in found if f) for k in keys}
