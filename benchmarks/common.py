@@ -59,10 +59,8 @@ class Arm:
     """A worker process that does one turn of its work each time it is told to, and says how long it took."""
 
     def __init__(self, python: str, script: Path, *arguments: str) -> None:
-        # threads that spin while they wait would slow the other arms' turns
-        env = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(os.cpu_count())}
         self.process = subprocess.Popen(
-            [python, str(script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+            [python, str(script), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def turn(self) -> dict[str, float]:

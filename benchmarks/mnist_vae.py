@@ -8,6 +8,7 @@ benchmarks/mnist_vae.py [EPOCHS]``
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -18,8 +19,7 @@ from common import ROOT, mnist_path, report
 K = 5000
 
 
-def main(epochs: int = 500, seed: int = 0, output: str = "") -> None:
-    import json
+def main(epochs: int = 350, seed: int = 0, output: str = "") -> None:
 
     import fusevae
 
@@ -27,7 +27,8 @@ def main(epochs: int = 500, seed: int = 0, output: str = "") -> None:
     if (folder / "config.yaml").exists():
         arguments = ["--resume", str(folder)]
     else:
-        settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.learning_rate=0.002"]
+        settings = [f"training.epochs={epochs}", "training.batch_size=200", "training.learning_rate=0.002"]
+        settings += ["data.validation=0.0", "training.checkpoint_every=3000"]
         arguments = ["mnist-vae", "--data", str(mnist_path()), "--output", str(folder), "--seed", str(seed)]
         arguments += [word for s in settings for word in ("--set", s)]
     subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)

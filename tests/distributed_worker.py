@@ -36,7 +36,7 @@ def main(game: str, parallel: str, folder: Path) -> None:
     state = run.state().tensors
     held = run.average.ready().state_dict()
     if run.rank == 0:
-        torch.save({"state": state, "held": held, "records": run.records}, folder / "result.pt")
+        torch.save({"state": state, "held": held, "records": list(run.records)}, folder / "result.pt")
     if several:
         distributed.destroy_process_group()
 

@@ -22,6 +22,8 @@ from fusevae import (
     Training,
     TrainingError,
     fit,
+    load,
+    log_likelihood,
 )
 from fusevae.core import noise
 from fusevae.data.examples import InMemory
@@ -192,6 +194,15 @@ def test_an_abnormal_update_is_left_out_and_changes_nothing(bad):
     assert torch.equal(after["stats/mean"], before["stats/mean"])
 
 
+def test_a_gradient_of_exactly_zero_breaks_nothing():
+    p, optimizer = guarded()
+    for i in range(WARM + 5):
+        p.grad = torch.zeros(4) if i < WARM + 2 else torch.ones(4)
+        optimizer.step(0.1)
+    assert optimizer.stats["skipped"] == 0
+    assert bool((p < 1).all())
+
+
 def test_without_clipping_it_is_torchs_adamw():
     p, optimizer = guarded(clip=0, weight_decay=0.1)
     q = nn.Parameter(torch.ones(4))
@@ -325,6 +336,21 @@ def test_fit_in_a_few_lines_improves_the_bound():
     with torch.no_grad():
         after, before = (m.trace(X).elbo.mean() for m in (artifact.distribution, vae()))
     assert after > before + 0.3
+
+
+def test_networks_of_the_users_own_train_save_and_load_by_name(tmp_path):
+    def own() -> nn.Sequential:
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    labels = torch.arange(len(X)) % 3  # a net without a condition is given none
+    model = VAE(Flat(Normal(2), Gaussian(own())), Bernoulli(MLP(2, 6)))
+    artifact = fit(model, (X, labels), training=Training(epochs=1), quiet=True)
+    artifact.save(tmp_path)
+    name = "torch.nn.modules.container.Sequential"
+    with pytest.raises(InputError, match="--trust"):
+        load(tmp_path)
+    again = load(tmp_path, trust={name: own})
+    torch.testing.assert_close(log_likelihood(again, X[:5]), log_likelihood(artifact, X[:5]), rtol=0, atol=0)
 
 
 def test_what_does_not_fit_is_said_before_work_starts():

@@ -16,6 +16,7 @@ from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.source import Source, read_examples
+from fusevae.evaluation.blocks import check_examples
 from fusevae.training import configuration
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import held_out_part
@@ -57,7 +58,7 @@ def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
             ours["labels"] = node["labels"]  # the name of an array or column means the same in other data of this kind
         classes = artifact.data.classes if artifact.is_conditional else None
         found, name = read_examples(_build(node | ours), classes=classes), str(options.data)
-    artifact.data.check(found.spec)
+    check_examples(artifact, found)
     return found, name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
@@ -68,6 +70,24 @@ class Conditional(Described, nn.Module):
 
     def __call__(self, *given: Tensor | None) -> Distribution:
         return super().__call__(*given)
+
+
+def parameters(net: nn.Module, given: Sequence[Tensor | None]) -> Tensor:
+    """What a net gives for a distribution, in float32 whatever the precision of the net.
+
+    A net takes the example and as many conditions as its ``forward`` has room for: ``nn.Sequential`` none.
+    """
+    out: Tensor = net(*given[: room(type(net))])
+    return out.float()
+
+
+@functools.cache
+def room(net: type[nn.Module]) -> int | None:
+    """How many positional arguments a net's ``forward`` takes; None for any number."""
+    kinds = [p.kind for p in inspect.signature(net.forward).parameters.values()][1:]
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return None
+    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
 
 
 def event_dim(net: nn.Module, given: int | None) -> int:

@@ -62,6 +62,10 @@ class DataSpec(Described):
         """The same data in another shape (after a resize, say)."""
         return DataSpec(tuple(shape), self.dtype, self.low, self.high, self.classes, self.vocabulary)
 
+    def with_range(self, low: float, high: float) -> DataSpec:
+        """The same data in another range."""
+        return DataSpec(self.shape, self.dtype, low, high, self.classes, self.vocabulary)
+
     def check(self, other: DataSpec, what: str = "the model") -> None:
         """Raise :class:`InputError` unless ``other`` is data of this kind."""
         if self.shape != other.shape:

@@ -120,10 +120,10 @@ def read_data(
     """Anything that holds data, split.
 
     Args:
-        data: a path, a numpy array or tensor ``(N, *shape)``, a pair ``(x, y)``, a mapping of splits (``{"train": x,
-            "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a map-style torch dataset or a mapping of them, a
-            :class:`Source`, or :class:`Splits` (returned as they are, like a Source without regard to the other
-            settings).
+        data: None for scikit-learn's digits, a path, a numpy array or tensor ``(N, *shape)``, a pair ``(x, y)``, a
+            mapping of splits (``{"train": x, "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a map-style torch
+            dataset or a mapping of them, a :class:`Source`, or :class:`Splits` (returned as they are, like a Source
+            without regard to the other settings).
         validation: as the others, see :class:`Source`.
 
     Example:
@@ -133,6 +133,8 @@ def read_data(
     """
     if isinstance(data, Splits):
         return data
+    if data is None:
+        data = Source(None, validation, test, seed)
     if isinstance(data, Source):
         return data.read()
     path = str(data) if _is_path(data) else None

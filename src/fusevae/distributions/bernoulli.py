@@ -10,7 +10,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Distribution, Independent
 from torch.nn import functional as F
 
-from fusevae.core.conditional import Conditional, event_dim
+from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.nets.mlp import MLP
 
 
@@ -37,7 +37,7 @@ class Bernoulli(Conditional):
         self.net, self.event_dim = net, event_dim
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        return _BernoulliEvent(self.net(*given).float(), event_dim(self.net, self.event_dim))
+        return _BernoulliEvent(parameters(self.net, given), event_dim(self.net, self.event_dim))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

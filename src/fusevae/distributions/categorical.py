@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional, event_dim
+from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.nets.mlp import MLP
 
 
@@ -43,7 +43,7 @@ class Categorical(Conditional):
 
     def forward(self, *given: Tensor | None) -> Distribution:
         dims = event_dim(self.net, self.event_dim)
-        out = self.net(*given).float()
+        out = parameters(self.net, given)
         logits = out.unflatten(-dims, (-1, self.levels)).movedim(-dims, -1)
         return _Grid(logits, dims, self.low, self.high)
 

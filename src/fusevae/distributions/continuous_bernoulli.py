@@ -11,7 +11,7 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution, Independent, register_kl
 from torch.nn import functional as F
 
-from fusevae.core.conditional import Conditional, event_dim
+from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.nets.mlp import MLP
 
 
@@ -37,7 +37,7 @@ class ContinuousBernoulli(Conditional):
         self.net, self.event_dim = net, event_dim
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        base = _ByLogits(logits=self.net(*given).float(), validate_args=False)
+        base = _ByLogits(logits=parameters(self.net, given), validate_args=False)
         return Independent(base, event_dim(self.net, self.event_dim), validate_args=False)
 
     @classmethod

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional, event_dim
+from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP
@@ -69,7 +69,7 @@ class DiscretizedLogistic(Conditional):
 
     def forward(self, *given: Tensor | None) -> Distribution:
         dims, k = event_dim(self.net, self.event_dim), self.components
-        out = self.net(*given).float()
+        out = parameters(self.net, given)
         if dims == 1:  # one channel of D places
             raw = out.unflatten(-1, (3 * k, -1))
             channels, shape = 1, raw.shape[-1:]

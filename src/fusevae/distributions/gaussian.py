@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
-from fusevae.core.conditional import Conditional, event_dim
+from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.core.levels import Level
 from fusevae.core.processes import mean_over_processes
 from fusevae.nets.mlp import MLP, Constant
@@ -63,7 +63,7 @@ class Gaussian(Conditional):
             self.register_buffer("sigma", torch.tensor(float(scale)))
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        out = self.net(*given).float()
+        out = parameters(self.net, given)
         dims = event_dim(self.net, self.event_dim)
         if self.scale == "net":
             mean, raw = out.chunk(2, dim=-dims)

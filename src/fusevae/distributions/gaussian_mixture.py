@@ -10,7 +10,7 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 from torch.distributions import Normal as TorchNormal
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, parameters
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP, Constant
 
@@ -45,7 +45,7 @@ class GaussianMixture(Conditional):
         return components * (2 * dims + 1)
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        out = self.net(*given).float().unflatten(-1, (self.components, -1))
+        out = parameters(self.net, given).unflatten(-1, (self.components, -1))
         logits, rest = out[..., 0], out[..., 1:]
         mean, raw = rest.chunk(2, dim=-1)
         parts = Independent(TorchNormal(mean, smooth_bound(raw, *self.bounds).exp(), validate_args=False), 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
-from fusevae.data.examples import Examples
+from fusevae.data.examples import Examples, InMemory
 from fusevae.data.source import read_examples
 
 BLOCK = 500
@@ -39,5 +39,14 @@ def as_examples(artifact: Artifact, data: Any, label: Any = None) -> Examples:
     """Arrays, a path or a data set as examples that the artifact can take; raises :class:`InputError` where it
     can't."""
     examples = read_examples((data, label) if label is not None else data, classes=artifact.data.classes)
-    artifact.data.check(examples.spec)
+    check_examples(artifact, examples)
     return examples
+
+
+def check_examples(artifact: Artifact, examples: Examples) -> None:
+    """Raise :class:`InputError` unless the model can take the examples; integers in memory count by their values, since
+    uint8 says little about the range that is used."""
+    spec = examples.spec
+    if isinstance(examples, InMemory) and spec.is_discrete and len(examples):
+        spec = spec.with_range(float(examples.x.min()), float(examples.x.max()))
+    artifact.data.check(spec)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributions import Distribution
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
@@ -15,7 +17,6 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
 from fusevae.core.steps import View
-from fusevae.core.trace import Trace
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits, read_data
 from fusevae.objectives.elbo import ELBO
@@ -121,7 +122,9 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
         with torch.no_grad():
             if artifact.distribution.has_latents:
                 trace = artifact.distribution.trace(artifact.view(x), label)
-                check_support(trace)
+                for term in trace.terms:
+                    check_support(term.p, term.z, "prior", "the posterior's latents")
+                check_support(trace.likelihood, trace.x, "decoder", "the data")
                 value = trace.elbo
                 if value.shape != (len(x),):
                     raise InputError(
@@ -145,19 +148,20 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
         )
 
 
-def check_support(trace: Trace) -> None:
-    """Refuse data outside the values that the decoder gives probability to: the figures would be no likelihoods."""
+def check_support(p: Distribution, x: Tensor, slot: str, what: str) -> None:
+    """Refuse values that ``p`` gives no probability to: the figures would be no likelihoods."""
     try:
-        support = trace.likelihood.support
+        support = p.support
     except NotImplementedError:  # a distribution that doesn't say
         return
-    if support is None or bool(support.check(trace.x).all()):
+    if support is None or bool(support.check(x).all()):
         return
-    name = type(support.base_constraint if hasattr(support, "base_constraint") else support).__name__.strip("_").lower()
-    x = trace.x.float()
+    name = type(getattr(support, "base_constraint", support)).__name__.strip("_").lower()
+    mend = "take a prior and a posterior over the same values"
+    if slot == "decoder":
+        mend = "binarize them (the view Binarize), scale them (the step Normalise), or take another decoder"
     raise InputError(
-        f"the decoder is for {name} values but the data lie in [{x.min():g}, {x.max():g}]: binarize them (the view "
-        "Binarize), scale them (the step Normalise), or take another decoder"
+        f"the {slot} is for {name} values but {what} lie in [{x.min().item():g}, {x.max().item():g}]: {mend}"
     )
 
 

@@ -18,10 +18,9 @@ class GuardedAdamW:
     """AdamW (Loshchilov & Hutter 2019) that leaves out an update whose gradient is abnormal or not finite.
 
     The decision is a number on the device: the fused kernel reads it (``found_inf``, made for mixed precision) and
-    leaves
-    weights and moments as they are. Clipping is the kernel's ``grad_scale``, so it costs only the norm. ``stats``
-    holds, on the
-    device, the running mean of the norm, updates made, updates skipped, skipped in a row, and the sum of norms.
+    leaves weights and moments as they are. Clipping is the kernel's ``grad_scale``, so it costs only the norm.
+    ``stats`` holds, on the device, the running mean of the norm, updates made and skipped, skipped in a row, and the
+    sum of norms.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter], settings: Training, device: torch.device) -> None:
@@ -35,30 +34,28 @@ class GuardedAdamW:
         )
         self.sharded = any(isinstance(p, DTensor) for p in parameters.values())
         self.stats = {name: torch.zeros((), device=device) for name in ("mean", "made", "skipped", "in_a_row", "norms")}
+        self.none, self.one = torch.zeros((), device=device), torch.ones((), device=device)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Update the weights from the gradients, unless these are abnormal."""
         s, settings = self.stats, self.settings
-        norm = self._norm()
-        mean, made = s["mean"], s["made"]
-        limit = torch.where(made < WARM, torch.inf, settings.skip * mean) if settings.skip else torch.inf
-        good = (norm < limit).float()  # False for nan and inf as well
-        norm = torch.nan_to_num(norm, 0.0, 0.0)
+        mean, made, norm = s["mean"], s["made"], self._norm()
+        known = mean > 0  # not before the first update; a mean over the first few says little
+        limit = torch.where(known & (made >= WARM), settings.skip * mean, torch.inf) if settings.skip else torch.inf
+        bad = torch.where(norm < limit, self.none, self.one)  # nan and inf are not below anything
+        scale = None
         if settings.clip:
-            ceiling = torch.where(made < 1, norm, settings.clip * mean)
-            scale = (norm / ceiling.clamp(min=1e-30)).clamp(min=1.0)
-            norm = torch.minimum(norm, ceiling)
-        else:
-            scale = None
-        bad = 1.0 - good
+            scale = (norm / (settings.clip * mean)).clamp_(min=1.0)
+            scale = torch.where(known, scale, self.one)
         for group in self.adamw.param_groups:
             group["lr"] = rate
         self._adamw(bad, scale)
-        mean.lerp_(norm, good * torch.clamp(1 / (made + 1), min=0.01))
-        made += good
+        norm = torch.where(bad > 0, mean, norm if scale is None else norm / scale)
+        made += self.one - bad
+        mean.lerp_(norm, torch.where(known, (1 / made.clamp(min=1)).clamp_(min=0.01), self.one))
         s["skipped"] += bad
-        s["in_a_row"].add_(1.0).mul_(bad)
+        s["in_a_row"].add_(self.one).mul_(bad)
         s["norms"] += norm
 
     def zero_grad(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -25,7 +26,11 @@ def wrap(game: Game, settings: Training, device: torch.device) -> nn.Module:
         return game
     several = len(game.players) > 1
     ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(game, ids, broadcast_buffers=False, find_unused_parameters=several)
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # the name of the setting changes in torch 2.13; 2.6 has this one
+        return DistributedDataParallel(game, ids, broadcast_buffers=False, find_unused_parameters=several)
 
 
 def gather_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:

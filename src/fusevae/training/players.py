@@ -78,11 +78,12 @@ class MaximumLikelihood(Player):
         samples = (self.objective.samples,) if self.objective.samples else ()
         trace = model.trace(x, label, samples=samples)  # steps 2 to 4: encode, reparameterise, decode
         value = self.objective(trace, progress)  # step 5: reconstruction and KL
+        loss = -value.mean()
         with torch.no_grad():
-            metrics = {"objective": value.mean(), "reconstruction": trace.reconstruction.mean()}
+            metrics = {"objective": -loss, "reconstruction": trace.reconstruction.mean()}
             for name, kl in trace.kl_per_dimension().items():
                 metrics[f"kl/{name}"] = kl.flatten(0, -2).mean(0)
-        return -value.mean(), metrics  # step 6, backpropagation, is the loop's
+        return loss, metrics  # step 6, backpropagation, is the loop's
 
     def _forget_some(self, label: Tensor | None) -> Tensor | None:
         if label is None or not (self.training and self.unlabelled and self.artifact.is_conditional):

@@ -1,0 +1,109 @@
+"""What the laws are applied to: every example that the library's classes give of themselves."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import constraints
+
+from fusevae.core.conditional import Conditional
+from fusevae.core.description import library_classes
+from fusevae.core.levels import Level, log_bound
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def concrete(base: type) -> list[type]:
+    """The library's own classes below ``base``."""
+    return [
+        c for c in library_classes().values() if issubclass(c, base) and c is not base and not inspect.isabstract(c)
+    ]
+
+
+def examples_of(base: type) -> list:
+    """Every example of every class below ``base``, as parameters of a test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return [
+            pytest.param(part.eval(), given, id=f"{cls.__name__}-{i}")
+            for cls in concrete(base)
+            for i, (part, given) in enumerate(cls.examples())
+        ]
+
+
+EXAMPLES = examples_of(Conditional)
+DENSITIES = [e for e in EXAMPLES if e.values[0].level is Level.DENSITY]
+BOUNDS = [e for e in EXAMPLES if e.values[0].level < Level.DENSITY]
+every = pytest.mark.parametrize(("part", "given"), EXAMPLES)
+every_density = pytest.mark.parametrize(("part", "given"), DENSITIES)
+
+
+def first(given: tuple) -> tuple:
+    """What is given to the first example of a batch, without the batch."""
+    return tuple(g[0] for g in given)
+
+
+def batch(given: tuple) -> tuple[int, ...]:
+    return given[0].shape[:1] if given else ()
+
+
+def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points ``(n, *event)`` that fill the space of ``p`` (batch ``()``) and the weight of each, so that
+    ``sum(weight * f(points))`` is the sum or the integral of f."""
+    drawn = p.sample((4000,))
+    event = drawn.shape[1:]
+    dims = event.numel()
+    if discrete:
+        values = drawn.unique()
+        grid = torch.tensor(list(itertools.product(values.tolist(), repeat=dims)))
+        return grid.view(-1, *event), torch.ones(len(grid), dtype=torch.float64)
+    assert dims <= 2, "give examples of at most two dimensions"
+    n = {1: 20001, 2: 901}[dims]
+    flat = drawn.flatten(1).double()
+    try:
+        support = p.support
+        while isinstance(support, constraints.independent):
+            support = support.base_constraint
+        low, high = float(support.lower_bound), float(support.upper_bound)
+        ends = [(low, high)] * dims
+    except (NotImplementedError, AttributeError):  # the real line
+        ends = [((m - 14 * s).item(), (m + 14 * s).item()) for m, s in zip(flat.mean(0), flat.std(0), strict=True)]
+    step = [(b - a) / n for a, b in ends]  # midpoints
+    axes = [a + s * (torch.arange(n, dtype=torch.float64) + 0.5) for (a, _), s in zip(ends, step, strict=True)]
+    grid = torch.cartesian_prod(*axes).view(-1, *event)
+    return grid.float(), torch.full((len(grid),), float(torch.tensor(step).double().prod()), dtype=torch.float64)
+
+
+class Fed(Conditional):
+    """An example of the library in any slot: what it is given there is mapped to what the example was given."""
+
+    def __init__(self, part: Conditional, given: tuple, dims: int, size: int) -> None:
+        super().__init__()
+        self.part, self.dims, self.level, self.discrete = part, dims, part.level, part.discrete
+        self.map = nn.Linear(size, given[0].shape[-1]) if given else None
+
+    def forward(self, *given):
+        return self.part() if self.map is None else self.part(self.map(given[0].flatten(-self.dims)))
+
+
+class Standing(Conditional):
+    """An example of the library as a prior: whatever is given, it was given this."""
+
+    def __init__(self, part: Conditional, given: tuple) -> None:
+        super().__init__()
+        self.part, self.fixed, self.level, self.discrete = part, first(given), part.level, part.discrete
+
+    def forward(self, *given):
+        return self.part(*self.fixed)
+
+
+def weights_of(p, x: torch.Tensor, n: int) -> torch.Tensor:
+    """``n`` draws of exp(log_bound(x)), in float64: ``(n, len(x))``."""
+    return torch.stack([log_bound(p, x) for _ in range(n)]).double().exp()

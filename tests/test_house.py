@@ -1,0 +1,95 @@
+"""The house: who may import whom, how long a file is, and what the front door opens."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fusevae
+
+ROOT = Path(fusevae.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+NUMBER = {
+    "core": 1,
+    "nets": 2,
+    "distributions": 3,
+    "models": 4,
+    "data": 4,
+    "objectives": 5,
+    "evaluation": 5,
+    "training": 6,
+    "recipes": 7,
+    "cli": 8,
+    "app": 8,
+    "__main__": 8,
+}
+LONG = {"training/loop.py": 420}  # the one loop
+
+
+def ids(path):
+    return str(path.relative_to(ROOT))
+
+
+def imported(path):
+    """The folders of the library that a file imports from, relative imports included."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ("fusevae", *package)[: len(package) + 2 - node.level] if node.level else ()
+            start = ".".join((*base, *filter(None, [node.module])))
+            names = [start, *(f"{start}.{a.name}" for a in node.names)]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "fusevae" and len(parts) > 1:
+                yield node.lineno, parts[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_a_folder_imports_only_from_folders_with_a_smaller_number(path):
+    home = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    if home == "__init__":
+        return
+    assert home in NUMBER, f"say in design.md and here which number {home} has"
+    for line, folder in imported(path):
+        if folder in NUMBER:
+            allowed = folder == home or NUMBER[folder] < NUMBER[home] or NUMBER[home] == 8
+            assert allowed, f"{ids(path)}:{line}: {home} ({NUMBER[home]}) imports from {folder} ({NUMBER[folder]})"
+        else:
+            assert folder in {*fusevae.__all__}, f"{ids(path)}:{line}: what is fusevae.{folder}?"
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_a_file_is_short_enough_to_read(path):
+    assert len(path.read_text().splitlines()) <= LONG.get(ids(path), 350)
+
+
+@pytest.mark.parametrize("name", fusevae.__all__)
+def test_every_name_at_the_front_door_opens(name):
+    found = getattr(fusevae, name)
+    home = fusevae._HOME.get(name)
+    assert home is None or found is getattr(importlib.import_module(f"fusevae.{home}"), name)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Bernouli'"):
+        fusevae.Bernouli  # noqa: B018
+
+
+def test_importing_the_library_imports_no_torch():
+    code = "import sys, fusevae; print(sorted({'torch', 'numpy', 'pydantic', 'yaml'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(ROOT.parent)}
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name != "__init__.py"], ids=ids)
+def test_every_file_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))

@@ -1,0 +1,137 @@
+"""Objectives are functions of the trace."""
+
+import math
+
+import pytest
+import torch
+from conftest import concrete
+
+import fusevae
+from fusevae import ELBO, VAE, Bernoulli, Cyclical, Flat, Gaussian, GaussianMixture, InputError, Linear, Normal
+from fusevae.nets.mlp import MLP, Constant
+from fusevae.objectives.beta import Beta
+from fusevae.objectives.objective import Objective
+
+
+def a_trace(x=None, samples=(), prior=None):
+    torch.manual_seed(0)
+    vae = VAE(Flat(prior or Normal(3), Gaussian(MLP(4, 6))), Bernoulli(MLP(3, 4)))
+    x = (torch.rand(5, 4) < 0.5).float() if x is None else x
+    torch.manual_seed(1)
+    return vae.trace(x, samples=samples)
+
+
+MIXTURE = GaussianMixture(Constant(GaussianMixture.outputs(3, 2), std=1.0), 2)
+
+
+@pytest.mark.parametrize("prior", [None, MIXTURE], ids=["analytic", "sampled"])
+@pytest.mark.parametrize("samples", [(), (7,)], ids=str)
+def test_with_beta_one_the_objective_is_the_elbo(prior, samples):
+    trace = a_trace(samples=samples, prior=prior)
+    assert torch.equal(ELBO()(trace, 0.3), trace.elbo)
+    assert torch.equal(ELBO(beta=Linear(1.0, 1.0))(trace, 0.0), trace.elbo)
+    torch.testing.assert_close(ELBO(beta=2.5)(trace, 0.0), trace.reconstruction - 2.5 * trace.kl)
+
+
+def test_where_no_kl_is_analytic_the_elbo_is_one_importance_weight():
+    trace = a_trace(prior=MIXTURE)
+    torch.testing.assert_close(trace.elbo, trace.log_weight)
+
+
+def test_the_kl_per_dimension_sums_to_the_kl():
+    trace = a_trace()
+    torch.testing.assert_close(trace.kl_per_dimension()["z"].sum(-1), trace.kl)
+    assert trace.kl_per_dimension()["z"].shape == (5, 3)
+
+
+@pytest.mark.parametrize("free", [0.0, 0.05, 0.5, 3.0])
+def test_free_bits_cost_what_they_say(free):
+    trace = a_trace()
+    each = trace.kl_per_dimension()["z"]
+    torch.testing.assert_close(ELBO(free_bits=free)(trace, 0), trace.reconstruction - each.clamp(min=free).sum(-1))
+    whole = ELBO(free_bits=free, per="whole")(trace, 0)
+    torch.testing.assert_close(whole, trace.reconstruction - each.sum(-1).clamp(min=free))
+    assert (whole <= trace.elbo + 1e-6).all()
+    assert (ELBO(free_bits=free)(trace, 0) <= whole + 1e-5).all()
+
+
+def test_what_is_free_has_no_gradient():
+    trace = a_trace()
+    below = trace.kl_per_dimension()["z"].max().item() + 1
+    kl = trace.reconstruction - ELBO(free_bits=below)(trace, 0)
+    assert kl.tolist() == pytest.approx([3 * below] * 5, rel=1e-5)
+    parameter = trace.terms[0].q.base_dist.loc
+    (free,) = torch.autograd.grad(ELBO(free_bits=below)(trace, 0).sum(), parameter, retain_graph=True)
+    (alone,) = torch.autograd.grad(trace.reconstruction.sum(), parameter)
+    torch.testing.assert_close(free, alone)
+
+
+def test_schedules_are_what_their_formulas_say():
+    rise = Linear(0.2, 0.8, part=0.5)
+    assert [rise(p) for p in (0, 0.25, 0.5, 1)] == pytest.approx([0.2, 0.5, 0.8, 0.8])
+    waves = Cyclical(0.0, 2.0, cycles=2, ramp=0.5)
+    assert [waves(p) for p in (0, 0.125, 0.25, 0.4999, 0.5, 0.625, 1.0)] == pytest.approx([0, 1, 2, 2, 0, 1, 2])
+    trace = a_trace()
+    torch.testing.assert_close(ELBO(beta=rise)(trace, 0.25), trace.reconstruction - 0.5 * trace.kl)
+
+
+def test_an_objective_is_a_bound_where_its_beta_is_at_least_one():
+    assert [ELBO(beta=Linear(0.0, 1.0, part=0.5)).is_bound(p) for p in (0.0, 0.4, 0.5, 1.0)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert ELBO(beta=4.0, free_bits=1.0).is_bound(0.0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ELBO(beta=-1.0),
+        lambda: ELBO(free_bits=-0.1),
+        lambda: Linear(part=0.0),
+        lambda: Linear(part=1.5),
+        lambda: Cyclical(cycles=0),
+        lambda: Cyclical(ramp=0.0),
+    ],
+)
+def test_a_setting_without_a_meaning_is_refused(make):
+    with pytest.raises(InputError, match="expected"):
+        make()
+
+
+@pytest.mark.parametrize("cls", concrete(Objective))
+def test_an_objective_gives_each_example_a_value_that_does_not_depend_on_its_batch(cls):
+    objective = cls()
+    samples = (objective.samples,) if objective.samples else ()
+    vae = VAE(Flat(Normal(3), Gaussian(MLP(4, 6))), Bernoulli(MLP(3, 4)))
+    x = (torch.rand(5, 4) < 0.5).float()
+
+    def value(x, rows):
+        with fusevae.core.noise.keyed(0, rows=rows):
+            return objective(vae.trace(x, samples=samples), 0.7)
+
+    whole = value(x, None)
+    assert whole.shape == (5,)
+    for i in range(5):
+        one = value(x[i : i + 1], fusevae.core.noise.Rows(i, i + 1, 5))
+        torch.testing.assert_close(one, whole[i : i + 1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", concrete(Beta))
+def test_a_schedule_stays_between_its_ends_and_ends_at_its_end(cls):
+    schedule = cls(start=0.25, end=0.75)
+    values = [schedule(p / 1000) for p in range(1001)]
+    assert min(values) == pytest.approx(0.25)
+    assert max(values) == pytest.approx(0.75)
+    assert values[-1] == pytest.approx(0.75)
+
+
+def test_the_score_leaves_the_value_alone():
+    vae = VAE(Flat(Bernoulli(Constant(2)), Bernoulli(MLP(4, 2))), Bernoulli(MLP(2, 4)))
+    trace = vae.trace(torch.ones(5, 4))
+    assert torch.equal(ELBO()(trace, 0), trace.elbo)
+    assert trace.score is not None
+    assert math.isfinite(trace.score.sum().item())
+    assert a_trace().score is None
