@@ -20,12 +20,14 @@ SETTINGS = [
     "training.checkpoint_every=50",
     "training.log_every=40",
     "training.validate_every=70",
-    "training.epochs=900",
+    "training.epochs=500",
 ]
+
+SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "fusevae", "train", *arguments, "--quiet"]
+    return [sys.executable, "-m", "fusevae", "train", *arguments]
 
 
 def fresh(folder: Path) -> list[str]:
@@ -43,12 +45,12 @@ def main(kills: int = 20, seed: int = 0) -> None:
     folder = Path(tempfile.mkdtemp())
     whole, cut = folder / "whole", folder / "cut"
     started = time.perf_counter()
-    subprocess.run(fresh(whole), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(fresh(whole), check=True, **SILENT)
     seconds = time.perf_counter() - started
     done, at, finished = 0, [], False
     while not finished:
         resume = (cut / "config.yaml").exists()
-        process = subprocess.Popen(command("--resume", str(cut)) if resume else fresh(cut), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command("--resume", str(cut)) if resume else fresh(cut), **SILENT)
         if done < kills:
             try:
                 # start-up takes a few seconds; after it, a share of the training so that all the kills fall within it
