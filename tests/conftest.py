@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and tiny models gain nothing from threads
 
 import pytest
 import torch
