@@ -77,7 +77,7 @@ def parameters(net: nn.Module, given: Sequence[Tensor | None]) -> Tensor:
 
     A net takes the example and as many conditions as its ``forward`` has room for: ``nn.Sequential`` none.
     """
-    out: Tensor = net(*given[: room(type(net))])
+    out: Tensor = net(*given[: room(type(net))])  # type: ignore[arg-type]
     return out.float()
 
 
