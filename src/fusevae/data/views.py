@@ -45,11 +45,11 @@ class Binarize(View):
         self.low, self.high = 0.0, 1.0
 
     def forward(self, x: Tensor) -> Tensor:
-        grey = (x.float() - self.low) / (self.high - self.low)
         if self.mode == "threshold":
-            return (grey > 0.5).float()
+            return (x > (self.low + self.high) / 2).float()
         u = content_noise(x, self.seed) if self.mode == "fixed" else noise.uniform(x.shape, x.device)
-        return (u < grey).float()
+        u = u.mul_(self.high - self.low)  # in the data's units, which saves a pass over them
+        return ((u.add_(self.low) if self.low else u) < x).float()
 
     def spec(self, data: DataSpec) -> DataSpec:
         if not (math.isfinite(data.low) and math.isfinite(data.high) and 0 <= data.low < data.high):
