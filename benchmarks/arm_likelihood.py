@@ -12,7 +12,7 @@ from common import mnist_path, serve
 import fusevae
 from fusevae.recipes.mnist_vae import recipe
 
-IMAGES, SAMPLES = 8, 5000
+IMAGES, SAMPLES = 24, 5000
 
 data = fusevae.DataSpec((1, 28, 28), "uint8", 0, 255)
 experiment = recipe(data)
