@@ -85,7 +85,7 @@ def test_the_exponential_of_an_evidence_bound_integrates_to_one_and_agrees_with_
         pytest.skip("only a bound")
     p = part(*first(given))
     x, weight = points(p, part.discrete)
-    draws = 4000 if part.discrete else 4
+    draws = 4000 if part.discrete else 32
     if not part.discrete:
         x, weight = x[::3], weight[::3] * len(x) / len(x[::3])
     mass = weights_of(p, x, draws).mean(0) * weight

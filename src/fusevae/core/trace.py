@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,13 +18,15 @@ from fusevae.core.levels import log_bound
 class Term:
     """One level of latents: a sample ``z`` of shape ``(*sample, *batch, *event)``, its posterior and prior.
 
-    A discrete code is a point mass: ``q`` is None, log q = 0, and its KL is -log p(code).
+    A discrete code is a point mass: ``q`` is None, log q = 0, and its KL is -log p(code). ``held`` gives
+    :attr:`held_log_q`.
     """
 
     name: str
     z: Tensor
     p: Distribution
     q: Distribution | None
+    held: Callable[[], Tensor] | None = None
 
     @cached_property
     def kl(self) -> KL:
@@ -39,6 +42,11 @@ class Term:
     def log_q(self) -> Tensor:
         """The exact log q(z | x); ``(*sample, *batch)``."""
         return self.q.log_prob(self.z) if self.q is not None else torch.zeros_like(self.log_p)
+
+    @cached_property
+    def held_log_q(self) -> Tensor:
+        """The same log q(z | x), but its gradient reaches only ``z``, not the parameters of q."""
+        return self.held() if self.held is not None else self.log_q
 
     @property
     def has_path(self) -> bool:
@@ -72,7 +80,7 @@ class Trace:
     @cached_property
     def kl(self) -> Tensor:
         """KL(q(z | x) || p(z)) in nats, over all levels."""
-        return sum((t.kl.total for t in self.terms[1:]), self.terms[0].kl.total)
+        return _sum([t.kl.total for t in self.terms])
 
     @property
     def elbo(self) -> Tensor:
@@ -82,16 +90,23 @@ class Trace:
     @property
     def log_weight(self) -> Tensor:
         r""":math:`\log p(x|z) + \log p(z) - \log q(z|x)`; the mean of its exponential is at most p(x)."""
-        log_p = sum((t.log_p for t in self.terms[1:]), self.terms[0].log_p)
-        log_q = sum((t.log_q for t in self.terms[1:]), self.terms[0].log_q)
-        return self.reconstruction + log_p - log_q
+        return self.reconstruction + _sum([t.log_p - t.log_q for t in self.terms])
+
+    @property
+    def held_log_weight(self) -> Tensor:
+        """The same log-weight without the score of q in its gradient (Roeder et al. 2017)."""
+        return self.reconstruction + _sum([t.log_p - t.held_log_q for t in self.terms])
 
     @property
     def score(self) -> Tensor | None:
         """log q of the levels without a path, for the score-function gradient; None where all have one."""
         logs = [t.log_q for t in self.terms if not t.has_path]
-        return sum(logs[1:], logs[0]) if logs else None
+        return _sum(logs) if logs else None
 
     def kl_per_dimension(self) -> dict[str, Tensor]:
         """KL by level, each ``(*sample, *batch, dims)``, flattened over the event."""
         return {t.name: t.kl.per_dim.flatten(-t.kl.dims) if t.kl.dims else t.kl.per_dim[..., None] for t in self.terms}
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    return sum(values[1:], values[0])

@@ -58,5 +58,6 @@ class _BernoulliEvent(Independent[TorchBernoulli]):
     def log_prob(self, value: Tensor) -> Tensor:
         dims = self.reinterpreted_batch_ndims
         logits, value = self.logits.flatten(-dims), value.to(self.logits.dtype).flatten(-dims)
-        with torch.autocast(logits.device.type, enabled=False):  # it would round the product to bfloat16
-            return torch.linalg.vecdot(value, logits) - F.softplus(logits).sum(-1)
+        if torch.is_autocast_enabled(logits.device.type):  # it would round a dot product to bfloat16
+            return (value * logits - F.softplus(logits)).sum(-1)
+        return torch.linalg.vecdot(value, logits) - F.softplus(logits).sum(-1)

@@ -13,9 +13,10 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, log_bound
+from fusevae.core.memory import keep_freed_memory
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 
-VALUES = 2**20  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
+VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
 
 
 def log_likelihood(
@@ -42,6 +43,7 @@ def log_likelihood(
     """
     check_samples(artifact, importance_samples)
     device = next(artifact.distribution.parameters(), torch.zeros(())).device
+    keep_freed_memory()
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         found = [
@@ -115,6 +117,7 @@ def evaluate(
     examples = as_examples(artifact, data, label)
     if not len(examples):
         raise InputError("there are no examples to evaluate: give data with at least one")
+    keep_freed_memory()
     values: list[Tensor] = []
     parts: dict[str, Tensor] = {}
     with torch.no_grad(), noise.preserved(device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, held_log_prob
 from fusevae.core.errors import SlotError
 from fusevae.core.levels import Level, require
 from fusevae.core.trace import Term
@@ -59,7 +60,8 @@ class Flat(Latents):
     ) -> tuple[Tensor, list[Term], dict[str, Tensor]]:
         q = self.posterior(x, *conditions)  # step 2: encode to mean and variance
         z = noise.rsample(q, samples) if q.has_rsample else noise.sample(q, samples)  # step 3: reparameterise
-        return z, [Term("z", z, self.prior(*conditions), q)], {}
+        held = functools.partial(held_log_prob, self.posterior, (x, *conditions), z)
+        return z, [Term("z", z, self.prior(*conditions), q, held)], {}
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
         return noise.sample_to(self.prior(*conditions), shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
 import torch
@@ -81,9 +81,13 @@ class Preprocessed(Conditional):
             y = step.inverse(y)
         return y
 
-    def fit_steps(self, x: Tensor) -> None:
+    def fit_steps(self, examples: Callable[[], Tensor]) -> None:
         """Set what the steps take from the training data, each from what the steps before it give."""
-        for step in self.steps:
+        fitted = [i for i, step in enumerate(self.steps) if type(step).fit is not Step.fit]
+        if not fitted:
+            return
+        x = examples()
+        for step in self.steps[: fitted[-1] + 1]:
             step.fit(x)
             x = step(x)[0]
 

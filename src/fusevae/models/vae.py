@@ -67,7 +67,8 @@ class VAE(Conditional):
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
-        latents = Flat(Normal(1), Gaussian(MLP(2, 2, hidden=(3,))))
+        # a posterior at least as wide as the prior: importance weights are bounded, and the laws soon exact
+        latents = Flat(Normal(1), Gaussian(MLP(2, 2, hidden=(3,)), bounds=(0.0, 1.0)))
         decoders = (Bernoulli(MLP(1, 2, hidden=(3,))), Gaussian(MLP(1, 4, hidden=(3,))))
         return [(cls(latents, decoder), ()) for decoder in decoders]
 

@@ -97,9 +97,10 @@ class MLP(Described, nn.Module):
 
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for ``x`` of shape ``(*batch, *inputs)`` and labels that broadcast to it."""
-        h = self.layers[0](x.flatten(-len(self.inputs)))
+        first, *rest = self.layers
+        h = first(x.flatten(-len(self.inputs)))
         if self.label is not None:
             h = h + self.label(label)
-        for layer in self.layers[1:]:
+        for layer in rest:
             h = layer(self.activation(h))
         return h.unflatten(-1, self.outputs) if len(self.outputs) > 1 else h

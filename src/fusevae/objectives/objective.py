@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
+import torch
 from torch import Tensor
 
 from fusevae.core.description import Described
-from fusevae.core.trace import Trace
+from fusevae.core.errors import InputError
+from fusevae.core.trace import Term, Trace
 
 
 class Objective(Described):
@@ -15,9 +18,11 @@ class Objective(Described):
 
     Attributes:
         samples: latents drawn for each example; 0 for one without a sample dimension.
+        batch_level: whether an example's value depends on the others in its batch (an estimate over the batch).
     """
 
     samples: int = 0
+    batch_level: bool = False
 
     @abstractmethod
     def __call__(self, trace: Trace, progress: float) -> Tensor:
@@ -36,4 +41,32 @@ def with_score(value: Tensor, trace: Trace) -> Tensor:
     :math:`\nabla E_q[f] = E_q[\nabla f + f \nabla \log q]` (Williams 1992). The value is unchanged."""
     if (score := trace.score) is None:
         return value
+    if score.dim() > value.dim():  # one value of several samples
+        score = score.sum(0)
     return value + value.detach() * (score - score.detach())
+
+
+def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
+    """``value``, but with the gradient of ``surrogate``."""
+    return value.detach() + surrogate - surrogate.detach()
+
+
+def log_mean_exp(x: Tensor, dim: int) -> Tensor:
+    """The logarithm of the mean of exponentials along ``dim``."""
+    return torch.logsumexp(x, dim) - math.log(x.shape[dim])
+
+
+def one_level_with_path(trace: Trace, objective: Objective) -> Term:
+    """The only level of a trace, for an objective that weighs the gradients which pass through its sample."""
+    name = type(objective).__name__
+    if len(trace.terms) > 1:
+        raise InputError(f"{name} is for one level of latents, this model has {len(trace.terms)}: take IWAE")
+    if trace.terms[0].q is None or not trace.terms[0].has_path:
+        raise InputError(f"{name} needs a posterior with reparameterised samples (Gaussian): take IWAE, or another q")
+    return trace.terms[0]
+
+
+def scale_gradient(z: Tensor, weight: Tensor) -> None:
+    """Multiply the gradient that passes through ``z`` of shape ``(*weight.shape, *event)`` to what it was made from."""
+    if z.requires_grad:
+        z.register_hook(lambda gradient: gradient * weight.view(*weight.shape, *[1] * (z.dim() - weight.dim())))

@@ -31,13 +31,14 @@ class Average:
         sharded = any(whole(p) is not p for p in self.followed)
         ours = list(self.game.parameters())
         self.averages = [p.clone() for p in self.followed] if sharded else [p.detach() for p in ours]
+        self.pairs = local(self.averages), local(self.followed)
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """One update after optimizer step number ``step`` (from 0)."""
         if self.decay:
             decay = min(self.decay, (1 + step) / (10 + step))
-            torch._foreach_lerp_(local(self.averages), local(self.followed), 1 - decay)
+            torch._foreach_lerp_(*self.pairs, 1 - decay)
 
     @torch.no_grad()
     def ready(self) -> nn.Module:

@@ -26,7 +26,7 @@ from fusevae.training.players import Batch, Game, MaximumLikelihood
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
-FITTED_ON = 50_000  # training examples from which preprocessing takes its means and ranges
+FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
 
 
 def fit(
@@ -96,9 +96,9 @@ def prepare(
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
     with noise.preserved():
         check(artifact, data.train, objective)
-        some = torch.arange(min(len(data.train), FITTED_ON))
+        some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
-            model.fit_steps(artifact.view(data.train.batch(some)[0]))
+            model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
     game = Game([MaximumLikelihood(artifact, objective, training.unlabelled)])
     where = None if folder is None else Path(folder)
     if where is not None:

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fusevae.core import noise
 from fusevae.core.errors import TrainingError
+from fusevae.core.memory import keep_freed_memory
 from fusevae.core.noise import Rows
 from fusevae.core.processes import sum_over_processes, world
 from fusevae.data.examples import Examples
@@ -84,6 +85,7 @@ class Loop:
 
     def run(self) -> bool:
         """Train to the end, or until interrupted; returns whether it came to the end."""
+        keep_freed_memory()
         self.good = self.state()
         with noise.preserved(self.device), Interrupt() as interrupt, self.progress.showing(self.total, self.step):
             batches = self._batches(self.step)
@@ -207,11 +209,12 @@ class Loop:
         record["learning_rate"] = self.settings.rate((self.step - 1) / self.total) * self.values["rate_scale"]
         bad = []
         for name, optimizer in self.optimizers.items():
-            stats = {k: v.item() for k, v in optimizer.stats.items()}
+            optimizer.read()
+            stats = optimizer.stats
             prefix = f"{name}/" if len(self.optimizers) > 1 else ""
             record[f"{prefix}gradient_norm"] = stats["norms"] / steps
             record[f"{prefix}skipped"] = int(stats["skipped"])
-            optimizer.stats["norms"].zero_()
+            stats["norms"] = 0.0
             if stats["in_a_row"] >= IN_A_ROW:
                 bad.append(name)
         self.sums = {}
@@ -319,7 +322,7 @@ class Loop:
         """Keep the present state as the last good one, in memory and, where there is a folder, on disk; unless the
         newest
         updates were skipped, which may be the beginning of the end."""
-        if self.step < self.total and any(o.stats["in_a_row"] > 0 for o in self.optimizers.values()):
+        if self.step < self.total and any(o.newest_was_skipped() for o in self.optimizers.values()):
             return
         self.good = self.state()
         if self.folder is not None and self.rank == 0:

@@ -2,98 +2,143 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.optim.adamw import adamw
 
 from fusevae.core.processes import sum_over_processes
 from fusevae.training.settings import Training
 
 WARM = 20  # updates before the running mean of the gradient norm is trusted
+PERIOD = 64  # updates between two readings of the norms, at most
+
+
+class Moments(NamedTuple):
+    """What AdamW keeps of one parameter: the running means of its gradient and of the square, and its updates."""
+
+    first: Tensor
+    second: Tensor
+    step: Tensor
 
 
 class GuardedAdamW:
     """AdamW (Loshchilov & Hutter 2019) that leaves out an update whose gradient is abnormal or not finite.
 
-    The decision is a number on the device: the fused kernel reads it (``found_inf``, made for mixed precision) and
-    leaves weights and moments as they are. Clipping is the kernel's ``grad_scale``, so it costs only the norm.
-    ``stats`` holds, on the device, the running mean of the norm, updates made and skipped, skipped in a row, and the
-    sum of norms.
+    The norm of each update stays on the device, where it is held against two thresholds: the fused kernel reads the
+    outcome (``found_inf``, made for mixed precision) and leaves weights and moments as they are. Clipping is the
+    kernel's ``grad_scale``, so it costs only the norm. Now and then (:meth:`read`) the norms come to the host, which
+    follows their running mean and sets the thresholds for the updates to come.
+
+    Attributes:
+        stats: as of the last reading: the running mean of the (clipped) norm, updates made and skipped, skipped in a
+            row, and the sum of norms.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter], settings: Training, device: torch.device) -> None:
         self.parameters, self.settings = parameters, settings
-        self.adamw = torch.optim.AdamW(
-            list(parameters.values()),
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
+        self.moments = {
+            n: Moments(torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=device))
+            for n, p in parameters.items()
+        }
         self.sharded = any(isinstance(p, DTensor) for p in parameters.values())
-        self.stats = {name: torch.zeros((), device=device) for name in ("mean", "made", "skipped", "in_a_row", "norms")}
+        self.stats = dict.fromkeys(("mean", "made", "skipped", "in_a_row", "norms"), 0.0)
+        self.norms = torch.zeros(PERIOD, device=device)
+        self.unread = 0
         self.none, self.one = torch.zeros((), device=device), torch.ones((), device=device)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Update the weights from the gradients, unless these are abnormal."""
-        s, settings = self.stats, self.settings
-        mean, made, norm = s["mean"], s["made"], self._norm()
-        known = mean > 0  # not before the first update; a mean over the first few says little
-        limit = torch.where(known & (made >= WARM), settings.skip * mean, torch.inf) if settings.skip else torch.inf
-        bad = torch.where(norm < limit, self.none, self.one)  # nan and inf are not below anything
-        scale = None
-        if settings.clip:
-            scale = (norm / (settings.clip * mean)).clamp_(min=1.0)
-            scale = torch.where(known, scale, self.one)
-        for group in self.adamw.param_groups:
-            group["lr"] = rate
-        self._adamw(bad, scale)
-        norm = torch.where(bad > 0, mean, norm if scale is None else norm / scale)
-        made += self.one - bad
-        mean.lerp_(norm, torch.where(known, (1 / made.clamp(min=1)).clamp_(min=0.01), self.one))
-        s["skipped"] += bad
-        s["in_a_row"].add_(self.one).mul_(bad)
-        s["norms"] += norm
+        moved = [(p, p.grad, *self.moments[n]) for n, p in self.parameters.items() if p.grad is not None]
+        weights, grads, first, second, steps = (list(column) for column in zip(*moved, strict=True))
+        norm = self._norm(grads, self.norms[self.unread])
+        adamw(  # torch.optim.AdamW without the class, which takes as long again on small models
+            weights,
+            grads,
+            first,
+            second,
+            [],
+            steps,
+            fused=True,
+            found_inf=torch.where(norm < self.limit, self.none, self.one),  # nan and inf are not below anything
+            grad_scale=(norm / self.ceiling).clamp_(min=1.0) if self.ceiling < math.inf else None,
+            lr=rate,
+            beta1=self.settings.betas[0],
+            beta2=self.settings.betas[1],
+            weight_decay=self.settings.weight_decay,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+        )
+        self.unread += 1
+        if self.unread >= min(PERIOD, max(1, self.stats["made"])):  # often while the mean is young
+            self.read()
+
+    @property
+    def limit(self) -> float:
+        """The norm from which an update is left out."""
+        trusted = self.settings.skip and self.stats["made"] >= WARM and self.stats["mean"]
+        return self.settings.skip * self.stats["mean"] if trusted else math.inf
+
+    @property
+    def ceiling(self) -> float:
+        """The norm that a larger one is scaled down to."""
+        return self.settings.clip * self.stats["mean"] or math.inf
+
+    def read(self) -> None:
+        """Bring ``stats`` up to date: the only place where the host waits for the device."""
+        s, limit, ceiling = self.stats, self.limit, self.ceiling
+        for norm in self.norms[: self.unread].tolist():
+            if norm < limit:
+                norm = min(norm, ceiling)
+                s["made"] += 1
+                s["mean"] += (norm - s["mean"]) * (max(1 / s["made"], 0.01) if s["mean"] else 1.0)
+                s["in_a_row"] = 0.0
+            else:
+                norm = s["mean"]
+                s["skipped"] += 1
+                s["in_a_row"] += 1
+            s["norms"] += norm
+        self.unread = 0
+
+    def newest_was_skipped(self) -> bool:
+        """Whether the last update was left out; this changes nothing."""
+        if self.unread:
+            return not self.norms[self.unread - 1].item() < self.limit
+        return self.stats["in_a_row"] > 0
 
     def zero_grad(self) -> None:
-        self.adamw.zero_grad(set_to_none=True)
+        for p in self.parameters.values():
+            p.grad = None
 
-    def _norm(self) -> Tensor:
-        grads = [p.grad for p in self.parameters.values() if p.grad is not None]
+    def _norm(self, grads: list[Tensor], out: Tensor) -> Tensor:
+        """The norm of all gradients, written to ``out``."""
         if not self.sharded:
-            return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+            return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)), out=out)
         local = [g.to_local() if isinstance(g, DTensor) else g for g in grads]
-        return sum_over_processes(torch.stack(torch._foreach_norm(local)).square().sum()).sqrt()
-
-    def _adamw(self, bad: Tensor, scale: Tensor | None) -> None:
-        optimizer: Any = self.adamw
-        optimizer.found_inf, optimizer.grad_scale = bad, scale
-        optimizer.step()
+        total = sum_over_processes(torch.stack(torch._foreach_norm(local)).square().sum()).sqrt()
+        return out.copy_(total)
 
     def state(self) -> dict[str, Tensor]:
-        """Moments and statistics by name; shards are gathered."""
-        found = {f"stats/{k}": v for k, v in self.stats.items()}
-        for name, p in self.parameters.items():
-            for key, value in self.adamw.state[p].items():
-                found[f"{key}/{name}"] = whole(value)
+        """Moments, statistics and unread norms by name; shards are gathered."""
+        found = {f"stats/{k}": torch.tensor(v, dtype=torch.float64) for k, v in self.stats.items()}
+        found["norms"] = self.norms[: self.unread].clone()
+        for name, moments in self.moments.items():
+            found |= {f"{key}/{name}": whole(value) for key, value in moments._asdict().items()}
         return found
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take over what :meth:`state` gave, for the same parameters."""
-        for key, value in self.stats.items():
-            value.copy_(state[f"stats/{key}"])
-        for name, p in self.parameters.items():
-            if f"step/{name}" not in state:
-                self.adamw.state.pop(p, None)
-                continue
-            self.adamw.state[p] = {
-                "step": state[f"step/{name}"].clone().to(p.device),
-                "exp_avg": like(state[f"exp_avg/{name}"], p),
-                "exp_avg_sq": like(state[f"exp_avg_sq/{name}"], p),
-            }
+        self.stats = {key: state[f"stats/{key}"].item() for key in self.stats}
+        self.unread = len(state["norms"])
+        self.norms[: self.unread] = state["norms"]
+        for name, moments in self.moments.items():
+            for key, value in moments._asdict().items():
+                value.copy_(like(state[f"{key}/{name}"], value))
 
 
 def whole(value: Tensor) -> Tensor:

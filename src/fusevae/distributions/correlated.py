@@ -1,0 +1,126 @@
+"""Gaussians whose dimensions are correlated: a full covariance, or a diagonal one with a few directions more."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    register_kl,
+)
+from torch.distributions import Normal as TorchNormal
+
+from fusevae.core.conditional import Conditional, parameters
+from fusevae.distributions.gaussian import smooth_bound
+from fusevae.nets.mlp import MLP, Constant
+
+
+class FullGaussian(Conditional):
+    r""":math:`p(x \mid given) = \mathcal N(x; \mu, L L^\top)` over vectors, L lower triangular.
+
+    Args:
+        net: gives, for d dimensions, d (d + 3) / 2 numbers (:meth:`outputs`): the mean, the logarithms of L's diagonal,
+            and what lies below it, relative to the diagonal of its row.
+        dims: d.
+        bounds: the logarithms are kept between these.
+
+    Example:
+        >>> import torch
+        >>> q = FullGaussian(MLP(4, FullGaussian.outputs(3)), 3)(torch.zeros(5, 4))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([5]), torch.Size([3]))
+    """
+
+    def __init__(self, net: nn.Module, dims: int, bounds: tuple[float, float] = (-7.0, 5.0)) -> None:
+        super().__init__()
+        self.net, self.dims, self.bounds = net, dims, bounds
+
+    @staticmethod
+    def outputs(dims: int) -> int:
+        """How many numbers the net gives."""
+        return dims * (dims + 3) // 2
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        mean, raw, below = parameters(self.net, given).split(
+            [self.dims, self.dims, self.dims * (self.dims - 1) // 2], -1
+        )
+        scale = smooth_bound(raw, *self.bounds).exp()
+        rows, columns = torch.tril_indices(self.dims, self.dims, -1, device=mean.device)
+        lower = torch.zeros_like(scale).unsqueeze(-1).repeat_interleave(self.dims, -1)
+        lower[..., rows, columns] = below
+        lower = lower + torch.eye(self.dims, device=mean.device)
+        return MultivariateNormal(mean, scale_tril=scale.unsqueeze(-1) * lower, validate_args=False)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        return [
+            (cls(MLP(2, cls.outputs(2), hidden=(4,)), 2), (torch.randn(3, 2),)),
+            (cls(Constant(cls.outputs(2), std=0.5), 2), ()),
+        ]
+
+
+class LowRankGaussian(Conditional):
+    r""":math:`p(x \mid given) = \mathcal N(x; \mu, D + F F^\top)` over vectors, D diagonal and F of few columns.
+
+    Args:
+        net: gives, for d dimensions and rank r, d (2 + r) numbers (:meth:`outputs`): the mean, the logarithms of D's
+            scales, and F.
+        dims: d.
+        rank: r.
+        bounds: the logarithms are kept between these.
+
+    Example:
+        >>> import torch
+        >>> q = LowRankGaussian(MLP(4, LowRankGaussian.outputs(3, 1)), 3, rank=1)(torch.zeros(5, 4))
+        >>> q.batch_shape, q.event_shape
+        (torch.Size([5]), torch.Size([3]))
+    """
+
+    def __init__(self, net: nn.Module, dims: int, rank: int = 2, bounds: tuple[float, float] = (-7.0, 5.0)) -> None:
+        super().__init__()
+        self.net, self.dims, self.rank, self.bounds = net, dims, rank, bounds
+
+    @staticmethod
+    def outputs(dims: int, rank: int = 2) -> int:
+        """How many numbers the net gives."""
+        return dims * (2 + rank)
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        mean, raw, factor = parameters(self.net, given).split([self.dims, self.dims, self.dims * self.rank], -1)
+        variance = (2 * smooth_bound(raw, *self.bounds)).exp()
+        factor = factor.unflatten(-1, (self.dims, self.rank)) / math.sqrt(self.rank)
+        with torch.autocast(mean.device.type, enabled=False):  # its products of matrices stay in float32
+            return _LowRank(mean, factor, variance, validate_args=False)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        return [(cls(MLP(2, cls.outputs(2, 1), hidden=(4,)), 2, rank=1), (torch.randn(3, 2),))]
+
+
+class _LowRank(LowRankMultivariateNormal):
+    def log_prob(self, value: Tensor) -> Tensor:
+        with torch.autocast(value.device.type, enabled=False):
+            return super().log_prob(value)
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        with torch.autocast(self.loc.device.type, enabled=False):
+            return super().rsample(sample_shape)
+
+
+@register_kl(MultivariateNormal, Independent)  # type: ignore[untyped-decorator]
+@register_kl(LowRankMultivariateNormal, Independent)  # type: ignore[untyped-decorator]
+def _correlated_and_factorised(q: Any, p: Independent[Any]) -> Tensor:
+    """The closed form for a diagonal p; torch has it only for two of the same class."""
+    if not isinstance(p.base_dist, TorchNormal) or len(p.event_shape) != 1:
+        raise NotImplementedError
+    loc, scale = p.base_dist.loc, p.base_dist.scale
+    square = (q.variance + (q.mean - loc) ** 2) / scale**2
+    entropy = q.entropy()
+    d = square.shape[-1]
+    return 0.5 * square.sum(-1) + scale.log().expand_as(square).sum(-1) + 0.5 * d * math.log(2 * math.pi) - entropy

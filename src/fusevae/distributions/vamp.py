@@ -1,0 +1,123 @@
+"""The mixture of a posterior at learned inputs (VampPrior)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
+from torch.distributions import Normal as TorchNormal
+
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional
+from fusevae.core.levels import Level, require
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.nets.mlp import MLP, as_shape
+
+
+class Vamp(Conditional):
+    r""":math:`p(z) = \frac1K \sum_k q(z \mid u_k)` with learned pseudo-inputs :math:`u_k` (Tomczak & Welling 2018).
+
+    The best prior for the ELBO is the aggregate posterior; this is the part of it that K inputs can give. ``posterior``
+    is the same object as the one in the q slot::
+
+        q = Gaussian(MLP((1, 28, 28), 80))
+        VAE(Flat(prior=Vamp(q, (1, 28, 28)), posterior=q), decoder=...)
+
+    Args:
+        posterior: q, a density.
+        inputs: shape of one example, as the posterior sees it.
+        components: K.
+        bounds: the pseudo-inputs lie between these (the range of the data); None leaves them free.
+        start: where they start, within the bounds, apart from noise: about the mean of the data.
+
+    A label makes it p(z | label), the mixture of q(z | u_k, label).
+
+    Example:
+        >>> import torch
+        >>> prior = Vamp(Gaussian(MLP(4, 2 * 3)), 4, components=10)
+        >>> prior().log_prob(torch.zeros(5, 3)).shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        posterior: Conditional,
+        inputs: int | tuple[int, ...],
+        components: int = 500,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+        start: float = 0.2,
+    ) -> None:
+        super().__init__()
+        require("the posterior of a VampPrior", posterior, Level.DENSITY, "a density (Gaussian)")
+        self.posterior, self.bounds, self.discrete = posterior, bounds, posterior.discrete
+        middle = start
+        if bounds is not None:
+            part = min(max((start - bounds[0]) / (bounds[1] - bounds[0]), 0.01), 0.99)
+            middle = math.log(part / (1 - part))
+        self.raw = nn.Parameter(middle + torch.randn(components, *as_shape(inputs)))
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """u, ``(K, *inputs)``."""
+        if self.bounds is None:
+            return self.raw
+        low, high = self.bounds
+        return low + (high - low) * torch.sigmoid(self.raw)
+
+    def forward(self, *conditions: Tensor | None) -> Distribution:
+        return _Vamp(self, conditions)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        return [
+            (cls(Gaussian(MLP(2, 2, hidden=(4,))), 2, components=3), ()),
+            (cls(Gaussian(MLP((1, 2), 4, hidden=(4,))), (1, 2), components=4, bounds=None), ()),
+        ]
+
+
+class _Vamp(Distribution):
+    arg_constraints = {}
+    draws_keyed = True
+
+    def __init__(self, owner: Vamp, conditions: Sequence[Tensor | None]) -> None:
+        self.owner, self.conditions = owner, conditions
+        batch = next((c.shape for c in conditions if c is not None), torch.Size())
+        inputs = owner.pseudo_inputs
+        # pseudo-inputs (K, 1, ..., *inputs) and conditions (*batch) give components (K, *batch)
+        self.components = owner.posterior(inputs.view(len(inputs), *[1] * len(batch), *inputs.shape[1:]), *conditions)
+        super().__init__(batch, self.components.event_shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        q, dims = self.components, len(self.batch_shape)
+        if isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal) and len(q.event_shape) == 1 and not dims:
+            each = log_normals(value, q.base_dist.loc, q.base_dist.scale)
+        else:
+            each = q.log_prob(value.unsqueeze(-1 - dims - len(self.event_shape))).movedim(-1 - dims, -1)
+        return torch.logsumexp(each, -1) - math.log(each.shape[-1])
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        with torch.no_grad():
+            inputs = self.owner.pseudo_inputs
+            chosen = noise.choose(inputs.new_zeros(*self.batch_shape, len(inputs)), sample_shape)
+            return noise.sample(self.owner.posterior(inputs[chosen], *self.conditions))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.components.mean.mean(0)
+
+
+def log_normals(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    r""":math:`\log \mathcal N(z; \mu_k, \sigma_k)` for each k: ``(*batch, K)`` from ``z`` of shape ``(*batch, D)`` and
+    ``mean`` and ``scale`` of shape ``(K, D)``.
+
+    As products of matrices, which is many times as fast as differences ``(*batch, K, D)``; in float64, because the
+    squares that cancel may be large.
+    """
+    z, mean, precision = z.double(), mean.double(), scale.double() ** -2
+    square = z**2 @ precision.T - 2 * z @ (mean * precision).T + (mean**2 * precision).sum(-1)
+    constant = 0.5 * mean.shape[-1] * math.log(2 * math.pi) + scale.double().log().sum(-1)
+    return (-0.5 * square - constant).float()
