@@ -19,7 +19,7 @@ from common import ROOT, mnist_path, report
 K = 5000
 
 
-def main(epochs: int = 540, seed: int = 0, output: str = "") -> None:
+def main(epochs: int = 440, seed: int = 0, output: str = "") -> None:
 
     import fusevae
 

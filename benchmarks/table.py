@@ -31,6 +31,7 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
                 f"{f['library_over_pythae']:.2f}",
                 "at least 1.8",
             ),
+            ("The hand-written loop against Pythae 0.1.2", f"{f['hand_written_over_pythae']:.2f}", ""),
             ("What clipping and averaging cost", f"{100 * f['cost_of_clipping_and_averaging']:.1f} %", ""),
         ]
     if name == "likelihood_speed":

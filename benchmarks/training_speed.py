@@ -33,6 +33,7 @@ def main(rounds: int = 15) -> None:
         "library_over_hand_written": each["library, defaults"] / each["by hand, clipping and averaging"],
         "library_over_hand_written_plain": each["library, neither"] / each["by hand, neither"],
         "library_over_pythae": each["library, neither"] / each["Pythae 0.1.2"],
+        "hand_written_over_pythae": each["by hand, neither"] / each["Pythae 0.1.2"],
         "cost_of_clipping_and_averaging": 1 - each["library, clipping and averaging"] / each["library, neither"],
         "last_elbo": {n: found[-1]["elbo"] for n, found in turns.items() if "elbo" in found[-1]},
         "rounds": rounds,

@@ -89,7 +89,8 @@ class Fed(Conditional):
 
     def __init__(self, part: Conditional, given: tuple, dims: int, size: int) -> None:
         super().__init__()
-        self.part, self.dims, self.level, self.discrete = part, dims, part.level, part.discrete
+        self.part, self.dims, self.level = part, dims, part.level
+        self.discrete, self.has_mean = part.discrete, part.has_mean
         self.map = nn.Linear(size, given[0].shape[-1]) if given else None
 
     def forward(self, *given):

@@ -27,6 +27,7 @@ _WHERE = {
     "distributions.discretized_logistic": "DiscretizedLogistic",
     "distributions.gaussian_mixture": "GaussianMixture",
     "distributions.vamp": "Vamp",
+    "distributions.made": "MADE",
     "distributions.correlated": "FullGaussian LowRankGaussian",
     "models.flat": "Flat",
     "models.vae": "VAE",
@@ -48,6 +49,8 @@ _WHERE = {
     "training.fit": "fit",
     "training.experiment": "Experiment",
     "evaluation.likelihood": "evaluate log_likelihood",
+    "evaluation.annealed": "annealed_likelihood annealed_sandwich",
+    "evaluation.compare": "compare",
     "evaluation.latents": "encode reconstruct",
     "evaluation.samples": "sample",
 }

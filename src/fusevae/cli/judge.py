@@ -1,4 +1,4 @@
-"""``fusevae evaluate`` and ``fusevae info``."""
+"""``fusevae evaluate``, ``fusevae compare`` and ``fusevae info``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from fusevae.cli import load
 from fusevae.cli.train import table
 from fusevae.core.artifact import WEIGHTS, read_header
 from fusevae.core.description import describe
+from fusevae.core.errors import InputError
+from fusevae.evaluation.blocks import check_examples
+from fusevae.evaluation.compare import compare as compare_artifacts
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
-from fusevae.evaluation.report import lines
+from fusevae.evaluation.report import lines, nats
 from fusevae.training import configuration
 from fusevae.training.outcome import to_json
 from fusevae.training.run import CONFIG
@@ -34,6 +37,36 @@ def evaluate(options: Namespace) -> int:
         print(to_json(found))
     else:
         table(lines(found))
+    return 0
+
+
+def compare(options: Namespace) -> int:
+    """Print the likelihoods of several models, and their differences as pairs."""
+    if len(set(options.runs)) < max(2, len(options.runs)):
+        raise InputError(f"{' '.join(options.runs)} was given to compare: give at least two runs, each once")
+    artifacts = {}
+    for run in reversed(options.runs):  # the data are those of the first
+        options.run = run
+        artifacts[run] = load.model(options)
+    data, name = load.examples(options, artifacts[options.runs[0]])
+    for run in options.runs[1:]:
+        check_examples(artifacts[run], data)
+    print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
+    with load.precision(options):
+        models = {run: artifacts[run] for run in options.runs}
+        found = compare_artifacts(models, data, importance_samples=options.importance_samples, seed=options.seed)
+    found["data"] = name
+    if options.json:
+        print(to_json(found))
+        return 0
+    rows = [("support", found["support"])]
+    rows += [(run, f"{nats(f['value'], f['stderr'])} ({f['kind']})") for run, f in found["models"].items()]
+    for d in found["differences"]:
+        low, high = d["interval"]
+        rows.append(
+            (f"{d['model']} - {d['minus']}", f"{d['value']:+.3f} nats, 95 % between {low:+.3f} and {high:+.3f}")
+        )
+    table(rows)
     return 0
 
 

@@ -90,6 +90,13 @@ def make_parser() -> argparse.ArgumentParser:
     _device(evaluate, seed=0)
     _trust(evaluate)
 
+    compare = command("compare", "judge:compare", "likelihoods of several models as pairs on the same held-out data")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or model.safetensors files")
+    _data(compare, required=False)
+    compare.add_argument("--importance-samples", type=_positive, default=1000, metavar="K", help="(default: 1000)")
+    _device(compare, seed=0)
+    _trust(compare)
+
     info = command("info", "judge:info", "what a trained model is")
     _run(info)
     _trust(info)

@@ -81,7 +81,6 @@ class Vamp(Conditional):
 
 class _Vamp(Distribution):
     arg_constraints = {}
-    draws_keyed = True
 
     def __init__(self, owner: Vamp, conditions: Sequence[Tensor | None]) -> None:
         self.owner, self.conditions = owner, conditions
@@ -103,7 +102,7 @@ class _Vamp(Distribution):
         with torch.no_grad():
             inputs = self.owner.pseudo_inputs
             chosen = noise.choose(inputs.new_zeros(*self.batch_shape, len(inputs)), sample_shape)
-            return noise.sample(self.owner.posterior(inputs[chosen], *self.conditions))
+            return self.owner.posterior(inputs[chosen], *self.conditions).sample()
 
     @property
     def mean(self) -> Tensor:

@@ -15,7 +15,7 @@ from fusevae.evaluation.blocks import as_examples, blocks
 
 def reconstruct(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> Tensor:
     """Each example after encoding and decoding, ``(n, *shape)`` in the data's units: the mean of p(x | z) at the
-    posterior's mean.
+    posterior's mean; a draw from it where it has no mean.
 
     Args:
         artifact: a model with latents.
@@ -23,17 +23,21 @@ def reconstruct(artifact: Artifact, data: Any, label: Any = None, seed: int = 0)
         label: their labels, where the model is conditional.
         seed: of the view, where it draws (binarization).
     """
-    device = next(artifact.distribution.parameters()).device
+    model = artifact.distribution
+    device = next(model.parameters()).device
     found = []
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         for block in blocks(artifact, as_examples(artifact, data, label), seed, device):
-            found.append(artifact.restore(artifact.distribution.reconstruct(block.x, block.label).mean).cpu())
+            with noise.keyed(seed, "reconstruct", block.number, device=device):
+                p = model.reconstruct(block.x, block.label)
+                found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
     return torch.cat(found)
 
 
 def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> dict[str, np.ndarray]:
-    """The arrays that the latents name, each with one row an example: ``mean`` and ``scale`` for a flat latent.
+    """The arrays that the latents name, each with one row an example: ``mean`` and ``scale`` for a flat latent,
+    ``sample`` where its posterior has no mean.
 
     Arguments as of :func:`reconstruct`.
     """
@@ -42,6 +46,8 @@ def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> d
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         for block in blocks(artifact, as_examples(artifact, data, label), seed, device):
-            for name, value in artifact.distribution.encode(block.x, block.label).items():
+            with noise.keyed(seed, "encode", block.number, device=device):
+                arrays = artifact.distribution.encode(block.x, block.label)
+            for name, value in arrays.items():
                 found.setdefault(name, []).append(value.cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}

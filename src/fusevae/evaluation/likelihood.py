@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -65,25 +66,32 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
 
 def block_likelihood(artifact: Artifact, block: Block, k: int, seed: int) -> Tensor:
     """log p(x) of a block's examples, float64; a bound of ``k`` samples where it isn't exact."""
+    if artifact.distribution.level is not Level.EVIDENCE:
+        return block_bound(artifact, block, seed)
+    return torch.cat([torch.logsumexp(w, 0) - math.log(k) for w in block_weights(artifact, block, k, seed)])
+
+
+def block_bound(artifact: Artifact, block: Block, seed: int) -> Tensor:
+    """log p(x) of a block's examples where it is exact, or a bound that importance weighting would not keep one."""
+    with noise.keyed(seed, "bound", block.number, device=block.x.device):
+        return log_bound(artifact.distribution(block.label), block.x).double()
+
+
+def block_weights(artifact: Artifact, block: Block, k: int, seed: int) -> Iterator[Tensor]:
+    """All ``k`` log-weights of a block's examples, float64, as many examples at once as fit: ``(k, examples)`` each."""
     model, x, label = artifact.distribution, block.x, block.label
-    if model.level is not Level.EVIDENCE:  # exact; or a bound that importance weighting would not keep one
-        with noise.keyed(seed, "bound", block.number, device=x.device):
-            return log_bound(model(label), x).double()
     at_once = max(1, VALUES // math.prod(x.shape[1:]))  # decoded examples
     each = min(k, at_once)  # samples of one example at once
     together = max(1, at_once // each)  # examples at once
-    found = []
     for start in range(0, len(x), together):
         part = x[start : start + together]
         part_label = label[start : start + together] if label is not None else None
-        total = torch.full((len(part),), -math.inf, dtype=torch.float64, device=x.device)
+        found = []
         for done in range(0, k, each):
             n = min(each, k - done)
             with noise.keyed(seed, "importance", block.number, start, done, device=x.device):
-                weight = log_weights(model, part, part_label, n)
-            total = torch.logaddexp(total, torch.logsumexp(weight, 0).double())
-        found.append(total - math.log(k))
-    return torch.cat(found)
+                found.append(log_weights(model, part, part_label, n).double())
+        yield torch.cat(found)
 
 
 def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
@@ -96,13 +104,16 @@ def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
 def evaluate(
     artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
-    """What a model gives held-out data, in nats per example; what its family doesn't have is None.
+    r"""What a model gives held-out data, in nats per example; what its family doesn't have is None.
 
     Returns a dictionary with ``n``, ``support``, ``log_likelihood`` (``value``, ``stderr`` over examples, ``kind``:
-    exact or bound,
-    ``importance_samples``), ``elbo``, ``reconstruction``, ``kl``, ``kl_per_dimension`` by level, ``bits_per_dim``
-    (for discrete
-    data), ``parameters`` and ``seconds``. Arguments as of :func:`log_likelihood`.
+    exact or bound, ``importance_samples``, ``bounds``: the bound at 1, 10, 100, ... of the same samples,
+    ``effective_samples``: their mean effective number), ``elbo``, ``reconstruction``, ``kl``, ``kl_per_dimension`` by
+    level, ``bits_per_dim`` (for discrete data), ``parameters`` and ``seconds``. Arguments as of
+    :func:`log_likelihood`.
+
+    Where the last two bounds differ by more than a tenth of a nat, the last is not yet close to log p(x). The effective
+    number of samples is :math:`(\sum_i w_i)^2 / \sum_i w_i^2` (Kong 1992); near 1, a single sample decides.
 
     Example:
         >>> import torch
@@ -119,11 +130,20 @@ def evaluate(
         raise InputError("there are no examples to evaluate: give data with at least one")
     keep_freed_memory()
     values: list[Tensor] = []
+    weighted = model.level is Level.EVIDENCE
+    sizes = [m for m in (10**j for j in range(12)) if m < importance_samples] + [importance_samples]
+    bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
     parts: dict[str, Tensor] = {}
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         for block in blocks(artifact, examples, seed, device):
-            values.append(block_likelihood(artifact, block, importance_samples, seed))
+            if not weighted:
+                values.append(block_bound(artifact, block, seed))
+            for w in block_weights(artifact, block, importance_samples, seed) if weighted else ():
+                each_size = torch.stack([torch.logsumexp(w[:m], 0) - math.log(m) for m in sizes])
+                values.append(each_size[-1])
+                bounds += each_size.sum(1).cpu()
+                effective += (2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0)).exp().sum().item()
             if model.has_latents:
                 for name, value in elbo_parts(model, block, seed).items():
                     parts[name] = parts.get(name, 0.0) + value
@@ -141,7 +161,9 @@ def evaluate(
             "value": mean,
             "stderr": each.std(unbiased=True).item() / math.sqrt(n) if n > 1 else None,
             "kind": "exact" if exact else "bound",
-            "importance_samples": importance_samples if model.level is Level.EVIDENCE else None,
+            "importance_samples": importance_samples if weighted else None,
+            "bounds": {str(m): b / n for m, b in zip(sizes, bounds.tolist(), strict=True)} if weighted else None,
+            "effective_samples": effective / n if weighted else None,
         },
         "elbo": reconstruction - kl_total if reconstruction is not None and kl_total is not None else None,
         "reconstruction": reconstruction,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -75,6 +76,10 @@ def lines(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     k = likelihood["importance_samples"]
     kind = "exact" if likelihood["kind"] == "exact" else "lower bound" + (f", k = {k:,}" if k else "")
     found.append((f"log-likelihood ({kind})", nats(likelihood["value"], likelihood["stderr"])))
+    if bounds := likelihood.get("bounds"):
+        steps = ", ".join(f"{value:.2f} at {int(m):,}" for m, value in bounds.items())
+        found.append(("bound by samples", steps + ("" if converged(bounds) else "; still rising: take more samples")))
+        found.append(("effective samples", f"{likelihood['effective_samples']:.1f}"))
     for key, name in (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL")):
         if evaluation.get(key) is not None:
             found.append((name, nats(evaluation[key])))
@@ -83,6 +88,14 @@ def lines(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     found.append(("parameters", f"{evaluation['parameters']:,}"))
     found.append(("time to evaluate", f"{evaluation['seconds']:.1f} s"))
     return found
+
+
+def converged(bounds: Mapping[str, float]) -> bool:
+    """Whether ten times the samples changed the bound by less than a tenth of a nat."""
+    if len(bounds) < 2:
+        return False
+    (m, earlier), (k, last) = list(bounds.items())[-2:]
+    return last - earlier < 0.1 * math.log10(int(k) / int(m))
 
 
 def nats(value: float, stderr: float | None = None) -> str:

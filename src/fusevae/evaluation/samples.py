@@ -59,9 +59,10 @@ def sample(
 
 def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
     """What ``"auto"`` means for a model: every figure about samples says it."""
-    has_mean = artifact.distribution.has_latents
+    model = artifact.distribution
+    has_mean = model.has_latents and model.has_mean
     if kind == "mean" and not has_mean:
-        raise InputError(f"{type(artifact.distribution).__name__} has no mean given a latent: take kind='sample'")
+        raise InputError(f"{type(model).__name__} has no mean given a latent: take kind='sample'")
     if kind != "auto":
         return kind
     return "mean" if has_mean and artifact.data.is_image else "sample"

@@ -68,6 +68,9 @@ class Flat(Latents):
 
     def encode(self, x: Tensor, *conditions: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         q = self.posterior(x, *conditions)
+        if not self.posterior.has_mean:
+            z = noise.sample(q)
+            return z, {"sample": z}
         mean = q.mean
         try:
             return mean, {"mean": mean, "scale": q.stddev}

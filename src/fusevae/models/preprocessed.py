@@ -35,7 +35,7 @@ class Preprocessed(Conditional):
         self.steps, self.model = cast(Sequence[Step], nn.ModuleList(steps)), model
         dequantizes = any(s.dequantizes for s in steps)
         self.discrete = model.discrete or dequantizes  # what is dequantized are integers
-        self.level = model.level
+        self.level, self.has_mean = model.level, model.has_mean
         if dequantizes:
             self.level = min(Level.EVIDENCE, model.level)
             if model.discrete:

@@ -47,7 +47,7 @@ class VAE(Conditional):
         require("a decoder", decoder, Level.BOUND, "a density (Bernoulli, Gaussian, Categorical, DiscretizedLogistic)")
         self.latents, self.decoder = latents, decoder
         self.level = min(Level.EVIDENCE, latents.level, decoder.level)
-        self.discrete = decoder.discrete
+        self.discrete, self.has_mean = decoder.discrete, decoder.has_mean
 
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Marginal(self, conditions)

@@ -1,0 +1,83 @@
+"""Models compared on the same data, example by example."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.levels import Level
+from fusevae.evaluation.likelihood import check_samples, log_likelihood
+
+
+def compare(
+    artifacts: Mapping[str, Artifact], data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    r"""Log-likelihoods of several models as pairs: the same examples, and the same binarization of each.
+
+    What an example is hard or easy by is common to both models of a pair, so the standard error of the mean difference
+    is many times smaller than that of either mean. Where likelihoods are bounds, a difference is that of the bounds.
+
+    Args:
+        artifacts: models by name, at least two.
+        data: raw examples, as for :func:`fusevae.log_likelihood`.
+        label: their labels, where the models are conditional.
+        importance_samples: k of the bounds.
+        seed: of the view and of the samples.
+
+    Returns a dictionary: ``n``, ``support``, ``models`` (by name: ``value``, ``stderr``, ``kind``) and ``differences``
+    (each ``model``, ``minus``, ``value``, ``stderr``, ``interval``, the last one with 95 % confidence), in nats per
+    example.
+
+    Raises :class:`InputError` where the models' likelihoods are over different supports: such figures mean different
+    things.
+
+    Example:
+        >>> import torch
+        >>> from fusevae import DataSpec, Gaussian, Normal
+        >>> from fusevae.nets.mlp import Constant
+        >>> a, b = (Artifact(model, DataSpec((2,))) for model in (Normal(2), Gaussian(Constant(4))))
+        >>> compare({"a": a, "b": b}, torch.randn(5, 2))["differences"][0]["minus"]
+        'b'
+    """
+    if len(artifacts) < 2:
+        raise InputError(f"{len(artifacts)} models were given to compare: give at least two")
+    first = next(iter(artifacts.items()))
+    for name, artifact in artifacts.items():
+        check_samples(artifact, importance_samples)
+        if artifact.support != first[1].support:
+            raise InputError(
+                f"likelihoods over different supports can't be compared: {first[0]} is a {first[1].support}, {name} a "
+                f"{artifact.support}; train both on the same view of the data"
+            )
+    each = {n: log_likelihood(a, data, label, importance_samples, seed) for n, a in artifacts.items()}
+    n = len(each[first[0]])
+    if n < 2:
+        raise InputError(f"{n} examples were given: give at least two, for a standard error")
+
+    def error(values: Any) -> float:
+        return values.std(unbiased=True).item() / math.sqrt(n)
+
+    differences = []
+    for (a, mine), (b, theirs) in itertools.combinations(each.items(), 2):
+        apart = mine - theirs
+        value, stderr = apart.mean().item(), error(apart)
+        interval = [value - 1.96 * stderr, value + 1.96 * stderr]
+        differences.append({"model": a, "minus": b, "value": value, "stderr": stderr, "interval": interval})
+    return {
+        "n": n,
+        "support": first[1].support,
+        "importance_samples": importance_samples,
+        "models": {
+            name: {
+                "value": values.mean().item(),
+                "stderr": error(values),
+                "kind": "exact" if artifacts[name].distribution.level is Level.DENSITY else "bound",
+            }
+            for name, values in each.items()
+        },
+        "differences": differences,
+    }
