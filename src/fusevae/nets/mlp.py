@@ -43,7 +43,9 @@ class Embedding(Described, nn.Module):
         """``(*batch, *outputs)`` for labels ``(*batch,)``."""
         if label is None:
             return self.weight[self.classes].view(self.outputs)
-        return self.weight[torch.where(label < 0, self.classes, label)].unflatten(-1, self.outputs)
+        known = torch.where(label < 0, self.classes, label)
+        # not weight[known]: the gradient of indexing adds up in any order on a CPU with several threads
+        return F.embedding(known, self.weight).unflatten(-1, self.outputs)
 
 
 class Constant(Described, nn.Module):
