@@ -15,6 +15,7 @@ from fusevae import (
     VAE,
     Bernoulli,
     DataSpec,
+    Embedding,
     Flat,
     Gaussian,
     InputError,
@@ -378,3 +379,16 @@ def test_settings_out_of_range_are_refused(setting):
 def test_data_outside_the_decoders_values_are_refused_before_any_work():
     with pytest.raises(InputError, match="Binarize"):
         fit(vae(), 5 * X, quiet=True)
+
+
+def test_a_label_embedding_has_the_same_gradient_each_time_on_several_threads():
+    """Indexing would add it up in any order, and two runs with one seed would part in the last digits."""
+    embedding, label = Embedding(10, 256), torch.randint(-1, 10, (128,))
+    ahead = torch.randn(128, 256)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = [torch.autograd.grad((embedding(label) * ahead).sum(), embedding.weight)[0] for _ in range(50)]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(g, found[0]) for g in found)
