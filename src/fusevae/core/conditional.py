@@ -30,7 +30,7 @@ class Conditional(Described, nn.Module):
         level: what the distribution promises (:class:`Level`).
         discrete: whether it is a mass function (sums to 1) rather than a density (integrates to 1).
         has_mean: whether its distributions have a mean that can be computed (an autoregressive model's can't).
-        has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct`` and ``encode``.
+        has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and ``decode``.
     """
 
     level: Level = Level.DENSITY
@@ -58,6 +58,11 @@ class Conditional(Described, nn.Module):
 
     def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
         """The arrays that the latents name, each ``(*batch, ...)``."""
+        raise self._without_latents()
+
+    def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
+        """p(x | z) for latents ``(*batch, ...)`` as the first array of :meth:`encode` holds them; in a hierarchy these
+        are of the top level, and those below are the means of their prior."""
         raise self._without_latents()
 
     def fit_steps(self, examples: Callable[[], Tensor]) -> None:

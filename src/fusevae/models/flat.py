@@ -77,6 +77,9 @@ class Flat(Latents):
         except NotImplementedError:  # not every family has a variance in closed form
             return mean, {"mean": mean}
 
+    def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
+        return z
+
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:
         return [(cls(Normal(2), Gaussian(MLP(3, 4, hidden=(4,)))), torch.randn(5, 3))]

@@ -39,6 +39,10 @@ class Latents(Described, nn.Module):
     def encode(self, x: Tensor, *conditions: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """What the decoder is given for the most typical latent of ``x``, and the arrays that name it (mean, scale)."""
 
+    @abstractmethod
+    def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
+        """What the decoder is given for a latent like the first of the arrays that :meth:`encode` returns."""
+
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:
         """Tiny examples, each with the ``x`` that it encodes."""

@@ -67,6 +67,9 @@ class Preprocessed(Conditional):
     def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
         return self.model.encode(self.into(x)[0], *conditions)
 
+    def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
+        return _Back(self, self.model.decode(z, *conditions))
+
     def into(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """y and the sum of the log-determinants for raw ``x``."""
         total: Tensor | float = 0.0

@@ -65,6 +65,9 @@ class VAE(Conditional):
     def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
         return self.latents.encode(x, *conditions)[1]
 
+    def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
+        return self.decoder(self.latents.complete(z, *conditions), *conditions)
+
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         # a posterior at least as wide as the prior: importance weights are bounded, and the laws soon exact
