@@ -30,7 +30,8 @@ class Conditional(Described, nn.Module):
         level: what the distribution promises (:class:`Level`).
         discrete: whether it is a mass function (sums to 1) rather than a density (integrates to 1).
         has_mean: whether its distributions have a mean that can be computed (an autoregressive model's can't).
-        has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and ``decode``.
+        has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and
+            ``decode``.
     """
 
     level: Level = Level.DENSITY
