@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and tiny models gain nothing from threads
@@ -16,6 +17,7 @@ from torch.distributions import constraints
 from fusevae.core.conditional import Conditional
 from fusevae.core.description import library_classes
 from fusevae.core.levels import Level, log_bound
+from fusevae.distributions.hypersphere import Sphere
 
 
 @pytest.fixture(autouse=True)
@@ -59,9 +61,11 @@ def batch(given: tuple) -> tuple[int, ...]:
 
 def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Points ``(n, *event)`` that fill the space of ``p`` (batch ``()``) and the weight of each, so that
-    ``sum(weight * f(points))`` is the sum or the integral of f."""
+    ``sum(weight * f(points))`` is the sum or the integral of f (over a sphere, that by its surface)."""
     drawn = p.sample((4000,))
     event = drawn.shape[1:]
+    if isinstance(getattr(type(p), "support", None), Sphere):
+        return points_of_sphere(event.numel())
     dims = event.numel()
     if discrete:
         values = drawn.unique()
@@ -84,13 +88,27 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     return grid.float(), torch.full((len(grid),), float(torch.tensor(step).double().prod()), dtype=torch.float64)
 
 
+def points_of_sphere(dims: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A grid of angles, and the arc or the area of each of its cells."""
+    assert dims in (2, 3), "give examples in two or three dimensions"
+    n = {2: 20001, 3: 601}[dims]
+    middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    around = 2 * math.pi * middles
+    circle = torch.stack([around.cos(), around.sin()], -1)
+    if dims == 2:
+        return circle.float(), torch.full((n,), 2 * math.pi / n, dtype=torch.float64)
+    down = (math.pi * middles)[:, None]
+    high = torch.stack([down.cos().expand(n, n), *(down.sin() * circle[:, i] for i in (0, 1))], -1)
+    return high.view(-1, 3).float(), (down.sin() * math.pi / n * 2 * math.pi / n).expand(n, n).reshape(-1)
+
+
 class Fed(Conditional):
     """An example of the library in any slot: what it is given there is mapped to what the example was given."""
 
     def __init__(self, part: Conditional, given: tuple, dims: int, size: int) -> None:
         super().__init__()
         self.part, self.dims, self.level = part, dims, part.level
-        self.discrete, self.has_mean = part.discrete, part.has_mean
+        self.discrete, self.has_mean, self.space = part.discrete, part.has_mean, part.space
         self.map = nn.Linear(size, given[0].shape[-1]) if given else None
 
     def forward(self, *given):
@@ -105,6 +123,7 @@ class Standing(Conditional):
     def __init__(self, part: Conditional, given: tuple) -> None:
         super().__init__()
         self.part, self.fixed, self.level, self.discrete = part, first(given), part.level, part.discrete
+        self.space = part.space
 
     def forward(self, *given):
         return self.part(*self.fixed)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
-from fusevae.core.artifact import WEIGHTS, Artifact
+from fusevae.core.artifact import WEIGHTS, Artifact, read_header
 from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
@@ -62,14 +63,25 @@ def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     return found, name
 
 
+def training(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
+    """The data asked for, or the run's own training ones; and what they are in words."""
+    if options.data is not None or (node := source(options)) is None:
+        return examples(options, artifact)
+    return _build(node).read().train, "training split of the run"
+
+
 def source(options: Namespace) -> dict[str, Any] | None:
     """The description of the data in the run's configuration, in full, if there is one."""
     path = Path(options.run).expanduser()
-    path = (path if path.is_dir() else path.parent) / CONFIG
-    if not path.is_file():
+    folder = path if path.is_dir() else path.parent
+    if (folder / CONFIG).is_file():
+        node = configuration.read(folder / CONFIG).get("data") or {"class": "Source"}
+    elif "source" in (header := read_header(folder / WEIGHTS if path.is_dir() else path)):
+        node = yaml.safe_load(header["source"])  # a copy with another prior
+    else:
         return None
-    node: dict[str, Any] = describe(_build(configuration.read(path).get("data") or {"class": "Source"}))
-    return node
+    found: dict[str, Any] = describe(_build(node))
+    return found
 
 
 def _build(node: dict[str, Any]) -> Source:

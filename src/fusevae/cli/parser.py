@@ -54,6 +54,10 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", metavar="DIR", help="go on with a run that was stopped")
     train.add_argument("--from", metavar="RUN", dest="weights", help="start from the weights of another run")
     train.add_argument(
+        "--only", action="append", default=[], metavar="PART",
+        help="of --from: only the weights of this part (latents, latents.posterior, decoder ...); repeatable",
+    )  # fmt: skip
+    train.add_argument(
         "--importance-samples", type=_positive, metavar="K", help="of the evaluation at the end (default: at most 100)"
     )
     _device(train, seed=None)
@@ -97,6 +101,95 @@ def make_parser() -> argparse.ArgumentParser:
     _device(compare, seed=0)
     _trust(compare)
 
+    anomaly = command("anomaly", "density:anomaly", "how unusual examples are: likelihood, typicality, p-values")
+    _run(anomaly)
+    _data(anomaly, required=True)
+    anomaly.add_argument(
+        "--reference", metavar="PATH", help="usual examples, not trained on (default: the run's own test split)"
+    )
+    anomaly.add_argument("--importance-samples", type=_positive, default=100, metavar="K", help="(default: 100)")
+    _output(anomaly, "a .csv, .npz or .parquet file")
+    _device(anomaly, seed=0)
+    _trust(anomaly)
+
+    for name, text, samples, steps in (
+        ("impute", "missing values given those that are there", 4, 200),
+        ("denoise", "examples without the noise that was added to them", 1, 300),
+    ):
+        found = command(name, f"density:{name}", text)
+        _run(found)
+        _data(found, required=True)
+        if name == "impute":
+            found.add_argument(
+                "--missing", required=True, metavar="MASK",
+                help="a .npy, .npz or .png, true or white where values are missing, for each example or for all; or "
+                "nan: the empty cells of a .csv, the NaN of a .npy",
+            )  # fmt: skip
+        else:
+            found.add_argument(
+                "--noise", required=True, type=float, metavar="S",
+                help="standard deviation in the data's units; for a Bernoulli decoder the probability of a flip",
+            )  # fmt: skip
+        found.add_argument(
+            "--kind", choices=("sample", "mean"), default="sample", help="a draw, or the mean of all (default: sample)"
+        )
+        found.add_argument(
+            "--samples", type=_positive, default=samples, help=f"chains of each example (default: {samples})"
+        )
+        found.add_argument("--steps", type=_positive, default=steps, help=f"of each chain (default: {steps})")
+        _output(found, "a folder, or a file as of sample")
+        _device(found, seed=0)
+        _trust(found)
+
+    interpolate = command("interpolate", "read:interpolate", "examples on the way between two, in latent space")
+    _run(interpolate)
+    _data(interpolate, required=False)
+    chosen = interpolate.add_mutually_exclusive_group()
+    chosen.add_argument("-n", type=_positive, default=8, metavar="N", help="how many pairs, the first (default: 8)")
+    chosen.add_argument(
+        "--pairs", type=_pair, nargs="+", metavar="I,J", help="numbers of examples, from 0: 3,17 20,4"
+    )  # fmt: skip
+    interpolate.add_argument("--steps", type=_positive, default=7, help="examples on a way, both ends included")
+    interpolate.add_argument(
+        "--path", choices=("spherical", "linear"), default="spherical", help="(default: spherical)"
+    )  # fmt: skip
+    traverse = command("traverse", "read:traverse", "one dimension of the latent at a time, through its quantiles")
+    _run(traverse)
+    _data(traverse, required=False)
+    traverse.add_argument("--example", type=int, default=0, metavar="I", help="whose latent is changed (default: 0)")
+    traverse.add_argument("-n", type=_positive, default=10, metavar="N", help="dimensions, most active first")
+    traverse.add_argument("--steps", type=_positive, default=7, help="values of each (default: 7)")
+    for found in (interpolate, traverse):
+        _output(found, "a folder, or a file as of sample")
+    neighbours = command("neighbours", "read:neighbours", "the examples nearest to others in latent space")
+    _run(neighbours)
+    _data(neighbours, required=False)
+    neighbours.add_argument("-n", type=_positive, default=8, metavar="N", help="of how many, the first (default: 8)")
+    neighbours.add_argument("-k", type=_positive, default=8, metavar="K", help="how many of each (default: 8)")
+    map_ = command("map", "read:draw_map", "where examples lie in latent space, in the plane")
+    _run(map_)
+    _data(map_, required=False)
+    map_.add_argument("-n", type=_positive, default=2000, metavar="N", help="how many, the first (default: 2000)")
+    map_.add_argument(
+        "--method", choices=("auto", "pca", "tsne"), default="auto",
+        help="the latent itself where it has two dimensions, else the first principal components (default: auto)",
+    )  # fmt: skip
+    for found in (neighbours, map_):
+        _output(found, "a .png, .npz, .csv or .parquet file")
+    for found in (interpolate, traverse, neighbours, map_):
+        _device(found, seed=0)
+        _trust(found)
+
+    prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
+    _run(prior)
+    prior.add_argument("kind", choices=("flow", "mixture", "made", "vae"), metavar="KIND", help="%(choices)s")
+    _data(prior, required=False, default="; without it the run's own training split")
+    prior.add_argument("--components", type=_positive, default=10, metavar="N", help="of the mixture (default: 10)")
+    prior.add_argument("--epochs", type=_positive, metavar="N", help="of the training of the others (default: 30)")
+    _output(prior, "a new folder")
+    _device(prior, seed=0)
+    _trust(prior)
+
     info = command("info", "judge:info", "what a trained model is")
     _run(info)
     _trust(info)
@@ -110,8 +203,10 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or a model.safetensors")
 
 
-def _data(parser: argparse.ArgumentParser, required: bool) -> None:
-    default = "" if required else "; without it the run's own test split"
+def _data(
+    parser: argparse.ArgumentParser, required: bool, default: str = "; without it the run's own test split"
+) -> None:
+    default = "" if required else default
     parser.add_argument("--data", required=required, metavar="PATH", help=_DATA + default)
     parser.add_argument("--labels", metavar="NAME", help="array or column of the labels, or a file of them")
     _damaged(parser)
@@ -148,3 +243,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number above 0")
     return value
+
+
+def _pair(text: str) -> tuple[int, int]:
+    first, _, second = text.partition(",")
+    if not (first.isdecimal() and second.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} was given, expected two numbers of examples: 3,17")
+    return int(first), int(second)

@@ -40,6 +40,8 @@ def train(options: Namespace) -> int:
                 raise InputError(
                     "train needs a recipe or a YAML file and --output (fusevae train mnist-vae --output a), or --resume"
                 )
+            if options.only and not options.weights:
+                raise InputError(f"--only {options.only[0]} chooses what --from takes over: add --from RUN")
             fresh(options.output)  # before the data are read, which may take long
             node, splits = compose(options)
             result = run(
@@ -47,6 +49,7 @@ def train(options: Namespace) -> int:
                 options.output,
                 splits,
                 options.weights,
+                options.only,
                 options.device,
                 options.trust,
                 options.importance_samples,
@@ -155,6 +158,7 @@ def _resume(options: Namespace) -> Result:
         "--output": options.output,
         "--set": options.settings,
         "--from": options.weights,
+        "--only": options.only,
         "--seed": options.seed is not None,
         "--precision": options.precision,
         "--skip-damaged": options.skip_damaged,

@@ -29,6 +29,8 @@ class Conditional(Described, nn.Module):
     Attributes:
         level: what the distribution promises (:class:`Level`).
         discrete: whether it is a mass function (sums to 1) rather than a density (integrates to 1).
+        space: where its values lie: ``"reals"`` (arrays of numbers, whatever their range), ``"sphere"`` (vectors of
+            length 1) or ``"one-hot"``. Two of different spaces have no finite KL.
         has_mean: whether its distributions have a mean that can be computed (an autoregressive model's can't).
         has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and
             ``decode``.
@@ -36,6 +38,7 @@ class Conditional(Described, nn.Module):
 
     level: Level = Level.DENSITY
     discrete: bool = False
+    space: str = "reals"
     has_mean: bool = True
     has_latents: bool = False
 
@@ -64,6 +67,10 @@ class Conditional(Described, nn.Module):
     def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
         """p(x | z) for latents ``(*batch, ...)`` as the first array of :meth:`encode` holds them; in a hierarchy these
         are of the top level, and those below are the means of their prior."""
+        raise self._without_latents()
+
+    def inference(self) -> list[nn.Module]:
+        """The parts that only infer latents: q and its nets."""
         raise self._without_latents()
 
     def fit_steps(self, examples: Callable[[], Tensor]) -> None:

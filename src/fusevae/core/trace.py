@@ -80,7 +80,8 @@ class Trace:
     @cached_property
     def kl(self) -> Tensor:
         """KL(q(z | x) || p(z)) in nats, over all levels."""
-        return _sum([t.kl.total for t in self.terms])
+        kl = [t.kl.total for t in self.terms]
+        return _sum(kl) if kl else torch.zeros_like(self.reconstruction)  # a deterministic latent has none
 
     @property
     def elbo(self) -> Tensor:

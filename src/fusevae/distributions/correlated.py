@@ -17,7 +17,7 @@ from torch.distributions import (
 from torch.distributions import Normal as TorchNormal
 
 from fusevae.core.conditional import Conditional, parameters
-from fusevae.distributions.gaussian import smooth_bound
+from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.mlp import MLP, Constant
 
 
@@ -47,15 +47,7 @@ class FullGaussian(Conditional):
         return dims * (dims + 3) // 2
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        mean, raw, below = parameters(self.net, given).split(
-            [self.dims, self.dims, self.dims * (self.dims - 1) // 2], -1
-        )
-        scale = smooth_bound(raw, *self.bounds).exp()
-        rows, columns = torch.tril_indices(self.dims, self.dims, -1, device=mean.device)
-        lower = torch.zeros_like(scale).unsqueeze(-1).repeat_interleave(self.dims, -1)
-        lower[..., rows, columns] = below
-        lower = lower + torch.eye(self.dims, device=mean.device)
-        return MultivariateNormal(mean, scale_tril=scale.unsqueeze(-1) * lower, validate_args=False)
+        return full_gaussian(parameters(self.net, given), self.dims, self.bounds)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -63,6 +55,27 @@ class FullGaussian(Conditional):
             (cls(MLP(2, cls.outputs(2), hidden=(4,)), 2), (torch.randn(3, 2),)),
             (cls(Constant(cls.outputs(2), std=0.5), 2), ()),
         ]
+
+
+def full_gaussian(out: Tensor, dims: int, bounds: tuple[float, float]) -> MultivariateNormal:
+    """The Gaussian of ``dims (dims + 3) / 2`` numbers, as :class:`FullGaussian` reads them."""
+    mean, raw, below = out.split([dims, dims, dims * (dims - 1) // 2], -1)
+    scale = smooth_bound(raw, *bounds).exp()
+    rows, columns = torch.tril_indices(dims, dims, -1, device=out.device)
+    lower = torch.zeros_like(scale).unsqueeze(-1).repeat_interleave(dims, -1)
+    lower[..., rows, columns] = below
+    lower = lower + torch.eye(dims, device=out.device)
+    return MultivariateNormal(mean, scale_tril=scale.unsqueeze(-1) * lower, validate_args=False)
+
+
+def full_gaussian_numbers(mean: Tensor, covariance: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """The numbers that :func:`full_gaussian` makes these Gaussians of, ``(*batch, dims (dims + 3) / 2)``: its
+    reverse."""
+    lower = torch.linalg.cholesky(covariance)
+    scale = lower.diagonal(dim1=-2, dim2=-1)
+    rows, columns = torch.tril_indices(mean.shape[-1], mean.shape[-1], -1)
+    below = (lower / scale.unsqueeze(-1))[..., rows, columns]
+    return torch.cat([mean, smooth_unbound(scale.log(), *bounds), below], -1)
 
 
 class LowRankGaussian(Conditional):

@@ -136,3 +136,9 @@ def smooth_bound(raw: Tensor, low: float, high: float) -> Tensor:
     """``raw`` squeezed between ``low`` and ``high`` by a scaled tanh, near the identity in the middle (NVAE, 2020)."""
     middle, half = (low + high) / 2, (high - low) / 2
     return middle + half * torch.tanh((raw - middle) / half)
+
+
+def smooth_unbound(bounded: Tensor, low: float, high: float) -> Tensor:
+    """The reverse of :func:`smooth_bound`; what lies outside is taken a little inside."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    return middle + half * torch.atanh(((bounded - middle) / half).clamp(-0.9999, 0.9999))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import math
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +12,21 @@ from torch.distributions import Normal as TorchNormal
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, parameters
+from fusevae.core.errors import InputError
+from fusevae.distributions.correlated import FullGaussian, full_gaussian, full_gaussian_numbers
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP, Constant
 
 
 class GaussianMixture(Conditional):
-    r""":math:`p(x \mid given) = \sum_k \pi_k \prod_d \mathcal N(x_d; \mu_{kd}, \sigma_{kd}^2)` over vectors.
+    r""":math:`p(x \mid given) = \sum_k \pi_k\, \mathcal N(x; \mu_k, \Sigma_k)` over vectors.
 
     Args:
-        net: gives, for K components in d dimensions, K (2 d + 1) numbers: logits, means, log-scales. A prior with
-            learned
-            components has ``Constant(GaussianMixture.outputs(d, K), std=1.0)``.
+        net: gives :meth:`outputs` numbers: for each component a logit, and its moments. A prior with learned components
+            has ``Constant(GaussianMixture.outputs(d, K), std=1.0)``.
         components: K.
-        bounds: log-sigma is kept between these.
+        bounds: the logarithms of scales are kept between these.
+        covariance: ``"diagonal"``: the moments are a mean and log-scales; ``"full"``: as of :class:`FullGaussian`.
 
     Samples have no path, so in the q slot its gradient is the score function's.
 
@@ -35,27 +38,54 @@ class GaussianMixture(Conditional):
         torch.Size([5])
     """
 
-    def __init__(self, net: nn.Module, components: int, bounds: tuple[float, float] = (-7.0, 5.0)) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        components: int,
+        bounds: tuple[float, float] = (-7.0, 5.0),
+        covariance: Literal["diagonal", "full"] = "diagonal",
+    ) -> None:
         super().__init__()
-        self.net, self.components, self.bounds = net, components, bounds
+        self.net, self.components, self.bounds, self.covariance = net, components, bounds, covariance
 
     @staticmethod
-    def outputs(dims: int, components: int) -> int:
+    def outputs(dims: int, components: int, covariance: Literal["diagonal", "full"] = "diagonal") -> int:
         """How many numbers the net gives."""
-        return components * (2 * dims + 1)
+        return components * (1 + (FullGaussian.outputs(dims) if covariance == "full" else 2 * dims))
 
     def forward(self, *given: Tensor | None) -> Distribution:
         out = parameters(self.net, given).unflatten(-1, (self.components, -1))
         logits, rest = out[..., 0], out[..., 1:]
+        weights = Categorical(logits=logits, validate_args=False)
+        if self.covariance == "full":
+            dims = (math.isqrt(9 + 8 * rest.shape[-1]) - 3) // 2  # of d (d + 3) / 2 numbers
+            return _Mixture(weights, full_gaussian(rest, dims, self.bounds), validate_args=False)
         mean, raw = rest.chunk(2, dim=-1)
         parts = Independent(TorchNormal(mean, smooth_bound(raw, *self.bounds).exp(), validate_args=False), 1)
-        return _Mixture(Categorical(logits=logits, validate_args=False), parts, validate_args=False)
+        return _Mixture(weights, parts, validate_args=False)
+
+    @classmethod
+    def fitted(cls, x: Tensor, components: int = 10, seed: int = 0) -> Self:
+        """The mixture with full covariances that expectation-maximisation finds for points ``(n, d)``
+        (scikit-learn's, from k-means)."""
+        from sklearn.mixture import GaussianMixture as EM
+
+        bounds, dims = (-7.0, 5.0), x.shape[1]
+        if len(x) <= components:
+            raise InputError(f"{len(x)} points for a mixture of {components}: give more, or fewer components")
+        em = EM(components, random_state=seed, reg_covar=1e-5).fit(x.double().cpu().numpy())
+        logits, means, covariances = (torch.as_tensor(a) for a in (em.weights_, em.means_, em.covariances_))
+        net = Constant(cls.outputs(dims, components, "full"))
+        numbers = torch.cat([logits.log()[:, None], full_gaussian_numbers(means, covariances, bounds)], 1)
+        net.value.data.copy_(numbers.flatten())
+        return cls(net, components, bounds, "full")
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         return [
             (cls(Constant(cls.outputs(1, 3), std=1.0), components=3), ()),
             (cls(MLP(2, cls.outputs(2, 2), hidden=(4,)), components=2), (torch.randn(3, 2),)),
+            (cls(Constant(cls.outputs(2, 2, "full"), std=0.5), 2, covariance="full"), ()),
         ]
 
 

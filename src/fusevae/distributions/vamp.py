@@ -53,7 +53,8 @@ class Vamp(Conditional):
     ) -> None:
         super().__init__()
         require("the posterior of a VampPrior", posterior, Level.DENSITY, "a density (Gaussian)")
-        self.posterior, self.bounds, self.discrete = posterior, bounds, posterior.discrete
+        self.posterior, self.bounds = posterior, bounds
+        self.discrete, self.space = posterior.discrete, posterior.space
         middle = start
         if bounds is not None:
             part = min(max((start - bounds[0]) / (bounds[1] - bounds[0]), 0.01), 0.99)

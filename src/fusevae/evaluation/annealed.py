@@ -118,8 +118,8 @@ def unwrapped(model: Conditional) -> VAE:
     if not (isinstance(model, VAE) and isinstance(model.latents, Flat)):
         raise InputError(f"annealing is for a VAE with one level of latents, this is {type(model).__name__}")
     prior, decoder = model.latents.prior, model.decoder
-    if prior.discrete or min(prior.level, decoder.level) < Level.DENSITY:
-        raise InputError("annealing needs continuous latents and densities as prior and decoder: take log_likelihood")
+    if prior.discrete or prior.space != "reals" or min(prior.level, decoder.level) < Level.DENSITY:
+        raise InputError("annealing needs continuous latents (not on a sphere) and densities as prior and decoder: take log_likelihood")
     return model
 
 

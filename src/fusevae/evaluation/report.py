@@ -39,7 +39,8 @@ class Facts:
 
 
 def write(path: Path, facts: Facts, pictures: Path) -> None:
-    """Write the page with ``samples.png``, ``reconstructions.png`` and ``curves.png`` where ``pictures`` holds them."""
+    """Write the page with ``samples.png``, ``reconstructions.png``, those of the latents and ``curves.png`` where
+    ``pictures`` holds them."""
     sections = [
         f"<h1>{escape(facts.title)}</h1>",
         _figures(facts),
@@ -49,6 +50,7 @@ def write(path: Path, facts: Facts, pictures: Path) -> None:
             "Reconstructions",
             f"Examples of the {facts.held_out}, and the mean of p(x | z) at the mean of the posterior of each.",
         ),
+        *(_picture(pictures / name, title, text.format(facts.held_out)) for name, title, text in LATENTS),
         _picture(
             pictures / "curves.png",
             "Training",
@@ -150,6 +152,27 @@ def _table(title: str, facts: Mapping[str, Any]) -> str:
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
     return f"<section><h2>{escape(title)}</h2><table>{rows}</table></section>" if rows else ""
 
+
+LATENTS = (
+    (
+        "traversals.png",
+        "Traversals",
+        "Each row changes one dimension of the latent of the first example of the {}, from its 2.5 % to its 97.5 % "
+        "quantile; the dimensions whose posterior means vary most come first.",
+    ),
+    (
+        "interpolations.png",
+        "Interpolations",
+        "At both ends of a row two examples of the {}, between them the means of p(x | z) on the great circle from the "
+        "latent of one to that of the other.",
+    ),
+    ("map.png", "Map of the latents", "The means of the posteriors of the {}, at most 2,000, in the plane."),
+    (
+        "neighbours.png",
+        "Neighbours",
+        "At the left of a row an example of the {}, then those of it whose latents are nearest.",
+    ),
+)
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --paper: #fff; --card: #f2f4f7; --line: #dde2e8 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, held_log_prob
@@ -18,6 +18,13 @@ from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
 from fusevae.models.latents import Latents
 from fusevae.nets.mlp import MLP
+
+#: for each space, what makes a pair
+PAIRS = {
+    "reals": "Gaussian with Normal",
+    "sphere": "VonMisesFisher with UniformSphere",
+    "one-hot": "OneHotCategoricals with OneHotCategoricals of a Constant",
+}
 
 
 class Flat(Latents):
@@ -49,6 +56,12 @@ class Flat(Latents):
                 f"prior is {kinds[prior.discrete]}, so their KL is infinite: take both of one kind (Gaussian with "
                 "Normal)"
             )
+        if prior.space != posterior.space:
+            raise SlotError(
+                f"{type(posterior).__name__} as posterior has values of the kind {posterior.space!r} but "
+                f"{type(prior).__name__} as prior of the kind {prior.space!r}, so their KL is infinite: take both of "
+                f"one kind ({PAIRS[posterior.space]}, or {PAIRS[prior.space]})"
+            )
         self.prior, self.posterior = prior, posterior
 
     @property
@@ -71,6 +84,8 @@ class Flat(Latents):
         if not self.posterior.has_mean:
             z = noise.sample(q)
             return z, {"sample": z}
+        if self.posterior.space != "reals":  # their mean is none of the values that the decoder knows
+            return q.mode, {"mode": q.mode, "mean": q.mean}
         mean = q.mean
         try:
             return mean, {"mean": mean, "scale": q.stddev}
@@ -79,6 +94,9 @@ class Flat(Latents):
 
     def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
         return z
+
+    def inference(self) -> list[nn.Module]:
+        return [self.posterior]
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:

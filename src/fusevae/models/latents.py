@@ -43,6 +43,10 @@ class Latents(Described, nn.Module):
     def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
         """What the decoder is given for a latent like the first of the arrays that :meth:`encode` returns."""
 
+    @abstractmethod
+    def inference(self) -> list[nn.Module]:
+        """The parts that only infer: q and its nets."""
+
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:
         """Tiny examples, each with the ``x`` that it encodes."""

@@ -35,7 +35,12 @@ class Preprocessed(Conditional):
         self.steps, self.model = cast(Sequence[Step], nn.ModuleList(steps)), model
         dequantizes = any(s.dequantizes for s in steps)
         self.discrete = model.discrete or dequantizes  # what is dequantized are integers
-        self.level, self.has_mean = model.level, model.has_mean
+        self.level, self.has_mean, self.space = model.level, model.has_mean, model.space
+        if steps and model.space == "sphere":
+            raise SlotError(
+                f"{type(model).__name__} is over a sphere, which the steps would leave: leave the steps out, or take a "
+                "density over reals (Gaussian)"
+            )
         if dequantizes:
             self.level = min(Level.EVIDENCE, model.level)
             if model.discrete:
@@ -69,6 +74,9 @@ class Preprocessed(Conditional):
 
     def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
         return _Back(self, self.model.decode(z, *conditions))
+
+    def inference(self) -> list[nn.Module]:
+        return self.model.inference()
 
     def into(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """y and the sum of the log-determinants for raw ``x``."""

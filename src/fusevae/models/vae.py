@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional
+from fusevae.core.errors import SlotError
 from fusevae.core.levels import BoundOnly, Level, require
 from fusevae.core.trace import Trace
 from fusevae.distributions.bernoulli import Bernoulli
@@ -47,7 +48,7 @@ class VAE(Conditional):
         require("a decoder", decoder, Level.BOUND, "a density (Bernoulli, Gaussian, Categorical, DiscretizedLogistic)")
         self.latents, self.decoder = latents, decoder
         self.level = min(Level.EVIDENCE, latents.level, decoder.level)
-        self.discrete, self.has_mean = decoder.discrete, decoder.has_mean
+        self.discrete, self.space, self.has_mean = decoder.discrete, decoder.space, decoder.has_mean
 
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Marginal(self, conditions)
@@ -67,6 +68,9 @@ class VAE(Conditional):
 
     def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
         return self.decoder(self.latents.complete(z, *conditions), *conditions)
+
+    def inference(self) -> list[nn.Module]:
+        return self.latents.inference()
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -99,4 +103,9 @@ class _Marginal(BoundOnly):
             return noise.sample(self.vae.generate(torch.Size(sample_shape) + self.batch_shape, *self.conditions))
 
     def log_bound(self, value: Tensor) -> Tensor:
+        if self.vae.level < Level.BOUND:
+            raise SlotError(
+                f"{type(self.vae).__name__} only samples, no bound on its likelihood is known: take a VAE, whose latents "
+                "have a posterior"
+            )
         return self.vae.trace(value, *self.conditions).log_weight

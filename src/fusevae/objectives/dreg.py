@@ -22,6 +22,9 @@ class DReG(IWAE):
         True
     """
 
+    def __init__(self, samples: int = 5) -> None:
+        super().__init__(samples)
+
     def __call__(self, trace: Trace, progress: float) -> Tensor:
         term = one_level_with_path(trace, self)
         log_weight = trace.held_log_weight

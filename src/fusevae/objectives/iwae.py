@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fusevae.core.errors import InputError
 from fusevae.core.trace import Trace
+from fusevae.objectives.beta import Beta, beta_at
 from fusevae.objectives.objective import Objective, log_mean_exp, with_score
 
 
@@ -18,19 +19,27 @@ class IWAE(Objective):
 
     Args:
         samples: k.
+        beta: weight of :math:`\log p(z_i) - \log q(z_i|x)` within: a number, :class:`Linear` or :class:`Cyclical`. A rise
+            to 1 over the first part of a training keeps latents alive (Sønderby et al. 2016); below and above 1 the
+            value is no bound.
 
     Example:
         >>> IWAE(samples=5).is_bound(0.0)
         True
     """
 
-    def __init__(self, samples: int = 5) -> None:
+    def __init__(self, samples: int = 5, beta: float | Beta = 1.0) -> None:
         if samples < 1:
             raise InputError(f"samples is {samples}, expected at least 1: 5, say")
-        self.samples = samples
+        if not isinstance(beta, Beta) and beta < 0:
+            raise InputError(f"beta is {beta}, expected at least 0: 1 is the bound")
+        self.samples, self.beta = samples, beta
 
     def __call__(self, trace: Trace, progress: float) -> Tensor:
-        return with_score(log_mean_exp(trace.log_weight, 0), trace)
+        beta, log_weight = beta_at(self.beta, progress), trace.log_weight
+        if beta != 1:
+            log_weight = trace.reconstruction + beta * (log_weight - trace.reconstruction)
+        return with_score(log_mean_exp(log_weight, 0), trace)
 
     def is_bound(self, progress: float) -> bool:
-        return True
+        return beta_at(self.beta, progress) == 1

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
@@ -34,6 +34,24 @@ class Objective(Described):
     @abstractmethod
     def is_bound(self, progress: float) -> bool:
         """Whether the value's expectation is at most log p(x)."""
+
+
+class Opposed(Objective, nn.Module):
+    """An objective with an opponent, a net that is trained against the model: a player of its own.
+
+    Attributes:
+        opponent: the net; its gradient never reaches the model, nor the model's the net.
+    """
+
+    opponent: nn.Module
+
+    def __init__(self, opponent: nn.Module) -> None:
+        nn.Module.__init__(self)
+        self.opponent = opponent
+
+    @abstractmethod
+    def opponent_loss(self, trace: Trace) -> Tensor:
+        """What the opponent minimises, ``(n,)`` for some n, from a trace without gradients."""
 
 
 def with_score(value: Tensor, trace: Trace) -> Tensor:

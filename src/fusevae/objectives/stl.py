@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fusevae.core.errors import InputError
 from fusevae.core.trace import Trace
 from fusevae.objectives.objective import Objective, with_score
 
@@ -19,6 +20,8 @@ class STL(Objective):
     """
 
     def __call__(self, trace: Trace, progress: float) -> Tensor:
+        if len(trace.terms) > 1:
+            raise InputError(f"STL is for one level of latents, this model has {len(trace.terms)}: take ELBO or IWAE")
         return with_score(trace.held_log_weight, trace)
 
     def is_bound(self, progress: float) -> bool:

@@ -20,9 +20,9 @@ from fusevae.core.steps import View
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits, read_data
 from fusevae.objectives.elbo import ELBO
-from fusevae.objectives.objective import Objective
+from fusevae.objectives.objective import Objective, Opposed
 from fusevae.training.loop import Loop
-from fusevae.training.players import Batch, Game, MaximumLikelihood
+from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Opponent, Player
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
@@ -99,11 +99,22 @@ def prepare(
         some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
-    game = Game([MaximumLikelihood(artifact, objective, training.unlabelled)])
+    game = Game(players(artifact, objective, training))
     where = None if folder is None else Path(folder)
     if where is not None:
         where.mkdir(parents=True, exist_ok=True)
     return Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+
+
+def players(artifact: Artifact, objective: Objective, training: Training) -> list[Player]:
+    """The model, and whoever plays with it or against it."""
+    settings = (training.unlabelled, training.encoder_steps, training.encoder_part if training.encoder_steps else 0.0)
+    found: list[Player] = [MaximumLikelihood(artifact, objective, *settings)]
+    if training.encoder_steps:
+        found.append(EncoderFirst(artifact, objective, *settings))
+    if isinstance(objective, Opposed):
+        found.append(Opponent(artifact, objective))
+    return found
 
 
 def trained(loop: Loop) -> Artifact:

@@ -20,6 +20,7 @@ from fusevae.data.examples import Examples
 from fusevae.training import checkpoint
 from fusevae.training.average import Average
 from fusevae.training.diagnosis import first_bad_tensor
+from fusevae.training.figures import Figures
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import gather_sums, wrap
 from fusevae.training.players import Batch, Game
@@ -75,8 +76,9 @@ class Loop:
         self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
 
         self.step = 0
-        self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0, "records": 0}
-        self.sums: dict[str, Tensor] = {}
+        self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0}
+        self.values |= {"records": 0, "warned": []}
+        self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
         self.finished = False
@@ -91,9 +93,10 @@ class Loop:
             batches = self._batches(self.step)
             while self.step < self.total and not self.finished:
                 for name, optimizer in self.optimizers.items():
-                    if name == self.first:
-                        batch = self._to_device(next(batches))
-                    self._move(name, optimizer, batch)
+                    if name == self.figures.players[0]:
+                        batch = Batch(*next(batches)).to(self.device)
+                    if self.game.players[name].moves(self.step, self.step / self.total):
+                        self._move(name, optimizer, batch)
                 self.average.update(self.step)
                 self.step += 1
                 if self.step % self.settings.log_every == 0 or self.step == self.total:
@@ -130,10 +133,10 @@ class Loop:
                 loss, metrics = self._loss(name, part, progress)
                 share = rows.here * self.processes / self.batch
                 (loss * share if share != 1 else loss).backward()  # step 6: backpropagate
-            self._add(name, metrics, rows.here / self.batch)
+            self.figures.add(name, metrics, rows.here / self.batch)
         for other, theirs in self.optimizers.items():
             if other != name:
-                theirs.zero_grad()  # a gradient reaches only the parameters of its own player
+                theirs.zero_grad(but=optimizer.parameters)  # a gradient reaches only the parameters of its own player
         optimizer.step(self.settings.rate(progress) * self.values["rate_scale"])
         optimizer.zero_grad()
 
@@ -163,10 +166,6 @@ class Loop:
 
     # ---------------------------------------------------------------- data
 
-    @property
-    def first(self) -> str:
-        return next(iter(self.optimizers))
-
     def _batches(self, step: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         return self.train.batches(self._indices(step))
 
@@ -182,42 +181,26 @@ class Loop:
             start = at % self.per_epoch * self.batch
             yield order[start + self.rows.start : start + self.rows.stop]
 
-    def _to_device(self, batch: tuple[Tensor, Tensor | None]) -> Batch:
-        if self.device.type == "cpu":
-            return Batch(*batch)
-        x, label = (t.pin_memory().to(self.device, non_blocking=True) if t is not None else None for t in batch)
-        return Batch(cast(Tensor, x), label)
-
     # ---------------------------------------------------------------- what is logged, looked at and kept
-
-    def _add(self, name: str, metrics: dict[str, Tensor], weight: float) -> None:
-        if len(self.optimizers) > 1:
-            metrics = {f"{name}/{k}": v for k, v in metrics.items()}
-        if weight != 1:
-            metrics = {k: v * weight for k, v in metrics.items()}
-        if metrics.keys() <= self.sums.keys():
-            torch._foreach_add_([self.sums[k] for k in metrics], list(metrics.values()))
-        else:
-            self.sums |= {k: v.detach().clone() for k, v in metrics.items()}
 
     def _look(self) -> bool:
         """Write what the last steps gave; the only place (with validation) where the host waits for the device. Returns
         whether updates went wrong so often that the loop went back to its last good state."""
         steps = self.step % self.settings.log_every or self.settings.log_every
         record: dict[str, Any] = {"step": self.step, "epoch": self.step / self.per_epoch}
-        record["train"] = readable({k: sum_over_processes(v) / steps for k, v in self.sums.items()})
+        record["train"] = readable(self.figures.means(steps))
         record["learning_rate"] = self.settings.rate((self.step - 1) / self.total) * self.values["rate_scale"]
         bad = []
         for name, optimizer in self.optimizers.items():
             optimizer.read()
             stats = optimizer.stats
-            prefix = f"{name}/" if len(self.optimizers) > 1 else ""
+            prefix = self.figures.prefix(name)
             record[f"{prefix}gradient_norm"] = stats["norms"] / steps
             record[f"{prefix}skipped"] = int(stats["skipped"])
             stats["norms"] = 0.0
             if stats["in_a_row"] >= IN_A_ROW:
                 bad.append(name)
-        self.sums = {}
+        self.figures.sums = {}
         self._write(record)
         if bad:
             self._go_back(bad[0])
@@ -226,25 +209,25 @@ class Loop:
     @torch.no_grad()
     def _validate(self) -> None:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
+        game = self.average.ready()
+        self._diagnose(game)
         if not len(self.validation):
             return
-        game = self.average.ready()
         sums: dict[str, Tensor] = {}
         blocks = list(torch.arange(len(self.validation)).split(BLOCK))
         mine = range(self.rank, len(blocks), self.processes)
         for i, raw in zip(mine, self.validation.batches(blocks[j] for j in mine), strict=True):
-            batch = self._to_device(raw)
-            for name in self.optimizers:
+            batch = Batch(*raw).to(self.device)
+            for name in [n for n in self.optimizers if self.game.players[n].judged]:
                 with noise.keyed(self.seed, "validation", i, name, device=self.device):
                     loss, metrics = game(name, batch, 1.0)
                 for k, v in {**metrics, "loss": loss}.items():
-                    key = f"{name}/{k}" if len(self.optimizers) > 1 else k
+                    key = f"{self.figures.prefix(name)}{k}"
                     sums[key] = sums.get(key, 0.0) + v * len(batch.x)
         if self.processes > 1:
             sums = gather_sums(sums)
         means = readable({k: v / len(self.validation) for k, v in sums.items()})
-        loss = means["loss" if "loss" in means else f"{self.first}/loss"]
-        score = means.get("elbo", -loss)
+        score = means.get("elbo", -means["loss"])
         if self.values["best"] is None or score > self.values["best"]:
             self.values |= {"best": score, "stale": 0}
             if self.settings.patience:
@@ -254,6 +237,26 @@ class Loop:
         self._write({"step": self.step, "epoch": self.step / self.per_epoch, "validation": means})
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
 
+    def _diagnose(self, game: nn.Module) -> None:
+        """What a block of held-out examples (or training ones, where none are held out) say of the players; what is
+        wrong is said once."""
+        held = self.validation if len(self.validation) else self.train
+        if self.rank:
+            return
+        batch = Batch(*held.batch(torch.arange(min(BLOCK, len(held))))).to(self.device)
+        for name, player in cast(Game, game).players.items():
+            with noise.keyed(self.seed, "diagnosis", name, device=self.device):
+                found = player.diagnose(batch)
+            if not found:
+                continue
+            at = {"step": self.step, "epoch": self.step / self.per_epoch}
+            self._write(at | {f"{self.figures.prefix(name)}diagnosis": found})
+            for what, text in player.warnings(found, self.step / self.total).items():
+                if what not in self.values["warned"]:
+                    self.values["warned"] = [*self.values["warned"], what]
+                    self._write({"step": self.step, "event": what, "says": text})
+                    self.progress.say(f"warning: step {self.step}: {text}")
+
     def _write(self, record: dict[str, Any]) -> None:
         self.progress.record(record, self.step)
         self.records.write(record, self.progress.seconds)
@@ -262,7 +265,7 @@ class Loop:
     def _go_back(self, name: str) -> None:
         """Return to the last good state with half the step, and say which tensor went wrong first."""
         self.step -= 1
-        batch = self._to_device(next(self._batches(self.step)))
+        batch = Batch(*next(self._batches(self.step))).to(self.device)
         with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.rows):
             cause = first_bad_tensor(self.game, name, batch, self.step / self.total)
         at = self.step
@@ -291,7 +294,7 @@ class Loop:
         tensors |= {f"average/{n}": v for n, v in self.average.state().items()}
         for name, optimizer in self.optimizers.items():
             tensors |= {f"optimizer/{name}/{k}": v for k, v in optimizer.state().items()}
-        tensors |= {f"sums/{k}": sum_over_processes(v) / self.processes for k, v in self.sums.items()}
+        tensors |= {f"sums/{k}": sum_over_processes(v) / self.processes for k, v in self.figures.sums.items()}
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
         copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
         return checkpoint.State(copies, {"step": self.step, **self.values})
@@ -311,7 +314,7 @@ class Loop:
         for name, optimizer in self.optimizers.items():
             prefix = f"{name}/"
             optimizer.load({k.removeprefix(prefix): v for k, v in groups["optimizer"].items() if k.startswith(prefix)})
-        self.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
+        self.figures.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
         self.best = groups.get("best", {})
         self.values = {k: v for k, v in state.values.items() if k != "step"}
         self.step = state.values["step"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from typing import NamedTuple
 
 import torch
@@ -111,9 +112,10 @@ class GuardedAdamW:
             return not self.norms[self.unread - 1].item() < self.limit
         return self.stats["in_a_row"] > 0
 
-    def zero_grad(self) -> None:
-        for p in self.parameters.values():
-            p.grad = None
+    def zero_grad(self, but: Container[str] = ()) -> None:
+        for name, p in self.parameters.items():
+            if name not in but:
+                p.grad = None
 
     def _norm(self, grads: list[Tensor], out: Tensor) -> Tensor:
         """The norm of all gradients, written to ``out``."""

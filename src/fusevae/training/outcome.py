@@ -14,11 +14,13 @@ import torch
 
 import fusevae
 from fusevae.core.artifact import Artifact
+from fusevae.core.errors import SlotError
 from fusevae.core.files import write_text
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits
 from fusevae.evaluation import pictures, report
+from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
 from fusevae.evaluation.samples import kind_used, sample
@@ -43,8 +45,13 @@ def judge(
         evaluation = evaluate(artifact, held, importance_samples=k)
         write_text(folder / "evaluation.json", to_json(evaluation))
     pictures.curves(loop.records, folder / "curves.png")
-    made = draw_samples(artifact, held, folder / "samples.png")
+    try:
+        made = draw_samples(artifact, held, folder / "samples.png")
+    except SlotError as error:  # an autoencoder before its prior is fitted
+        made = str(error)
+        loop.progress.say(f"no samples: {made}")
     draw_reconstructions(artifact, held, folder / "reconstructions.png")
+    draw_latents(artifact, held, folder)
     artifact.cpu()
     config = folder / "config.yaml"
     text = config.read_text(encoding="utf-8")

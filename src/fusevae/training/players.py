@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import log_bound
-from fusevae.objectives.objective import Objective
+from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.objectives.objective import Objective, Opposed
+
+SETTLED = 0.3  # part of a training before which a collapse or an explosion may pass by itself
 
 
 class Batch(NamedTuple):
@@ -24,11 +27,22 @@ class Batch(NamedTuple):
     x: Tensor
     label: Tensor | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; the copy goes on beside the host's work."""
+        if device.type == "cpu":
+            return self
+        return Batch(*(t.pin_memory().to(device, non_blocking=True) if t is not None else None for t in self))  # type: ignore[arg-type]
+
 
 class Player(nn.Module):
-    """One player's loss. It may hold the nets of others, but a gradient reaches only :meth:`own` parameters."""
+    """One player's loss. It may hold the nets of others, but a gradient reaches only :meth:`own` parameters.
+
+    Attributes:
+        judged: whether its figures on held-out data are of interest.
+    """
 
     name: str
+    judged: bool = True
 
     @abstractmethod
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -37,6 +51,18 @@ class Player(nn.Module):
     @abstractmethod
     def own(self) -> Sequence[nn.Module]:
         """The modules whose parameters this player moves."""
+
+    def moves(self, step: int, progress: float) -> bool:
+        """Whether the player moves at a step."""
+        return True
+
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        """What held-out examples say of the state of the training, beside the figures of the loss."""
+        return {}
+
+    def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
+        """What is wrong, by a short name, each with its remedy."""
+        return {}
 
 
 class Game(nn.Module):
@@ -61,12 +87,31 @@ class MaximumLikelihood(Player):
 
     name = "model"
 
-    def __init__(self, artifact: Artifact, objective: Objective, unlabelled: float = 0.0) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        objective: Objective,
+        unlabelled: float = 0.0,
+        encoder_steps: int = 0,
+        encoder_part: float = 0.0,
+    ) -> None:
         super().__init__()
         self.artifact, self.objective, self.unlabelled = artifact, objective, unlabelled
+        self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
 
     def own(self) -> Sequence[nn.Module]:
         return [self.artifact.distribution]
+
+    def moves(self, step: int, progress: float) -> bool:
+        return progress >= self.encoder_part or step % (self.encoder_steps + 1) == self.encoder_steps
+
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        if not self.artifact.distribution.has_latents:
+            return {}
+        return diagnose(self.artifact.distribution, self.artifact.view(batch.x), batch.label)
+
+    def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
+        return warnings(diagnosis) if progress >= SETTLED else {}
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.artifact.distribution
@@ -78,9 +123,10 @@ class MaximumLikelihood(Player):
         samples = (self.objective.samples,) if self.objective.samples else ()
         trace = model.trace(x, label, samples=samples)  # steps 2 to 4: encode, reparameterise, decode
         value = self.objective(trace, progress)  # step 5: reconstruction and KL
-        loss = -value.mean()
+        loss = sum(trace.auxiliary.values(), -value).mean()
         with torch.no_grad():
             metrics = {"objective": -loss, "reconstruction": trace.reconstruction.mean()}
+            metrics |= {name: term.mean() for name, term in trace.auxiliary.items()}
             for name, kl in trace.kl_per_dimension().items():
                 metrics[f"kl/{name}"] = kl.flatten(0, -2).mean(0)
         return loss, metrics  # step 6, backpropagation, is the loop's
@@ -89,3 +135,39 @@ class MaximumLikelihood(Player):
         if label is None or not (self.training and self.unlabelled and self.artifact.is_conditional):
             return label
         return torch.where(noise.uniform(label.shape, label.device) < self.unlabelled, -1, label)
+
+
+class EncoderFirst(MaximumLikelihood):
+    """Moves the posterior alone, in the steps in which the whole model doesn't move: where the decoder learns faster
+    than the posterior follows, the latent is ignored before it means anything (He et al. 2019)."""
+
+    name = "encoder"
+    judged = False
+
+    def own(self) -> Sequence[nn.Module]:
+        return self.artifact.distribution.inference()
+
+    def moves(self, step: int, progress: float) -> bool:
+        return not super().moves(step, progress)
+
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        return {}
+
+
+class Opponent(Player):
+    """The player of an objective's opponent, a net that tells two kinds of latents or examples apart."""
+
+    name = "opponent"
+
+    def __init__(self, artifact: Artifact, objective: Opposed) -> None:
+        super().__init__()
+        self.artifact, self.objective = artifact, objective
+
+    def own(self) -> Sequence[nn.Module]:
+        return [self.objective.opponent]
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            trace = self.artifact.distribution.trace(self.artifact.view(batch.x), batch.label)
+        loss = self.objective.opponent_loss(trace).mean()
+        return loss, {"loss_value": loss.detach()}

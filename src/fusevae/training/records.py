@@ -43,6 +43,8 @@ def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
     found: dict[str, Any] = {k: v.tolist() for k, v in metrics.items()}
     for prefix in {k.rpartition("reconstruction")[0] for k in found if k.endswith("reconstruction")}:
         kl = {k: v for k, v in found.items() if k.startswith(f"{prefix}kl/")}
+        if not kl:  # a deterministic latent: there is no bound
+            continue
         total = sum(sum(v) for v in kl.values())
         found = {k: v for k, v in found.items() if k not in kl}
         found |= {f"{prefix}kl": total, f"{prefix}elbo": found[f"{prefix}reconstruction"] - total}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def run(
     output: str | Path,
     splits: Splits | None = None,
     weights: str | Path | None = None,
+    only: Sequence[str] = (),
     device: str = "auto",
     trust: Trust = (),
     importance_samples: int | None = None,
@@ -57,6 +59,7 @@ def run(
         output: a folder that holds no run yet.
         splits: the data, where they have been read already.
         weights: another run whose weights this one starts from.
+        only: parts of the model (``latents``, say) that take them; the others start anew. All by default.
         device: as for :func:`fusevae.fit`.
         trust: as for :func:`fusevae.build`.
         importance_samples: k of the final evaluation; by default 100, or fewer where there are many large examples.
@@ -70,7 +73,7 @@ def run(
     experiment = configuration.experiment(node, trust)
     splits = splits if splits is not None else experiment.data.read()
     if weights is not None:
-        take_weights(experiment.model, weights, trust)
+        take_weights(experiment.model, weights, trust, only)
     loop = _loop(experiment, splits, folder, place, quiet)
     if world()[1] > 1:
         dist.barrier()  # nobody writes before everybody has looked whether the folder is free
@@ -116,11 +119,16 @@ def fresh(output: str | Path) -> Path:
     return folder
 
 
-def take_weights(model: nn.Module, source: str | Path, trust: Trust = ()) -> None:
-    """Copy the weights of another run's artifact into ``model``, whose names and shapes must be the same."""
+def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: Sequence[str] = ()) -> None:
+    """Copy the weights of another run's artifact into ``model``, whose names and shapes must be the same; only those
+    of some parts where these are named (``latents`` is any part of that name, with what is in it)."""
     theirs = Artifact.load(source, trust).distribution.state_dict()
     ours = model.state_dict()
-    for name in [*ours, *theirs]:
+    chosen = {name for name in [*ours, *theirs] if not only or any(f".{part}." in f".{name}" for part in only)}
+    if only and not chosen & ours.keys():
+        parts = sorted({".".join(name.split(".")[:2]) for name in ours})
+        raise InputError(f"this model has no part {' or '.join(map(repr, only))}: --only takes {', '.join(parts)}, say")
+    for name in [n for n in [*ours, *theirs] if n in chosen]:
         have, want = theirs.get(name), ours.get(name)
         if have is None or want is None:
             who = f"{source} has no weights" if have is None else "this model has no place"
@@ -132,7 +140,7 @@ def take_weights(model: nn.Module, source: str | Path, trust: Trust = ()) -> Non
                 f"{name} has shape {tuple(have.shape)} in {source} and {tuple(want.shape)} here: --from needs a model "
                 "of the same sizes; take the other run's config.yaml"
             )
-    model.load_state_dict(theirs)
+    model.load_state_dict({name: theirs[name] for name in chosen}, strict=False)
 
 
 def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.device, quiet: bool) -> Loop:

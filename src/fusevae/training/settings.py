@@ -33,6 +33,9 @@ class Training(Described):
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
+        encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
+            the training: against a latent that collapses (He et al. 2019). 0 for none.
+        encoder_part: a part of the training.
         parallel: under ``torchrun``, ``"ddp"`` replicates the model, ``"fsdp"`` shards it (FSDP2).
     """
 
@@ -55,6 +58,8 @@ class Training(Described):
         log_every: int = 100,
         checkpoint_every: int = 1000,
         unlabelled: float = 0.1,
+        encoder_steps: int = 0,
+        encoder_part: float = 0.3,
         parallel: Literal["ddp", "fsdp"] = "ddp",
     ) -> None:
         positive = {
@@ -67,9 +72,12 @@ class Training(Described):
         for name, value in positive.items():
             if not value > 0:
                 raise InputError(f"{name} is {value}, expected more than 0")
-        for name, value in {"average": average, "warmup": warmup, "unlabelled": unlabelled}.items():
+        parts = {"average": average, "warmup": warmup, "unlabelled": unlabelled, "encoder_part": encoder_part}
+        for name, value in parts.items():
             if not 0 <= value < 1:
                 raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
+        if encoder_steps < 0:
+            raise InputError(f"encoder_steps is {encoder_steps}, expected at least 0: 10, say")
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
         self.learning_rate, self.final_learning_rate, self.warmup = learning_rate, final_learning_rate, warmup
         self.weight_decay, self.betas = weight_decay, betas
@@ -77,6 +85,7 @@ class Training(Described):
         self.patience, self.validate_every = patience, validate_every
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.unlabelled, self.parallel = unlabelled, parallel
+        self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
 
     def rate(self, progress: float) -> float:
         """The learning rate at ``progress`` in [0, 1]: a linear warm-up, then a cosine (Loshchilov & Hutter 2017).

@@ -1,0 +1,191 @@
+"""``fusevae anomaly``, ``impute`` and ``denoise``: what a density is good for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.cli import load
+from fusevae.cli.train import table
+from fusevae.cli.write import Output, write_csv, write_parquet
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.files import written_whole
+from fusevae.data.npz import load_arrays, load_npy, npz_headers
+from fusevae.data.readers import existing
+from fusevae.data.tables import read_rows
+from fusevae.evaluation import pictures
+from fusevae.evaluation.anomaly import check_reference, group_p_value, parts_of_both, scores
+from fusevae.evaluation.chain import Draws, Space
+from fusevae.evaluation.denoising import check_noise
+from fusevae.evaluation.denoising import denoise as denoised
+from fusevae.evaluation.imputation import impute as imputed
+from fusevae.evaluation.likelihood import check_samples
+from fusevae.training.outcome import to_json
+
+GAPS = {"", "?", "na", "n/a", "nan", "null", "none"}  # cells of a table that hold no value
+
+
+def anomaly(options: Namespace) -> int:
+    """Write how unusual each example is."""
+    output = Output(options.output)
+    output.check_table()
+    artifact = load.model(options)
+    check_samples(artifact, options.importance_samples)
+    data, name = load.examples(options, artifact)
+    reference, usual = load.examples(Namespace(**vars(options) | {"data": options.reference}), artifact)
+    check_reference(data, reference)
+    print(f"scoring {len(data):,} examples of {name} against {len(reference):,} of {usual}", file=sys.stderr)
+    with load.precision(options):
+        ours, theirs = parts_of_both(artifact, data, reference, options.importance_samples, options.seed)
+    found = scores(ours, theirs)
+    if output.kind == ".npz":
+        output.arrays(found)
+    else:
+        with written_whole(output.path) as beside:
+            write_csv(found, beside) if output.kind == ".csv" else write_parquet(found, beside)
+    p_values = [key for key in found if key.startswith("p_")]
+    unusual = {key: float((found[key] < 0.05).mean()) for key in p_values}
+    group = group_p_value(ours["log_p"], theirs["log_p"], seed=options.seed)
+    if options.json:
+        facts = {"output": str(output.path), "n": len(data), "data": name, "reference": usual, "columns": list(found)}
+        print(to_json(facts | {"below_0.05": unusual, "group_p_value": group}))
+        return 0
+    rows = [(f"{key} below 0.05", f"{part:.1%} of the examples") for key, part in unusual.items()]
+    table([*rows, ("all together, typicality", f"p = {group:.3g}"), ("written to", str(output.path))])
+    return 0
+
+
+def impute(options: Namespace) -> int:
+    """Write examples whose missing values are filled in."""
+    output = Output(options.output)
+    artifact = load.model(options)
+    output.check(artifact.data)
+    Space(artifact)
+    columns = None
+    data: Any
+    if options.missing == "nan":
+        columns, data = with_gaps(options)
+        mask, name = None, options.data
+    else:
+        mask = read_mask(options.missing)
+        data, name = load.examples(options, artifact)
+    print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)
+    with load.precision(options):
+        found = imputed(artifact, data, mask, samples=options.samples, steps=options.steps, seed=options.seed)
+    return _write(options, output, artifact, found, data, name, columns)
+
+
+def denoise(options: Namespace) -> int:
+    """Write examples without their noise."""
+    output = Output(options.output)
+    artifact = load.model(options)
+    output.check(artifact.data)
+    check_noise(options.noise, Space(artifact))
+    data, name = load.examples(options, artifact)
+    print(f"denoising {len(data):,} examples: {name}", file=sys.stderr)
+    with load.precision(options):
+        found = denoised(artifact, data, options.noise, samples=options.samples, steps=options.steps, seed=options.seed)
+    return _write(options, output, artifact, found, data, name)
+
+
+def read_mask(path: str) -> np.ndarray:
+    """The mask of a ``.npy``, of an ``.npz`` with one array, or of a ``.png``, which is white where values are
+    missing."""
+    place = existing(path, "mask")
+    suffix = place.suffix.lower()
+    if suffix == ".npy":
+        return np.array(load_npy(place))
+    if suffix == ".npz":
+        headers = npz_headers(place)
+        if len(headers) != 1:
+            raise InputError(f"{path} holds {', '.join(headers)}: expected one array, the mask")
+        return load_arrays(place, list(headers), headers).popitem()[1]
+    if suffix == ".png":
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(place) as image:
+                return np.asarray(image.convert("L")) > 127
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(f"{path} can't be read as a picture ({error}): save the mask again") from None
+    raise InputError(f"{path} is no mask: expected a .npy, .npz or .png of booleans, or the word nan")
+
+
+def with_gaps(options: Namespace) -> tuple[list[str] | None, np.ndarray]:
+    """The names of the columns, where there are some, and the values of a table with NaN where a cell is empty."""
+    place = existing(options.data, "data")
+    suffix = place.suffix.lower()
+    if options.labels:
+        raise InputError("--labels can't be given with --missing nan: give a mask as a file, or leave the labels out")
+    if suffix == ".npy":
+        return None, np.array(load_npy(place))
+    if suffix not in (".csv", ".tsv"):
+        raise InputError(f"{place} can't be read with --missing nan: give a .csv, .tsv or .npy, or a mask as a file")
+    rows = read_rows(place)
+    header = rows.pop(0) if any(_value(cell) is None for cell in rows[0]) else None
+    values = [[_value(cell) for cell in row] for row in rows]
+    for i, row in enumerate(values):
+        if None in row:
+            at = row.index(None)
+            raise InputError(
+                f"{place}: row {i + (2 if header else 1)}, column {header[at] if header else at + 1} is "
+                f"{rows[i][at].strip()[:40]!r}: expected a number, or an empty cell where it is missing"
+            )
+    if not values:
+        raise InputError(f"{place} has a header and no rows: expected at least one row")
+    return header and [cell.strip() for cell in header], np.array(values, dtype=np.float64)
+
+
+def _value(cell: str) -> float | None:
+    """A cell's number, NaN where it holds none, None where it holds something else."""
+    if cell.strip().lower() in GAPS:
+        return float("nan")
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _write(
+    options: Namespace,
+    output: Output,
+    artifact: Artifact,
+    found: Draws,
+    data: Any,
+    name: str,
+    columns: list[str] | None = None,
+) -> int:
+    """Write the mean or a draw of what chains gave; a table read from a .csv keeps the names of its columns."""
+    x = found.mean if options.kind == "mean" else found.samples[0]
+
+    def sheet() -> Any:
+        shown = min(len(x), 96)
+        return pictures.pairs(_first(data, shown), x[:shown], artifact.data)
+
+    if columns is not None and output.kind == ".csv":
+        with written_whole(output.path) as beside:
+            write_csv(dict(zip(columns, x.T.numpy(), strict=True)), beside)
+    else:
+        output.examples(x, artifact.data, sheet)
+    accepted = found.accepted.mean().item()
+    stuck = int((found.accepted == 0).sum())
+    print("means of the draws" if options.kind == "mean" else "a draw for each example", file=sys.stderr)
+    if stuck:
+        print(f"warning: no proposal was accepted for {stuck} of {len(x)} examples: take more --steps", file=sys.stderr)
+    facts = {"output": str(output.path), "n": len(x), "data": name, "kind": options.kind, "seed": options.seed}
+    if options.json:
+        print(json.dumps(facts | {"samples": options.samples, "steps": options.steps, "accepted": accepted}))
+    else:
+        print(f"{len(x)} written to {output.path}")
+    return 0
+
+
+def _first(data: Any, n: int) -> Tensor:
+    return data.batch(torch.arange(n))[0]

@@ -1,0 +1,39 @@
+"""``fusevae fit-prior``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import yaml
+
+from fusevae.cli import load
+from fusevae.core.errors import InputError
+from fusevae.training import outcome
+from fusevae.training.prior import USUAL, fit_prior, latents_of
+from fusevae.training.settings import Training
+
+
+def fit(options: Namespace) -> int:
+    """Write a copy of a run whose prior is fitted to the latents of its training data."""
+    folder = Path(options.output).expanduser()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is not empty: give another --output, a new folder")
+    parent = load.model(options)
+    latents_of(parent.distribution)
+    data, name = load.training(options, parent)
+    print(f"fitting a prior ({options.kind}) to the latents of {len(data):,} examples: {name}", file=sys.stderr)
+    training = Training(**{**USUAL._arguments, "epochs": options.epochs}) if options.epochs else USUAL
+    artifact = fit_prior(
+        parent, data, options.kind, None, options.components, training, options.seed, options.device, quiet=options.json
+    )
+    about = {"seed": str(options.seed), "parent": str(options.run), "prior": options.kind}
+    if (node := load.source(options)) is not None:
+        about["source"] = yaml.safe_dump(node)
+    artifact.save(folder, about)
+    outcome.draw_samples(artifact, data, folder / "samples.png")
+    facts = {"output": str(folder), "parent": str(options.run), "prior": options.kind, "n": len(data), "data": name}
+    print(json.dumps(facts) if options.json else f"model   {folder / 'model.safetensors'}")
+    return 0

@@ -1,0 +1,180 @@
+"""Chains over latents and over the values that data leave open: what imputation and denoising share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.levels import Level
+from fusevae.data.examples import Examples
+from fusevae.distributions.categorical import Categorical
+from fusevae.distributions.discretized_logistic import DiscretizedLogistic
+from fusevae.evaluation.blocks import BLOCK, blocks
+from fusevae.evaluation.likelihood import VALUES
+from fusevae.models.flat import Flat
+from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.vae import VAE
+
+#: x given p(x | z) and the x before it, None for the first: leaves the distribution of x given z and what is known
+Redraw = Callable[[Distribution, Tensor | None], Tensor]
+
+
+class Draws(NamedTuple):
+    """What chains gave.
+
+    Attributes:
+        samples: their last states in the data's units and dtype, ``(samples, n, *shape)``: draws for each example.
+        mean: the mean of all draws of their second halves, ``(n, *shape)`` in float32.
+        accepted: the part of the proposals that was accepted, ``(n,)``. Near 0 the chains have hardly moved: take more
+            steps, or don't trust them.
+    """
+
+    samples: Tensor
+    mean: Tensor
+    accepted: Tensor
+
+
+class Task(NamedTuple):
+    """What a chain is to do for some examples: its first x, the draw of x given z, and how x looks in the data's
+    units."""
+
+    x: Tensor
+    redraw: Redraw
+    units: Callable[[Tensor], Tensor]
+
+
+class Space:
+    """The space that chains run in: what a VAE's decoder gives, behind views and preprocessing.
+
+    Raises :class:`InputError` for a model or a view that chains can't be run through.
+
+    Attributes:
+        vae: the VAE within the artifact.
+        binary: whether the decoder's values are Bernoulli.
+        linked: whether the channels of a pixel depend on each other given z.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact, self.steps = artifact, list[Preprocessed]()
+        if artifact.viewed.shape != artifact.data.shape or artifact.viewed.vocabulary is not None:
+            raise InputError(
+                f"the model sees {artifact.viewed.shape} of examples of {artifact.data.shape} and can't give values "
+                "back in their places: train one without a view that resizes or crops"
+            )
+        model = artifact.distribution
+        while isinstance(model, Preprocessed):
+            self.steps.append(model)
+            model = model.model
+        if not (isinstance(model, VAE) and isinstance(model.latents, Flat) and model.level >= Level.EVIDENCE):
+            raise InputError(
+                f"a chain needs a VAE with one level of latents whose prior and decoder are densities, this is a "
+                f"{type(model).__name__}: train such a one (fusevae recipes lists some)"
+            )
+        self.vae = model
+        device = next(model.parameters(), torch.zeros(())).device
+        with torch.no_grad(), noise.preserved(device), noise.keyed("space", device=device):
+            p = model.eval().generate((1,), None)
+        base = p.base_dist if isinstance(p, Independent) else None
+        decoder = model.decoder
+        if not isinstance(decoder, (Categorical, DiscretizedLogistic)) and (base is None or base.event_shape):
+            raise InputError(
+                f"{type(decoder).__name__} as decoder gives dimensions that depend on each other given z, a chain "
+                "needs independent ones: take a model with Bernoulli, Gaussian, ContinuousBernoulli, Categorical or "
+                "DiscretizedLogistic as decoder"
+            )
+        self.binary = isinstance(base, Bernoulli)
+        self.linked = isinstance(decoder, DiscretizedLogistic) and len(p.event_shape) == 3 and p.event_shape[0] > 1
+
+    def into(self, x: Tensor) -> Tensor:
+        """The view of examples as the decoder sees it; dequantized values are drawn."""
+        for step in self.steps:
+            x = step.into(x)[0]
+        return x
+
+    def back(self, y: Tensor) -> Tensor:
+        """What the decoder gives, in the data's units and dtype."""
+        for step in reversed(self.steps):
+            y = step.back(y)
+        return self.artifact.restore(y)
+
+
+def walk(
+    space: Space,
+    examples: Examples,
+    task: Callable[[Tensor, Tensor, Tensor, Tensor | None], Task],
+    samples: int,
+    steps: int,
+    seed: int,
+) -> Draws:
+    """``samples`` chains of ``steps`` for each example. ``task`` is given the indices of examples, one a chain, the
+    examples raw and as the model views them, and their labels.
+
+    A tenth of the steps accept every proposal, to come from the start to where the posterior is (Mattei & Frellsen
+    2018); half of them are kept.
+    """
+    for name, value in (("samples", samples), ("steps", steps)):
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected at least 1")
+    if not len(examples):
+        raise InputError("no examples were given: give at least one")
+    device = next(space.vae.parameters(), torch.zeros(())).device
+    at_once = max(1, VALUES // (samples * space.artifact.data.dims))  # examples
+    kept = max(1, steps // 2)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    with torch.no_grad(), noise.preserved(device):
+        space.artifact.eval()
+        for block in blocks(space.artifact, examples, seed, device):
+            for rows in torch.arange(len(block.x)).split(at_once):
+                chosen = rows.repeat_interleave(samples)
+                label = block.label[chosen.to(device)] if block.label is not None else None
+                with noise.keyed(seed, "chain", block.number, int(rows[0]), device=device):
+                    raw, seen = block.raw[chosen].to(device), block.x[chosen.to(device)]
+                    start, redraw, units = task(block.number * BLOCK + chosen, raw, seen, label)
+                    total, accepted = torch.zeros(start.shape, device=device), torch.zeros(len(start), device=device)
+                    for i, (x, moved) in enumerate(chain(space.vae, start, label, redraw, steps, steps // 10)):
+                        if i >= steps - kept:
+                            total += units(x).float()
+                            accepted += moved
+                last = units(x).unflatten(0, (-1, samples)).transpose(0, 1)
+                means = [v.unflatten(0, (-1, samples)).mean(1) / kept for v in (total, accepted)]
+                found.append((last.cpu(), means[0].cpu(), means[1].cpu()))
+    parts = list(zip(*found, strict=True))
+    return Draws(torch.cat(parts[0], 1), torch.cat(parts[1]), torch.cat(parts[2]))
+
+
+def chain(
+    vae: VAE, x: Tensor, label: Tensor | None, redraw: Redraw, steps: int, free: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    r"""Metropolis-within-Gibbs (Mattei & Frellsen 2018): by turns z given x, and x given z by ``redraw``.
+
+    z' ~ q(z | x) is accepted with probability
+
+    .. math:: \min\Big(1, \frac{p(x|z') p(z')}{q(z'|x)} \frac{q(z|x)}{p(x|z) p(z)}\Big)
+
+    so that a q that isn't the posterior costs steps, not correctness. The first ``free`` steps accept always
+    (pseudo-Gibbs, Rezende et al. 2014). Yields x and whether z moved, ``(batch,)``.
+    """
+    trace = vae.trace(x, label)
+    z, log_p, likelihood = trace.terms[0].z, trace.terms[0].log_p, trace.likelihood
+    x = redraw(likelihood, None)
+    for i in range(steps):
+        trace = vae.trace(x, label)
+        (term,) = trace.terms
+        assert term.q is not None  # a flat latent has one
+        # a prior that is only an evidence bound keeps the value that it had when z was accepted, which is exact
+        # (Andrieu & Roberts 2009)
+        held = likelihood.log_prob(x) + log_p - term.q.log_prob(z)
+        moved = noise.uniform(held.shape, held.device).log() < trace.log_weight - held
+        moved = moved | (i < free)
+        z = torch.where(moved.view(-1, *[1] * (z.dim() - 1)), term.z, z)
+        log_p = torch.where(moved, term.log_p, log_p)
+        likelihood = vae.decoder(z, label)
+        x = redraw(likelihood, x)
+        yield x, moved

@@ -1,0 +1,112 @@
+"""The state of the latents: do they hold something of x, and does the prior cover them?"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+from torch.distributions import Normal as TorchNormal
+
+from fusevae.core.conditional import Conditional
+from fusevae.core.trace import Term
+from fusevae.distributions.flow import Flow
+from fusevae.distributions.vamp import log_normals
+
+ACTIVE = 0.01  # variance over x of the posterior's mean above which a unit counts as active (Burda et al. 2016)
+EXAMPLES = 500  # that the aggregate posterior is estimated from
+COLLAPSED, EXPLODED = 0.5, 100.0  # nats: of the whole KL, of that of one dimension
+
+
+@torch.no_grad()
+def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict[str, Any]:
+    r"""What the latents of examples ``x`` (as the model sees them) hold, in nats.
+
+    Returns a dictionary: ``examples`` (N), ``kl``, ``largest_kl`` (of one dimension), ``units`` and ``active_units`` by
+    level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016; None without a mean), and for
+    the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
+
+    .. math:: E_x \mathrm{KL}(q(z|x) \| p(z)) = I(x; z) + \mathrm{KL}(q(z) \| p(z))
+
+    (Hoffman & Johnson 2016), with :math:`q(z) = \frac1N \sum_j q(z \mid x_j)`; the estimate of I is at most log N.
+    Both are None where the posterior's density at another's sample is dear (an inverse autoregressive flow), or the
+    latent is a code.
+
+    Example:
+        >>> import torch
+        >>> from fusevae import MLP, VAE, Bernoulli, Flat, Gaussian, Normal
+        >>> vae = VAE(Flat(Normal(2), Gaussian(MLP(4, 4))), Bernoulli(MLP(2, 4)))
+        >>> diagnose(vae, torch.zeros(8, 4))["active_units"]
+        {'z': 0}
+    """
+    x, label = x[:EXAMPLES], label[:EXAMPLES] if label is not None else None
+    trace = model.trace(x, label)
+    if not trace.terms:  # a deterministic latent
+        return {}
+    units, active, largest = {}, {}, []
+    for term in trace.terms:
+        units[term.name] = term.z[0].numel()
+        mean = _mean(term.q)
+        active[term.name] = int((mean.flatten(1).var(0) > ACTIVE).sum()) if mean is not None and len(x) > 1 else None
+    for kl in trace.kl_per_dimension().values():
+        if kl.shape[-1] > 1:
+            largest.append(kl.flatten(0, -2).mean(0).max())
+    information = mutual_information(trace.terms[0])
+    top = trace.terms[0].kl.total.mean().item()
+    return {
+        "examples": len(x),
+        "kl": trace.kl.mean().item(),
+        "largest_kl": torch.stack(largest).max().item() if largest else None,
+        "units": units,
+        "active_units": active,
+        "mutual_information": information,
+        "aggregate_gap": top - information if information is not None else None,
+    }
+
+
+def mutual_information(term: Term) -> float | None:
+    r""":math:`\frac1N \sum_i \log q(z_i|x_i) - \log \frac1N \sum_j q(z_i|x_j)` of a term whose batch is the
+    examples."""
+    q, z = term.q, term.z
+    if q is None or q.batch_shape != z.shape[:1] or _is_dear(q):
+        return None
+    if isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal) and len(q.event_shape) == 1:
+        each = log_normals(z, q.base_dist.loc, q.base_dist.scale)
+    else:
+        each = q.log_prob(z.unsqueeze(1))
+    return (term.log_q - torch.logsumexp(each, 1) + math.log(len(z))).mean().item()
+
+
+def warnings(diagnosis: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with the latents, by name, each a plain line with the settings that mend it."""
+    found: dict[str, str] = {}
+    if not diagnosis:
+        return found
+    if diagnosis["kl"] < COLLAPSED:
+        found["collapsed"] = (
+            f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats, so the decoder ignores it. Any of these "
+            "mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; training.encoder_steps=10; starting "
+            "from an autoencoder (a run with objective.beta=0, then --from RUN --only latents); a weaker decoder; for "
+            "a Gaussian decoder model.decoder.scale=optimal"
+        )
+    largest = diagnosis["largest_kl"]
+    if (largest is not None and not largest < EXPLODED) or not math.isfinite(diagnosis["kl"]):
+        found["exploded"] = (
+            f"the KL has exploded: one dimension of the latent costs {largest or diagnosis['kl']:.3g} nats. Any of "
+            "these mends it: objective.beta of at least 1, without a long stretch below; a smaller "
+            "training.learning_rate; for a Gaussian decoder model.decoder.scale=optimal, or data scaled to about 1"
+        )
+    return found
+
+
+def _mean(q: Distribution | None) -> Tensor | None:
+    try:
+        return q.mean if q is not None else None
+    except NotImplementedError:
+        return None
+
+
+def _is_dear(q: Distribution) -> bool:
+    return type(q).__module__ == Flow.__module__

@@ -1,0 +1,134 @@
+"""Imputation: what is missing from an example, given what is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.data.arrays import channels_first
+from fusevae.data.examples import Batch, Examples
+from fusevae.evaluation.blocks import as_examples
+from fusevae.evaluation.chain import Draws, Space, Task, walk
+
+
+def impute(
+    artifact: Artifact,
+    data: Any,
+    missing: Any = None,
+    label: Any = None,
+    samples: int = 4,
+    steps: int = 200,
+    seed: int = 0,
+) -> Draws:
+    r"""Draws from :math:`p(x_\text{missing} \mid x_\text{observed})`, by Metropolis-within-Gibbs (Mattei & Frellsen
+    2018).
+
+    By turns z given x, proposed by q(z | x) and accepted so that the chain is exact whatever q is, and the missing
+    values given z. Without the acceptance (pseudo-Gibbs, Rezende et al. 2014) a wrong q would give wrong values. Where
+    much is missing, chains may stay with one of several ways to complete an example; more ``samples`` help more than
+    more ``steps``.
+
+    The chains run over the view that the model sees: where it is binarized, what is observed is binarized once, and
+    missing values come as black or white; where steps dequantize, each chain draws its own noise. What is observed is
+    given back as it was.
+
+    Args:
+        artifact: a VAE with one level of latents, whose decoder has dimensions that are independent given z.
+        data: raw examples ``(n, *shape)``; what they hold at missing places is not looked at.
+        missing: booleans, ``(n, *shape)`` or one ``shape`` for all; None takes the NaN of an array of floats.
+        label: the examples' labels, where the model is conditional.
+        samples: chains for each example.
+        steps: of each chain; its last state is a sample, the mean is over its second half.
+        seed: of the view and of the chains.
+
+    Returns ``samples`` ``(samples, n, *shape)`` in the data's units and dtype, several completions of each example;
+    ``mean`` ``(n, *shape)``, the average over all draws (float32: no draw itself, and no likely example); and
+    ``accepted`` ``(n,)``.
+
+    Raises :class:`InputError` for a mask that doesn't fit the data, and for a model without such a decoder.
+
+    Example:
+        >>> import torch
+        >>> from fusevae import MLP, VAE, Artifact, DataSpec, Flat, Gaussian, Normal
+        >>> vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), Gaussian(MLP(1, 2), scale=1.0))
+        >>> found = impute(Artifact(vae, DataSpec((2,))), torch.tensor([[0.5, torch.nan]]), steps=10)
+        >>> found.samples.shape, found.mean[0, 0].item()
+        (torch.Size([4, 1, 2]), 0.5)
+    """
+    space = Space(artifact)
+    if missing is None:
+        data, missing = split_nan(data)
+    whole = as_examples(artifact, data, label)
+    mask = mask_for(missing, whole)
+    if space.linked and bool((mask != mask[:, :1]).any()):
+        raise InputError(
+            "the mask differs between the channels of a pixel, which the decoder draws together: let whole pixels be "
+            "missing"
+        )
+    hidden = _Hidden(whole, mask, artifact.data.low)
+
+    def task(rows: Tensor, raw: Tensor, seen: Tensor, label: Tensor | None) -> Task:
+        y, gone = space.into(seen), mask[rows].to(seen.device)
+
+        def fill(p: Distribution, _: Tensor | None) -> Tensor:
+            return torch.where(gone, noise.sample(p), y)
+
+        start = torch.where(gone, noise.sample(space.vae.generate((len(y),), label)), y)
+        return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
+
+    return walk(space, hidden, task, samples, steps, seed)
+
+
+class _Hidden(Examples):
+    """Examples whose missing values are replaced by one that says nothing."""
+
+    def __init__(self, whole: Examples, missing: Tensor, value: float) -> None:
+        self.whole, self.missing, self.value, self.spec = whole, missing, value, whole.spec
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def batch(self, indices: Tensor) -> Batch:
+        x, y = self.whole.batch(indices)
+        return x.masked_fill(self.missing[indices], self.value), y
+
+
+def split_nan(data: Any) -> tuple[Any, Tensor]:
+    """An array or table of floats with 0 for NaN, and where the NaN were."""
+    data = data.to_numpy() if hasattr(data, "to_numpy") else data
+    if not isinstance(data, (Tensor, np.ndarray)) or "float" not in str(data.dtype):
+        raise InputError(
+            f"no mask was given, and {type(data).__name__} data hold no NaN that could mean missing: give missing=, or "
+            "an array of floats with NaN where values are missing"
+        )
+    x = torch.as_tensor(data)
+    return torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf), x.isnan()
+
+
+def mask_for(missing: Any, examples: Examples) -> Tensor:
+    """A mask in any of the shapes that data come in, as booleans ``(n, *shape)``; one for all is not copied."""
+    n, shape = len(examples), examples.spec.shape
+    mask = missing if isinstance(missing, Tensor) else torch.as_tensor(np.asarray(missing))
+    if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        raise InputError(f"the mask holds {mask.dtype} values: expected booleans, or 0 and 1, true where missing")
+    given, mask = tuple(mask.shape), mask.bool().cpu()
+    if given == shape or given == shape[1:]:
+        mask = mask[None]
+    if mask.dim() in (3, 4):
+        mask = channels_first(mask, "the mask", sure=True)  # as data are understood
+    fits = [(1, *shape), (n, *shape), (1, 1, *shape[1:]), (n, 1, *shape[1:])][: 4 if len(shape) == 3 else 2]
+    if tuple(mask.shape) not in fits:
+        raise InputError(
+            f"the mask has shape {given}, the data are {n} examples of shape {shape}: expected {(n, *shape)}, or "
+            f"{shape} for all"
+        )
+    if not mask.any():
+        raise InputError("the mask is false everywhere, nothing is missing: let it be true where a value is missing")
+    return mask.expand(n, *shape)

@@ -1,0 +1,29 @@
+"""VAE on binarized images with a VampPrior: the mixture of its posterior at learned inputs (Tomczak & Welling 2018)."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.views import Binarize
+from fusevae.distributions.bernoulli import Bernoulli
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.distributions.vamp import Vamp
+from fusevae.models.flat import Flat
+from fusevae.models.vae import VAE
+from fusevae.nets.mlp import MLP
+from fusevae.objectives.beta import Linear
+from fusevae.objectives.elbo import ELBO
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), components: int = 500) -> Experiment:
+    """The nets of ``mnist-vae``; prior and posterior are one encoder."""
+    posterior = Gaussian(MLP(data.shape, 2 * latent, hidden))
+    return Experiment(
+        model=VAE(
+            Flat(Vamp(posterior, data.shape, components), posterior), decoder=Bernoulli(MLP(latent, data.shape, hidden))
+        ),
+        views=[Binarize()],
+        objective=ELBO(beta=Linear(part=0.25)),
+        training=Training(epochs=200, batch_size=200, learning_rate=3e-3),
+    )
