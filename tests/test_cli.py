@@ -120,7 +120,7 @@ def test_train_writes_a_run_that_explains_itself(run: Path) -> None:
     for name in (*PICTURES, "config.yaml", "metrics.jsonl", "model.safetensors", "evaluation.json", "report.html"):
         assert (run / name).stat().st_size > 0, name
     page = (run / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 7
     assert "http://" not in page
     assert "https://" not in page
     assert "<script" not in page

@@ -25,5 +25,5 @@ def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200
         ),
         views=[Binarize()],
         objective=ELBO(beta=Linear(part=0.25)),
-        training=Training(epochs=200, batch_size=200, learning_rate=3e-3),
+        training=Training(epochs=120, batch_size=200, learning_rate=3e-3),
     )

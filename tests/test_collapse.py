@@ -1,0 +1,199 @@
+"""The diagnosis of latents against known values, and the remedies: each exists and does what it says."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import fusevae
+from fusevae import ELBO, MLP, VAE, Bernoulli, FactorVAE, Flat, Flow, Gaussian, Normal, Training
+from fusevae.cli import main
+from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.training.configuration import experiment, override
+from fusevae.training.fit import prepare
+from fusevae.training.players import Batch
+
+
+def linear_encoder(gain: float, scale: float) -> Gaussian:
+    """q(z | x) = N(gain x, scale^2)."""
+    net = nn.Linear(1, 2)
+    half = 6.0
+    raw = -1 + half * math.atanh((math.log(scale) + 1) / half)
+    net.weight.data, net.bias.data = torch.tensor([[gain], [0.0]]), torch.tensor([0.0, raw])
+    return Gaussian(net, event_dim=1)
+
+
+def test_information_and_gap_are_those_of_a_gaussian_channel():
+    """x ~ N(0, 1), q(z | x) = N(g x, s^2): I = log(1 + g^2 / s^2) / 2, and q(z) = N(0, g^2 + s^2)."""
+    g, s = 1.0, 0.5
+    model = VAE(Flat(Normal(1), linear_encoder(g, s)), Gaussian(MLP(1, 1), scale=1.0))
+    found = [diagnose(model, torch.randn(500, 1)) for _ in range(20)]
+    variance = g**2 + s**2
+    information = sum(f["mutual_information"] for f in found) / 20
+    gap = sum(f["aggregate_gap"] for f in found) / 20
+    assert information == pytest.approx(0.5 * math.log(1 + g**2 / s**2), abs=0.03)
+    assert gap == pytest.approx(0.5 * (variance - 1 - math.log(variance)), abs=0.03)
+    assert found[0]["active_units"] == {"z": 1}
+    assert found[0]["mutual_information"] + found[0]["aggregate_gap"] == pytest.approx(found[0]["kl"], abs=1e-4)
+
+
+def test_information_is_at_most_the_logarithm_of_the_examples():
+    model = VAE(Flat(Normal(1), linear_encoder(1.0, 1e-2)), Gaussian(MLP(1, 1), scale=1.0))
+    assert diagnose(model, torch.linspace(-1, 1, 16)[:, None])["mutual_information"] == pytest.approx(
+        math.log(16), abs=0.2
+    )
+
+
+def test_what_has_collapsed_or_exploded_is_said_with_settings_that_exist():
+    silent = VAE(Flat(Normal(1), linear_encoder(0.0, 1.0)), Gaussian(MLP(1, 1), scale=1.0))
+    found = diagnose(silent, torch.randn(50, 1))
+    assert found["active_units"] == {"z": 0} and set(warnings(found)) == {"collapsed"}
+    loud = VAE(Flat(Normal(2), Gaussian(nn.Linear(1, 4), event_dim=1)), Gaussian(MLP(2, 1), scale=1.0))
+    loud.latents.posterior.net.bias.data.fill_(30.0)
+    assert set(warnings(diagnose(loud, torch.randn(50, 1)))) == {"exploded"}
+    node = fusevae.describe(
+        fusevae.Experiment(VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), Gaussian(MLP(1, 2), scale="shared")))
+    )
+    for setting in (
+        "objective.free_bits=0.1",
+        "objective.beta={class: Cyclical}",
+        "training.encoder_steps=10",
+        "objective.beta=0",
+        "model.decoder.scale=optimal",
+    ):
+        assert setting.split("=")[0] in str(warnings(found)) + str(warnings(diagnose(loud, torch.randn(9, 1))))
+        experiment(override(node, [setting]))
+
+
+def test_a_posterior_whose_density_is_dear_or_a_code_has_no_information_estimate():
+    q = Flow(2, "inverse", net=MLP(3, Flow.outputs(2)))
+    found = diagnose(VAE(Flat(Normal(2), q), Gaussian(MLP(2, 6))), torch.randn(8, 3))
+    assert found["mutual_information"] is None and found["active_units"] == {"z": None}
+
+
+DATA = (torch.rand(64, 6) < 0.5).float()
+
+
+def loop_of(objective=None, **settings):
+    torch.manual_seed(0)
+    model = VAE(Flat(Normal(2), Gaussian(MLP(6, 4, hidden=(8,)))), Bernoulli(MLP(2, 6, hidden=(8,))))
+    data = fusevae.read_data({"train": DATA, "validation": DATA[:8], "test": DATA[:8]})
+    settings = {"epochs": 6, "batch_size": 16, "log_every": 4, "average": 0.0, "warmup": 0.0} | settings
+    return prepare(model, data, (), objective or ELBO(), Training(**settings), 0, "cpu")
+
+
+def test_a_training_says_once_that_its_latent_has_collapsed(capsys):
+    loop = loop_of(ELBO(beta=50.0), epochs=60, learning_rate=1e-2)
+    loop.run()
+    said = [r for r in loop.records if r.get("event") == "collapsed"]
+    assert len(said) == 1 and "free_bits" in said[0]["says"] and said[0]["step"] >= 0.3 * loop.total
+    assert capsys.readouterr().err.count("has collapsed") == 1
+    assert [r for r in loop.records if "diagnosis" in r]
+
+
+def test_encoder_steps_move_the_posterior_alone_until_their_part_is_over():
+    loop = loop_of(encoder_steps=3, encoder_part=0.5)
+    model = loop.game.players["model"].artifact.distribution
+    moved = {"posterior": [], "decoder": []}
+
+    def weights():
+        return {
+            "posterior": torch.cat([p.detach().flatten() for p in model.latents.posterior.parameters()]).clone(),
+            "decoder": torch.cat([p.detach().flatten() for p in model.decoder.parameters()]).clone(),
+        }
+
+    before = weights()
+    original = loop.average.update
+
+    def note(step):
+        nonlocal before
+        now = weights()
+        for part in moved:
+            moved[part].append(not torch.equal(now[part], before[part]))
+        before = now
+        original(step)
+
+    loop.average.update = note
+    loop.run()
+    half = loop.total // 2
+    assert all(moved["posterior"])
+    assert moved["decoder"][:half] == [i % 4 == 3 for i in range(half)]
+    assert all(moved["decoder"][half:])
+
+
+def test_a_game_of_two_goes_on_as_if_it_had_not_been_stopped(tmp_path):
+    def make(folder):
+        torch.manual_seed(1)
+        loop = loop_of(FactorVAE(MLP(2, 1, hidden=(8,))), encoder_steps=2, encoder_part=0.8, checkpoint_every=7)
+        loop.folder = folder
+        return loop
+
+    whole = make(tmp_path / "whole")
+    whole.run()
+    (tmp_path / "part").mkdir()
+    part = make(tmp_path / "part")
+    part.progress.advance = lambda step: (_ for _ in ()).throw(KeyboardInterrupt) if step == 17 else None
+    with pytest.raises(KeyboardInterrupt):
+        part.run()
+    again = make(tmp_path / "part")
+    assert again.resume() and again.step == 14
+    again.run()
+    for a, b in zip(whole.game.parameters(), again.game.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_opponent_and_the_model_never_move_each_other():
+    loop = loop_of(FactorVAE(MLP(2, 1, hidden=(8,))))
+    batch = Batch(DATA[:16])
+    assert set(loop.optimizers) == {"model", "opponent"}
+    for name in loop.optimizers:
+        own = set(loop.game.own(name))
+        before = {n: p.detach().clone() for n, p in loop.game.named_parameters()}
+        loop._move(name, loop.optimizers[name], batch)
+        for n, p in loop.game.named_parameters():
+            assert torch.equal(p, before[n]) != (n in own), n
+            assert p.grad is None
+    assert not set(loop.game.own("model")) & set(loop.game.own("opponent"))
+    assert any("opponent" in n for n in loop.game.own("opponent"))
+
+
+def test_the_opponent_finds_the_total_correlation_of_a_gaussian():
+    """z ~ N(0, [[1, r], [r, 1]]) has TC = -log(1 - r^2) / 2, the mean of a perfect opponent's logit."""
+    r = 0.8
+    torch.manual_seed(0)
+    objective = FactorVAE(MLP(2, 1, hidden=(32, 32)))
+
+    class Known:
+        def __init__(self, z):
+            self.terms = [type("T", (), {"z": z})]
+
+    draw = torch.distributions.MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, r], [r, 1.0]]))
+    optimizer = torch.optim.Adam(objective.parameters(), lr=1e-2)
+    for _ in range(500):
+        optimizer.zero_grad()
+        objective.opponent_loss(Known(draw.sample((512,)))).mean().backward()
+        optimizer.step()
+    with torch.no_grad():
+        found = objective.opponent(draw.sample((20_000,))).mean().item()
+    assert found == pytest.approx(-0.5 * math.log(1 - r**2), abs=0.06)
+
+
+def test_a_run_starts_from_parts_of_another(tmp_path):
+    def train(out, *more):
+        arguments = ["train", "digits-vae", "--output", str(tmp_path / out), "--set", "training.epochs=0.2"]
+        return main([*arguments, *more])
+
+    assert train("autoencoder", "--set", "objective.beta=0") == 0
+    assert train("after", "--from", str(tmp_path / "autoencoder"), "--only", "latents", "--set", "training.epochs=0.01",
+                 "--set", "training.learning_rate=1e-9", "--seed", "5") == 0  # fmt: skip
+    before, after = (fusevae.load(tmp_path / n).distribution.model for n in ("autoencoder", "after"))
+    for a, b in zip(before.latents.parameters(), after.latents.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(next(before.decoder.parameters()), next(after.decoder.parameters()), atol=1e-2)
+    assert train("x", "--only", "latents") == 2
+    assert train("x", "--from", str(tmp_path / "autoencoder"), "--only", "latent") == 2
+    assert not (tmp_path / "x").exists()
+    lines = [json.loads(line) for line in (tmp_path / "after" / "metrics.jsonl").read_text().splitlines()]
+    assert any("diagnosis" in line for line in lines)
