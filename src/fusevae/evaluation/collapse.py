@@ -17,7 +17,7 @@ from fusevae.distributions.vamp import log_normals
 
 ACTIVE = 0.01  # variance over x of the posterior's mean above which a unit counts as active (Burda et al. 2016)
 EXAMPLES = 500  # that the aggregate posterior is estimated from
-COLLAPSED, EXPLODED = 0.5, 100.0  # nats: of the whole KL, of that of one dimension
+COLLAPSED, EXPLODED = 0.5, 10.0  # nats: of the whole KL, of that of one dimension
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ class Facts:
         held_out: what the figures are over, in words.
         samples: how the samples were made, in words.
         parts: further facts, a word and its value.
+        latents: what the diagnosis of the latents found, a word and its value.
         events: messages about the training, in order.
         configuration: as YAML.
         command: that makes the run again.
@@ -33,6 +34,7 @@ class Facts:
     held_out: str
     samples: str
     parts: Mapping[str, Any] = field(default_factory=dict)
+    latents: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[str] = ()
     configuration: str = ""
     command: str = ""
@@ -56,6 +58,7 @@ def write(path: Path, facts: Facts, pictures: Path) -> None:
             "Training",
             "The true bound and its parts, whatever was optimised; training figures are means since the last record.",
         ),
+        _table("The latents, at the end of the training", facts.latents),
         _events(facts.events),
         _table("The run", facts.parts),
         f"<section><h2>Make it again</h2><pre>{escape(facts.command)}</pre></section>" if facts.command else "",

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def judge(
             "seed": experiment.seed,
             **environment(loop.device, loop.processes),
         },
+        latents=latents(loop.records),
         events=[event(r) for r in loop.records if "event" in r],
         configuration=text,
         command=again(text, config),
@@ -138,7 +139,22 @@ def event(record: Mapping[str, Any]) -> str:
             f"Step {record['from']}: updates were abnormal ({record['cause']}); went back to step {record['step']} "
             f"with {record['rate_scale']:g} of the learning rate."
         )
-    return ", ".join(f"{k}: {v}" for k, v in record.items())
+    return f"Step {record['step']}: {record['says']}."
+
+
+def latents(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The newest diagnosis of the latents in words, if there is one."""
+    found = next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), None)
+    if found is None:
+        return {}
+    rows = {}
+    for name, units in found["units"].items():
+        active = found["active_units"][name]
+        rows[f"active units of {name}"] = "not known" if active is None else f"{active} of {units}"
+    if found["mutual_information"] is not None:
+        rows["information I(x; z)"] = f"{found['mutual_information']:.2f} nats (at most log {found['examples']})"
+        rows["aggregate posterior from prior"] = f"{found['aggregate_gap']:.2f} nats, KL(q(z) || p(z))"
+    return rows
 
 
 def again(config: str, path: Path) -> str:
