@@ -46,6 +46,61 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
     if name == "kill":
         same = "equal bit by bit" if f["weights_bit_identical"] and f["metrics_identical"] else "DIFFERENT"
         return [(f"{f['kills']} random SIGKILLs in one training: weights and metrics", same, "equal")]
+    if name == "mnist_models":
+        asked = {"iwae": "at most 87.5", "hvae-vamp": "at most 85.5", "ladder-vae": "at most 85.5"}
+        found = []
+        for m in f["models"].values():
+            what = f"MNIST, `{m['recipe']}`, {m['epochs']} epochs: test NLL, k = {m['k']:,}, {m['n']:,} images"
+            figure = f"{m['nll']['value']:.2f} ± {m['nll']['stderr']:.2f} nats"
+            found.append((what, figure, asked.get(m["recipe"], "")))
+        least = {"vamp-vae": "at least 0.8", "flow-vae": "at least 0.5"}
+        for d in f["differences"]:
+            what = f"MNIST, `{d['model']}` better than `{d['minus']}` by (the number is of epochs)"
+            figure = f"{d['value']:+.2f} ± {d['stderr']:.2f} nats"
+            found.append((what, figure, least.get(f["models"][d["model"]]["recipe"], "")))
+        return found
+    if name == "disentanglement":
+        found = []
+        names = {"mig": "MIG", "dci_disentanglement": "DCI disentanglement", "factor_vae": "FactorVAE score"}
+        for key, word in names.items():
+            a, b = f[key]["beta_tc"], f[key]["elbo"]
+            figure = f"{a['mean']:.3f} ± {a['stderr']:.3f} against {b['mean']:.3f} ± {b['stderr']:.3f}"
+            what = f"Generated shapes, beta-TC (6) against a plain VAE, {f['seeds']} seeds: {word}"
+            found.append((what, figure, "above" if key == "mig" else ""))
+        return found
+    if name == "density_uses":
+        far, imputed, denoised = f["anomaly"]["foreign"], f["imputation"], f["denoising"]["0.1"]
+        found = []
+        for kind in ("black", "half as large", "inverted"):
+            figure = ", ".join(f"{v:.3f}" for v in far[kind]["auroc"].values())
+            found.append((f"AUROC, digits against {kind} images: likelihood, typicality, distance", figure, ""))
+        figure = f"{imputed['imputed_mean']:.3f} ({imputed['mean_image']:.3f}; {imputed['reconstructed_once']:.3f})"
+        found.append(
+            ("Lower half of digits imputed: squared error (of the mean image; reconstructed once)", figure, "")
+        )
+        figure = f"{denoised['noisy']:.3f}, {denoised['denoised_mean']:.3f}"
+        return [*found, ("10 % of pixels flipped: squared error before and after denoising", figure, "")]
+    if name == "fitted_prior":
+        found = []
+        for data, of in f.items():
+            for kind, fitted in of["kinds"].items():
+                what = f"{data}: FID of the plain VAE, with a fitted prior ({kind}), of reconstructions; closed"
+                figure = f"{of['plain']['fid']:.2f}, {fitted['fid']:.2f}, {of['plain']['floor']:.2f}; "
+                found.append((what, f"{figure}{100 * fitted['closed']:.0f} %", "at least 60 %"))
+        return found
+    if name == "collapse":
+        return [
+            (
+                f"MADE decoder on MNIST, {case}: active units, I(x; z), NLL",
+                f"{g['active_units']}, {g['mutual_information']:.2f} nats, {g['nll']:.2f} nats",
+                "KL under 0.5" if case == "plain" else "10 units, 3 nats, within 0.5 of the plain one",
+            )
+            for case, g in f.items()
+        ]
+    if name == "stability":
+        figure = f"{f['crashes']} crashes, {f['not_finite']} not finite, {f['trained']} trained, "
+        figure += f"{f['said_what_was_wrong']} said what was wrong, {len(f['silent'])} did not"
+        return [(f"{f['trainings']} trainings with bad settings", figure, "no crash, at least 30 trained, none silent")]
     raise SystemExit(f"no row is written for the benchmark {name!r}: add it to benchmarks/table.py")
 
 

@@ -55,6 +55,7 @@ _WHERE = {
     "training.settings": "Training",
     "training.fit": "fit",
     "training.prior": "fit_prior",
+    "training.extractor": "train_extractor",
     "training.experiment": "Experiment",
     "evaluation.likelihood": "evaluate log_likelihood",
     "evaluation.annealed": "annealed_likelihood annealed_sandwich",
@@ -68,6 +69,7 @@ _WHERE = {
     "evaluation.disentanglement": "disentanglement",
     "data.shapes": "shapes",
     "evaluation.samples": "sample",
+    "evaluation.quality": "frechet_distance sample_quality",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 

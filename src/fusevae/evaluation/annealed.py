@@ -119,7 +119,10 @@ def unwrapped(model: Conditional) -> VAE:
         raise InputError(f"annealing is for a VAE with one level of latents, this is {type(model).__name__}")
     prior, decoder = model.latents.prior, model.decoder
     if prior.discrete or prior.space != "reals" or min(prior.level, decoder.level) < Level.DENSITY:
-        raise InputError("annealing needs continuous latents (not on a sphere) and densities as prior and decoder: take log_likelihood")
+        raise InputError(
+            "annealing needs continuous latents (not on a sphere) and densities as prior and decoder: take "
+            "log_likelihood"
+        )
     return model
 
 

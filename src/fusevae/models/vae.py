@@ -105,7 +105,7 @@ class _Marginal(BoundOnly):
     def log_bound(self, value: Tensor) -> Tensor:
         if self.vae.level < Level.BOUND:
             raise SlotError(
-                f"{type(self.vae).__name__} only samples, no bound on its likelihood is known: take a VAE, whose latents "
-                "have a posterior"
+                f"{type(self.vae).__name__} only samples, no bound on its likelihood is known: take a VAE, whose "
+                "latents have a posterior"
             )
         return self.vae.trace(value, *self.conditions).log_weight

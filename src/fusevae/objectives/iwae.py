@@ -19,9 +19,9 @@ class IWAE(Objective):
 
     Args:
         samples: k.
-        beta: weight of :math:`\log p(z_i) - \log q(z_i|x)` within: a number, :class:`Linear` or :class:`Cyclical`. A rise
-            to 1 over the first part of a training keeps latents alive (Sønderby et al. 2016); below and above 1 the
-            value is no bound.
+        beta: weight of :math:`\log p(z_i) - \log q(z_i|x)` within: a number, :class:`Linear` or :class:`Cyclical`. A
+            rise to 1 over the first part of a training keeps latents alive (Sønderby et al. 2016); below and above 1
+            the value is no bound.
 
     Example:
         >>> IWAE(samples=5).is_bound(0.0)

@@ -1,0 +1,102 @@
+"""MNIST, dynamic binarization: richer priors, posteriors and objectives against the standard VAE, as pairs.
+
+Protocol of Burda et al. (2016): each training batch is binarized afresh; the test set once, with a saved seed, the same
+for all models. NLL by importance weighting with k = 5,000 on all 10,000 images (convolutional models: k = 1,000 on the
+first 1,000). Differences are means over the same images, at equal epochs. Models are recipes as they stand, but for the
+number of epochs; figures are of the averaged weights. Stopped, it goes on where it was: a run folder and a file of
+log-likelihoods for each model lie in ``runs/mnist``. ``python benchmarks/mnist_models.py [NAME ...]`` trains those
+named (all without a name) and reports all that are finished.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from common import ROOT, mnist_path, report
+
+RUNS = ROOT / "runs" / "mnist"
+CONVOLUTIONAL = ("ladder-vae",)
+MODELS = [
+    ("mnist-vae", 200),
+    ("mnist-vae", 120),
+    ("iwae", 200),
+    ("flow-vae", 200),
+    ("vamp-vae", 120),
+    ("hvae-vamp", 120),
+    ("ladder-vae", 20),
+]
+
+
+def train(recipe: str, epochs: int, folder: Path) -> None:
+    """Train a recipe, or go on with it."""
+    arguments = ["--resume", str(folder)]
+    if not (folder / "config.yaml").exists():
+        settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
+        arguments = [recipe, "--data", str(mnist_path()), "--output", str(folder), "--seed", "0"]
+        arguments += [word for s in settings for word in ("--set", s)]
+    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def likelihoods(recipe: str, folder: Path) -> dict[str, Any]:
+    """Log-likelihoods of the test images, kept in the run's folder."""
+    path = folder / "likelihood.json"
+    if not path.exists():
+        import torch
+
+        import fusevae
+
+        k, n = (1000, 1000) if recipe in CONVOLUTIONAL else (5000, 10_000)
+        started = time.perf_counter()
+        test = fusevae.read_data(str(mnist_path())).test.subset(torch.arange(n))
+        found = fusevae.log_likelihood(fusevae.load(folder), test, importance_samples=k)
+        minutes = (time.perf_counter() - started) / 60
+        path.write_text(json.dumps({"k": k, "minutes": minutes, "log_likelihood": found.tolist()}))
+    return json.loads(path.read_text())
+
+
+def moments(values: list[float]) -> dict[str, float]:
+    """Mean and its standard error."""
+    n, mean = len(values), sum(values) / len(values)
+    return {"value": mean, "stderr": math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)}
+
+
+def main(*names: str) -> None:
+    found: dict[str, Any] = {}
+    for recipe, epochs in MODELS:
+        name = f"{recipe}-{epochs}"
+        folder = RUNS / name
+        if not names or name in names:
+            if not (folder / "evaluation.json").exists():
+                train(recipe, epochs, folder)
+            likelihoods(recipe, folder)
+        if (folder / "likelihood.json").exists():
+            last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+            found[name] = {"recipe": recipe, "epochs": epochs, "training_minutes": last["seconds"] / 60}
+            found[name] |= likelihoods(recipe, folder)
+    differences = []
+    for a, b in itertools.permutations(found, 2):
+        of, to = found[a], found[b]
+        comparable = to["recipe"] == "mnist-vae" != of["recipe"] and to["k"] == of["k"]
+        if comparable and to["epochs"] == of["epochs"]:
+            pairs = zip(of["log_likelihood"], to["log_likelihood"], strict=True)
+            differences.append({"model": a, "minus": b} | moments([x - y for x, y in pairs]))
+    figures = {
+        "models": {
+            name: {k: v for k, v in f.items() if k != "log_likelihood"}
+            | {"n": len(f["log_likelihood"]), "nll": moments([-v for v in f["log_likelihood"]])}
+            for name, f in found.items()
+        },
+        "differences": differences,
+    }
+    report("mnist_models", figures, __doc__ or "", 0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
