@@ -97,6 +97,11 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             )
             for case, g in f.items()
         ]
+    if name == "diagnosis_time":
+        return [
+            (f"Diagnosis, its share of a training: {what}", f"{100 * g['share']:.1f} %", "at most 5 %")
+            for what, g in f.items()
+        ]
     if name == "stability":
         figure = f"{f['crashes']} crashes, {f['not_finite']} not finite, {f['trained']} trained, "
         figure += f"{f['said_what_was_wrong']} said what was wrong, {len(f['silent'])} did not"

@@ -73,7 +73,7 @@ def test_a_posterior_reaches_the_correlated_gaussian_that_it_contains(q):
     model = VAE(Flat(Normal(2), q()), Gaussian(decoder, scale=0.3, event_dim=1).requires_grad_(False))
     marginal = torch.distributions.MultivariateNormal(torch.zeros(2), w @ w.T + 0.09 * torch.eye(2))
     x = marginal.sample((4000,))
-    training = fusevae.Training(epochs=40, batch_size=400, learning_rate=2e-2, average=0.95)
+    training = fusevae.Training(epochs=60, batch_size=200, learning_rate=5e-2, average=0.95)
     artifact = fusevae.fit(model, {"train": x, "validation": x[:50], "test": x[:50]}, training=training, quiet=True)
     with torch.no_grad(), noise.keyed(0):
         elbo = artifact.distribution.trace(x, samples=(20,)).log_weight.mean(0)

@@ -29,7 +29,7 @@ FOLDERS = ("core", "nets", "distributions", "models", "data", "objectives", "tra
 class Described:
     """Base of everything that a configuration can name: it remembers the arguments it was built with."""
 
-    _arguments: dict[str, Any]
+    _arguments: dict[str, Any] = {}  # of a class that takes none
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,0 +1,54 @@
+"""What the diagnosis of the latents costs: its share of the time of a training, in the same run.
+
+The demo's training (``digits-vae``, 80 epochs) and two short ones of ``mnist-vae`` (2 and 10 epochs), since each
+training is diagnosed 20 times however long it is. ``python benchmarks/diagnosis_time.py``
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from common import mnist_path, report
+
+
+def share(recipe: str, data: str | None, epochs: float) -> dict[str, Any]:
+    """Seconds of a training, and of the diagnoses in it."""
+    import fusevae
+    from fusevae.recipes.find import find
+    from fusevae.training.fit import prepare
+    from fusevae.training.loop import Loop
+
+    splits = fusevae.read_data(data)
+    experiment = find(recipe)(splits.spec)
+    settings = fusevae.Training(**{**experiment.training._arguments, "epochs": epochs})
+    loop = prepare(experiment.model, splits, experiment.views, experiment.objective, settings, 0, "cpu")
+    inside: list[float] = []
+
+    def timed(game: Any) -> None:
+        started = time.perf_counter()
+        Loop._diagnose(loop, game)
+        inside.append(time.perf_counter() - started)
+
+    loop._diagnose = timed  # type: ignore[method-assign]
+    started = time.perf_counter()
+    loop.run()
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "diagnoses": len(inside), "share": sum(inside) / seconds}
+
+
+def main() -> None:
+    report(
+        "diagnosis_time",
+        {
+            "digits-vae, 80 epochs": share("digits-vae", None, 80),
+            "mnist-vae, 2 epochs": share("mnist-vae", str(mnist_path()), 2),
+            "mnist-vae, 10 epochs": share("mnist-vae", str(mnist_path()), 10),
+        },
+        __doc__ or "",
+        0,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Every recipe builds from a description of the data, is a configuration, and trains."""
+
+import pytest
+import torch
+
+import fusevae
+from fusevae import DataSpec, Training, build, describe
+from fusevae.data.examples import InMemory
+from fusevae.data.source import Splits
+from fusevae.recipes.find import find, recipes
+from fusevae.training.fit import prepare, trained
+
+CLASSES = ["a", "b", "c"]
+
+
+def some_data(name: str) -> Splits:
+    label = torch.arange(64) % 3
+    if name == "table-vae":
+        x, spec = torch.randn(64, 5), DataSpec((5,), classes=CLASSES)
+    else:
+        x, spec = (
+            torch.randint(0, 17, (64, 1, 12, 12), dtype=torch.uint8),
+            DataSpec((1, 12, 12), "uint8", 0, 16, CLASSES),
+        )
+    whole = InMemory(x, label, spec)
+    return Splits(
+        whole.subset(torch.arange(48)), whole.subset(torch.arange(48, 64)), whole.subset(torch.arange(0)), spec, ""
+    )
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_recipe_is_a_configuration_that_trains(name):
+    torch.manual_seed(0)
+    data = some_data(name)
+    experiment = find(name)(data.spec)
+    node = describe(experiment)
+    assert describe(build(node)) == node
+    settings = Training(**{**experiment.training._arguments, "epochs": 0.5, "batch_size": 16, "log_every": 1})
+    loop = prepare(experiment.model, data, experiment.views, experiment.objective, settings, 0, "cpu")
+    before = [p.detach().clone() for p in experiment.model.parameters()]
+    loop.run()
+    moved = [not torch.equal(p, b) for p, b in zip(experiment.model.parameters(), before, strict=True)]
+    assert sum(moved) > 0.5 * len(moved)
+    artifact = trained(loop)
+    assert all(p.isfinite().all() for p in artifact.parameters())
+    if artifact.distribution.level >= fusevae.Level.BOUND:
+        assert fusevae.sample(artifact, 2).shape == (2, *data.spec.shape)
+        found = fusevae.log_likelihood(artifact, data.validation, importance_samples=3)
+        assert found.shape == (16,) and found.isfinite().all()
