@@ -10,6 +10,7 @@ from torch import nn
 import fusevae
 from fusevae import ELBO, MLP, VAE, Bernoulli, FactorVAE, Flat, Flow, Gaussian, Normal, Training
 from fusevae.cli import main
+from fusevae.evaluation.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.training.configuration import experiment, override
 from fusevae.training.fit import prepare
@@ -65,6 +66,28 @@ def test_what_has_collapsed_or_exploded_is_said_with_settings_that_exist():
     ):
         assert setting.split("=")[0] in str(warnings(found)) + str(warnings(diagnose(loud, torch.randn(9, 1))))
         experiment(override(node, [setting]))
+
+
+def test_a_model_that_is_worse_than_a_constant_one_says_so(capsys):
+    loop = loop_of(ELBO(beta=0.0), epochs=200, learning_rate=1e-2)
+    loop.run()
+    said = [r for r in loop.records if r.get("event") == "worse than a constant model"]
+    assert len(said) == 1 and said[0]["step"] == loop.total and "objective.beta" in said[0]["says"]
+    last = [r["diagnosis"] for r in loop.records if "diagnosis" in r][-1]
+    share = (DATA[:64].sum(0) + 0.5) / 65
+    x = DATA[:8]  # what is held out
+    exact = (x * share.log() + (1 - x) * (1 - share).log()).sum(1).mean()
+    assert last["constant_model"] == pytest.approx(exact.item(), abs=1e-5)
+
+
+def test_the_constant_model_is_what_its_counts_and_moments_say():
+    x = torch.tensor([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+    exact = Normal(1)().base_dist.log_prob((x[:, :1] - 3) / (8 / 3) ** 0.5).sum(1) - 0.5 * math.log(8 / 3)
+    found = Marginals(x, None).log_prob(x)
+    torch.testing.assert_close(found, (exact - 0.5 * math.log(2 * math.pi)).double())  # a constant column has sigma 1
+    whole = Marginals(x, (0, 5))
+    grid = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0))
+    assert whole.log_prob(grid).exp().sum().item() == pytest.approx(1)
 
 
 def test_a_posterior_whose_density_is_dear_or_a_code_has_no_information_estimate():

@@ -24,9 +24,9 @@ COLLAPSED, EXPLODED = 0.5, 10.0  # nats: of the whole KL, of that of one dimensi
 def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict[str, Any]:
     r"""What the latents of examples ``x`` (as the model sees them) hold, in nats.
 
-    Returns a dictionary: ``examples`` (N), ``kl``, ``largest_kl`` (of one dimension), ``units`` and ``active_units`` by
-    level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016; None without a mean), and for
-    the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
+    Returns a dictionary: ``examples`` (N), ``elbo``, ``kl``, ``largest_kl`` (of one dimension), ``units`` and
+    ``active_units`` by level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016; None
+    without a mean), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
 
     .. math:: E_x \mathrm{KL}(q(z|x) \| p(z)) = I(x; z) + \mathrm{KL}(q(z) \| p(z))
 
@@ -57,6 +57,7 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
     top = trace.terms[0].kl.total.mean().item()
     return {
         "examples": len(x),
+        "elbo": trace.elbo.double().mean().item(),
         "kl": trace.kl.mean().item(),
         "largest_kl": torch.stack(largest).max().item() if largest else None,
         "units": units,
@@ -79,8 +80,12 @@ def mutual_information(term: Term) -> float | None:
     return (term.log_q - torch.logsumexp(each, 1) + math.log(len(z))).mean().item()
 
 
-def warnings(diagnosis: dict[str, Any]) -> dict[str, str]:
-    """What is wrong with the latents, by name, each a plain line with the settings that mend it."""
+def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str]:
+    """What is wrong, by name, each a plain line with the settings that mend it.
+
+    ``finished`` also compares the ELBO with ``constant_model``, where the diagnosis has it: the log-likelihood of a
+    model that knows nothing but each dimension's own distribution.
+    """
     found: dict[str, str] = {}
     if not diagnosis:
         return found
@@ -97,6 +102,14 @@ def warnings(diagnosis: dict[str, Any]) -> dict[str, str]:
             f"the KL has exploded: one dimension of the latent costs {largest or diagnosis['kl']:.3g} nats. Any of "
             "these mends it: objective.beta of at least 1, without a long stretch below; a smaller "
             "training.learning_rate; for a Gaussian decoder model.decoder.scale=optimal, or data scaled to about 1"
+        )
+    constant = diagnosis.get("constant_model")
+    if finished and constant is not None and not diagnosis["elbo"] > constant:
+        found["worse than a constant model"] = (
+            f"the model is worse than a constant one: its ELBO is {diagnosis['elbo']:.2f} nats (of which the KL is "
+            f"{diagnosis['kl']:.2f}), independent dimensions have {constant:.2f}. Look at objective.beta (1 is the "
+            "ELBO), training.learning_rate and warmup, training.epochs, the scale of the data (the steps Standardise, "
+            "Normalise) and of a fixed sigma"
         )
     return found
 

@@ -19,6 +19,7 @@ from fusevae.core.processes import world
 from fusevae.core.steps import View
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits, read_data
+from fusevae.evaluation.baseline import Marginals
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed
 from fusevae.training.loop import Loop
@@ -26,6 +27,7 @@ from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihoo
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
+BASELINE = 2000  # training examples that the constant model is made from
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
 
 
@@ -99,14 +101,24 @@ def prepare(
         some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
-    game = Game(players(artifact, objective, training))
+    found = players(artifact, objective, training)
+    with noise.preserved(), noise.keyed(seed, "baseline"):
+        few = torch.arange(min(len(data.train), BASELINE))
+        found[0].baseline = marginals(artifact, artifact.view(data.train.batch(few)[0]))
+    game = Game(found)
     where = None if folder is None else Path(folder)
     if where is not None:
         where.mkdir(parents=True, exist_ok=True)
     return Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
 
 
-def players(artifact: Artifact, objective: Objective, training: Training) -> list[Player]:
+def marginals(artifact: Artifact, x: Tensor) -> Marginals:
+    """The constant model of examples as the model sees them; of the same kind of likelihood."""
+    whole = artifact.is_mass or artifact.distribution.discrete
+    return Marginals(x, (artifact.viewed.low, artifact.viewed.high) if whole else None)
+
+
+def players(artifact: Artifact, objective: Objective, training: Training) -> list[Any]:
     """The model, and whoever plays with it or against it."""
     settings = (training.unlabelled, training.encoder_steps, training.encoder_part if training.encoder_steps else 0.0)
     found: list[Player] = [MaximumLikelihood(artifact, objective, *settings)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import log_bound
+from fusevae.evaluation.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.objectives.objective import Objective, Opposed
 
@@ -98,6 +99,7 @@ class MaximumLikelihood(Player):
         super().__init__()
         self.artifact, self.objective, self.unlabelled = artifact, objective, unlabelled
         self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
+        self.baseline: Marginals | None = None
 
     def own(self) -> Sequence[nn.Module]:
         return [self.artifact.distribution]
@@ -108,10 +110,14 @@ class MaximumLikelihood(Player):
     def diagnose(self, batch: Batch) -> dict[str, Any]:
         if not self.artifact.distribution.has_latents:
             return {}
-        return diagnose(self.artifact.distribution, self.artifact.view(batch.x), batch.label)
+        x = self.artifact.view(batch.x)
+        found = diagnose(self.artifact.distribution, x, batch.label)
+        if found and self.baseline is not None:
+            found["constant_model"] = self.baseline.log_prob(x).mean().item()
+        return found
 
     def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
-        return warnings(diagnosis) if progress >= SETTLED else {}
+        return warnings(diagnosis, progress >= 1) if progress >= SETTLED else {}
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         model = self.artifact.distribution
