@@ -508,6 +508,16 @@ def test_a_vamp_prior_is_the_mixture_of_the_posterior_at_its_inputs():
 
 
 @torch.no_grad()
+def test_labels_that_a_posterior_does_not_see_change_nothing_of_its_vamp_prior(monkeypatch):
+    """Labelled data, a model without conditions: the mixture must not be spread over the batch, which is dear."""
+    prior = fusevae.Vamp(Gaussian(MLP(3, 4)), 3, components=5)
+    z, label = torch.randn(7, 4, 2), torch.tensor([0, 1, 2, -1])
+    alone = prior().log_prob(z)
+    monkeypatch.setattr(torch.distributions.Normal, "log_prob", None)  # of each example with each component
+    torch.testing.assert_close(prior(label).log_prob(z), alone)
+
+
+@torch.no_grad()
 def test_a_vamp_prior_given_labels_is_a_mixture_for_each():
     q = Gaussian(MLP(3, 4, classes=2))
     prior = Vamp(q, 3, components=6, bounds=None)

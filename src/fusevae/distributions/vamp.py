@@ -93,8 +93,9 @@ class _Vamp(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         q, dims = self.components, len(self.batch_shape)
-        if isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal) and len(q.event_shape) == 1 and not dims:
-            each = log_normals(value, q.base_dist.loc, q.base_dist.scale)
+        same = q.batch_shape.numel() == q.batch_shape[0]  # whatever the conditions are: the posterior doesn't see them
+        if same and isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal) and len(q.event_shape) == 1:
+            each = log_normals(value, *(t.flatten(0, -2) for t in (q.base_dist.loc, q.base_dist.scale)))
         else:
             each = q.log_prob(value.unsqueeze(-1 - dims - len(self.event_shape))).movedim(-1 - dims, -1)
         return torch.logsumexp(each, -1) - math.log(each.shape[-1])
