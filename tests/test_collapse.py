@@ -94,6 +94,9 @@ def test_a_posterior_whose_density_is_dear_or_a_code_has_no_information_estimate
     q = Flow(2, "inverse", net=MLP(3, Flow.outputs(2)))
     found = diagnose(VAE(Flat(Normal(2), q), Gaussian(MLP(2, 6))), torch.randn(8, 3))
     assert found["mutual_information"] is None and found["active_units"] == {"z": None}
+    q = Flow(2, "coupling", net=MLP(3, Flow.outputs(2, 2)), context=2)
+    found = diagnose(VAE(Flat(Normal(2), q), Gaussian(MLP(2, 6))), torch.randn(8, 3))
+    assert -1 < found["mutual_information"] <= math.log(8)
 
 
 DATA = (torch.rand(64, 6) < 0.5).float()

@@ -115,7 +115,7 @@ class Flow(Conditional):
             context = rest if self.context else None
         base = Independent(TorchNormal(mean, scale, validate_args=False), 1, validate_args=False)
         chain = self.chain(context)
-        return _Flow(base, chain.inv if self.structure == "inverse" else chain)
+        return _Flow(base, chain.inv if self.structure == "inverse" else chain, dear=self.structure == "inverse")
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -131,13 +131,14 @@ class Flow(Conditional):
 
 
 class _Flow(Distribution):
-    """x with u = into(x) from ``base``; a sample remembers its own u, so that its density costs nothing more."""
+    """x with u = into(x) from ``base``; a sample remembers its own u, so that its density costs nothing more.
+    ``dear`` says that the density of any other x takes a pass for each dimension."""
 
     arg_constraints = {}
     has_rsample = True
 
-    def __init__(self, base: Distribution, into: Any) -> None:
-        self.base, self.into = base, into
+    def __init__(self, base: Distribution, into: Any, dear: bool) -> None:
+        self.base, self.into, self.dear = base, into, dear
         self._drawn: tuple[Tensor, Tensor, Tensor] | None = None
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 

@@ -12,7 +12,6 @@ from torch.distributions import Normal as TorchNormal
 
 from fusevae.core.conditional import Conditional
 from fusevae.core.trace import Term
-from fusevae.distributions.flow import Flow
 from fusevae.distributions.vamp import log_normals
 
 ACTIVE = 0.01  # variance over x of the posterior's mean above which a unit counts as active (Burda et al. 2016)
@@ -71,7 +70,7 @@ def mutual_information(term: Term) -> float | None:
     r""":math:`\frac1N \sum_i \log q(z_i|x_i) - \log \frac1N \sum_j q(z_i|x_j)` of a term whose batch is the
     examples."""
     q, z = term.q, term.z
-    if q is None or q.batch_shape != z.shape[:1] or _is_dear(q):
+    if q is None or q.batch_shape != z.shape[:1] or getattr(q, "dear", False):
         return None
     if isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal) and len(q.event_shape) == 1:
         each = log_normals(z, q.base_dist.loc, q.base_dist.scale)
@@ -119,7 +118,3 @@ def _mean(q: Distribution | None) -> Tensor | None:
         return q.mean if q is not None else None
     except NotImplementedError:
         return None
-
-
-def _is_dear(q: Distribution) -> bool:
-    return type(q).__module__ == Flow.__module__
