@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 import yaml
 
 from fusevae.cli import load
-from fusevae.core.errors import InputError
 from fusevae.training import outcome
 from fusevae.training.prior import USUAL, fit_prior, latents_of
+from fusevae.training.run import fresh
 from fusevae.training.settings import Training
 
 
 def fit(options: Namespace) -> int:
     """Write a copy of a run whose prior is fitted to the latents of its training data."""
-    folder = Path(options.output).expanduser()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not empty: give another --output, a new folder")
+    folder = fresh(options.output)
     parent = load.model(options)
     latents_of(parent.distribution)
     data, name = load.training(options, parent)
