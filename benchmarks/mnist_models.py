@@ -30,7 +30,7 @@ MODELS = [
     ("flow-vae", 200),
     ("vamp-vae", 120),
     ("hvae-vamp", 120),
-    ("ladder-vae", 20),
+    ("ladder-vae", 50),
 ]
 
 

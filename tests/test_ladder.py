@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fusevae
-from fusevae import IWAE, MLP, STL, VAE, Bernoulli, ConvLadder, DenseLadder, Doubling, Flat, Gaussian, Ladder, Normal
+from fusevae import IWAE, MLP, STL, VAE, Bernoulli, ConvLadder, DenseLadder, Flat, Gaussian, Ladder, Normal, SubPixel
 from fusevae.core import noise
 
 
@@ -62,7 +62,7 @@ def test_every_prior_starts_at_the_standard_normal_whatever_is_above():
 )
 def test_many_levels_train_from_the_first_step_without_an_abnormal_update(net, shape):
     net = net()
-    head = Doubling(net.state, shape, hidden=8) if len(net.state) == 3 else MLP(64, shape, hidden=(64,))
+    head = SubPixel(net.state, shape, hidden=8) if len(net.state) == 3 else MLP(64, shape, hidden=(64,))
     model = VAE(Ladder(net), Bernoulli(head))
     lit = torch.rand(32, *(1 if d > 3 else d for d in shape)).repeat(1, 1, *shape[1:]) < 0.3  # all on or all off
     x = lit.float()
@@ -98,7 +98,7 @@ def test_a_latent_above_the_levels_may_be_of_any_kind():
 def test_what_is_encoded_is_decoded_from_its_top_level():
     x = torch.rand(3, 1, 6, 6)
     net = ConvLadder((1, 6, 6), levels=(1,), latent=2, width=4)
-    model = shaken(VAE(Ladder(net), Bernoulli(Doubling(net.state, (1, 6, 6), 4))), 0.1)
+    model = shaken(VAE(Ladder(net), Bernoulli(SubPixel(net.state, (1, 6, 6), 4))), 0.1)
     arrays = model.encode(x)
     torch.testing.assert_close(model.decode(arrays["z1_mean"]).mean, model.reconstruct(x).mean)
     several = Ladder(DenseLadder(4, latents=(2, 2), width=6))

@@ -19,7 +19,7 @@ _WHERE = {
     "core.spec": "DataSpec",
     "nets.mlp": "MLP Constant Embedding",
     "nets.conv": "ConvDecoder ConvEncoder",
-    "nets.ladder": "ConvLadder DenseLadder Doubling",
+    "nets.ladder": "ConvLadder DenseLadder SubPixel",
     "distributions.normal": "Normal",
     "distributions.gaussian": "Gaussian",
     "distributions.bernoulli": "Bernoulli",

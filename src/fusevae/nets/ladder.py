@@ -142,8 +142,9 @@ class ConvLadder(LadderNet):
 
     Args:
         inputs: ``(channels, height, width)`` of an image, of any size.
-        levels: how many levels at each size, from the smallest to the largest; the largest has half the image's height
-            and width, each other half of the one after it. ``(2, 4)`` for 28 x 28 are 2 of 7 x 7 and 4 of 14 x 14.
+        levels: how many levels at each size, from the smallest to the largest; each has half the height and width of
+            the one after it. ``(2, 4)`` for 28 x 28 are 2 of 7 x 7 and 4 of 14 x 14.
+        stride: how many times smaller than the image the largest level is: 2, 4, 8 ...; time falls with its square.
         latent: channels of each level's latent.
         width: channels of the state, and of the encoder.
         top: size of a vector above the levels, which starts the pass; 0 for none.
@@ -158,17 +159,21 @@ class ConvLadder(LadderNet):
         width: int = 32,
         top: int = 0,
         classes: int = 0,
+        stride: int = 2,
     ) -> None:
         super().__init__()
         if not levels or min(levels) < 1:
             raise InputError(f"levels is {levels}, expected at least one level at each size: (2, 4), say")
-        self.inputs, self.classes = as_shape(inputs), classes
-        self.sizes = sizes(inputs[1], inputs[2], len(levels))[:0:-1]  # from the smallest to half the image
+        if stride < 2 or stride & (stride - 1):
+            raise InputError(f"stride is {stride}, expected a power of 2 from 2 on")
+        self.inputs, self.classes, self.stride = as_shape(inputs), classes, stride
+        halvings = len(levels) + stride.bit_length() - 2
+        self.sizes = sizes(inputs[1], inputs[2], halvings)[: -len(levels) - 1 : -1]  # from the smallest on
         self.state = (width, *self.sizes[-1])
         self.at = [i for i, count in enumerate(levels) for _ in range(count)]  # the size of each level
         n = len(self.at)
         self.levels = nn.ModuleList(TopDownBlock(_conv3, width, latent, n, self.sizes[i]) for i in self.at)
-        self.stem = nn.Conv2d(inputs[0], width, 4, stride=2, padding=(1, 1))
+        self.stem = nn.Conv2d(inputs[0], width, 2 * stride, stride=stride, padding=stride // 2)
         self.halvings = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1) for _ in levels[1:])
         self.blocks = nn.ModuleList(residual(_conv3, width, n) for _ in self.at)
         self.first = nn.Parameter(torch.zeros(width, *self.sizes[0]))
@@ -179,8 +184,9 @@ class ConvLadder(LadderNet):
     def up(self, x: Tensor, label: Tensor | None) -> list[Tensor]:
         batch = x.shape[:-3]
         height, width = self.inputs[1:]
-        # an odd image gets a row or column more, so that the stem gives half of it, rounded up
-        h = self.stem(F.pad(x.reshape(-1, *self.inputs), (0, width % 2, 0, height % 2))).view(*batch, *self.state)
+        # an image that the stride doesn't divide gets rows or columns more, so that the stem's output is rounded up
+        more = (0, -width % self.stride, 0, -height % self.stride)
+        h = self.stem(F.pad(x.reshape(-1, *self.inputs), more)).view(*batch, *self.state)
         if self.label_up is not None:
             h = h + self.label_up(label)[..., None, None]
         found = []
@@ -205,8 +211,9 @@ class ConvLadder(LadderNet):
         return larger.view(*h.shape[:-2], *size)
 
 
-class Doubling(Described, nn.Module):
-    """The state of a :class:`ConvLadder` to an image of twice its height and width: the net of its decoder.
+class SubPixel(Described, nn.Module):
+    """The state of a :class:`ConvLadder` to an image that is several times as high and wide, by a convolution that
+    gives all pixels of a place at once (Shi et al. 2016): the net of its decoder.
 
     Args:
         inputs: shape of the state, ``(channels, height, width)``.
@@ -217,13 +224,14 @@ class Doubling(Described, nn.Module):
     def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...], hidden: int = 32) -> None:
         super().__init__()
         self.inputs, self.outputs = as_shape(inputs), as_shape(outputs)
-        self.widen = nn.Conv2d(inputs[0], 4 * hidden, 3, padding=1)
+        self.factor = max(-(-large // small) for large, small in zip(outputs[1:], inputs[1:], strict=True))
+        self.widen = nn.Conv2d(inputs[0], self.factor**2 * hidden, 3, padding=1)
         self.head = nn.Conv2d(hidden, outputs[0], 3, padding=1)
 
     def forward(self, h: Tensor) -> Tensor:
         """``(*batch, *outputs)`` for states ``(*batch, *inputs)``."""
-        x = F.pixel_shuffle(self.widen(F.silu(h.reshape(-1, *self.inputs))), 2)
-        x = x[..., : self.outputs[1], : self.outputs[2]]  # the state of an odd image is larger than half of it
+        x = F.pixel_shuffle(self.widen(F.silu(h.reshape(-1, *self.inputs))), self.factor)
+        x = x[..., : self.outputs[1], : self.outputs[2]]  # the state may be larger than its part of the image
         return self.head(F.silu(x)).view(*h.shape[:-3], *self.outputs)
 
 
