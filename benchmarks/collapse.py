@@ -4,8 +4,8 @@ At 28 x 28 and 14 x 14 a plain VAE with such a decoder does not collapse: its KL
 shape of a digit more slowly than the latent does. At 7 x 7 MADE is soon a good model by itself. Each training is the
 same but for one setting: 8 epochs, batches of 200, seed 0. The plain VAE's KL is shown to collapse; each remedy that
 leaves the decoder as it is should keep at least 10 active units and I(x; z) above 3 nats, at a likelihood within 0.5
-nat of the collapsed one. Active units and I(x; z) are of 500 test images (at most log 500 = 6.2 nats), the likelihood is
-importance-weighted, k = 100 on the first 1,000 test images, binarized once with a saved seed.
+nat of the collapsed one. Active units and I(x; z) are of 500 test images (at most log 500 = 6.2 nats); the likelihood
+is importance-weighted, k = 100 on the first 1,000 test images, binarized once with a saved seed.
 ``autoencoder``: 3 epochs with beta 0 first, of which the latents' weights are kept, then 8 epochs with free bits of 5
 nats for the whole latent. Resumable. ``python benchmarks/collapse.py [NAME ...]``
 """

@@ -14,7 +14,7 @@ import inspect
 import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from fusevae.core.errors import InputError, near
 
@@ -35,6 +35,10 @@ class Described:
         super().__init_subclass__(**kwargs)
         if "__init__" in cls.__dict__:
             described(cls)
+
+    def replaced(self, **changes: Any) -> Self:
+        """The same, built anew with some arguments changed; its parts are shared, not copied."""
+        return type(self)(**self._arguments | changes)
 
 
 def described(cls: T) -> T:

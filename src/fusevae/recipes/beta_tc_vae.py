@@ -10,5 +10,4 @@ from fusevae.training.experiment import Experiment
 
 def recipe(data: DataSpec, latent: int = 10, beta: float = 6.0) -> Experiment:
     """The model of ``conv-vae`` with few latents, each to be one factor of the data."""
-    base = conv_vae.recipe(data, latent)
-    return Experiment(base.model, views=base.views, objective=BetaTC(beta), training=base.training)
+    return conv_vae.recipe(data, latent).replaced(objective=BetaTC(beta))

@@ -11,10 +11,5 @@ from fusevae.training.experiment import Experiment
 
 def recipe(data: DataSpec, latent: int = 10, gamma: float = 10.0) -> Experiment:
     """The model of ``conv-vae`` with few latents, each to be one factor of the data."""
-    base = conv_vae.recipe(data, latent)
-    return Experiment(
-        base.model,
-        views=base.views,
-        objective=FactorVAE(MLP(latent, 1, (256, 256), "leaky_relu"), gamma),
-        training=base.training,
-    )
+    opponent = MLP(latent, 1, (256, 256), "leaky_relu")
+    return conv_vae.recipe(data, latent).replaced(objective=FactorVAE(opponent, gamma))

@@ -10,5 +10,4 @@ from fusevae.training.experiment import Experiment
 
 def recipe(data: DataSpec, latent: int = 64, weight: float = 1000.0, beta: float = 1.0) -> Experiment:
     """The model of ``conv-vae``; ``beta=0`` makes it a Wasserstein autoencoder (``wae``)."""
-    base = conv_vae.recipe(data, latent)
-    return Experiment(base.model, views=base.views, objective=MMD(weight, beta), training=base.training)
+    return conv_vae.recipe(data, latent).replaced(objective=MMD(weight, beta))

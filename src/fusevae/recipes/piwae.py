@@ -6,17 +6,11 @@ from fusevae.core.spec import DataSpec
 from fusevae.objectives.piwae import PIWAE
 from fusevae.recipes import mnist_vae
 from fusevae.training.experiment import Experiment
-from fusevae.training.settings import Training
 
 
 def recipe(
     data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), groups: int = 8, each: int = 8
 ) -> Experiment:
     """The nets of ``mnist-vae``; ``groups`` bounds of ``each`` samples."""
-    model = mnist_vae.recipe(data, latent, hidden)
-    return Experiment(
-        model=model.model,
-        views=model.views,
-        objective=PIWAE(groups, each),
-        training=Training(epochs=60, batch_size=200, learning_rate=3e-3),
-    )
+    base = mnist_vae.recipe(data, latent, hidden)
+    return base.replaced(objective=PIWAE(groups, each), training=base.training.replaced(epochs=60))

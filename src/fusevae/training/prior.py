@@ -132,10 +132,9 @@ def with_prior(model: Any, prior: Conditional) -> Any:
         return Preprocessed(list(model.steps), with_prior(model.model, prior))
     inner = {VAE: "latents", Ladder: "top"}
     slot = next((name for cls, name in inner.items() if isinstance(model, cls)), None)
-    arguments = dict(model._arguments)
     if slot is not None:
-        return type(model)(**arguments | {slot: with_prior(arguments[slot], prior)})
-    return type(model)(**arguments | {"prior": prior})
+        return model.replaced(**{slot: with_prior(getattr(model, slot), prior)})
+    return model.replaced(prior=prior)
 
 
 def _fitted(
