@@ -5,7 +5,7 @@ for all models. NLL by importance weighting with k = 5,000 on all 10,000 images 
 first 1,000). Differences are means over the same images, at equal epochs. Models are recipes as they stand, but for the
 number of epochs; figures are of the averaged weights. Stopped, it goes on where it was: a run folder and a file of
 log-likelihoods for each model lie in ``runs/mnist``. ``python benchmarks/mnist_models.py [NAME ...]`` trains those
-named (all without a name) and reports all that are finished.
+named (all without a name), and what was measured before stays in the report.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, mnist_path, report
+from common import RESULTS, ROOT, mnist_path, report
 
 RUNS = ROOT / "runs" / "mnist"
 CONVOLUTIONAL = ("ladder-vae",)
@@ -87,8 +87,13 @@ def main(*names: str) -> None:
         if comparable and to["epochs"] == of["epochs"]:
             pairs = zip(of["log_likelihood"], to["log_likelihood"], strict=True)
             differences.append({"model": a, "minus": b} | moments([x - y for x, y in pairs]))
+    kept = RESULTS / "mnist_models.json"
+    before = json.loads(kept.read_text())["figures"] if kept.exists() else {"models": {}, "differences": []}
+    pairs_now = {(d["model"], d["minus"]) for d in differences}
+    differences = [d for d in before["differences"] if (d["model"], d["minus"]) not in pairs_now] + differences
     figures = {
-        "models": {
+        "models": before["models"]
+        | {
             name: {k: v for k, v in f.items() if k != "log_likelihood"}
             | {"n": len(f["log_likelihood"]), "nll": moments([-v for v in f["log_likelihood"]])}
             for name, f in found.items()

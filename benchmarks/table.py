@@ -91,7 +91,7 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
     if name == "collapse":
         return [
             (
-                f"MADE decoder on MNIST, {case}: active units, I(x; z), NLL",
+                f"MADE decoder on MNIST of 7 x 7, {case}: active units, I(x; z), NLL",
                 f"{g['active_units']}, {g['mutual_information']:.2f} nats, {g['nll']:.2f} nats",
                 "KL under 0.5" if case == "plain" else "10 units, 3 nats, within 0.5 of the plain one",
             )
