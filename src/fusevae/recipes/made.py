@@ -17,7 +17,7 @@ def recipe(
     alpha: float = 1e-6,
     conditional: bool = False,
 ) -> Experiment:
-    """Germain et al. 2015; as Papamakarios et al. (2017) compare it with flows. A sample takes a pass for each pixel."""
+    """Germain et al. 2015, as in the comparison of Papamakarios et al. (2017); a sample takes a pass for each pixel."""
     classes = data.n_classes if conditional else 0
     made = MADE(data.shape, hidden, "gaussian", components, classes=classes)
     return Experiment(
