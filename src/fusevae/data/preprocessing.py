@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional
@@ -42,13 +41,13 @@ class Dequantize(Step):
 
 class VariationalDequantize(Step):
     r"""Dequantization by learned noise (Ho et al. 2019, https://arxiv.org/abs/1902.00275): :math:`y = x + u` with
-    :math:`u = \sigma(v),\ v \sim q(v \mid x)`, so that
+    :math:`u = \Phi(v),\ v \sim q(v \mid x)` (the normal's distribution function), so that
 
     .. math:: \log P(x) \ge E_q[\log p(x + u) - \log q(u \mid x)], \quad
-        \log q(u \mid x) = \log q(v \mid x) - \sum_d \log u_d (1 - u_d)
+        \log q(u \mid x) = \log q(v \mid x) - \sum_d \log \mathcal N(v_d; 0, 1)
 
-    The step's log-determinant is :math:`-\log q(u \mid x)`. The average of the exponential is exact here too; uniform
-    noise is the special case of a constant q(u).
+    The step's log-determinant is :math:`-\log q(u \mid x)`. The average of the exponential is exact here too. A
+    standard normal q is uniform noise, so a net that gives zeros at its start begins there.
 
     Args:
         noise: q(v | x) over reals of the shape of x: a density with reparameterised samples (a Gaussian, a flow), which
@@ -62,8 +61,8 @@ class VariationalDequantize(Step):
         >>> from fusevae import MLP, Gaussian
         >>> step = VariationalDequantize(Gaussian(MLP(2, 4)))
         >>> y, logdet = step(torch.tensor([[0.0, 255.0]]))
-        >>> step.inverse(y), logdet.shape
-        (tensor([[  0., 255.]]), torch.Size([1]))
+        >>> step.inverse(y).tolist(), logdet.shape
+        ([[0.0, 255.0]], torch.Size([1]))
     """
 
     dequantizes = True
@@ -85,9 +84,9 @@ class VariationalDequantize(Step):
                 f"{type(self.noise).__name__} has no reparameterised samples to train a dequantization by: take a "
                 "Gaussian, a Flow or a Glow"
             )
-        v = noise.rsample(q)
-        log_q = q.log_prob(v) + (F.softplus(v) + F.softplus(-v)).flatten(1).sum(1)
-        return below_next(x, v.sigmoid()), -log_q
+        v = noise.rsample(q, x.shape[: x.dim() - len(q.event_shape) - len(q.batch_shape)])  # q may not look at x
+        change = (0.5 * v**2 + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+        return below_next(x, torch.special.ndtr(v)), -q.log_prob(v) - change
 
     def inverse(self, y: Tensor) -> Tensor:
         return y.floor()
