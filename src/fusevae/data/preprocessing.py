@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.errors import InputError
+from fusevae.core.conditional import Conditional
+from fusevae.core.errors import InputError, SlotError
+from fusevae.core.levels import Level, require
+from fusevae.core.spec import DataSpec
 from fusevae.core.steps import Step
 
 
@@ -30,12 +33,69 @@ class Dequantize(Step):
     dequantizes = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
-        y = x + noise.uniform(x.shape, x.device).to(x.dtype)
-        # 255 + 0.9999999 rounds to 256 in float32, a pixel in every 130,000: stay below the next integer
-        return torch.minimum(y, torch.nextafter(x + 1, x)), 0.0
+        return below_next(x, noise.uniform(x.shape, x.device).to(x.dtype)), 0.0
 
     def inverse(self, y: Tensor) -> Tensor:
         return y.floor()
+
+
+class VariationalDequantize(Step):
+    r"""Dequantization by learned noise (Ho et al. 2019, https://arxiv.org/abs/1902.00275): :math:`y = x + u` with
+    :math:`u = \Phi(v),\ v \sim q(v \mid x)` (the normal's distribution function), so that
+
+    .. math:: \log P(x) \ge E_q[\log p(x + u) - \log q(u \mid x)], \quad
+        \log q(u \mid x) = \log q(v \mid x) - \sum_d \log \mathcal N(v_d; 0, 1)
+
+    The step's log-determinant is :math:`-\log q(u \mid x)`. The average of the exponential is exact here too. A
+    standard normal q is uniform noise, so a net that gives zeros at its start begins there.
+
+    Args:
+        noise: q(v | x) over reals of the shape of x: a density with reparameterised samples (a Gaussian, a flow), which
+            is given x scaled to [-1, 1].
+        low: smallest value of x.
+        high: largest value of x.
+
+    Raises :class:`SlotError` where the noise can't stand here.
+
+    Example:
+        >>> from fusevae import MLP, Gaussian
+        >>> step = VariationalDequantize(Gaussian(MLP(2, 4)))
+        >>> y, logdet = step(torch.tensor([[0.0, 255.0]]))
+        >>> step.inverse(y).tolist(), logdet.shape
+        ([[0.0, 255.0]], torch.Size([1]))
+    """
+
+    dequantizes = True
+
+    def __init__(self, noise: Conditional, low: float = 0.0, high: float = 255.0) -> None:
+        super().__init__()
+        fits = "a density over reals (Gaussian, Flow, Glow)"
+        require("the noise of a dequantization", noise, Level.DENSITY, fits)
+        if noise.discrete or noise.space != "reals":
+            raise SlotError(f"{type(noise).__name__} can't be the noise of a dequantization: {fits} would fit")
+        if not low < high:
+            raise InputError(f"VariationalDequantize was given [{low}, {high}]: expected the low end first")
+        self.noise, self.low, self.high = noise, float(low), float(high)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        q = self.noise(2 * (x - self.low) / (self.high - self.low) - 1)
+        if not q.has_rsample:
+            raise SlotError(
+                f"{type(self.noise).__name__} has no reparameterised samples to train a dequantization by: take a "
+                "Gaussian, a Flow or a Glow"
+            )
+        v = noise.rsample(q, x.shape[: x.dim() - len(q.event_shape) - len(q.batch_shape)])  # q may not look at x
+        change = (0.5 * v**2 + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+        return below_next(x, torch.special.ndtr(v)), -q.log_prob(v) - change
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.floor()
+
+
+def below_next(x: Tensor, u: Tensor) -> Tensor:
+    """x + u for u in [0, 1]: 255 + 0.9999999 rounds to 256 in float32, a pixel in every 130,000; this stays below the
+    next integer."""
+    return torch.minimum(x + u, torch.nextafter(x + 1, x))
 
 
 class Normalise(Step):
@@ -184,6 +244,18 @@ class Logit(Step):
 
     def inverse(self, y: Tensor) -> Tensor:
         return (y.sigmoid() - self.alpha) / (1 - 2 * self.alpha)
+
+
+def into_reals(data: DataSpec, alpha: float = 1e-6, dequantize: Step | None = None) -> list[Step]:
+    """What stands before a density over the real line, for data with a range: dequantization of integers (uniform, or
+    another step for it), the range to [0, 1], its logit, and unit scale.
+
+    Example:
+        >>> [type(step).__name__ for step in into_reals(DataSpec((1, 8, 8), "uint8", 0, 16))]
+        ['Dequantize', 'Normalise', 'Logit', 'Standardise']
+    """
+    steps = [dequantize or Dequantize()] if data.is_discrete else []
+    return [*steps, Normalise(data.low, data.high + len(steps)), Logit(alpha), Standardise(data.shape)]
 
 
 def _need_examples(x: Tensor, who: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -14,7 +15,7 @@ from torch.distributions import Normal as TorchNormal
 from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.errors import InputError
 from fusevae.distributions.gaussian import smooth_bound
-from fusevae.nets.mlp import MLP, Constant
+from fusevae.nets.mlp import MLP, Constant, as_shape
 
 Structure = Literal["autoregressive", "inverse", "coupling"]
 Kind = Literal["affine", "spline"]
@@ -24,10 +25,11 @@ class Flow(Conditional):
     r"""x = f(u) for u from a Gaussian: :math:`\log p(x) = \log p(u) + \log|\det \partial u / \partial x|`, exact.
 
     Args:
-        dims: of x, a vector.
+        dims: of x, a vector; or the shape of x, an image, say, whose numbers are taken in their order.
         structure: ``"autoregressive"``: the density takes one pass, a sample ``dims`` passes (MAF, Papamakarios et al.
             2017): a prior. ``"inverse"``: the reverse (IAF, Kingma et al. 2016): a posterior, whose samples carry their
-            density with them. ``"coupling"``: both take two passes (RealNVP, Dinh et al. 2017).
+            density with them. ``"coupling"``: both take two passes (RealNVP, Dinh et al. 2017); the halves are a
+            checkerboard where x is an image, the first and the last numbers where it is a vector.
         kind: of the functions of one number: ``"affine"``, or ``"spline"``, rational-quadratic between -5 and 5 and the
             identity outside (Durkan et al. 2019).
         transforms: how many are chained; the order of the dimensions is reversed after each.
@@ -55,7 +57,7 @@ class Flow(Conditional):
 
     def __init__(
         self,
-        dims: int,
+        dims: int | tuple[int, ...],
         structure: Structure = "coupling",
         kind: Kind = "spline",
         transforms: int = 4,
@@ -76,18 +78,19 @@ class Flow(Conditional):
             )
         if context and net is None:
             raise InputError(f"context is {context} but there is no net to give it: add net=, or leave context at 0")
-        self.dims, self.structure, self.net, self.context = dims, structure, net, context
+        self.shape, self.structure, self.net, self.context = as_shape(dims), structure, net, context
+        size = math.prod(self.shape)
         univariate: Callable[..., Any] = MonotonicAffineTransform
         shapes: list[tuple[int, ...]] = [(), ()]
         if kind == "spline":
             univariate, shapes = functools.partial(MonotonicRQSTransform, slope=1e-3), [(bins,), (bins,), (bins - 1,)]
-        order = torch.arange(dims)
+        order = checkerboard(self.shape) if structure == "coupling" else torch.arange(size)
         parts = [
             MaskedAutoregressiveTransform(
-                dims,
+                size,
                 context,
                 passes=2 if structure == "coupling" else None,
-                order=order.flip(0) if i % 2 else order,
+                order=size - 1 - order if i % 2 else order,
                 univariate=univariate,
                 shapes=shapes,
                 hidden_features=hidden,
@@ -96,26 +99,22 @@ class Flow(Conditional):
             for i in range(transforms)
         ]
         for part in parts:  # near the identity at the start
-            if dims > 1:
+            if size > 1:
                 part.hyper[-1].weight.data.mul_(0.1)
                 part.hyper[-1].bias.data.zero_()
         self.chain = LazyComposedTransform(*parts)
-        self.register_buffer("zero", torch.zeros(dims), persistent=False)
+        self.register_buffer("zero", torch.zeros(size), persistent=False)
 
     @staticmethod
-    def outputs(dims: int, context: int = 0) -> int:
+    def outputs(dims: int | tuple[int, ...], context: int = 0) -> int:
         """How many numbers the net gives."""
-        return 2 * dims + context
+        return 2 * math.prod(as_shape(dims)) + context
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        mean, scale, context = self.zero, torch.ones_like(self.zero), None
-        if self.net is not None:
-            mean, raw, rest = parameters(self.net, given).split([self.dims, self.dims, self.context], -1)
-            scale = smooth_bound(raw, -7.0, 5.0).exp()
-            context = rest if self.context else None
-        base = Independent(TorchNormal(mean, scale, validate_args=False), 1, validate_args=False)
+        base, context = base_and_context(self.net, given, self.zero, self.context)
         chain = self.chain(context)
-        return _Flow(base, chain.inv if self.structure == "inverse" else chain, dear=self.structure == "inverse")
+        inverse = self.structure == "inverse"
+        return FlowDistribution(base, chain.inv if inverse else chain, self.shape, dear=inverse)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -127,29 +126,57 @@ class Flow(Conditional):
             (cls(2, "inverse", "affine", net=MLP(2, cls.outputs(2, 3), (4,)), context=3, **few), (x,)),
             (cls(2, "coupling", "spline", net=MLP(2, cls.outputs(2), (4,)), **few), (x,)),
             (cls(2, "inverse", "spline", net=Constant(cls.outputs(2, 1), std=0.3), context=1, **few), ()),
+            (cls((1, 1, 2), "coupling", "affine", **few), ()),
         ]
 
 
-class _Flow(Distribution):
-    """x with u = into(x) from ``base``; a sample remembers its own u, so that its density costs nothing more.
-    ``dear`` says that the density of any other x takes a pass for each dimension."""
+def checkerboard(shape: tuple[int, ...]) -> Tensor:
+    """The rank of each number of an event: those on the black fields of an image come before those on the white; in a
+    vector they keep their order.
+
+    Example:
+        >>> checkerboard((1, 2, 2)), checkerboard((3,))
+        (tensor([0, 2, 3, 1]), tensor([0, 1, 2]))
+    """
+    if len(shape) == 1:
+        return torch.arange(shape[0])
+    colour = sum(torch.meshgrid(*map(torch.arange, shape), indexing="ij")) % 2  # type: ignore[arg-type]
+    return torch.as_tensor(colour).flatten().argsort(stable=True).argsort()
+
+
+def base_and_context(
+    net: nn.Module | None, given: Sequence[Tensor | None], zero: Tensor, context: int
+) -> tuple[Distribution, Tensor | None]:
+    """The Gaussian that a flow starts from, over vectors as long as ``zero``, and what its transforms are given."""
+    mean, scale, rest = zero, torch.ones_like(zero), None
+    if net is not None:
+        mean, raw, rest = parameters(net, given).split([len(zero), len(zero), context], -1)
+        scale = smooth_bound(raw, -7.0, 5.0).exp()
+    base = Independent(TorchNormal(mean, scale, validate_args=False), 1, validate_args=False)
+    return base, rest if context else None
+
+
+class FlowDistribution(Distribution):
+    """x of ``shape`` whose flat numbers are taken by ``into`` to u from ``base``; a sample remembers its own u, so that
+    its density costs nothing more. ``dear`` says that the density of any other x takes a pass for each dimension."""
 
     arg_constraints = {}
     has_rsample = True
 
-    def __init__(self, base: Distribution, into: Any, dear: bool) -> None:
+    def __init__(self, base: Distribution, into: Any, shape: tuple[int, ...], dear: bool = False) -> None:
         self.base, self.into, self.dear = base, into, dear
         self._drawn: tuple[Tensor, Tensor, Tensor] | None = None
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
+        super().__init__(base.batch_shape, torch.Size(shape), validate_args=False)
 
     @constraints.dependent_property
     def support(self) -> constraints.Constraint:
-        return constraints.real_vector
+        return constraints.independent(constraints.real, len(self.event_shape))
 
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
         u = self.base.rsample(sample_shape)
-        with torch.autocast(u.device.type, enabled=False):
+        with torch.autocast(u.device.type, enabled=False):  # the way back must be the way in, digit for digit
             x, log_det = self.into.inv.call_and_ladj(u)
+        x = x.view(*x.shape[:-1], *self.event_shape)
         self._drawn = x, u, -log_det
         return x
 
@@ -158,5 +185,5 @@ class _Flow(Distribution):
             _, u, log_det = self._drawn
         else:
             with torch.autocast(value.device.type, enabled=False):
-                u, log_det = self.into.call_and_ladj(value)
+                u, log_det = self.into.call_and_ladj(value.float().flatten(value.dim() - len(self.event_shape)))
         return self.base.log_prob(u) + log_det

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Self, cast
 
@@ -57,9 +58,17 @@ class Preprocessed(Conditional):
         return _Back(self, self.model(*conditions))
 
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
-        """The model's trace for raw ``x``, with the log-determinant in its reconstruction."""
-        y, log_det = self.into(x)
-        trace = self.model.trace(y, *conditions, samples=samples)
+        """The model's trace for raw ``x``, with the log-determinant in its reconstruction. Where a step dequantizes,
+        every sample has its own noise: with one for all of them, importance weighting would leave the bound of one."""
+        if samples and any(s.dequantizes for s in self.steps):
+            draws = [self.into(x) for _ in range(math.prod(samples))]
+            y = torch.stack([y for y, _ in draws]).view(*samples, *x.shape)
+            each = [torch.as_tensor(log_det, device=x.device).expand(len(x)) for _, log_det in draws]
+            log_det: Tensor | float = torch.stack(each).view(*samples, len(x))
+            trace = self.model.trace(y, *conditions)
+        else:
+            y, log_det = self.into(x)
+            trace = self.model.trace(y, *conditions, samples=samples)
         trace.log_det = trace.log_det + log_det
         return trace
 
@@ -98,9 +107,10 @@ class Preprocessed(Conditional):
         if not fitted:
             return
         x = examples()
-        for step in self.steps[: fitted[-1] + 1]:
+        for i, step in enumerate(self.steps[: fitted[-1] + 1]):
             step.fit(x)
-            x = step(x)[0]
+            if i < fitted[-1]:
+                x = torch.cat([step(part)[0] for part in x.split(1000)])  # a step may be a net
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -1,0 +1,26 @@
+"""MADE alone, over dequantized images in logit space: each pixel a Gaussian, or a mixture, given those before it."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.preprocessing import into_reals
+from fusevae.distributions.made import MADE
+from fusevae.models.preprocessed import Preprocessed
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(
+    data: DataSpec,
+    hidden: tuple[int, ...] = (1024,),
+    components: int = 1,
+    alpha: float = 1e-6,
+    conditional: bool = False,
+) -> Experiment:
+    """Germain et al. 2015, as in the comparison of Papamakarios et al. (2017); a sample takes a pass for each pixel."""
+    classes = data.n_classes if conditional else 0
+    made = MADE(data.shape, hidden, "gaussian", components, classes=classes)
+    return Experiment(
+        model=Preprocessed(into_reals(data, alpha), made),
+        training=Training(epochs=50, batch_size=100, learning_rate=5e-4, patience=4),
+    )
