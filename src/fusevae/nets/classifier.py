@@ -26,6 +26,8 @@ class Classifier(Described, nn.Module):
         torch.Size([3, 10])
     """
 
+    about = "features of a classifier of the data's classes"
+
     def __init__(
         self,
         inputs: tuple[int, ...],
