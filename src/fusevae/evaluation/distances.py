@@ -138,7 +138,7 @@ def nearest(a: Tensor, b: Tensor, k: int = 1, itself: bool = True) -> tuple[Tens
 
 
 def distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Euclidean distances of rows ``(n, d)`` from rows ``(m, d)``, some rows of ``a`` at a time: ``(rows, m)``, float64.
+    """Euclidean distances of rows ``(n, d)`` from rows ``(m, d)``, some rows of ``a`` at a time, ``(rows, m)``.
 
     By products of matrices, which is fast; equal rows are at distance zero all the same.
     """

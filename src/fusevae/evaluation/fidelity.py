@@ -39,7 +39,8 @@ def psnr(x: Tensor, y: Tensor, span: float) -> Tensor:
 def ssim(x: Tensor, y: Tensor, span: float) -> Tensor:
     r"""Structural similarity of each pair of images, at most 1, ``(n,)`` (Wang et al. 2004):
 
-    .. math:: \frac{(2 \mu_x \mu_y + c_1)(2 \sigma_{xy} + c_2)}{(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}
+    .. math:: \frac{(2 \mu_x \mu_y + c_1)(2 \sigma_{xy} + c_2)}
+        {(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}
 
     with means and variances under Gaussian weights in windows of 11 x 11 pixels (the largest odd size that fits a
     smaller image), averaged over the windows that lie inside the image, and over channels. Arguments as of
@@ -105,3 +106,12 @@ def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, see
         "ssim": torch.cat(alike).double().mean().item() if alike else None,
         "kind": "mean" if artifact.distribution.has_mean else "sample",
     }
+
+
+def fidelity_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures in words."""
+    what = "means" if found["kind"] == "mean" else "samples"
+    rows = [("reconstruction error", f"{found['error']:.4g}, root mean square, data span {found['span']:g} ({what})")]
+    if found["psnr"] is not None:
+        rows += [("PSNR", f"{found['psnr']:.2f} dB ({what})"), ("SSIM", f"{found['ssim']:.4f} ({what})")]
+    return rows

@@ -1,4 +1,4 @@
-"""A classifier of the training data, whose features judge samples; kept in a folder, so that figures can be compared."""
+"""A classifier of the training data, whose features judge samples; kept, so that figures can be compared."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from fusevae.training.settings import Training
 logger = logging.getLogger(__name__)
 #: a classifier that is almost always right has gradients of very different norms, so none is skipped for its norm
 USUAL = Training(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=0.05, skip=0.0)
-UPDATES = 1000  # at least so many by default, however few the data are
+UPDATES = 500  # at least so many by default, however few the data are
 CACHE = "FUSEVAE_CACHE"  # the variable that names another folder
 LOOKED_AT = 10_000  # examples by which data are told from other data
 ORIENTED = "features of a classifier of the images' orientations"
@@ -78,7 +78,7 @@ def train_extractor(
         data: what :func:`fusevae.read_data` takes; scikit-learn's digits by default.
         channels: width of each stage of its convolutions.
         features: how many it has before its last layer.
-        training: settings of the loop; by default five epochs, or as many as make 1,000 updates.
+        training: settings of the loop; by default five epochs, or as many as make 500 updates.
         seed: of initial weights and order.
         device: as for :func:`fusevae.fit`.
         quiet: show no progress.
@@ -106,6 +106,7 @@ def train_extractor(
     loop.run()
     best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
     assert isinstance(best, Classifier)
+    best.measure(splits.train.batch(torch.arange(min(len(splits.train), 2000)))[0])
     held = splits.test if len(splits.test) else splits.validation
     right = 0
     for x, label in held.batches(torch.arange(len(held)).split(500)):
