@@ -1,4 +1,4 @@
-"""``fusevae evaluate``, ``fusevae compare`` and ``fusevae info``."""
+"""``fusevae evaluate`` and ``fusevae info``."""
 
 from __future__ import annotations
 
@@ -14,59 +14,51 @@ from fusevae.cli.train import table
 from fusevae.core.artifact import WEIGHTS, read_header
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError
-from fusevae.evaluation.blocks import check_examples
-from fusevae.evaluation.compare import compare as compare_artifacts
+from fusevae.core.levels import Level
+from fusevae.evaluation.comparison import size
+from fusevae.evaluation.fidelity import fidelity_lines, reconstruction_quality
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
-from fusevae.evaluation.report import lines, nats
-from fusevae.training import configuration
+from fusevae.evaluation.quality import quality_lines
+from fusevae.evaluation.report import lines
 from fusevae.training.outcome import to_json
-from fusevae.training.run import CONFIG
 
 
 def evaluate(options: Namespace) -> int:
     """Print the figures of a model on held-out data."""
     artifact = load.model(options)
-    check_samples(artifact, options.importance_samples)
-    data, name = load.examples(options, artifact)
+    if not options.samples or artifact.distribution.level >= Level.BOUND:
+        check_samples(artifact, options.importance_samples)
+    if not options.samples:
+        if options.extractor:
+            raise InputError("--extractor is what samples are judged by: add --samples")
+        data, name = load.examples(options, artifact)
+        reference = None
+    else:
+        data, name, splits = load.held_and_splits(options, artifact)
+        if splits is None:
+            raise InputError(f"{options.run} names no training data, whose features judge samples: give a run folder")
+        reference = load.reference(options, data, splits)
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
+    found: dict[str, Any] = {}
+    rows: list[tuple[str, str]] = []
     with load.precision(options):
-        found = evaluate_artifact(artifact, data, importance_samples=options.importance_samples, seed=options.seed)
+        if artifact.distribution.level >= Level.BOUND:
+            k, seed = options.importance_samples, options.seed
+            found = evaluate_artifact(artifact, data, importance_samples=k, seed=seed)
+            rows = lines(found)
+        if reference is not None:
+            found["samples"] = reference.judge(artifact, options.kind, options.seed)
+            found["bytes"] = size(artifact.distribution)
+            rows += [*quality_lines(found["samples"]), ("size", f"{found['bytes']:,} bytes")]
+            if artifact.distribution.has_latents:
+                found["reconstructions"] = reconstruction_quality(artifact, data, seed=options.seed)
+                rows += fidelity_lines(found["reconstructions"])
     found |= {"run": str(options.run), "data": name}
     if options.json:
         print(to_json(found))
     else:
-        table(lines(found))
-    return 0
-
-
-def compare(options: Namespace) -> int:
-    """Print the likelihoods of several models, and their differences as pairs."""
-    if len(set(options.runs)) < max(2, len(options.runs)):
-        raise InputError(f"{' '.join(options.runs)} was given to compare: give at least two runs, each once")
-    artifacts = {}
-    for run in reversed(options.runs):  # the data are those of the first
-        options.run = run
-        artifacts[run] = load.model(options)
-    data, name = load.examples(options, artifacts[options.runs[0]])
-    for run in options.runs[1:]:
-        check_examples(artifacts[run], data)
-    print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
-    with load.precision(options):
-        models = {run: artifacts[run] for run in options.runs}
-        found = compare_artifacts(models, data, importance_samples=options.importance_samples, seed=options.seed)
-    found["data"] = name
-    if options.json:
-        print(to_json(found))
-        return 0
-    rows = [("support", found["support"])]
-    rows += [(run, f"{nats(f['value'], f['stderr'])} ({f['kind']})") for run, f in found["models"].items()]
-    for d in found["differences"]:
-        low, high = d["interval"]
-        rows.append(
-            (f"{d['model']} - {d['minus']}", f"{d['value']:+.3f} nats, 95 % between {low:+.3f} and {high:+.3f}")
-        )
-    table(rows)
+        table(rows)
     return 0
 
 
@@ -87,7 +79,7 @@ def info(options: Namespace) -> int:
         "fusevae": header.get("fusevae"),
         "format": int(header["format"]),
         "seed": int(header["seed"]) if "seed" in header else None,
-        "training": training_state(path) if path.is_dir() else None,
+        "training": load.training_state(path) if path.is_dir() else None,
     }
     if options.json:
         print(to_json(facts))
@@ -110,23 +102,6 @@ def info(options: Namespace) -> int:
         rows.append(("training", ", ".join(f"{k} {v}" for k, v in state.items() if v is not None)))
     table(rows)
     return 0
-
-
-def training_state(run: Path) -> dict[str, Any] | None:
-    """How far the training of a run folder is, from its configuration and metrics."""
-    config, metrics = run / CONFIG, run / "metrics.jsonl"
-    if not config.is_file() or not metrics.is_file():
-        return None
-    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    last: dict[str, Any] = next((r for r in reversed(records) if "epoch" in r), {})
-    return {
-        "steps": last.get("step"),
-        "epochs": round(last["epoch"], 3) if last else None,
-        "epochs_asked_for": configuration.read(config).get("training", {}).get("epochs"),
-        "finished": (run / "evaluation.json").is_file(),
-        "seconds": last.get("seconds"),
-        "went_back": sum("event" in r for r in records),
-    }
 
 
 def tree(node: Any, name: str = "", depth: int = 0) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from argparse import Namespace
@@ -16,9 +17,11 @@ from fusevae.core.artifact import WEIGHTS, Artifact, read_header
 from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
-from fusevae.data.source import Source, read_examples
+from fusevae.data.source import Source, Splits, read_examples
 from fusevae.evaluation.blocks import check_examples
+from fusevae.evaluation.quality import Reference
 from fusevae.training import configuration
+from fusevae.training.extractor import extractor_for
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import held_out_part
 from fusevae.training.run import CONFIG
@@ -48,9 +51,7 @@ def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     if options.data is None:
         if node is None:
             raise InputError(f"{options.run} has no {CONFIG} that names its data: give --data")
-        if options.skip_damaged:
-            node["skip_damaged"] = True
-        found, name = held_out_part(_build(node).read())
+        found, name = held_out_part(splits(options))  # type: ignore[arg-type]
         name = f"{name} of the run"
     else:
         node = node or describe(Source())
@@ -63,11 +64,40 @@ def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     return found, name
 
 
+def held_and_splits(options: Namespace, artifact: Artifact) -> tuple[Examples, str, Splits | None]:
+    """What :func:`examples` gives, and all parts of the run's own data, where the run names them."""
+    if options.data is not None:
+        return *examples(options, artifact), splits(options)
+    own = splits(options)
+    if own is None:
+        return *examples(options, artifact), None
+    found, name = held_out_part(own)
+    check_examples(artifact, found)
+    return found, f"{name} of the run", own
+
+
+def splits(options: Namespace) -> Splits | None:
+    """All parts of the data that the run was trained on, if it names them."""
+    node = source(options)
+    if node is None:
+        return None
+    if options.skip_damaged:
+        node["skip_damaged"] = True
+    return _build(node).read()
+
+
 def training(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     """The data asked for, or the run's own training ones; and what they are in words."""
     if options.data is not None or (node := source(options)) is None:
         return examples(options, artifact)
     return _build(node).read().train, "training split of the run"
+
+
+def reference(options: Namespace, data: Examples, splits: Splits) -> Reference:
+    """What samples are held against, on the device asked for."""
+    quiet = bool(options.json)
+    extractor = extractor_for(splits, options.extractor, options.device, quiet).to(pick_device(options.device))
+    return Reference(extractor, data, splits.train, options.samples)
 
 
 def source(options: Namespace) -> dict[str, Any] | None:
@@ -87,3 +117,20 @@ def source(options: Namespace) -> dict[str, Any] | None:
 def _build(node: dict[str, Any]) -> Source:
     found: Source = fit_type(build(node, where="data"), Source, "data")
     return found
+
+
+def training_state(run: Path) -> dict[str, Any] | None:
+    """How far the training of a run folder is, from its configuration and metrics."""
+    config, metrics = run / CONFIG, run / "metrics.jsonl"
+    if not config.is_file() or not metrics.is_file():
+        return None
+    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    last: dict[str, Any] = next((r for r in reversed(records) if "epoch" in r), {})
+    return {
+        "steps": last.get("step"),
+        "epochs": round(last["epoch"], 3) if last else None,
+        "epochs_asked_for": configuration.read(config).get("training", {}).get("epochs"),
+        "finished": (run / "report.html").is_file(),
+        "seconds": last.get("seconds"),
+        "went_back": sum("event" in r for r in records),
+    }

@@ -68,10 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     _run(sample)
     sample.add_argument("-n", type=_positive, default=16, metavar="N", help="how many (default: 16)")
     sample.add_argument("--label", help="class to sample from, by name or number")
-    sample.add_argument(
-        "--kind", choices=("auto", "mean", "sample"), default="auto",
-        help="the mean of p(x | z), or a draw from it (default: auto, the mean for images)",
-    )  # fmt: skip
+    _kind(sample)
     _output(sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file")
     _device(sample, seed=0)
     _trust(sample)
@@ -91,15 +88,42 @@ def make_parser() -> argparse.ArgumentParser:
     _run(evaluate)
     _data(evaluate, required=False)
     evaluate.add_argument("--importance-samples", type=_positive, default=1000, metavar="K", help="(default: 1000)")
+    evaluate.add_argument(
+        "--samples", type=_positive, nargs="?", const=2000, metavar="N",
+        help="judge N samples too (2000 where N is left out): FID, KID, precision, recall, copying ...",
+    )  # fmt: skip
+    _judging(evaluate)
     _device(evaluate, seed=0)
     _trust(evaluate)
 
-    compare = command("compare", "judge:compare", "likelihoods of several models as pairs on the same held-out data")
+    compare = command("compare", "compare:compare", "one table of several models, whatever their families")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or model.safetensors files")
     _data(compare, required=False)
     compare.add_argument("--importance-samples", type=_positive, default=1000, metavar="K", help="(default: 1000)")
+    compare.add_argument(
+        "--samples", type=_count, default=2000, metavar="N",
+        help="of each model, judged against as many real examples; 0 for none (default: 2000)",
+    )  # fmt: skip
+    _judging(compare)
+    compare.add_argument("--output", metavar="PAGE", help="write a page with the table and pictures, a .html file")
     _device(compare, seed=0)
     _trust(compare)
+
+    bench = command("bench", "bench:bench", "train several recipes for the same time each, and compare them")
+    bench.add_argument("what", metavar="RECIPE,RECIPE,...", help="recipes, or YAML configurations")
+    bench.add_argument("--budget", required=True, metavar="TIME", help="of each training: 90s, 20m, 1h30m")
+    bench.add_argument("--data", metavar="PATH", help=f"{_DATA}; without it digits")
+    bench.add_argument("--labels", metavar="NAME", help="array or column of the labels, or a file of them")
+    _damaged(bench)
+    bench.add_argument(
+        "--output", default="runs/bench", metavar="DIR",
+        help="folder of the runs and the page; the same command goes on with it (default: runs/bench)",
+    )  # fmt: skip
+    bench.add_argument("--importance-samples", type=_positive, default=100, metavar="K", help="(default: 100)")
+    bench.add_argument("--samples", type=_count, default=2000, metavar="N", help="as of compare (default: 2000)")
+    _judging(bench)
+    _device(bench, seed=0)
+    _trust(bench)
 
     anomaly = command("anomaly", "density:anomaly", "how unusual examples are: likelihood, typicality, p-values")
     _run(anomaly)
@@ -216,6 +240,22 @@ def _damaged(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-damaged", action="store_true", help="leave out images that can't be decoded")
 
 
+def _kind(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kind", choices=("auto", "mean", "sample"), default="auto",
+        help="of samples: the mean of p(x | z), or a draw from it (default: auto, the mean for images)",
+    )  # fmt: skip
+
+
+def _judging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--extractor", metavar="FILE",
+        help="features to judge samples by: an extractor that fusevae kept (.safetensors), or a TorchScript file, "
+        "which is a program: name only one that you trust (default: a classifier of the data, trained once)",
+    )  # fmt: skip
+    _kind(parser)
+
+
 def _output(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--output", required=True, metavar="PATH", help=text)
 
@@ -243,6 +283,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number above 0")
     return value
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _pair(text: str) -> tuple[int, int]:

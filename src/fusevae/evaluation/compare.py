@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
@@ -54,11 +56,21 @@ def compare(
                 f"{artifact.support}; train both on the same view of the data"
             )
     each = {n: log_likelihood(a, data, label, importance_samples, seed) for n, a in artifacts.items()}
-    n = len(each[first[0]])
+    return {
+        "n": len(each[first[0]]),
+        "support": first[1].support,
+        "importance_samples": importance_samples,
+        **summary(artifacts, each),
+    }
+
+
+def summary(artifacts: Mapping[str, Artifact], each: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Means and paired differences of log-likelihoods ``each`` ``(n,)``, over one support and of the same examples."""
+    n = len(next(iter(each.values())))
     if n < 2:
         raise InputError(f"{n} examples were given: give at least two, for a standard error")
 
-    def error(values: Any) -> float:
+    def error(values: Tensor) -> float:
         return values.std(unbiased=True).item() / math.sqrt(n)
 
     differences = []
@@ -68,9 +80,6 @@ def compare(
         interval = [value - 1.96 * stderr, value + 1.96 * stderr]
         differences.append({"model": a, "minus": b, "value": value, "stderr": stderr, "interval": interval})
     return {
-        "n": n,
-        "support": first[1].support,
-        "importance_samples": importance_samples,
         "models": {
             name: {
                 "value": values.mean().item(),

@@ -46,30 +46,35 @@ def write(path: Path, facts: Facts, pictures: Path) -> None:
     sections = [
         f"<h1>{escape(facts.title)}</h1>",
         _figures(facts),
-        _picture(pictures / "samples.png", "Samples", facts.samples),
-        _picture(
+        picture(pictures / "samples.png", "Samples", facts.samples),
+        picture(
             pictures / "reconstructions.png",
             "Reconstructions",
             f"Examples of the {facts.held_out}, and the mean of p(x | z) at the mean of the posterior of each.",
         ),
-        *(_picture(pictures / name, title, text.format(facts.held_out)) for name, title, text in LATENTS),
-        _picture(
+        *(picture(pictures / name, title, text.format(facts.held_out)) for name, title, text in LATENTS),
+        picture(
             pictures / "curves.png",
             "Training",
             "The true bound and its parts, whatever was optimised; training figures are means since the last record.",
         ),
-        _table("The latents, at the end of the training", facts.latents),
+        table("The latents, at the end of the training", facts.latents),
         _events(facts.events),
-        _table("The run", facts.parts),
+        table("The run", facts.parts),
         f"<section><h2>Make it again</h2><pre>{escape(facts.command)}</pre></section>" if facts.command else "",
         f"<details><summary>Configuration</summary><pre>{escape(facts.configuration)}</pre></details>",
     ]
+    save(path, facts.title, sections)
+
+
+def save(path: Path, title: str, sections: Sequence[str], style: str = "") -> None:
+    """Write a page of sections, those that are empty left out, with a style beside that of every page."""
     body = "\n".join(s for s in sections if s)
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     write_text(
         path,
-        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(facts.title)}</title>\n'
-        f"<style>{STYLE}</style></head>\n"
+        f'<!doctype html>\n<html lang="en"><head>{head}<title>{escape(title)}</title>\n'
+        f"<style>{STYLE}{style}</style></head>\n"
         f"<body><main>\n{body}\n</main></body></html>\n",
     )
 
@@ -135,14 +140,17 @@ def _figures(facts: Facts) -> str:
     )
 
 
-def _picture(path: Path, title: str, text: str) -> str:
+def picture(path: Path, title: str, text: str) -> str:
+    """A section with a picture in it, if there is one."""
     if not path.exists():
         return ""
+    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{embedded(path, title)}</section>"
+
+
+def embedded(path: Path, alt: str) -> str:
+    """A picture within the page itself."""
     data = base64.b64encode(path.read_bytes()).decode()
-    return (
-        f'<section><h2>{escape(title)}</h2><p>{escape(text)}</p><img alt="{escape(title)}" '
-        f'src="data:image/png;base64,{data}"></section>'
-    )
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def _events(events: Sequence[str]) -> str:
@@ -151,7 +159,8 @@ def _events(events: Sequence[str]) -> str:
     return "<section><h2>Events</h2><ul>" + "".join(f"<li>{escape(e)}</li>" for e in events) + "</ul></section>"
 
 
-def _table(title: str, facts: Mapping[str, Any]) -> str:
+def table(title: str, facts: Mapping[str, Any]) -> str:
+    """A section of words and their values, if there are any."""
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
     return f"<section><h2>{escape(title)}</h2><table>{rows}</table></section>" if rows else ""
 

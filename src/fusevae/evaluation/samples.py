@@ -16,14 +16,15 @@ BATCH = 256
 
 
 def sample(
-    artifact: Artifact, n: int = 16, label: int | str | None = None, seed: int = 0, kind: Kind = "auto"
+    artifact: Artifact, n: int = 16, label: int | str | Tensor | None = None, seed: int = 0, kind: Kind = "auto"
 ) -> Tensor:
     """``n`` new examples ``(n, *shape)`` in the units and dtype of the data.
 
     Args:
         artifact: the model.
         n: how many.
-        label: name of a class, or its number; None samples without a condition.
+        label: name of a class, or its number, or a tensor ``(n,)`` of numbers, one for each; None samples without a
+            condition.
         seed: the same seed gives the same samples.
         kind: ``"sample"`` draws x ~ p(x | z) for z from the prior; ``"mean"`` takes the mean of p(x | z), which
             leaves the
@@ -37,7 +38,7 @@ def sample(
     """
     if n < 1:
         raise InputError(f"n is {n}, expected at least 1")
-    number = label_number(artifact, label)
+    labels = label_numbers(artifact, label, n)
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device
     kind = kind_used(artifact, kind)
@@ -46,7 +47,7 @@ def sample(
         artifact.eval()
         for start in range(0, n, BATCH):
             count = min(BATCH, n - start)
-            condition = None if number is None else torch.full((count,), number, device=device)
+            condition = None if labels is None else labels[start : start + count].to(device)
             with noise.keyed(seed, "sample", start, device=device):
                 if model.has_latents:
                     p = model.generate((count,), condition)
@@ -66,6 +67,18 @@ def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
     if kind != "auto":
         return kind
     return "mean" if has_mean and artifact.data.is_image else "sample"
+
+
+def label_numbers(artifact: Artifact, label: int | str | Tensor | None, n: int) -> Tensor | None:
+    """The class of each of ``n`` samples, ``(n,)``."""
+    if not isinstance(label, Tensor):
+        number = label_number(artifact, label)
+        return None if number is None else torch.full((n,), number)
+    if label.shape != (n,) or not artifact.is_conditional:
+        raise InputError(
+            f"labels of shape {tuple(label.shape)} were given for {n} samples: expected ({n},), and a conditional model"
+        )
+    return label
 
 
 def label_number(artifact: Artifact, label: int | str | None) -> int | None:

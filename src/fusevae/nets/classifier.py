@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +27,8 @@ class Classifier(Described, nn.Module):
         torch.Size([3, 10])
     """
 
+    about = "features of a classifier of the data's classes"
+
     def __init__(
         self,
         inputs: tuple[int, ...],
@@ -39,12 +42,22 @@ class Classifier(Described, nn.Module):
         self.low, self.high = low, high
         self.body = ConvEncoder(inputs, features, channels)
         self.head = nn.Linear(features, classes)
+        self.register_buffer("scale", torch.ones(()))  # of the features, set after the training
 
     def features(self, x: Tensor) -> Tensor:
-        """``(batch, features)`` for images ``(batch, *inputs)`` in the data's units."""
+        """``(batch, features)`` for images ``(batch, *inputs)`` in the data's units; their mean variance is 1 once they
+        are measured (:meth:`measure`)."""
+        return self._hidden(x) / self.scale
+
+    def measure(self, x: Tensor) -> None:
+        """Set the scale of the features, whose size means nothing, by those of images."""
+        with torch.no_grad():
+            self.scale.copy_(self._hidden(x).var(0).mean().sqrt().clamp(min=1e-6))
+
+    def _hidden(self, x: Tensor) -> Tensor:
         scaled = (x.float() - self.low) / ((self.high - self.low) or 1.0)
         return F.silu(self.body(2 * scaled - 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(batch, classes)``."""
-        return self.head(self.features(x))
+        return self.head(self._hidden(x))

@@ -82,6 +82,7 @@ class Loop:
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
         self.finished = False
+        self.limit = float("inf")  # seconds of training after which it stops, wherever its schedules are
 
     # ---------------------------------------------------------------- the loop
 
@@ -115,11 +116,12 @@ class Loop:
 
     def _interrupted(self, interrupt: Interrupt) -> bool:
         """Whether to stop after this step; several processes agree on it now and then."""
+        stop = interrupt.seen or self.progress.seconds >= self.limit
         if self.processes == 1:
-            return interrupt.seen
+            return stop
         if self.step % self.settings.log_every:
             return False
-        return bool(sum_over_processes(torch.tensor(float(interrupt.seen), device=self.device)).item())
+        return bool(sum_over_processes(torch.tensor(float(stop), device=self.device)).item())
 
     def _move(self, name: str, optimizer: GuardedAdamW, batch: Batch) -> None:
         """One player's move: its loss, its gradients, its update."""
@@ -323,8 +325,7 @@ class Loop:
 
     def save(self) -> None:
         """Keep the present state as the last good one, in memory and, where there is a folder, on disk; unless the
-        newest
-        updates were skipped, which may be the beginning of the end."""
+        newest updates were skipped, which may be the beginning of the end."""
         if self.step < self.total and any(o.newest_was_skipped() for o in self.optimizers.values()):
             return
         self.good = self.state()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ def run(
     importance_samples: int | None = None,
     quiet: bool = False,
     command: str | None = None,
+    limit: float = math.inf,
 ) -> Result:
     """Train what a configuration describes, judge it on held-out data and write everything into a folder.
 
@@ -65,6 +67,7 @@ def run(
         importance_samples: k of the final evaluation; by default 100, or fewer where there are many large examples.
         quiet: show no progress.
         command: what made the run, for the report.
+        limit: seconds of training after which it ends, wherever its schedules are.
 
     Raises :class:`InputError` before anything is written. Ctrl-C saves and returns with ``finished`` False.
     """
@@ -75,6 +78,7 @@ def run(
     if weights is not None:
         take_weights(experiment.model, weights, trust, only)
     loop = _loop(experiment, splits, folder, place, quiet)
+    loop.limit = limit
     if world()[1] > 1:
         dist.barrier()  # nobody writes before everybody has looked whether the folder is free
     loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
@@ -90,6 +94,7 @@ def resume(
     trust: Trust = (),
     importance_samples: int | None = None,
     quiet: bool = False,
+    limit: float = math.inf,
 ) -> Result:
     """Go on with a run that was stopped, as if it had not been; one that came to its end is judged again."""
     folder = Path(folder)
@@ -100,6 +105,7 @@ def resume(
     splits = experiment.data.read()
     loop = _loop(experiment, splits, folder, place, quiet)
     loop.resume()
+    loop.limit = limit
     return _go(loop, experiment, splits, folder, importance_samples)
 
 
@@ -150,7 +156,7 @@ def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.de
 
 
 def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Result:
-    finished = loop.run()
+    finished = loop.run() or loop.progress.seconds >= loop.limit
     artifact = trained(loop)
     if loop.processes > 1:
         dist.destroy_process_group()  # what follows is for one; the others need not wait

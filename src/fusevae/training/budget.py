@@ -1,0 +1,138 @@
+"""A training that takes a given time: its steps are timed first, so that its schedules come to their end."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from fusevae.core.errors import InputError
+from fusevae.data.source import Splits
+from fusevae.training.experiment import Experiment
+from fusevae.training.fit import prepare
+from fusevae.training.loop import Loop
+from fusevae.training.progress import Progress
+from fusevae.training.settings import Training
+
+USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
+WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
+TIMED = 0.02  # of the time: what the timed steps may take
+VALIDATIONS, VALIDATING = 20, 0.2  # what a training has by default, and the part of the time that they may take
+
+
+@dataclass
+class Plan:
+    """How long a training is to be, and why.
+
+    Attributes:
+        steps: that fit in the time.
+        epochs: the same, as the setting ``training.epochs``.
+        validate_every: steps between validations, None for the recipe's own.
+        step_seconds: of one step, the mean of the timed ones.
+        validation_seconds: of one look at the validation data.
+        timed: how many steps were timed.
+    """
+
+    steps: int
+    epochs: float
+    validate_every: int | None
+    step_seconds: float
+    validation_seconds: float
+    timed: int
+
+    def settings(self) -> dict[str, Any]:
+        """The settings of the training that it changes."""
+        found: dict[str, Any] = {"epochs": self.epochs}
+        return found if self.validate_every is None else found | {"validate_every": self.validate_every}
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: str = "auto") -> Plan:
+    """Time 10 to 50 steps of an experiment after 5 others, and say how many steps fit into ``seconds``.
+
+    The timed steps pass through all of the training's schedules, so that what happens in a part of it only (updates of
+    the encoder alone, say) counts by its part. They are no part of the training, nor of its time.
+
+    Args:
+        make: gives the experiment anew, since timing changes its weights.
+        data: that it is trained on.
+        seconds: the time for the training.
+        device: as for :func:`fusevae.fit`.
+
+    Raises :class:`InputError` where the model doesn't fit the data, or not one step fits into the time.
+    """
+    rough, _, _ = timed(make(), data, device, WARM)
+    count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
+    experiment = make()
+    step, validation, per_epoch = timed(experiment, data, device, count)
+    every = experiment.training.validate_every
+    validations = VALIDATIONS
+    if every is not None:
+        step_and_looks = step + validation / every
+        steps = int(USED * seconds / step_and_looks)
+    else:
+        if validation * validations > VALIDATING * seconds:
+            validations = max(1, int(VALIDATING * seconds / validation))
+        steps = int((USED * seconds - validations * validation) / step)
+    if steps < 1:
+        raise InputError(
+            f"a step takes {step:.3g} s and a validation {validation:.3g} s: give more time than {seconds:g} s"
+        )
+    less = None if every is not None or validations == VALIDATIONS else -(-steps // validations)
+    return Plan(steps, steps / per_epoch, less, step, validation, count)
+
+
+def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
+    """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps."""
+    watch = Stopwatch()
+    arguments = experiment.training._arguments
+    size = min(arguments["batch_size"], len(data.train))
+    quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None}
+    never = {"validate_every": 10**9, "checkpoint_every": 10**9}
+    settings = Training(**{**arguments, **quick, **never})
+    loop: Loop = prepare(
+        experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
+    )
+    loop.run()  # its last step ends with a record and a validation
+    step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
+    return max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step), loop.per_epoch
+
+
+class Stopwatch(Progress):
+    """Shows nothing and notes when each step was done."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.times: list[float] = []
+
+    def advance(self, step: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # the host runs ahead of the device
+        self.times.append(time.perf_counter())
+
+    def say(self, message: str) -> None:
+        """Nothing: a few steps say little of the training to come."""
+
+
+def duration(text: str) -> float:
+    """Seconds of ``"90s"``, ``"20m"``, ``"1h30m"``, ``"1.5h"``.
+
+    Example:
+        >>> duration("1h30m"), duration("0.5m")
+        (5400.0, 30.0)
+    """
+    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
+    try:
+        parts = [float(part or 0) for part in found.groups()] if found else []
+    except ValueError:
+        parts = []
+    seconds = sum(size * part for size, part in zip((3600, 60, 1), parts, strict=False))
+    if not seconds > 0:
+        raise InputError(f"{text!r} is no time: expected a number of hours, minutes or seconds: 1h30m, 20m, 90s")
+    return seconds

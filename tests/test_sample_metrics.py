@@ -1,0 +1,397 @@
+"""Figures about samples and reconstructions against closed forms, and on cases whose answer is known."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent
+from torch.distributions import Normal as TorchNormal
+
+import fusevae
+from fusevae import MLP, VAE, Artifact, DataSpec, Flat, Gaussian, InputError, Level, Normal
+from fusevae.core.conditional import Conditional
+from fusevae.data.examples import InMemory
+from fusevae.data.source import Source
+from fusevae.evaluation.distances import (
+    distances,
+    energy_distance,
+    frechet_distance,
+    kernel_distance,
+    nearest,
+    neighbourhoods,
+)
+from fusevae.evaluation.features import Columns, Scripted, features, fingerprint
+from fusevae.evaluation.fidelity import psnr, reconstruction_quality, ssim
+from fusevae.evaluation.quality import Reference, quality_lines, sample_quality
+from fusevae.training.extractor import Turned, cache_folder, extractor_for, train_extractor
+
+
+class Plain(nn.Module):
+    """The values themselves as features."""
+
+    def features(self, x):
+        return x.flatten(1)
+
+
+class Given(Conditional):
+    """A model that only samples: one of the rows that it holds, with a little noise."""
+
+    level = Level.SAMPLES
+
+    def __init__(self, rows, scale=1e-6):
+        super().__init__()
+        self.register_buffer("rows", rows)
+        self.scale = scale
+
+    def forward(self, *conditions):
+        return _Pick(self.rows, self.scale)
+
+
+class _Pick(torch.distributions.Distribution):
+    arg_constraints = {}
+
+    def __init__(self, rows, scale):
+        super().__init__(torch.Size(), rows.shape[1:], validate_args=False)
+        self.rows, self.scale = rows, scale
+
+    def sample(self, sample_shape=torch.Size()):
+        rows = self.rows[torch.randint(len(self.rows), tuple(sample_shape))]
+        return rows + self.scale * torch.randn_like(rows)
+
+
+# distances of two sets
+
+
+def cubic_mmd(shift, dims):
+    """E k(x, x') + E k(y, y') - 2 E k(x, y) for x ~ N(0, I), y ~ N(shift, I): with k a cubic polynomial of the product
+    s = x y / d, whose moments are known."""
+
+    def expected(a, b):  # x ~ N(a, I), y ~ N(b, I), both means along the first axis
+        # s = sum x_i y_i / d: its moments from those of independent products
+        one = [(a * b, (1 + a * a) * (1 + b * b), (a**3 + 3 * a) * (b**3 + 3 * b))]
+        rest = [(0.0, 1.0, 0.0)] * (dims - 1)
+        m1, m2, m3 = 0.0, 0.0, 0.0
+        for first, second, third in one + rest:  # moments of a sum of independent terms
+            m1, m2, m3 = (
+                m1 + first,
+                m2 + 2 * m1 * first + second,
+                m3 + 3 * m2 * first + 3 * m1 * second + third,
+            )
+        m1, m2, m3 = m1 / dims, m2 / dims**2, m3 / dims**3
+        return 1 + 3 * m1 + 3 * m2 + m3
+
+    return expected(0, 0) + expected(shift, shift) - 2 * expected(0, shift)
+
+
+@pytest.mark.parametrize(("shift", "dims"), [(0.0, 3), (1.0, 3), (2.0, 5)])
+def test_kid_of_shifted_gaussians_is_its_closed_form(shift, dims):
+    torch.manual_seed(0)
+    a, b = torch.randn(6000, dims), torch.randn(6000, dims)
+    b[:, 0] += shift
+    value, error = kernel_distance(a, b)
+    exact = cubic_mmd(shift, dims)
+    assert abs(value - exact) < 4 * error
+    assert frechet_distance(a, b) == pytest.approx(shift**2, abs=0.15)
+
+
+def test_kid_is_unbiased_however_few_there_are():
+    torch.manual_seed(0)
+    values = torch.tensor([kernel_distance(torch.randn(8, 2), torch.randn(8, 2))[0] for _ in range(1500)])
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(1500)
+    assert values.min() < 0
+
+
+def test_the_standard_error_of_kid_is_that_of_repeated_draws():
+    torch.manual_seed(0)
+    found = torch.tensor([kernel_distance(torch.randn(400, 2), torch.randn(400, 2) + 0.5) for _ in range(200)])
+    assert found[:, 1].square().mean().sqrt() == pytest.approx(found[:, 0].std().item(), rel=0.2)
+
+
+def test_the_order_of_the_examples_does_not_matter():
+    x = torch.randn(2000, 2)
+    x[:, 0] = x[:, 0].sort().values  # as of data sorted by class
+    value, error = kernel_distance(x, x[torch.randperm(2000)])
+    assert abs(value) < 4 * error + 1e-3
+
+
+def test_energy_distance_of_gaussians_is_its_closed_form():
+    """E |x - y| of N(m, 2): 2 / sqrt(pi) exp(-m^2 / 4) + m erf(m / 2)."""
+    torch.manual_seed(0)
+    m = 1.5
+    apart = 2 / math.sqrt(math.pi) * math.exp(-m * m / 4) + m * math.erf(m / 2)
+    exact = 2 * apart - 2 * 2 / math.sqrt(math.pi)
+    a, b = torch.randn(2000, 1), torch.randn(2000, 1)
+    assert energy_distance(a, b + m) == pytest.approx(exact, rel=0.07)
+    assert abs(energy_distance(a, b)) < 0.01
+    same = 3 * torch.randn(2000, 1).sign() * torch.rand(2000, 1).round()  # as N(0, 4.5) by its first two moments
+    other = math.sqrt(4.5) * torch.randn(2000, 1)
+    assert frechet_distance(same, other) < 0.05
+    assert energy_distance(same, other) > 0.1
+
+
+def test_precision_and_recall_tell_missing_modes_from_bad_samples():
+    torch.manual_seed(0)
+    modes = torch.tensor([[0.0, 0.0], [20.0, 0.0]])
+    real = torch.randn(1000, 2) + modes[torch.arange(1000) % 2]
+    one_mode = torch.randn(1000, 2)
+    with_noise = torch.cat([real[:500] + 0.01, torch.rand(500, 2) * 200 - 1000])
+    found = neighbourhoods(real, one_mode)
+    assert found["precision"] > 0.9 and found["recall"] == pytest.approx(0.5, abs=0.1)
+    assert found["coverage"] == pytest.approx(0.5, abs=0.05)
+    found = neighbourhoods(real, with_noise)
+    assert found["precision"] == pytest.approx(0.5, abs=0.02)
+    assert found["density"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_density_and_coverage_of_equal_distributions():
+    """Density is 1 on average; coverage is 1 - (1 - k / N ...)^N, about 1 - 2^-k for as many samples as examples."""
+    torch.manual_seed(0)
+    found = neighbourhoods(torch.randn(3000, 3), torch.randn(3000, 3), dense=5)
+    assert found["density"] == pytest.approx(1, abs=0.05)
+    assert found["coverage"] == pytest.approx(1 - 2.0**-5, abs=0.01)
+
+
+def test_an_outlier_makes_precision_large_but_not_density():
+    torch.manual_seed(0)
+    real = torch.cat([torch.randn(500, 2), torch.tensor([[100.0, 0.0]])])
+    far = torch.tensor([60.0, 0.0]) + torch.randn(500, 2)
+    found = neighbourhoods(real, far)
+    assert found["precision"] > 0.9
+    assert found["density"] < 0.25 and found["coverage"] < 0.01
+
+
+def test_identical_sets_and_duplicated_points():
+    x = torch.randn(300, 4) * 100 + 1000  # far from the origin, where products lose digits
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+    found = neighbourhoods(x, x)
+    assert found["precision"] == found["recall"] == found["coverage"] == 1
+    assert torch.equal(nearest(x, x)[0], torch.zeros(300, 1, dtype=torch.float64))
+    twice = x.repeat(8, 1)  # each radius is zero, and every sample lies on one
+    found = neighbourhoods(twice, x.repeat(8, 1))
+    assert found["precision"] == found["recall"] == 1
+    assert neighbourhoods(twice, twice + 1e-3)["precision"] == 0
+
+
+def test_distances_are_those_by_differences(monkeypatch):
+    monkeypatch.setattr("fusevae.evaluation.distances.AT_ONCE", 70)
+    a, b = torch.randn(33, 5), torch.randn(20, 5)
+    direct = (a[:, None].double() - b.double()).square().sum(-1).sqrt()
+    assert torch.allclose(torch.cat(list(distances(a, b))), direct)
+    values, indices = nearest(a, b, 3)
+    assert torch.equal(indices, direct.argsort(1)[:, :3]) and torch.allclose(values, direct.sort(1).values[:, :3])
+
+
+def test_too_few_are_refused():
+    for distance in (frechet_distance, kernel_distance, energy_distance, neighbourhoods):
+        with pytest.raises(InputError, match="at least two"):
+            distance(torch.zeros(1, 2), torch.zeros(5, 2))
+
+
+# reconstructions
+
+
+def ssim_by_hand(x, y, span):
+    """One channel, window by window."""
+    n = min(11, *x.shape)
+    n -= 1 - n % 2
+    at = torch.arange(n).double() - n // 2
+    w = torch.exp(-(at[:, None] ** 2 + at**2) / (2 * 1.5**2))
+    w /= w.sum()
+    c1, c2, found = (0.01 * span) ** 2, (0.03 * span) ** 2, []
+    for i in range(x.shape[0] - n + 1):
+        for j in range(x.shape[1] - n + 1):
+            a, b = x[i : i + n, j : j + n], y[i : i + n, j : j + n]
+            ma, mb = (w * a).sum(), (w * b).sum()
+            va, vb, ab = (w * (a - ma) ** 2).sum(), (w * (b - mb) ** 2).sum(), (w * (a - ma) * (b - mb)).sum()
+            found.append((2 * ma * mb + c1) * (2 * ab + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))
+    return torch.stack(found).mean()
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 13), (2, 12, 30)])
+def test_ssim_window_by_window(shape):
+    x = (torch.rand(2, *shape) * 255).double()
+    y = (x + 40 * torch.randn_like(x)).clamp(0, 255)
+    for i, found in enumerate(ssim(x, y, 255)):
+        by_hand = torch.stack([ssim_by_hand(a, b, 255) for a, b in zip(x[i], y[i], strict=True)]).mean()
+        assert found.item() == pytest.approx(by_hand.item(), abs=1e-6)
+
+
+def test_ssim_and_psnr_of_constant_images():
+    a, b = 100.0, 150.0
+    x, y = torch.full((1, 3, 20, 20), a), torch.full((1, 3, 20, 20), b)
+    c1 = (0.01 * 255) ** 2
+    assert ssim(x, y, 255).item() == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), rel=1e-6)
+    assert psnr(x, y, 255).item() == pytest.approx(20 * math.log10(255 / 50), rel=1e-6)
+    assert psnr(x, x, 255).item() == math.inf
+    with pytest.raises(InputError, match="shapes"):
+        ssim(x, y[:, :1], 255)
+
+
+def test_reconstruction_error_is_in_the_units_of_the_data():
+    """A decoder that always gives 3 is off by the root mean square of what is left."""
+    decoder = Gaussian(nn.Sequential(nn.Linear(1, 2 * 4)), scale="net")
+    nn.init.zeros_(decoder.net[0].weight)
+    decoder.net[0].bias.data = torch.tensor([3.0] * 4 + [0.0] * 4)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(4, 2))), decoder)
+    x = torch.randn(700, 4) * 2 + 3
+    found = reconstruction_quality(Artifact(vae, DataSpec((4,), "float32", -5, 11)), x)
+    assert found["error"] == pytest.approx((x - 3).square().mean().sqrt().item(), rel=1e-5)
+    assert found["psnr"] is None and found["ssim"] is None and found["kind"] == "mean" and found["span"] == 16
+
+
+# samples of models
+
+
+def table(n, dims=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n, dims, generator=generator)
+
+
+def artifact_of(rows, scale=1e-6):
+    return Artifact(Given(rows, scale), DataSpec(tuple(rows.shape[1:]), "float32", -5, 5))
+
+
+def test_samples_that_are_training_examples_are_found_out():
+    train, held = table(500, seed=1), table(800, seed=2)
+    copied = sample_quality(artifact_of(train), held, Plain(), train=train)
+    assert copied["copying"]["nearer"] > 0.99 and copied["copying"]["closest"] > 0.99
+    assert copied["floor"] is None and copied["reconstructions"] is None and copied["kind"] == "sample"
+    fresh = sample_quality(artifact_of(table(5000, seed=3)), held, Plain(), train=train)
+    assert fresh["copying"]["nearer"] == pytest.approx(0.5, abs=0.05)
+    assert fresh["copying"]["closest"] < 0.04
+    far = sample_quality(artifact_of(table(500) + 100), held, Plain(), train=train)
+    assert far["copying"]["nearer"] == 0
+    assert sample_quality(artifact_of(train), held, Plain())["copying"] is None
+
+
+def test_the_truth_is_as_near_as_other_real_examples():
+    held = table(2000, seed=2)
+    exact = Artifact(Normal(2), DataSpec((2,)))
+    found = sample_quality(exact, held, Plain(), n=1000)
+    assert found["n"] == 1000
+    assert abs(found["kid"]) < 4 * found["kid_stderr"]
+    assert found["fid"] < 5 * found["real"]["fid"] + 0.01
+    assert abs(found["energy"]) < 0.02
+    assert found["precision"] > 0.9 and found["recall"] > 0.9
+    worse = sample_quality(artifact_of(2 * table(500)), held, Plain(), n=1000)
+    for key in ("fid", "kid", "energy"):
+        assert worse[key] > 10 * abs(found[key])
+    assert worse["precision"] < found["precision"]
+    text = dict(quality_lines(worse))
+    assert "samples" in text["judged"] and "real examples" in text["FID"]
+
+
+def test_the_halves_of_sorted_data_are_alike():
+    held = torch.cat([torch.zeros(400, 2), torch.ones(400, 2)]) + 0.1 * table(800)
+    found = Reference(Plain(), InMemory(held), n=100)
+    assert found.real["fid"] < 0.05
+    alternating = held.view(2, 400, 2).transpose(0, 1).reshape(800, 2)
+    assert Reference(Plain(), InMemory(alternating)).real["fid"] < 0.05
+
+
+def test_samples_that_are_not_finite_are_refused():
+    with pytest.raises(InputError, match="not finite"):
+        sample_quality(artifact_of(torch.full((5, 2), torch.nan)), table(100), Plain())
+
+
+class Labelled(Conditional):
+    """Given a label, samples around it; the condition is what makes a sample right."""
+
+    level = Level.SAMPLES
+    classes = 3
+
+    def forward(self, *conditions):
+        (label,) = conditions
+        mean = torch.zeros(1) if label is None else label.float()
+        return Independent(TorchNormal(mean.view(-1, 1, 1, 1).expand(-1, 1, 4, 4) * 100, 5.0), 3)
+
+
+def test_conditional_samples_are_given_the_labels_of_real_examples():
+    label = torch.arange(600) % 3
+    x = (100 * label.view(-1, 1, 1, 1) + 5 * torch.randn(600, 1, 4, 4)).clamp(0, 255)
+    spec = DataSpec((1, 4, 4), "float32", 0, 255, ["a", "b", "c"])
+    whole = InMemory(x, label, spec)
+    settings = fusevae.Training(epochs=10, batch_size=32, learning_rate=3e-3)
+    net, accuracy = train_extractor((x.numpy(), [spec.classes[i] for i in label]), (4,), 8, settings, quiet=True)
+    assert accuracy > 0.95
+    found = sample_quality(Artifact(Labelled(), spec), whole, net, train=whole)
+    assert found["accuracy"] > 0.95 and found["real_accuracy"] > 0.95
+    assert found["labels"] == "of the real examples"
+    shuffled = InMemory(x, label.roll(1), spec)
+    assert sample_quality(Artifact(Labelled(), spec), shuffled, net)["accuracy"] > 0.95
+    assert sample_quality(Artifact(Labelled(), spec), shuffled, net)["real_accuracy"] < 0.05
+    with pytest.raises(InputError, match="labels of shape"):
+        fusevae.sample(Artifact(Labelled(), spec), 4, torch.zeros(3).long())
+
+
+# extractors
+
+
+def test_columns_are_standardised():
+    x = torch.randn(500, 3) * torch.tensor([1.0, 10.0, 0.0]) + 7
+    found = features(Columns(InMemory(x)), x)
+    assert torch.allclose(found.mean(0), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(found.std(0, unbiased=False), torch.tensor([1.0, 1.0, 0.0]), atol=1e-4)
+
+
+def test_images_without_labels_are_told_by_their_orientation():
+    x = fusevae.read_data(None).train.batch(torch.arange(900))[0]
+    turned = Turned(InMemory(x[:2]))
+    images, label = turned.batch(torch.arange(8))
+    assert label.tolist() == [0, 1, 2, 3] * 2
+    assert torch.equal(images[6], x[1].rot90(2, (1, 2)))
+    assert Turned(InMemory(x[:, :, :6])).turns == (0, 2)
+    settings = fusevae.Training(epochs=16, batch_size=32, learning_rate=3e-3, skip=0.0)
+    net, accuracy = train_extractor(x, (8, 16), 32, settings, quiet=True)
+    assert accuracy > 0.6 and "orientations" in net.about
+    real, other = features(net, x[::2]), features(net, x[1::2])
+    noisy = features(net, (x[1::2] + 6 * torch.randn(450, 1, 8, 8)).clamp(0, 16))
+    assert 2 * frechet_distance(real, other) < frechet_distance(real, noisy)
+
+
+def test_the_extractor_is_trained_once_for_the_same_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path / "kept"))
+    monkeypatch.setattr("fusevae.training.extractor.UPDATES", 1)
+    monkeypatch.setattr("fusevae.training.extractor.USUAL", fusevae.Training(epochs=0.2, batch_size=64))
+    assert cache_folder() == tmp_path / "kept"
+    data = Source().read()
+    first = extractor_for(data, quiet=True)
+    (path,) = (tmp_path / "kept").iterdir()
+    assert "training the classifier" in capsys.readouterr().err
+    again = extractor_for(Source().read(), quiet=True)
+    assert fingerprint(again) == fingerprint(first) and again.about == first.about
+    assert "training" not in capsys.readouterr().err
+    named = extractor_for(data, path)
+    assert fingerprint(named) == fingerprint(first)
+    extractor_for(Source(test=0.2).read(), quiet=True)  # other data
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    path.write_bytes(path.read_bytes()[:100])
+    assert fingerprint(extractor_for(data, quiet=True)) == fingerprint(first)
+    with pytest.raises(InputError, match="no extractor"):
+        extractor_for(data, tmp_path / "nowhere.safetensors")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path / "file"))  # where nothing can be kept
+    assert fingerprint(extractor_for(data, quiet=True)) == fingerprint(first)
+
+
+class Means(nn.Module):
+    def forward(self, x: torch.Tensor, return_features: bool = False):
+        return x.mean((2, 3)) if return_features else x
+
+
+def test_a_torchscript_file_that_the_user_names(tmp_path):
+    torch.jit.script(Means()).save(str(tmp_path / "net.pt"))
+    spec = DataSpec((1, 8, 8), "uint8", 0, 16)
+    net = Scripted(tmp_path / "net.pt", spec)
+    found = features(net, torch.full((3, 1, 8, 8), 8, dtype=torch.uint8))
+    assert torch.allclose(found, torch.full((3, 3), 127.5))
+    assert net.about == "features of net.pt" and len(fingerprint(net)) == 16
+    torch.save({"a": 1}, tmp_path / "pickle.pt")
+    with pytest.raises(InputError, match="no TorchScript"):
+        Scripted(tmp_path / "pickle.pt", spec)
+    with pytest.raises(InputError, match="for images"):
+        Scripted(tmp_path / "net.pt", DataSpec((4,)))
+    torch.jit.script(nn.Flatten(0)).save(str(tmp_path / "flat.pt"))
+    with pytest.raises(InputError, match="expected features"):
+        Scripted(tmp_path / "flat.pt", spec)
