@@ -14,14 +14,17 @@ from fusevae import (
     DataSpec,
     Flat,
     Gaussian,
+    ImageTransformer,
     InputError,
     Normal,
     PixelCNN,
     PixelNet,
+    Transformer,
 )
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.nets.mlp import MLP
+from fusevae.nets.transformer import rotate
 
 
 def sees(function, channels, height, width, at):
@@ -135,6 +138,20 @@ def test_a_missing_label_is_an_unknown_one():
 
 
 @torch.no_grad()
+def test_units_change_no_probability_of_pixel_values():
+    a = PixelCNN((3, 3, 3), "logistic", width=4, kernels=(3, 3), levels=256, high=255.0)
+    b = PixelCNN((3, 3, 3), "logistic", width=4, kernels=(3, 3), levels=256, low=-1.0, high=1.0)
+    b.load_state_dict(a.state_dict())
+    x = torch.randint(0, 256, (5, 3, 3, 3)).float()
+    torch.testing.assert_close(a().log_prob(x), b().log_prob(2 * x / 255 - 1), rtol=1e-4, atol=1e-3)
+    with noise.keyed(3):
+        drawn = a().sample((4,))
+    with noise.keyed(3):
+        torch.testing.assert_close(2 * drawn / 255 - 1, b().sample((4,)))
+    assert torch.equal(drawn, drawn.round()) and drawn.min() >= 0 and drawn.max() <= 255
+
+
+@torch.no_grad()
 def test_log_prob_is_the_same_in_parts_and_broadcasts_over_samples_before_the_batch(monkeypatch):
     p = strong("bernoulli", context=3)
     z, x = torch.randn(5, 4, 3), (torch.rand(4, 2, 7, 6) < 0.5).float()
@@ -182,9 +199,70 @@ def test_an_artifact_with_a_pixel_cnn_comes_back_and_samples_the_same(tmp_path):
         (lambda: PixelCNN((1, 4, 4), "categorical", levels=1), "at least 2"),
         (lambda: PixelCNN((1, 4, 4), net=MLP(2, (3, 5, 5))), r"expected \(channels, 4, 4\)"),
         (lambda: PixelCNN((1, 4, 4), context=2, net=MLP(2, (3, 4, 4))), "both context and net"),
+        (lambda: PixelCNN((16,)), r"expected \(channels, height, width\)"),
+        (lambda: ImageTransformer((16,)), r"expected \(channels, height, width\)"),
+        (lambda: ImageTransformer((1, 4, 4), levels=1), "at least 2"),
+        (lambda: Transformer(10, heads=4), "a multiple of 8"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(make, says):
     with pytest.raises(InputError, match=says) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+# the transformer
+
+
+def test_a_transformers_output_depends_on_its_own_input_and_all_before_it():
+    net = Transformer(8, heads=2, layers=2)
+    x = torch.randn(1, 6, 8, requires_grad=True)
+    for t in range(6):
+        (gradient,) = torch.autograd.grad(net(x)[0, t].square().sum(), x)
+        assert (gradient[0].abs().sum(1) > 0).tolist() == [s <= t for s in range(6)]
+
+
+@torch.no_grad()
+def test_attention_depends_on_the_distance_of_two_positions_alone():
+    query, key, frequency = torch.randn(8), torch.randn(8), Transformer(8, heads=1, layers=1).frequency
+    products = [
+        rotate(query[None], frequency[None] * (p + 3)) @ rotate(key[None], frequency[None] * p).T for p in range(5)
+    ]
+    torch.testing.assert_close(torch.cat(products), products[0].expand(5, 1))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@torch.no_grad()
+def test_a_transformer_with_kept_keys_gives_the_same_pixels_as_whole_passes(classes):
+    part = ImageTransformer((2, 4, 3), 5, -1.0, 1.0, width=16, heads=2, layers=2, context=3, classes=classes)
+    for parameter in part.parameters():
+        if parameter.dim() > 1:
+            parameter.data *= 3
+    label = (torch.tensor([0, 2, -1, 1]),) if classes else ()
+    p = part(torch.randn(4, 3), *label)
+    with noise.keyed(7):
+        kept = p.sample((3,))
+    with noise.keyed(7):
+        whole = p.step((3,), part.net)
+    assert torch.equal(kept, whole)
+    assert len(kept.unique()) == 5
+
+
+@torch.no_grad()
+def test_a_value_of_an_image_transformer_depends_on_those_before_it_channel_by_channel():
+    part = ImageTransformer((2, 3, 3), 3, width=16, heads=2, layers=1)
+    part.token.weight.mul_(50)
+    x = torch.randint(0, 3, (1, 2, 3, 3)).float()
+
+    def logits(x):
+        tokens = x.long().movedim(1, -1).flatten(1)
+        before = torch.cat([part.start.expand(1, 1, -1), part.token(tokens[:, :-1])], 1)
+        return part.head(part.net(before + part.condition(None, None)))[0]
+
+    base = logits(x)
+    for c, i, j in itertools.product(range(2), range(3), range(3)):
+        other = x.clone()
+        other[0, c, i, j] = (x[0, c, i, j] + 1) % 3
+        changed = (logits(other) - base).abs().amax(1) > 1e-6
+        place = (3 * i + j) * 2 + c
+        assert changed.tolist() == [t > place for t in range(18)]

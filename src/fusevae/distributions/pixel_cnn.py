@@ -20,7 +20,7 @@ from fusevae.nets.masked_conv import ChannelHead, PixelNet, Walk
 from fusevae.nets.mlp import MLP
 
 Kind = Literal["bernoulli", "categorical", "logistic"]
-AT_ONCE = 2**24  # activations of one layer held at once where no gradient is wanted
+AT_ONCE = 2**22  # activations of one layer held at once where no gradient is wanted
 
 
 class PixelCNN(Conditional):
@@ -135,8 +135,11 @@ class PixelCNN(Conditional):
         if self.embedding is not None:
             index = ((x - self.low) / self.spacing).round().long()
             return F.embedding(index, self.embedding.weight).movedim(-1, 2).flatten(1, 2)
-        scaled = 2 * (x - self.low) / (self.high - self.low) - 1
-        return torch.cat([scaled, torch.ones_like(x[:, :1])], 1)
+        return torch.cat([self.scaled(x), torch.ones_like(x[:, :1])], 1)
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Values between -1 and 1, where the logistics begin."""
+        return 2 * (x - self.low) / (self.high - self.low) - 1
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -188,7 +191,7 @@ class _PixelCNN(Distribution):
         h = owner.layers(seen, owner.layers.conditions(*given))
         out = owner.head(h, seen).float()
         if owner.kind == "logistic":
-            return self._mixture(out[:, 0].flatten(2)).log_prob(x)
+            return self._mixture(out[:, 0].flatten(2)).log_prob(owner.scaled(x))
         if owner.kind == "bernoulli":
             logits = out[:, :, 0]
             return (x * logits - F.softplus(logits)).flatten(1).sum(1)
@@ -196,10 +199,10 @@ class _PixelCNN(Distribution):
         return out.log_softmax(2).gather(2, index.unsqueeze(2)).flatten(1).sum(1)
 
     def _mixture(self, raw: Tensor, one: bool = False) -> _LogisticMixture:
-        """Of an image, or of one pixel, from parameters ``(*lead, numbers, pixels)``."""
+        """Of a scaled image, or of one pixel, from parameters ``(*lead, numbers, pixels)``."""
         o, (c, h, w) = self.owner, self.event_shape
         shape = torch.Size((c, 1, 1) if one else (c, h, w))
-        return _LogisticMixture(raw, c, o.components, shape, o.levels, o.low, o.high)
+        return _LogisticMixture(raw, c, o.components, shape, o.levels, -1.0, 1.0)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         return self.walk(sample_shape, Walk)
@@ -228,7 +231,8 @@ class _PixelCNN(Distribution):
         out = owner.head(h, owner.seen(pixel)).float()[:, c]
         if owner.kind == "logistic":
             drawn = self._mixture(out[..., 0].view(*lead, -1, 1), one=True).sample()
-            pixel.copy_(drawn.reshape(pixel.shape))
+            step = ((drawn + 1) * (owner.levels - 1) / 2).round()
+            pixel.copy_(owner.low + owner.spacing * step.reshape(pixel.shape))
         elif owner.kind == "bernoulli":
             pixel[:, c, 0, 0] = (torch.rand(lead, device=h.device).flatten() < out[:, 0, 0, 0].sigmoid()).float()
         else:
