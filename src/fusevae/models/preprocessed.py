@@ -53,6 +53,10 @@ class Preprocessed(Conditional):
     def has_latents(self) -> bool:  # type: ignore[override]
         return self.model.has_latents
 
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]
+        return self.model.deterministic and not any(s.dequantizes for s in self.steps)
+
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Back(self, self.model(*conditions))
 
@@ -95,12 +99,12 @@ class Preprocessed(Conditional):
     def fit_steps(self, examples: Callable[[], Tensor]) -> None:
         """Set what the steps take from the training data, each from what the steps before it give."""
         fitted = [i for i, step in enumerate(self.steps) if type(step).fit is not Step.fit]
-        if not fitted:
-            return
-        x = examples()
-        for step in self.steps[: fitted[-1] + 1]:
-            step.fit(x)
-            x = step(x)[0]
+        if fitted:
+            x = examples()
+            for step in self.steps[: fitted[-1] + 1]:
+                step.fit(x)
+                x = step(x)[0]
+        self.model.fit_steps(lambda: self.into(examples())[0])
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
