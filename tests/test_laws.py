@@ -46,7 +46,11 @@ from fusevae.models.latents import Latents
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.objectives.elbo import ELBO
 
-NETS_IN_LOG_PROB = {"MADE"}  # they run when a value is given, in the precision of that moment
+NETS_IN_LOG_PROB = {
+    "MADE",
+    "PixelCNN",
+    "ImageTransformer",
+}  # they run when a value is given, in the precision of that moment
 
 
 def moments(x):
