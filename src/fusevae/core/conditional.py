@@ -32,6 +32,7 @@ class Conditional(Described, nn.Module):
         space: where its values lie: ``"reals"`` (arrays of numbers, whatever their range), ``"sphere"`` (vectors of
             length 1) or ``"one-hot"``. Two of different spaces have no finite KL.
         has_mean: whether its distributions have a mean that can be computed (an autoregressive model's can't).
+        deterministic: whether its bound draws nothing, so that importance weighting can't tighten it.
         has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and
             ``decode``.
     """
@@ -41,6 +42,7 @@ class Conditional(Described, nn.Module):
     space: str = "reals"
     has_mean: bool = True
     has_latents: bool = False
+    deterministic: bool = False
 
     @abstractmethod
     def forward(self, *given: Tensor | None) -> Distribution:
@@ -74,8 +76,8 @@ class Conditional(Described, nn.Module):
         raise self._without_latents()
 
     def fit_steps(self, examples: Callable[[], Tensor]) -> None:
-        """Set what preprocessing takes from training ``examples()`` (means, ranges); where there is none, they are not
-        asked for."""
+        """Set what preprocessing takes from training ``examples()`` (means, ranges), and what a latent starts from (a
+        codebook); where there is neither, they are not asked for."""
 
     def _without_latents(self) -> SlotError:
         return SlotError(f"{type(self).__name__} has no latents to infer: take a model that has (a VAE)")

@@ -18,8 +18,8 @@ from fusevae.core.levels import log_bound
 class Term:
     """One level of latents: a sample ``z`` of shape ``(*sample, *batch, *event)``, its posterior and prior.
 
-    A discrete code is a point mass: ``q`` is None, log q = 0, and its KL is -log p(code). ``held`` gives
-    :attr:`held_log_q`.
+    A discrete code is a point mass: ``q`` is None, log q = 0, and its KL is -log p(code); ``levels`` says how many
+    values 0, 1, ... each of its places may have. ``held`` gives :attr:`held_log_q`.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Term:
     p: Distribution
     q: Distribution | None
     held: Callable[[], Tensor] | None = None
+    levels: int = 0
 
     @cached_property
     def kl(self) -> KL:
@@ -107,6 +108,18 @@ class Trace:
     def kl_per_dimension(self) -> dict[str, Tensor]:
         """KL by level, each ``(*sample, *batch, dims)``, flattened over the event."""
         return {t.name: t.kl.per_dim.flatten(-t.kl.dims) if t.kl.dims else t.kl.per_dim[..., None] for t in self.terms}
+
+    def code_shares(self) -> dict[str, Tensor]:
+        """How often each code is used in the batch, by level: ``(levels,)``, which sum to 1."""
+        return {t.name: _shares(t.z.flatten().long(), t.levels) for t in self.terms if t.levels}
+
+
+def _shares(codes: Tensor, levels: int) -> Tensor:
+    # counts are exact in any order; bincount would wait for the device
+    counts = torch.zeros(levels, device=codes.device).index_add_(
+        0, codes, torch.ones((), device=codes.device).expand(len(codes))
+    )
+    return counts / len(codes)
 
 
 def _sum(values: list[Tensor]) -> Tensor:

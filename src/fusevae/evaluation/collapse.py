@@ -16,6 +16,7 @@ from fusevae.distributions.vamp import log_normals
 
 ACTIVE = 0.01  # variance over x of the posterior's mean above which a unit counts as active (Burda et al. 2016)
 EXAMPLES = 500  # that the aggregate posterior is estimated from
+DEAD = 0.5  # part of the codes that could be in use, below which most are called dead
 COLLAPSED, EXPLODED = 0.5, 10.0  # nats: of the whole KL, of that of one dimension
 
 
@@ -25,7 +26,7 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
 
     Returns a dictionary: ``examples`` (N), ``elbo``, ``kl``, ``largest_kl`` (of one dimension), ``units`` and
     ``active_units`` by level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016; None
-    without a mean), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
+    without a mean), ``codes`` by level where these are discrete (:func:`usage`), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
 
     .. math:: E_x \mathrm{KL}(q(z|x) \| p(z)) = I(x; z) + \mathrm{KL}(q(z) \| p(z))
 
@@ -45,7 +46,10 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
     if not trace.terms:  # a deterministic latent
         return {}
     units, active, largest = {}, {}, []
+    places = {term.name: term.z.numel() for term in trace.terms}
     for term in trace.terms:
+        if term.levels:
+            continue
         units[term.name] = term.z[0].numel()
         mean = _mean(term.q)
         active[term.name] = int((mean.flatten(1).var(0) > ACTIVE).sum()) if mean is not None and len(x) > 1 else None
@@ -61,9 +65,22 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
         "largest_kl": torch.stack(largest).max().item() if largest else None,
         "units": units,
         "active_units": active,
+        "codes": {name: usage(share) | {"places": places[name]} for name, share in trace.code_shares().items()},
         "mutual_information": information,
         "aggregate_gap": top - information if information is not None else None,
     }
+
+
+def usage(share: Tensor) -> dict[str, float]:
+    r"""Of how often each of K codes is used, ``(K,)``: the ``perplexity`` :math:`\exp(-\sum_k s_k \log s_k)`, which is K
+    where all are used alike, and ``used``, how many are used at all.
+
+    Example:
+        >>> usage(torch.tensor([0.5, 0.5, 0.0, 0.0]))
+        {'perplexity': 2.0, 'used': 2, 'codes': 4}
+    """
+    entropy = -torch.special.xlogy(share.double(), share.double()).sum()
+    return {"perplexity": entropy.exp().item(), "used": int((share > 0).sum()), "codes": len(share)}
 
 
 def mutual_information(term: Term) -> float | None:
@@ -88,7 +105,16 @@ def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str
     found: dict[str, str] = {}
     if not diagnosis:
         return found
-    if diagnosis["kl"] < COLLAPSED:
+    for name, codes in diagnosis["codes"].items():
+        could = codes["codes"] * (1 - (1 - 1 / codes["codes"]) ** codes["places"])  # if all were drawn alike
+        if codes["used"] < DEAD * could:
+            found["dead codes"] = (
+                f"most codes of {name} are dead: {codes['used']} of {codes['codes']} are used in {codes['places']:,} "
+                f"places, with a perplexity of {codes['perplexity']:.1f}. Any of these mends it: a larger revive of "
+                "the VectorQuantizer (0.1), or fewer features for it (8); a smaller training.learning_rate; fewer "
+                "codes; FiniteScalar as quantizer, which has no codebook (the recipe fsq-vae)"
+            )
+    if diagnosis["kl"] < COLLAPSED and not diagnosis["codes"]:
         found["collapsed"] = (
             f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats, so the decoder ignores it. Any of these "
             "mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; training.encoder_steps=10; starting "

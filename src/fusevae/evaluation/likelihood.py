@@ -68,7 +68,7 @@ def block_likelihood(artifact: Artifact, block: Block, k: int, seed: int) -> Ten
     """log p(x) of a block's examples, float64; a bound of ``k`` samples where it isn't exact."""
     if artifact.distribution.level is not Level.EVIDENCE:
         return block_bound(artifact, block, seed)
-    return torch.cat([torch.logsumexp(w, 0) - math.log(k) for w in block_weights(artifact, block, k, seed)])
+    return torch.cat([torch.logsumexp(w, 0) - math.log(len(w)) for w in block_weights(artifact, block, k, seed)])
 
 
 def block_bound(artifact: Artifact, block: Block, seed: int) -> Tensor:
@@ -78,8 +78,10 @@ def block_bound(artifact: Artifact, block: Block, seed: int) -> Tensor:
 
 
 def block_weights(artifact: Artifact, block: Block, k: int, seed: int) -> Iterator[Tensor]:
-    """All ``k`` log-weights of a block's examples, float64, as many examples at once as fit: ``(k, examples)`` each."""
+    """All ``k`` log-weights of a block's examples, float64, as many examples at once as fit: ``(k, examples)`` each; one
+    where all would be the same."""
     model, x, label = artifact.distribution, block.x, block.label
+    k = 1 if model.deterministic else k
     at_once = max(1, VALUES // math.prod(x.shape[1:]))  # decoded examples
     each = min(k, at_once)  # samples of one example at once
     together = max(1, at_once // each)  # examples at once
@@ -112,6 +114,7 @@ def evaluate(
     level, ``bits_per_dim`` (for discrete data), ``parameters`` and ``seconds``. Arguments as of
     :func:`log_likelihood`.
 
+    The bound of a model with discrete codes draws nothing: its ``importance_samples`` is 1, whatever is asked for.
     Where the last two bounds differ by more than a tenth of a nat, the last is not yet close to log p(x). The effective
     number of samples is :math:`(\sum_i w_i)^2 / \sum_i w_i^2` (Kong 1992); near 1, a single sample decides.
 
@@ -124,6 +127,7 @@ def evaluate(
     started = time.perf_counter()
     check_samples(artifact, importance_samples)
     model = artifact.distribution
+    importance_samples = 1 if model.deterministic else importance_samples
     device = next(model.parameters(), torch.zeros(())).device
     examples = as_examples(artifact, data, label)
     if not len(examples):

@@ -104,6 +104,10 @@ class Ladder(Latents):
     def inference(self) -> list[nn.Module]:
         return [*self.net.inference(), *(self.top.inference() if self.top is not None else [])]
 
+    def start(self, examples: Callable[[], Tensor]) -> None:
+        if self.top is not None:
+            self.top.start(examples)
+
     def _down(
         self,
         x: Tensor,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -18,9 +18,11 @@ class Latents(Described, nn.Module):
 
     Attributes:
         level: what its prior promises, at most.
+        deterministic: whether the bound draws nothing, so that more samples can't tighten it.
     """
 
     level: Level
+    deterministic: bool = False
 
     @abstractmethod
     def infer(
@@ -46,6 +48,10 @@ class Latents(Described, nn.Module):
     @abstractmethod
     def inference(self) -> list[nn.Module]:
         """The parts that only infer: q and its nets."""
+
+    def start(self, examples: Callable[[], Tensor]) -> None:
+        """Take from training ``examples()`` what the training starts from (a codebook); where there is nothing, they
+        are not asked for."""
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:

@@ -54,6 +54,10 @@ class Preprocessed(Conditional):
     def has_latents(self) -> bool:  # type: ignore[override]
         return self.model.has_latents
 
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]
+        return self.model.deterministic and not any(s.dequantizes for s in self.steps)
+
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Back(self, self.model(*conditions))
 
@@ -104,13 +108,13 @@ class Preprocessed(Conditional):
     def fit_steps(self, examples: Callable[[], Tensor]) -> None:
         """Set what the steps take from the training data, each from what the steps before it give."""
         fitted = [i for i, step in enumerate(self.steps) if type(step).fit is not Step.fit]
-        if not fitted:
-            return
-        x = examples()
-        for i, step in enumerate(self.steps[: fitted[-1] + 1]):
-            step.fit(x)
-            if i < fitted[-1]:
-                x = torch.cat([step(part)[0] for part in x.split(1000)])  # a step may be a net
+        if fitted:
+            x = examples()
+            for i, step in enumerate(self.steps[: fitted[-1] + 1]):
+                step.fit(x)
+                if i < fitted[-1]:
+                    x = torch.cat([step(part)[0] for part in x.split(1000)])  # a step may be a net
+        self.model.fit_steps(lambda: self.into(examples())[0])
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -49,6 +49,7 @@ class VAE(Conditional):
         self.latents, self.decoder = latents, decoder
         self.level = min(Level.EVIDENCE, latents.level, decoder.level)
         self.discrete, self.space, self.has_mean = decoder.discrete, decoder.space, decoder.has_mean
+        self.deterministic = latents.deterministic and decoder.level is Level.DENSITY
 
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Marginal(self, conditions)
@@ -71,6 +72,9 @@ class VAE(Conditional):
 
     def inference(self) -> list[nn.Module]:
         return self.latents.inference()
+
+    def fit_steps(self, examples: Callable[[], Tensor]) -> None:
+        self.latents.start(examples)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -39,6 +39,8 @@ class MMD(Objective):
     def __call__(self, trace: Trace, progress: float) -> Tensor:
         value = trace.reconstruction - self.beta * trace.kl if self.beta else trace.reconstruction
         for term in trace.terms:
+            if term.levels:
+                raise InputError("MMD compares latents that are numbers, these are codes: take ELBO()")
             drawn = noise.sample_to(term.p, trace.reconstruction.shape)
             dims = trace.reconstruction.dim()
             value = value - self.weight * squared_mmd(term.z.flatten(dims), drawn.flatten(dims))

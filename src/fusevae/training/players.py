@@ -135,6 +135,7 @@ class MaximumLikelihood(Player):
             metrics |= {name: term.mean() for name, term in trace.auxiliary.items()}
             for name, kl in trace.kl_per_dimension().items():
                 metrics[f"kl/{name}"] = kl.flatten(0, -2).mean(0)
+            metrics |= {f"codes/{name}": share for name, share in trace.code_shares().items()}
         return loss, metrics  # step 6, backpropagation, is the loop's
 
     def _forget_some(self, label: Tensor | None) -> Tensor | None:

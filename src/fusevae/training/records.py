@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from fusevae.core.files import write_text
+from fusevae.evaluation.collapse import usage
 
 METRICS = "metrics.jsonl"
 
@@ -39,8 +40,15 @@ class Records(list[dict[str, Any]]):
 
 
 def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
-    """Numbers and lists in nats; the ELBO beside its parts: reconstruction, KL by level and by dimension."""
-    found: dict[str, Any] = {k: v.tolist() for k, v in metrics.items()}
+    """Numbers and lists in nats; the ELBO beside its parts: reconstruction, KL by level and by dimension; of how often
+    each code is used, the perplexity and the part of them that is."""
+    found: dict[str, Any] = {}
+    for k, v in metrics.items():
+        where, _, level = k.rpartition("/")
+        if where.endswith("codes"):
+            found.setdefault(where, {})[level] = usage(v)
+        else:
+            found[k] = v.tolist()
     for prefix in {k.rpartition("reconstruction")[0] for k in found if k.endswith("reconstruction")}:
         kl = {k: v for k, v in found.items() if k.startswith(f"{prefix}kl/")}
         if not kl:  # a deterministic latent: there is no bound

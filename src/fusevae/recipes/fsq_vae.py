@@ -1,0 +1,19 @@
+"""FSQ-VAE on images: the VQ-VAE whose codes are rounded features, with no codebook to collapse."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.nets.quantizer import FiniteScalar
+from fusevae.recipes.vq_vae import quantized
+from fusevae.training.experiment import Experiment
+
+
+def recipe(
+    data: DataSpec,
+    sides: tuple[int, ...] = (8, 6, 5),
+    channels: tuple[int, ...] = (32, 64),
+    blocks: int = 2,
+    components: int = 3,
+) -> Experiment:
+    """Mentzer et al. 2024, with 240 codes."""
+    return quantized(data, FiniteScalar(sides), channels, blocks, components)
