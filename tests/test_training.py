@@ -324,7 +324,7 @@ def test_a_move_touches_no_other_players_parameters():
     for name in ("critic", "maker"):
         before = {n: p.detach().clone() for n, p in run.game.named_parameters()}
         own = run.game.own(name)
-        run._move(name, run.optimizers[name], batch)
+        run._move(name, batch)
         for n, p in run.game.named_parameters():
             assert torch.equal(p, before[n]) != (n in own)
             assert p.grad is None

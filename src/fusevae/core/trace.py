@@ -65,6 +65,10 @@ class Trace:
         likelihood: p(x | z), with batch shape ``(*sample, *batch)``.
         log_det: what invertible preprocessing adds to log p(x), ``(*batch,)``.
         auxiliary: terms that are no part of the bound (commitment to a code, say), by name.
+        conditions: what was given beside ``x``, a label.
+        latent: what the decoder was given for ``x``; None where nothing is inferred.
+        draw: gives as many of the same drawn from the prior, for objectives that compare the two.
+        generate: gives as many new examples, with a path to the parameters of what makes them, for a critic.
     """
 
     x: Tensor
@@ -72,6 +76,10 @@ class Trace:
     likelihood: Distribution
     log_det: Tensor | float = 0.0
     auxiliary: dict[str, Tensor] = field(default_factory=dict)
+    conditions: tuple[Tensor | None, ...] = ()
+    latent: Tensor | None = None
+    draw: Callable[[], Tensor] | None = None
+    generate: Callable[[], Tensor] | None = None
 
     @cached_property
     def reconstruction(self) -> Tensor:

@@ -103,8 +103,9 @@ class RAE(VAE):
                     parametrizations.spectral_norm(part)
 
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
-        z, terms, auxiliary = self.latents.infer(x, *conditions, samples=samples)
-        trace = Trace(x, terms, self.decoder(z, *conditions), auxiliary=auxiliary)
+        trace = super().trace(x, *conditions, samples=samples)
+        z, auxiliary = trace.latent, trace.auxiliary
+        assert z is not None
         if torch.is_grad_enabled():
             if self.regulariser == "l2":
                 squares = sum(p.square().sum() for p in self.decoder.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -56,7 +57,14 @@ class VAE(Conditional):
 
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
         z, terms, auxiliary = self.latents.infer(x, *conditions, samples=samples)  # steps 2 and 3
-        return Trace(x, terms, self.decoder(z, *conditions), auxiliary=auxiliary)  # step 4: decode
+        p = self.decoder(z, *conditions)  # step 4: decode
+        draw = functools.partial(self.latents.generate, p.batch_shape, *conditions)
+
+        def generate() -> Tensor:
+            new = self.decoder(draw(), *conditions)
+            return new.mean if self.has_mean else noise.rsample(new)
+
+        return Trace(x, terms, p, 0.0, auxiliary, conditions, z, draw, generate)
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Distribution:
         return self.decoder(self.latents.generate(shape, *conditions), *conditions)

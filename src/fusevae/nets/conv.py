@@ -47,8 +47,8 @@ class ConvEncoder(Described, nn.Module):
         inputs: ``(channels, height, width)`` of an image.
         outputs: shape of one output event (twice the latent's size for a Gaussian).
         channels: width of each stage; the image is halved after each.
-        blocks: residual blocks a stage.
-        classes: number of labels if the net is conditioned on one.
+        blocks: residual blocks a stage; 0 leaves a plain stack of halvings, several times as fast.
+        classes: number of labels if the net is conditioned on one (by its residual blocks).
 
     Example:
         >>> import torch
@@ -81,13 +81,18 @@ class ConvEncoder(Described, nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for images ``(*batch, *inputs)``."""
         batch = x.shape[:-3]
-        h = self.stem(x.reshape(-1, *self.inputs))
-        label = per_image(label, batch)
+        h = self.maps(x.reshape(-1, *self.inputs), per_image(label, batch))[-1]
+        return self.head(F.silu(h).flatten(1)).view(*batch, *self.outputs)
+
+    def maps(self, x: Tensor, label: Tensor | None = None) -> list[Tensor]:
+        """The feature maps after each stage, for images ``(n, *inputs)``."""
+        h, found = self.stem(x), []
         for blocks, halve in zip(self.stages, self.halvings, strict=True):
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
-            h = halve(h)
-        return self.head(F.silu(h).flatten(1)).view(*batch, *self.outputs)
+            h = halve(h if len(blocks) else F.silu(h))  # type: ignore[arg-type]
+            found.append(h)
+        return found
 
 
 class ConvDecoder(Described, nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,15 @@ class Opposed(Objective, nn.Module):
 
     Attributes:
         opponent: the net; its gradient never reaches the model, nor the model's the net.
+        role: the opponent's name as a player.
+        opponent_steps: its moves to one of the model.
+        extractor: a net that learns to classify the data, whose features measure: a player of its own, too.
     """
 
     opponent: nn.Module
+    role: str = "opponent"
+    opponent_steps: int = 1
+    extractor: nn.Module | None = None
 
     def __init__(self, opponent: nn.Module) -> None:
         nn.Module.__init__(self)
@@ -52,6 +59,30 @@ class Opposed(Objective, nn.Module):
     @abstractmethod
     def opponent_loss(self, trace: Trace) -> Tensor:
         """What the opponent minimises, ``(n,)`` for some n, from a trace without gradients."""
+
+    def diagnose(self, trace: Trace) -> dict[str, Any]:
+        """What held-out examples say of the state of the game."""
+        return {}
+
+    def warnings(self, diagnosis: dict[str, Any]) -> dict[str, str]:
+        """What is wrong, by a short name, each with its remedy."""
+        return {}
+
+
+class Simultaneous(Opposed):
+    """An objective whose players move at once, from one shared forward.
+
+    Attributes:
+        roles: the players: ``"model"`` (the whole distribution), or ``"encoder"`` (its inference) and ``"decoder"``
+            (the rest of it); then the opponent's ``role``.
+    """
+
+    roles: tuple[str, ...]
+
+    @abstractmethod
+    def losses(self, trace: Trace, progress: float) -> dict[str, Tensor]:
+        """What each role minimises, ``(*batch,)``. They may share anything: of each loss, only the gradient of its own
+        player's parameters is taken."""
 
 
 def with_score(value: Tensor, trace: Trace) -> Tensor:

@@ -15,15 +15,26 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
+from fusevae.core.levels import Level
 from fusevae.core.processes import world
 from fusevae.core.steps import View
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits, read_data
 from fusevae.evaluation.baseline import Marginals
 from fusevae.objectives.elbo import ELBO
-from fusevae.objectives.objective import Objective, Opposed
+from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.loop import Loop
-from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Opponent, Player
+from fusevae.training.players import (
+    Batch,
+    EncoderFirst,
+    Extractor,
+    Game,
+    MaximumLikelihood,
+    Opponent,
+    Partner,
+    Player,
+    Together,
+)
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
@@ -120,18 +131,30 @@ def marginals(artifact: Artifact, x: Tensor) -> Marginals:
 
 def players(artifact: Artifact, objective: Objective, training: Training) -> list[Any]:
     """The model, and whoever plays with it or against it."""
-    settings = (training.unlabelled, training.encoder_steps, training.encoder_part if training.encoder_steps else 0.0)
-    found: list[Player] = [MaximumLikelihood(artifact, objective, *settings)]
-    if training.encoder_steps:
-        found.append(EncoderFirst(artifact, objective, *settings))
-    if isinstance(objective, Opposed):
-        found.append(Opponent(artifact, objective))
+    if isinstance(objective, Simultaneous):
+        if training.encoder_steps:
+            name = type(objective).__name__
+            raise InputError(
+                f"encoder_steps is {training.encoder_steps}, but the players of {name} move at once: set 0"
+            )
+        leader = Together(artifact, objective, training.unlabelled)
+        found: list[Player] = [leader, *(Partner(name, artifact, objective) for name in leader.partners)]
+    else:
+        part = training.encoder_part if training.encoder_steps else 0.0
+        settings = (training.unlabelled, training.encoder_steps, part)
+        found = [MaximumLikelihood(artifact, objective, *settings)]
+        if training.encoder_steps:
+            found.append(EncoderFirst(artifact, objective, *settings))
+        if isinstance(objective, Opposed):
+            found.append(Opponent(artifact, objective))
+    if isinstance(objective, Opposed) and objective.extractor is not None:
+        found.append(Extractor(artifact, objective.extractor))
     return found
 
 
 def trained(loop: Loop) -> Artifact:
     """The artifact of a loop, with the weights that evaluation uses."""
-    artifact = loop.result().players["model"].artifact  # type: ignore[union-attr,index]
+    artifact = next(iter(loop.result().players.values())).artifact  # type: ignore[union-attr,operator]
     assert isinstance(artifact, Artifact)
     return artifact.requires_grad_(True).cpu().eval()
 
@@ -139,8 +162,13 @@ def trained(loop: Loop) -> Artifact:
 def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
     """Run two examples through the model, so that what doesn't fit is said before any work starts."""
     x, label = examples.batch(torch.arange(min(2, len(examples))))
-    player = MaximumLikelihood(artifact, objective)
-    shape = tuple(artifact.viewed.shape)
+    shape, model = tuple(artifact.viewed.shape), artifact.distribution
+    if model.level < Level.BOUND and not model.has_latents and not isinstance(objective, Opposed):
+        raise InputError(
+            f"{type(model).__name__} only samples, which {type(objective).__name__} can't train: give it a critic, "
+            "objective=Adversarial(ConvCritic(shape)), say"
+        )
+    found = players(artifact, objective, Training())
     try:
         with torch.no_grad():
             if artifact.distribution.has_latents:
@@ -155,7 +183,9 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
                         f"shape {shape}, expected ({len(x)},): set event_dim={len(shape)} on the decoder, or mend the "
                         "net's output shape"
                     )
-            loss, _ = player(Batch(x, label), 0.0)
+            if isinstance(objective, Opposed):
+                check_game(artifact, objective, x, label)
+            losses = [loss for p in found if p.judged for loss, _ in p.losses(Batch(x, label), 0.0).values()]
     except InputError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -164,11 +194,30 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
             f"the model does not take examples of shape {shape} ({reason}): make the inputs of its encoder and the "
             "outputs of its decoder fit the data"
         ) from error
-    if not bool(loss.isfinite()):
+    for loss in (one for one in losses if not bool(one.isfinite())):
         raise InputError(
             f"the loss of the first examples is {loss.item()}: scale the data (the steps Normalise, Standardise), or "
             "look at the decoder's range"
         )
+
+
+def check_game(artifact: Artifact, objective: Opposed, x: Tensor, label: Tensor | None) -> None:
+    """Refuse a game whose parts don't fit each other."""
+    model, name = artifact.distribution, type(objective).__name__
+    if isinstance(objective, Simultaneous) and not model.has_latents:
+        raise InputError(
+            f"{name} needs a model with latents, {type(model).__name__} has none: take a VAE, or Adversarial"
+        )
+    if objective.extractor is not None and label is None:
+        raise InputError(f"the extractor of {name} needs labels and the data have none: leave the extractor out")
+    trace = model.trace(artifact.view(x), label)
+    if trace.generate is not None and not model.has_latents:
+        made = trace.generate()
+        if made.shape != trace.x.shape:
+            raise InputError(
+                f"the generator makes examples of shape {tuple(made.shape[1:])}, the data have "
+                f"{tuple(trace.x.shape[1:])}: mend the outputs of its net"
+            )
 
 
 def check_support(p: Distribution, x: Tensor, slot: str, what: str) -> None:

@@ -23,7 +23,7 @@ from fusevae.training.diagnosis import first_bad_tensor
 from fusevae.training.figures import Figures
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import gather_sums, wrap
-from fusevae.training.players import Batch, Game
+from fusevae.training.players import Batch, Game, Losses
 from fusevae.training.progress import Interrupt, Progress
 from fusevae.training.records import METRICS, Records, readable
 from fusevae.training.settings import Training
@@ -93,11 +93,10 @@ class Loop:
         with noise.preserved(self.device), Interrupt() as interrupt, self.progress.showing(self.total, self.step):
             batches = self._batches(self.step)
             while self.step < self.total and not self.finished:
-                for name, optimizer in self.optimizers.items():
-                    if name == self.figures.players[0]:
-                        batch = Batch(*next(batches)).to(self.device)
-                    if self.game.players[name].moves(self.step, self.step / self.total):
-                        self._move(name, optimizer, batch)
+                batch = Batch(*next(batches)).to(self.device)
+                for name, player in self.game.players.items():
+                    if player.moves(self.step, self.step / self.total):
+                        self._move(name, batch)
                 self.average.update(self.step)
                 self.step += 1
                 if self.step % self.settings.log_every == 0 or self.step == self.total:
@@ -123,8 +122,8 @@ class Loop:
             return False
         return bool(sum_over_processes(torch.tensor(float(stop), device=self.device)).item())
 
-    def _move(self, name: str, optimizer: GuardedAdamW, batch: Batch) -> None:
-        """One player's move: its loss, its gradients, its update."""
+    def _move(self, name: str, batch: Batch) -> None:
+        """One player's move, or that of several from one forward: losses, gradients, updates."""
         progress = self.step / self.total
         parts = self._parts(batch)
         for i, (part, rows) in enumerate(parts):
@@ -132,17 +131,21 @@ class Loop:
                 noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=rows),
                 self._sync(i + 1 == len(parts)),
             ):
-                loss, metrics = self._loss(name, part, progress)
-                share = rows.here * self.processes / self.batch
-                (loss * share if share != 1 else loss).backward()  # step 6: backpropagate
-            self.figures.add(name, metrics, rows.here / self.batch)
-        for other, theirs in self.optimizers.items():
-            if other != name:
-                theirs.zero_grad(but=optimizer.parameters)  # a gradient reaches only the parameters of its own player
-        optimizer.step(self.settings.rate(progress) * self.values["rate_scale"])
-        optimizer.zero_grad()
+                losses = self._losses(name, part, progress)
+                self._backward(losses, rows.here * self.processes / self.batch)
+            for who, (_, metrics) in losses.items():
+                self.figures.add(who, metrics, rows.here / self.batch)
+        for who in losses:
+            self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
+            self.optimizers[who].zero_grad()
 
-    def _loss(self, name: str, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def _backward(self, losses: Losses, share: float) -> None:
+        """Step 6: of each loss, the gradient of its own player's parameters; those of no player are no part of it."""
+        for i, (who, (loss, _)) in enumerate(losses.items()):
+            only = list(self.optimizers[who].parameters.values()) if len(losses) > 1 else None
+            (loss * share if share != 1 else loss).backward(inputs=only, retain_graph=i + 1 < len(losses))
+
+    def _losses(self, name: str, batch: Batch, progress: float) -> Losses:
         if self.settings.precision == "float32":
             return self.wrapped(name, batch, progress)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -222,10 +225,11 @@ class Loop:
             batch = Batch(*raw).to(self.device)
             for name in [n for n in self.optimizers if self.game.players[n].judged]:
                 with noise.keyed(self.seed, "validation", i, name, device=self.device):
-                    loss, metrics = game(name, batch, 1.0)
-                for k, v in {**metrics, "loss": loss}.items():
-                    key = f"{self.figures.prefix(name)}{k}"
-                    sums[key] = sums.get(key, 0.0) + v * len(batch.x)
+                    losses = game(name, batch, 1.0)
+                for who, (loss, metrics) in losses.items():
+                    for k, v in {**metrics, "loss": loss}.items():
+                        key = f"{self.figures.prefix(who)}{k}"
+                        sums[key] = sums.get(key, 0.0) + v * len(batch.x)
         if self.processes > 1:
             sums = gather_sums(sums)
         means = readable({k: v / len(self.validation) for k, v in sums.items()})
@@ -279,12 +283,11 @@ class Loop:
             )
         self.restore(self.good)
         self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
-        message = (
+        self._write({"step": self.step, "event": "went back", "from": at, "cause": cause, "rate_scale": scale})
+        self.progress.say(
             f"step {at}: {IN_A_ROW} or more updates in a row were abnormal ({cause}); back to step {self.step} with "
             f"{scale:g} of the learning rate"
         )
-        self._write({"step": self.step, "event": "went back", "from": at, "cause": cause, "rate_scale": scale})
-        self.progress.say(message)
         self.save()
 
     # ---------------------------------------------------------------- state

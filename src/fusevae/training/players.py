@@ -6,18 +6,26 @@ A VAE is a game of one, a GAN of two, a VAE-GAN of three. The loop knows nothing
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.conditional import Conditional
 from fusevae.core.levels import log_bound
+from fusevae.core.trace import Trace
 from fusevae.evaluation.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
-from fusevae.objectives.objective import Objective, Opposed
+from fusevae.models.preprocessed import Preprocessed
+from fusevae.objectives.objective import Objective, Opposed, Simultaneous
+
+#: a loss and figures to log, by player
+Losses = dict[str, tuple[Tensor, dict[str, Tensor]]]
 
 SETTLED = 0.3  # part of a training before which a collapse or an explosion may pass by itself
 
@@ -40,18 +48,28 @@ class Player(nn.Module):
 
     Attributes:
         judged: whether its figures on held-out data are of interest.
+        partners: names of the players that move at once with this one, from its forward.
     """
 
     name: str
     judged: bool = True
+    partners: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a mean over the batch, and detached means to log by name (numbers, or vectors of a fixed size)."""
 
+    def losses(self, batch: Batch, progress: float) -> Losses:
+        """What :meth:`forward` gives, by player: its own first, then those of its partners."""
+        return {self.name: self(batch, progress)}
+
     @abstractmethod
     def own(self) -> Sequence[nn.Module]:
-        """The modules whose parameters this player moves."""
+        """The modules whose parameters and buffers are this player's."""
+
+    def spared(self) -> Sequence[nn.Module]:
+        """Modules inside :meth:`own` that are another's."""
+        return []
 
     def moves(self, step: int, progress: float) -> bool:
         """Whether the player moves at a step."""
@@ -67,20 +85,59 @@ class Player(nn.Module):
 
 
 class Game(nn.Module):
-    """The players in the order of their moves; one call computes one player's loss, so that one wrapper (DDP, FSDP2)
-    holds for every game."""
+    """The players in the order of their moves; one call computes one player's loss (and those of its partners), so that
+    one wrapper (DDP, FSDP2) holds for every game.
+
+    What belongs to nobody who moves stays as it is: its parameters are constants of the losses, and its buffers (batch
+    statistics, spectral norms) are put back.
+    """
 
     def __init__(self, players: Sequence[Player]) -> None:
         super().__init__()
         self.players = cast(dict[str, Player], nn.ModuleDict({p.name: p for p in players}))
+        self.others: dict[str, tuple[list[nn.Parameter], list[Tensor]]] = {}  # by who moves
 
-    def forward(self, name: str, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.players[name](batch, progress)
+    def forward(self, name: str, batch: Batch, progress: float) -> Losses:
+        if not self.training or len(self.players) == 1:
+            return self.players[name].losses(batch, progress)
+        with self.only(name):
+            return self.players[name].losses(batch, progress)
+
+    @contextmanager
+    def only(self, name: str) -> Iterator[None]:
+        """Hold what is not of the player or its partners."""
+        if name not in self.others:
+            movers = (name, *self.players[name].partners)
+            mine = {id(t) for who in movers for t in self._of(who)}
+            held = [p for p in self.parameters() if id(p) not in mine and p.requires_grad]
+            self.others[name] = held, [b for b in self.buffers() if id(b) not in mine]
+        parameters, buffers = self.others[name]
+        before = [b.clone() for b in buffers]
+        for p in parameters:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for p in parameters:
+                p.requires_grad_(True)
+            for b, value in zip(buffers, before, strict=True):
+                b.data.copy_(value)  # not noticed by autograd, for which batch statistics belong to the graph
 
     def own(self, name: str) -> dict[str, nn.Parameter]:
         """The parameters that a player moves, by their name in the game."""
-        mine = {id(p) for module in self.players[name].own() for p in module.parameters()}
+        mine = {id(t) for t in self._of(name)}
         return {n: p for n, p in self.named_parameters() if id(p) in mine and p.requires_grad}
+
+    def _of(self, name: str) -> list[Tensor]:
+        """A player's parameters and buffers."""
+        player = self.players[name]
+        spared = {id(t) for module in player.spared() for t in (*module.parameters(), *module.buffers())}
+        mine = (t for module in player.own() for t in (*module.parameters(), *module.buffers()))
+        return [t for t in mine if id(t) not in spared]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Game:
+        self.others = {}  # the buffers are other tensors now
+        return super()._apply(fn, recurse)
 
 
 class MaximumLikelihood(Player):
@@ -105,6 +162,8 @@ class MaximumLikelihood(Player):
         return [self.artifact.distribution]
 
     def moves(self, step: int, progress: float) -> bool:
+        if isinstance(self.objective, Opposed) and (step + 1) % self.objective.opponent_steps:
+            return False
         return progress >= self.encoder_part or step % (self.encoder_steps + 1) == self.encoder_steps
 
     def diagnose(self, batch: Batch) -> dict[str, Any]:
@@ -123,6 +182,9 @@ class MaximumLikelihood(Player):
         model = self.artifact.distribution
         x = self.artifact.view(batch.x)  # step 1: preprocess (invertible steps are part of the model)
         label = self._forget_some(batch.label)
+        if not model.has_latents and isinstance(self.objective, Opposed):
+            loss = -self.objective(model.trace(x, label), progress).mean()
+            return loss, {"objective": -loss.detach()}
         if not model.has_latents:
             value = log_bound(model(label), x)
             return -value.mean(), {"log_bound": value.detach().mean()}
@@ -131,11 +193,7 @@ class MaximumLikelihood(Player):
         value = self.objective(trace, progress)  # step 5: reconstruction and KL
         loss = sum(trace.auxiliary.values(), -value).mean()
         with torch.no_grad():
-            metrics = {"objective": -loss, "reconstruction": trace.reconstruction.mean()}
-            metrics |= {name: term.mean() for name, term in trace.auxiliary.items()}
-            for name, kl in trace.kl_per_dimension().items():
-                metrics[f"kl/{name}"] = kl.flatten(0, -2).mean(0)
-            metrics |= {f"codes/{name}": share for name, share in trace.code_shares().items()}
+            metrics = {"objective": -loss} | figures(trace)
         return loss, metrics  # step 6, backpropagation, is the loop's
 
     def _forget_some(self, label: Tensor | None) -> Tensor | None:
@@ -164,11 +222,9 @@ class EncoderFirst(MaximumLikelihood):
 class Opponent(Player):
     """The player of an objective's opponent, a net that tells two kinds of latents or examples apart."""
 
-    name = "opponent"
-
     def __init__(self, artifact: Artifact, objective: Opposed) -> None:
         super().__init__()
-        self.artifact, self.objective = artifact, objective
+        self.artifact, self.objective, self.name = artifact, objective, objective.role
 
     def own(self) -> Sequence[nn.Module]:
         return [self.objective.opponent]
@@ -178,3 +234,112 @@ class Opponent(Player):
             trace = self.artifact.distribution.trace(self.artifact.view(batch.x), batch.label)
         loss = self.objective.opponent_loss(trace).mean()
         return loss, {"loss_value": loss.detach()}
+
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        trace = self.artifact.distribution.trace(self.artifact.view(batch.x), batch.label)
+        return self.objective.diagnose(trace)
+
+    def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
+        return self.objective.warnings(diagnosis) if progress >= SETTLED else {}
+
+
+class Together(MaximumLikelihood):
+    """The first of several players that move at once, from one shared forward."""
+
+    objective: Simultaneous
+
+    def __init__(self, artifact: Artifact, objective: Simultaneous, unlabelled: float = 0.0) -> None:
+        super().__init__(artifact, objective, unlabelled)
+        self.name, *others = objective.roles
+        self.partners = tuple(others)
+
+    def own(self) -> Sequence[nn.Module]:
+        return owned(self.name, self.artifact, self.objective)
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.losses(batch, progress)[self.name]
+
+    def losses(self, batch: Batch, progress: float) -> Losses:
+        x, label = self.artifact.view(batch.x), self._forget_some(batch.label)
+        trace = self.artifact.distribution.trace(x, label)
+        losses = {name: value.mean() for name, value in self.objective.losses(trace, progress).items()}
+        found = {name: (loss, {"loss_value": loss.detach()}) for name, loss in losses.items()}
+        found[self.name][1].update({k: v.detach() for k, v in figures(trace).items()})
+        return found
+
+
+class Partner(Player):
+    """A player whose loss comes from another's forward."""
+
+    judged = False
+
+    def __init__(self, name: str, artifact: Artifact, objective: Simultaneous) -> None:
+        super().__init__()
+        self.name, self.artifact, self.objective = name, artifact, objective
+
+    def own(self) -> Sequence[nn.Module]:
+        return owned(self.name, self.artifact, self.objective)
+
+    def spared(self) -> Sequence[nn.Module]:
+        return self.artifact.distribution.inference() if self.name == "decoder" else []
+
+    def moves(self, step: int, progress: float) -> bool:
+        return False
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        raise NotImplementedError(f"{self.name} moves with the first player of its game")
+
+    def diagnose(self, batch: Batch) -> dict[str, Any]:
+        if self.name != self.objective.role:
+            return {}
+        return Opponent.diagnose(self, batch)  # type: ignore[arg-type]
+
+    def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
+        return self.objective.warnings(diagnosis) if progress >= SETTLED else {}
+
+
+class Extractor(Player):
+    """Learns to classify the data, in the first part of a training, for features that measure."""
+
+    name = "extractor"
+    part = 0.2
+
+    def __init__(self, artifact: Artifact, net: nn.Module) -> None:
+        super().__init__()
+        self.artifact, self.net = artifact, net
+
+    def own(self) -> Sequence[nn.Module]:
+        return [self.net]
+
+    def moves(self, step: int, progress: float) -> bool:
+        return progress < self.part
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.label is not None
+        logits = self.net(inside(self.artifact.distribution, self.artifact.view(batch.x))).float()
+        loss = F.cross_entropy(logits, batch.label)
+        return loss, {"loss_value": loss.detach(), "accuracy": (logits.argmax(-1) == batch.label).float().mean()}
+
+
+def owned(role: str, artifact: Artifact, objective: Simultaneous) -> list[nn.Module]:
+    """The modules of a role of an objective; of the decoder, with those of the encoder."""
+    if role == objective.role:
+        return [objective.opponent]
+    model = artifact.distribution
+    return model.inference() if role == "encoder" else [model]
+
+
+def inside(model: Conditional, x: Tensor) -> Tensor:
+    """``x`` as a model sees it inside its preprocessing."""
+    while isinstance(model, Preprocessed):
+        x, model = model.into(x)[0], model.model
+    return x
+
+
+def figures(trace: Trace) -> dict[str, Tensor]:
+    """What a trace says in nats, means over the batch by name."""
+    found = {"reconstruction": trace.reconstruction.mean()}
+    found |= {name: term.mean() for name, term in trace.auxiliary.items()}
+    for name, kl in trace.kl_per_dimension().items():
+        found[f"kl/{name}"] = kl.flatten(0, -2).mean(0)
+    return found | {f"codes/{name}": share for name, share in trace.code_shares().items()}
