@@ -49,7 +49,7 @@ _WHERE = {
     "models.vae": "VAE",
     "models.gan": "Generator",
     "models.preprocessed": "Preprocessed",
-    "data.preprocessing": "Dequantize Logit Normalise Standardise VariationalDequantize",
+    "data.preprocessing": "Dequantize Logit Normalise Reshape Standardise VariationalDequantize",
     "data.views": "Binarize Crop Flip Resize",
     "data.source": "Source Splits read_data",
     "objectives.elbo": "ELBO",

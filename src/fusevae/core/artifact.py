@@ -137,8 +137,9 @@ def read_header(path: Path) -> dict[str, str]:
     if not path.exists():
         raise InputError(f"no artifact at {path}: give a run folder with {WEIGHTS}, or a .safetensors file")
     with open(path, "rb") as file:
-        start = file.read(4)
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+        start = file.read(9)
+    # a safetensors file begins with eight bytes of a length, of which the first may be 0x80, and then a brace
+    if start.startswith(b"PK\x03\x04") or (start.startswith(b"\x80") and start[8:] != b"{"):
         raise InputError(f"{path} is a pickle, which can run any code when opened: give a file that fusevae saved")
     try:
         with safe_open(str(path), framework="pt") as file:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.func import functional_call
@@ -89,6 +90,12 @@ class Conditional(Described, nn.Module):
 
     def __call__(self, *given: Tensor | None) -> Distribution:
         return super().__call__(*given)
+
+
+def batch_of(given: Sequence[Tensor | None]) -> torch.Size:
+    """The batch shape of what is given: a label has no event, a latent is a vector."""
+    shapes = [g.shape[:-1] if g.is_floating_point() else g.shape for g in given if g is not None]
+    return torch.broadcast_shapes(*shapes) if shapes else torch.Size()
 
 
 def parameters(net: nn.Module, given: Sequence[Tensor | None]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from fusevae.core.description import Described
@@ -57,6 +58,10 @@ class Step(Described, nn.Module):
     @abstractmethod
     def inverse(self, y: Tensor) -> Tensor:
         """``x`` for ``y`` of shape ``(*sample, batch, *shape)``."""
+
+    def input_shape(self, outputs: torch.Size) -> torch.Size:
+        """The shape of x whose y has the shape ``outputs``: the same, but for a step that changes it."""
+        return outputs
 
     def fit(self, x: Tensor) -> None:
         """Set what the step takes from the training data (means, say), given all or many of them."""

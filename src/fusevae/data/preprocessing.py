@@ -211,6 +211,38 @@ class Standardise(Step):
         self.std.copy_(torch.where(constant | (std < torch.finfo(self.std.dtype).tiny), 1.0, std))
 
 
+class Reshape(Step):
+    """Another shape of the same numbers in the same order: a model of images stands in a slot of vectors by it.
+
+    Args:
+        inputs: shape of x.
+        outputs: shape of y, as many numbers.
+
+    Example:
+        >>> step = Reshape((4,), (1, 2, 2))
+        >>> y, _ = step(torch.zeros(3, 4))
+        >>> y.shape, step.inverse(y).shape
+        (torch.Size([3, 1, 2, 2]), torch.Size([3, 4]))
+    """
+
+    def __init__(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+        super().__init__()
+        if math.prod(inputs) != math.prod(outputs):
+            raise InputError(
+                f"Reshape was given {tuple(inputs)} and {tuple(outputs)}: expected shapes of as many numbers"
+            )
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        return x.reshape(*x.shape[: x.dim() - len(self.inputs)], *self.outputs), 0.0
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y.reshape(*y.shape[: y.dim() - len(self.outputs)], *self.inputs)
+
+    def input_shape(self, outputs: torch.Size) -> torch.Size:
+        return torch.Size(self.inputs)
+
+
 class Logit(Step):
     r"""Values in [0, 1] to the real line, a little inside the ends (Papamakarios et al. 2017, Dinh et al. 2017).
 

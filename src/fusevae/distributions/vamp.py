@@ -12,7 +12,7 @@ from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.levels import Level, require
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.nets.mlp import MLP, as_shape
@@ -85,7 +85,7 @@ class _Vamp(Distribution):
 
     def __init__(self, owner: Vamp, conditions: Sequence[Tensor | None]) -> None:
         self.owner, self.conditions = owner, conditions
-        batch = next((c.shape for c in conditions if c is not None), torch.Size())
+        batch = batch_of(conditions)
         inputs = owner.pseudo_inputs
         # pseudo-inputs (K, 1, ..., *inputs) and conditions (*batch) give components (K, *batch)
         self.components = owner.posterior(inputs.view(len(inputs), *[1] * len(batch), *inputs.shape[1:]), *conditions)

@@ -51,7 +51,7 @@ def sample(
             with noise.keyed(seed, "sample", start, device=device):
                 if model.has_latents:
                     p = model.generate((count,), condition)
-                    x = p.mean if kind == "mean" else noise.sample(p)
+                    x = p.mean.expand(count, *p.event_shape) if kind == "mean" else noise.sample_to(p, (count,))
                 else:
                     x = noise.sample_to(model(condition), (count,))
             found.append(artifact.restore(x).cpu())

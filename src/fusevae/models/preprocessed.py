@@ -128,7 +128,10 @@ class _Back(BoundOnly):
 
     def __init__(self, owner: Preprocessed, p: Distribution) -> None:
         self.owner, self.p = owner, p
-        super().__init__(p.batch_shape, p.event_shape, validate_args=False)
+        event = p.event_shape
+        for step in reversed(owner.steps):
+            event = step.input_shape(event)
+        super().__init__(p.batch_shape, event, validate_args=False)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():
@@ -140,7 +143,7 @@ class _Back(BoundOnly):
         return self.owner.back(self.p.mean)
 
     def log_bound(self, value: Tensor) -> Tensor:
-        batch = value.shape[: value.dim() - len(self.p.event_shape)]
+        batch = value.shape[: value.dim() - len(self.event_shape)]
         y, log_det = self.owner.into(value.reshape(-1, *value.shape[len(batch) :]))  # steps know one batch dimension
         log_det = log_det.expand(len(y)).view(batch) if isinstance(log_det, Tensor) else log_det
         return log_bound(self.p, y.view(*batch, *y.shape[1:])) + log_det

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.errors import SlotError
 from fusevae.core.levels import BoundOnly, Level, require
 from fusevae.core.trace import Trace
@@ -99,9 +99,7 @@ class _Marginal(BoundOnly):
 
     def __init__(self, vae: VAE, conditions: tuple[Tensor | None, ...]) -> None:
         self.vae, self.conditions = vae, conditions
-        # a label has no event; a vector (the latent of a VAE whose decoder this is) has one dimension of it
-        batches = (c.shape[:-1] if c.is_floating_point() else c.shape for c in conditions if c is not None)
-        super().__init__(next(batches, torch.Size()), validate_args=False)
+        super().__init__(batch_of(conditions), validate_args=False)
 
     @property
     def event_shape(self) -> torch.Size:
@@ -112,7 +110,8 @@ class _Marginal(BoundOnly):
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():
-            return noise.sample(self.vae.generate(torch.Size(sample_shape) + self.batch_shape, *self.conditions))
+            shape = torch.Size(sample_shape) + self.batch_shape
+            return noise.sample_to(self.vae.generate(shape, *self.conditions), shape)
 
     def log_bound(self, value: Tensor) -> Tensor:
         if self.vae.level < Level.BOUND:
