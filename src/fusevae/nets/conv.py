@@ -41,7 +41,8 @@ def sizes(height: int, width: int, stages: int) -> list[tuple[int, int]]:
 
 
 class ConvEncoder(Described, nn.Module):
-    """Image to a vector: at each stage residual blocks, then a halving; then one linear layer.
+    """Image to a vector: at each stage residual blocks, then a halving; then one linear layer, or a convolution where the
+    output is an image of the size that is left.
 
     Args:
         inputs: ``(channels, height, width)`` of an image.
@@ -76,7 +77,10 @@ class ConvEncoder(Described, nn.Module):
             for c, d in zip(channels, [*channels[1:], channels[-1]], strict=True)
         )
         h, w = sizes(inputs[1], inputs[2], len(channels))[-1]
-        self.head = nn.Linear(channels[-1] * h * w, math.prod(self.outputs))
+        self.is_image = self.outputs[1:] == (h, w)
+        self.head: nn.Module = nn.Linear(channels[-1] * h * w, math.prod(self.outputs))
+        if self.is_image:
+            self.head = nn.Conv2d(channels[-1], self.outputs[0], 1)
 
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for images ``(*batch, *inputs)``."""
@@ -87,14 +91,16 @@ class ConvEncoder(Described, nn.Module):
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
             h = halve(h)
-        return self.head(F.silu(h).flatten(1)).view(*batch, *self.outputs)
+        h = F.silu(h)
+        return self.head(h if self.is_image else h.flatten(1)).view(*batch, *self.outputs)
 
 
 class ConvDecoder(Described, nn.Module):
-    """Vector to an image: one linear layer, then at each stage a doubling and residual blocks.
+    """Vector to an image: one linear layer (a convolution where the input is an image of the smallest size), then at each
+    stage a doubling and residual blocks.
 
     Args:
-        inputs: size of the latent vector.
+        inputs: size of the latent vector, or shape of a latent image.
         outputs: ``(channels, height, width)``, channels counting every parameter of the likelihood.
         channels: width of each stage, from the smallest image to the largest.
         blocks: residual blocks a stage.
@@ -108,7 +114,7 @@ class ConvDecoder(Described, nn.Module):
 
     def __init__(
         self,
-        inputs: int,
+        inputs: int | tuple[int, ...],
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
@@ -119,7 +125,10 @@ class ConvDecoder(Described, nn.Module):
         total = blocks * len(channels)
         self.sizes = sizes(outputs[1], outputs[2], len(channels))[::-1]
         self.smallest = (channels[0], *self.sizes[0])
-        self.stem = nn.Linear(inputs, math.prod(self.smallest))
+        self.is_image = self.inputs[1:] == self.smallest[1:]
+        self.stem: nn.Module = nn.Linear(math.prod(self.inputs), math.prod(self.smallest))
+        if self.is_image:
+            self.stem = nn.Conv2d(self.inputs[0], channels[0], 1)
         self.widenings = nn.ModuleList(
             nn.Conv2d(c, d, 3, padding=1) for c, d in zip([channels[0], *channels[:-1]], channels, strict=True)
         )
@@ -129,9 +138,10 @@ class ConvDecoder(Described, nn.Module):
         self.head = nn.Conv2d(channels[-1], outputs[0], 3, padding=1)
 
     def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
-        """``(*batch, *outputs)`` for latents ``(*batch, inputs)``."""
-        batch = z.shape[:-1]
-        h = self.stem(z.reshape(-1, *self.inputs)).view(-1, *self.smallest)
+        """``(*batch, *outputs)`` for latents ``(*batch, *inputs)``."""
+        batch = z.shape[: -len(self.inputs)]
+        z = z.reshape(-1, *self.inputs)
+        h = self.stem(z if self.is_image else z.flatten(1)).view(-1, *self.smallest)
         label = per_image(label, batch)
         for size, widen, blocks in zip(self.sizes[1:], self.widenings, self.stages, strict=True):
             h = widen(F.interpolate(h, size=size, mode="nearest"))

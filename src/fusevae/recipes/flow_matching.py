@@ -24,5 +24,5 @@ def recipe(
             [*steps_in, Normalise(data.low, data.high + len(steps_in), -1.0, 1.0)],
             FlowMatching(net, data.shape, Heun(steps)),
         ),
-        training=Training(epochs=20, batch_size=64, learning_rate=2e-3),
+        training=Training(epochs=10, batch_size=64, learning_rate=2e-3),
     )
