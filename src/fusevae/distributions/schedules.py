@@ -71,8 +71,8 @@ class CosineSchedule(Schedule):
 
 class CauchySchedule(Schedule):
     r""":math:`\gamma_t = w \tan \theta_t` with an angle that rises evenly: as many times at medium noise as the cosine
-    has, but enough at the ends that no single draw of the bound weighs as much as thousands of others (Hang et al. 2024,
-    arXiv:2407.03297).
+    has, but enough at the ends that no single draw of the bound weighs as much as thousands of others (Hang et al.
+    2024, arXiv:2407.03297).
 
     Args:
         low: level at time 0.

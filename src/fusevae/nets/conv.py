@@ -41,8 +41,8 @@ def sizes(height: int, width: int, stages: int) -> list[tuple[int, int]]:
 
 
 class ConvEncoder(Described, nn.Module):
-    """Image to a vector: at each stage residual blocks, then a halving; then one linear layer, or a convolution where the
-    output is an image of the size that is left.
+    """Image to a vector: at each stage residual blocks, then a halving; then one linear layer, or a convolution where
+    the output is an image of the size that is left.
 
     Args:
         inputs: ``(channels, height, width)`` of an image.
@@ -96,8 +96,8 @@ class ConvEncoder(Described, nn.Module):
 
 
 class ConvDecoder(Described, nn.Module):
-    """Vector to an image: one linear layer (a convolution where the input is an image of the smallest size), then at each
-    stage a doubling and residual blocks.
+    """Vector to an image: one linear layer (a convolution where the input is an image of the smallest size), then at
+    each stage a doubling and residual blocks.
 
     Args:
         inputs: size of the latent vector, or shape of a latent image.
