@@ -175,7 +175,7 @@ class _Diffusion(BoundOnly):
         x = value.expand(*rows.lead, *rows.event).reshape(-1, *rows.event)
         if held:  # rows don't see each other, so each passes on its own part alone
             x, *given = (_times_gradient(v, weight) for v in (x, *given))  # type: ignore[assignment]
-        error = self._error(x, level, rows.normal(), given)  # type: ignore[arg-type]
+        error = self._error(x, level, rows.normal(), given)
         if self.owner.training and torch.is_grad_enabled():
             schedule.update(level, 2 * (weight / slope * error).detach())
         return error, weight

@@ -120,6 +120,7 @@ class LearnedSchedule(Schedule, nn.Module):
     """
 
     squares: Tensor
+    seen: Tensor
 
     def __init__(self, low: float = -13.0, high: float = 10.0, parts: int = 32, share: float = 0.1) -> None:
         nn.Module.__init__(self)
