@@ -165,7 +165,9 @@ def wrong(triple: Triple) -> str | None:
         return f"{' | '.join(triple)}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if (asked is None) == (found is None):
         return None
-    return f"{' | '.join(triple)}: refused ({found}), the table allows it" if found else f"{triple}: allowed, but {asked}"
+    return (
+        f"{' | '.join(triple)}: refused ({found}), the table allows it" if found else f"{triple}: allowed, but {asked}"
+    )
 
 
 def covering() -> Iterator[Triple]:
@@ -217,7 +219,9 @@ def main() -> None:
         if i % 500 == 0:
             print(f"{i} of {len(triples)}", file=sys.stderr, flush=True)
     figures = {"triples": len(triples), "counts": dict(counts.most_common()), "faults": faults}
-    report("pairs", figures | {"missing": sorted(missing()), "seconds": time.perf_counter() - started}, __doc__ or "", 0)
+    report(
+        "pairs", figures | {"missing": sorted(missing()), "seconds": time.perf_counter() - started}, __doc__ or "", 0
+    )
 
 
 if __name__ == "__main__":

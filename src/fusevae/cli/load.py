@@ -35,7 +35,9 @@ def model(options: Namespace) -> Artifact:
     run = Path(options.run).expanduser()
     if (run / CONFIG).is_file() and not (run / WEIGHTS).exists():
         raise InputError(f"the training in {run} has not come to its end: go on with it, fusevae train --resume {run}")
-    return Artifact.load(run, options.trust, device)
+    found = Artifact.load(run, options.trust, device)
+    settings = getattr(options, "settings", None)
+    return configuration.changed(found, settings, options.trust) if settings else found
 
 
 def precision(options: Namespace) -> AbstractContextManager[Any]:

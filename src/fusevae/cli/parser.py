@@ -69,6 +69,10 @@ def make_parser() -> argparse.ArgumentParser:
     sample.add_argument("-n", type=_positive, default=16, metavar="N", help="how many (default: 16)")
     sample.add_argument("--label", help="class to sample from, by name or number")
     _kind(sample)
+    sample.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="change a setting of the model: distribution.sampler.steps=50, say",
+    )  # fmt: skip
     _output(sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file")
     _device(sample, seed=0)
     _trust(sample)
@@ -206,7 +210,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     _run(prior)
-    prior.add_argument("kind", choices=("flow", "mixture", "made", "vae"), metavar="KIND", help="%(choices)s")
+    prior.add_argument(
+        "kind", choices=("flow", "mixture", "made", "vae", "diffusion"), metavar="KIND", help="%(choices)s"
+    )
     _data(prior, required=False, default="; without it the run's own training split")
     prior.add_argument("--components", type=_positive, default=10, metavar="N", help="of the mixture (default: 10)")
     prior.add_argument("--epochs", type=_positive, metavar="N", help="of the training of the others (default: 30)")

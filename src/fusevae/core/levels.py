@@ -7,8 +7,11 @@ the result no bound at all. What only samples is judged by a critic.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -54,6 +57,15 @@ class BoundOnly(Distribution):
     def log_bound(self, value: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def surrogate(self, value: Tensor) -> Tensor:
+        """What trains the distribution: the number of :meth:`log_bound`, but its gradient may be that of another loss
+        for the distribution's own parameters. To ``value`` and to what is given it passes the bound's own gradient."""
+        return self.log_bound(value)
+
+    def summed_bound(self, value: Tensor) -> Tensor:
+        """The bound with less noise than a single draw, of the same expectation: for figures that are reported."""
+        return self.log_bound(value)
+
     def log_prob(self, value: Tensor) -> Tensor:
         raise SlotError(
             f"{type(self).__name__} has no exact log_prob, only a bound: call log_bound, or nest a density "
@@ -61,8 +73,23 @@ class BoundOnly(Distribution):
         )
 
 
+_way: ContextVar[str] = ContextVar("way", default="log_bound")
+
+
+@contextmanager
+def bounds_as(way: Literal["surrogate", "summed_bound"]) -> Iterator[None]:
+    """Inside, :func:`log_bound` asks for a bound in another way, however deep in a model the distribution is nested:
+    training for its ``surrogate``, an evaluation for its ``summed_bound``."""
+    token = _way.set(way)
+    try:
+        yield
+    finally:
+        _way.reset(token)
+
+
 def log_bound(p: Distribution, value: Tensor) -> Tensor:
-    """log p(value) in nats where ``p`` is a density, else one draw of its bound; shape ``(*sample, *batch)``.
+    """log p(value) in nats where ``p`` is a density, else one draw of its bound (but see :func:`bounds_as`); shape
+    ``(*sample, *batch)``.
 
     Example:
         >>> import torch
@@ -70,7 +97,10 @@ def log_bound(p: Distribution, value: Tensor) -> Tensor:
         >>> round(log_bound(p, torch.tensor(0.0)).item(), 4)
         -0.9189
     """
-    return p.log_bound(value) if isinstance(p, BoundOnly) else p.log_prob(value)
+    if not isinstance(p, BoundOnly):
+        return p.log_prob(value)
+    found: Tensor = getattr(p, _way.get())(value)
+    return found
 
 
 def require(slot: str, part: Conditional, level: Level, fits: str) -> None:

@@ -1,6 +1,7 @@
 """Random numbers keyed by seed, step and position in the batch.
 
-Every draw that the library makes goes through :func:`sample`, :func:`rsample` or :func:`uniform`. Inside
+Every draw that the library makes goes through :func:`sample`, :func:`rsample`, :func:`uniform` or
+:func:`normal`. Inside
 :func:`keyed`, the generators are seeded by a key, so that the noise of a step depends on nothing that
 happened before it: a resumed run needs no stored generator state. Where a process holds only some rows of the
 global batch (several processes, or gradient accumulation), the same numbers are drawn for the whole batch and
@@ -94,10 +95,16 @@ def sample_to(p: Distribution, shape: Sequence[int]) -> Tensor:
     return sample(p, shape[: len(shape) - len(p.batch_shape)])
 
 
-def uniform(shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Uniform numbers in [0, 1) whose first dimension is the batch."""
-    with _whole_batch(0):
+def uniform(shape: Sequence[int], device: torch.device | str = "cpu", dim: int = 0) -> Tensor:
+    """Uniform numbers in [0, 1) whose dimension ``dim`` is the batch."""
+    with _whole_batch(dim):
         return torch.rand(tuple(shape), device=device)
+
+
+def normal(shape: Sequence[int], device: torch.device | str = "cpu", dim: int = 0) -> Tensor:
+    """Standard normal numbers whose dimension ``dim`` is the batch."""
+    with _whole_batch(dim):
+        return torch.randn(tuple(shape), device=device)
 
 
 def choose(logits: Tensor, sample_shape: Sequence[int] = (), dim: int = -1) -> Tensor:

@@ -89,8 +89,8 @@ def mutual_information(term: Term) -> float | None:
     q, z = term.q, term.z
     if q is None or q.batch_shape != z.shape[:1] or getattr(q, "dear", False):
         return None
-    if isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal) and len(q.event_shape) == 1:
-        each = log_normals(z, q.base_dist.loc, q.base_dist.scale)
+    if isinstance(q, Independent) and isinstance(q.base_dist, TorchNormal):
+        each = log_normals(z.flatten(1), q.base_dist.loc.flatten(1), q.base_dist.scale.flatten(1))
     else:
         each = q.log_prob(z.unsqueeze(1))
     return (term.log_q - torch.logsumexp(each, 1) + math.log(len(z))).mean().item()

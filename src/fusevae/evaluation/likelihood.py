@@ -13,7 +13,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.levels import Level, log_bound
+from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 
@@ -73,7 +73,7 @@ def block_likelihood(artifact: Artifact, block: Block, k: int, seed: int) -> Ten
 
 def block_bound(artifact: Artifact, block: Block, seed: int) -> Tensor:
     """log p(x) of a block's examples where it is exact, or a bound that importance weighting would not keep one."""
-    with noise.keyed(seed, "bound", block.number, device=block.x.device):
+    with noise.keyed(seed, "bound", block.number, device=block.x.device), bounds_as("summed_bound"):
         return log_bound(artifact.distribution(block.label), block.x).double()
 
 
@@ -181,9 +181,9 @@ def evaluate(
 
 def elbo_parts(model: Any, block: Block, seed: int) -> dict[str, Tensor]:
     """Sums over a block of the reconstruction and of the KL by level and dimension, float64."""
-    with noise.keyed(seed, "elbo", block.number, device=block.x.device):
+    with noise.keyed(seed, "elbo", block.number, device=block.x.device), bounds_as("summed_bound"):
         trace = model.trace(block.x, block.label)
-    found = {"reconstruction": trace.reconstruction.double().sum()}
-    for name, kl in trace.kl_per_dimension().items():
-        found[f"kl/{name}"] = kl.double().sum(0)
+        found = {"reconstruction": trace.reconstruction.double().sum()}
+        for name, kl in trace.kl_per_dimension().items():
+            found[f"kl/{name}"] = kl.double().sum(0)
     return found

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from fusevae.core import noise
+from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust, build, describe, fit_type, library_classes, resolve
 from fusevae.core.errors import InputError, near
 from fusevae.training.experiment import Experiment
@@ -81,6 +82,24 @@ def override(node: Node, settings: Sequence[str], trust: Trust = ()) -> Node:
             place, done = _child(place, key, done), [*done, key]
         _put(place, last, value, done, trust)
     return node
+
+
+def changed(artifact: Artifact, settings: Sequence[str], trust: Trust = ()) -> Artifact:
+    """The same weights in a model with other settings, each as for :func:`override`: the steps of a sampler, say
+    (``distribution.sampler.steps=50``).
+
+    Example:
+        >>> from fusevae import DataSpec, Diffusion, TimeMLP
+        >>> artifact = Artifact(Diffusion(TimeMLP(2), 2), DataSpec((2,)))
+        >>> changed(artifact, ["distribution.sampler=DDIM", "distribution.sampler.steps=7"]).distribution.sampler.steps
+        7
+    """
+    found = build(override(describe(artifact), settings, trust), trust)
+    try:
+        found.load_state_dict(artifact.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"{', '.join(settings)} would change the weights ({one_line(error)}): train anew") from None
+    return found.to(next(artifact.parameters(), torch.zeros(())).device).eval()
 
 
 def parse(setting: str) -> tuple[str, Any]:

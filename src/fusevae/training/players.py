@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
-from fusevae.core.levels import log_bound
+from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.trace import Trace
 from fusevae.evaluation.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
@@ -186,11 +186,14 @@ class MaximumLikelihood(Player):
             loss = -self.objective(model.trace(x, label), progress).mean()
             return loss, {"objective": -loss.detach()}
         if not model.has_latents:
-            value = log_bound(model(label), x)
-            return -value.mean(), {"log_bound": value.detach().mean()}
+            with bounds_as("surrogate"):
+                value = log_bound(model(label), x)
+            name = "log_bound" if model.level >= Level.BOUND else "surrogate"
+            return -value.mean(), {name: value.detach().mean()}
         samples = (self.objective.samples,) if self.objective.samples else ()
         trace = model.trace(x, label, samples=samples)  # steps 2 to 4: encode, reparameterise, decode
-        value = self.objective(trace, progress)  # step 5: reconstruction and KL
+        with bounds_as("surrogate"):
+            value = self.objective(trace, progress)  # step 5: reconstruction and KL
         loss = sum(trace.auxiliary.values(), -value).mean()
         with torch.no_grad():
             metrics = {"objective": -loss} | figures(trace)

@@ -17,11 +17,13 @@ from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.preprocessing import Standardise
 from fusevae.data.source import Splits
+from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.gaussian_mixture import GaussianMixture
 from fusevae.distributions.made import MADE
 from fusevae.distributions.normal import Normal
+from fusevae.distributions.schedules import LinearSchedule
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.models.autoencoder import Deterministic
 from fusevae.models.flat import Flat
@@ -30,13 +32,15 @@ from fusevae.models.latents import Latents
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
+from fusevae.nets.time_mlp import TimeMLP
+from fusevae.nets.unet import UNet
 from fusevae.objectives.elbo import ELBO
 from fusevae.training.fit import prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
-Kind = Literal["flow", "mixture", "made", "vae"]
-KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae")
+Kind = Literal["flow", "mixture", "made", "vae", "diffusion"]
+KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae", "diffusion")
 HELD_OUT = 0.05  # of the latents, for the figures of the fit
 USUAL = Training(epochs=30, batch_size=256, learning_rate=2e-3, weight_decay=0.01)
 
@@ -59,11 +63,12 @@ def fit_prior(
     Wipf 2019; Ghosh et al. 2020), and gives a deterministic autoencoder its only one.
 
     Args:
-        artifact: a trained model with a vector of latents.
+        artifact: a trained model with a vector of latents; for a diffusion prior they may be an image.
         data: the training data: an array or tensor ``(n, *shape)``, a path, or a data set.
         kind: ``"flow"``: splines in couplings; ``"mixture"``: of Gaussians with full covariances, by
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
-            VAE of the latents.
+            VAE of the latents; ``"diffusion"``: latent diffusion (Rombach et al. 2022), a U-Net for images of latents.
+            Latents are brought to mean 0 and deviation 1 first, each by what is measured.
         label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture.
         components: of the mixture.
         training: of the others.
@@ -83,6 +88,10 @@ def fit_prior(
         raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join(KINDS)}")
     examples = as_examples(artifact, data, label)
     z, labels = aggregate(artifact, examples, seed)
+    if z.dim() != 2 and kind != "diffusion":
+        raise InputError(
+            f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
+        )
     prior = _fitted(
         z, labels if artifact.is_conditional else None, artifact, kind, components, training, seed, device, quiet
     )
@@ -92,7 +101,7 @@ def fit_prior(
 
 
 def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor, Tensor | None]:
-    """A latent z ~ q(z | x) of each example, ``(n, dims)``, of the top level in a hierarchy; and the labels."""
+    """A latent z ~ q(z | x) of each example, ``(n, *shape)``, of the top level in a hierarchy; and the labels."""
     model = artifact.distribution
     latents_of(model)
     device = next(model.parameters()).device
@@ -103,8 +112,6 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
             with noise.keyed(seed, "aggregate", block.number, device=device):
                 terms = model.trace(block.x, block.label).terms
                 z = terms[0].z if terms else next(iter(model.encode(block.x, block.label).values()))
-            if z.dim() != 2:
-                raise InputError(f"the latents have shape {tuple(z.shape[1:])}: fit-prior is for vectors of latents")
             found.append(z.cpu())
             if block.label is not None:
                 labels.append(block.label.cpu())
@@ -150,11 +157,13 @@ def _fitted(
 ) -> Conditional:
     if kind == "mixture":
         return GaussianMixture.fitted(z, components, seed)
-    dims = z.shape[1]
-    spec = DataSpec((dims,), "float32", float(z.min()), float(z.max()), artifact.data.classes)
+    shape = tuple(z.shape[1:])
+    spec = DataSpec(shape, "float32", float(z.min()), float(z.max()), artifact.data.classes)
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "prior"))
-        model = Preprocessed([Standardise((dims,))], _density(kind, dims, spec.n_classes if labels is not None else 0))
+        classes = spec.n_classes if labels is not None else 0
+        inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
+        model = Preprocessed([Standardise(shape)], inside)
         order = torch.randperm(len(z))
     held = max(1, round(HELD_OUT * len(z)))
     whole = InMemory(z, labels, spec)
@@ -162,6 +171,11 @@ def _fitted(
     loop = prepare(model, splits, (), ELBO(), training, seed, device, None, Progress(quiet))
     loop.run()
     return trained(loop).distribution
+
+
+def _diffusion(shape: tuple[int, ...], classes: int) -> Diffusion:
+    net = UNet(shape, classes=classes) if len(shape) == 3 else TimeMLP(shape, classes=classes)
+    return Diffusion(net, shape, "v", LinearSchedule(-10.0, 8.0))
 
 
 def _density(kind: Kind, dims: int, classes: int) -> Conditional:

@@ -1,0 +1,213 @@
+"""Variance-preserving diffusion in continuous time, with a bound on its likelihood."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from fusevae.core.conditional import Conditional, batch_of
+from fusevae.core.errors import InputError
+from fusevae.core.levels import BoundOnly, Level
+from fusevae.distributions.samplers import DPMSolver, Rows, Sampler, alpha, evaluate, sigma
+from fusevae.distributions.schedules import CauchySchedule, CosineSchedule, LinearSchedule, Schedule
+from fusevae.nets.mlp import as_shape
+from fusevae.nets.time_mlp import TimeMLP
+
+
+class Diffusion(Conditional):
+    r"""Data are noised, :math:`q(z_t \mid x) = \mathcal N(\alpha_t x, \sigma_t^2 I)`, and a net learns the way back (Ho
+    et al. 2020). Its bound in nats (Kingma et al. 2021), with :math:`\gamma = \log \sigma^2 / \alpha^2` and
+    :math:`\hat\epsilon` the net's estimate of the noise in :math:`z_t = \alpha_t x + \sigma_t \epsilon`, is
+
+    .. math::
+        \log p(x) \ge E_{q(z_0 \mid x)}[\log p(x \mid z_0)] - \mathrm{KL}(q(z_1 \mid x) \| \mathcal N(0, I))
+        - \tfrac12 E_{t, \epsilon}\big[\gamma'(t)\, \|\epsilon - \hat\epsilon(z_t, t)\|^2\big]
+
+    for the ancestral chain of infinitely many steps, with
+    :math:`p(x \mid z_0) = \mathcal N(z_0 / \alpha_0, \sigma_0^2 / \alpha_0^2 I)`: data are reals of about unit scale
+    (integers are dequantized first), whose finest detail is that last noise, exp(low / 2) of the schedule.
+
+    A draw of ``log_bound`` takes one random time for each value; what an evaluation reports takes ``times``, one in
+    each of as many equal parts of the noise levels: of the same expectation, with less noise. DDIM and DPMSolver sample
+    another law of the same net than the one that is bounded. As a posterior it is refused, as prior and as decoder it
+    keeps the ELBO a bound.
+
+    Args:
+        net: ``net(x_t, t, *conditions)``, see :mod:`fusevae.nets.time_mlp`; ``t`` is the noise level, scaled to [0, 1].
+        shape: of one event.
+        prediction: what the net gives: ``"epsilon"``, the noise, or ``"v"``, :math:`\alpha \epsilon - \sigma x`
+            (Salimans & Ho 2022). A net that gives 0 under ``"v"`` is the standard normal, exactly.
+        schedule: of the noise: :class:`CauchySchedule` or :class:`CosineSchedule` for images; for latents, and where
+            the bound itself is trained, :class:`LinearSchedule` or :class:`LearnedSchedule`.
+        sampler: :class:`DPMSolver`, :class:`DDIM` or :class:`Ancestral`, with its steps.
+        weighting: what trains the net: ``"simple"``, the squared error of what it gives at the schedule's times (better
+            pictures), or ``"bound"``. Nets beside it in a model, an encoder say, are trained by the bound in any case.
+        guidance: samples with a label are those without, moved so many times the difference that the label makes: 1
+            samples what was learned, 0 without the label, 2 is more typical of it (Ho & Salimans 2022).
+        times: of each value in a bound that is reported.
+
+    Example:
+        >>> prior = Diffusion(TimeMLP(2, hidden=16), 2)
+        >>> prior().sample((5,)).shape, prior().log_bound(torch.zeros(5, 2)).shape
+        (torch.Size([5, 2]), torch.Size([5]))
+    """
+
+    level = Level.BOUND
+    has_mean = False
+
+    def __init__(
+        self,
+        net: nn.Module,
+        shape: int | tuple[int, ...],
+        prediction: Literal["epsilon", "v"] = "v",
+        schedule: Schedule = CauchySchedule(),
+        sampler: Sampler = DPMSolver(),
+        weighting: Literal["simple", "bound"] = "simple",
+        guidance: float = 1.0,
+        times: int = 32,
+    ) -> None:
+        super().__init__()
+        if prediction not in ("epsilon", "v") or weighting not in ("simple", "bound"):
+            raise InputError(
+                f"Diffusion was given prediction={prediction!r} and weighting={weighting!r}: expected 'epsilon' or "
+                "'v', and 'simple' or 'bound'"
+            )
+        if times < 1:
+            raise InputError(f"times is {times}, expected at least 1: 32, say")
+        self.net, self.shape, self.prediction, self.weighting = net, as_shape(shape), prediction, weighting
+        self.schedule, self.sampler, self.guidance, self.times = schedule, sampler, guidance, times
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        return _Diffusion(self, given)
+
+    def time(self, level: Tensor) -> Tensor:
+        """A noise level as the net is told it, in [0, 1]."""
+        return (level - self.schedule.low) / (self.schedule.high - self.schedule.low)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        def net(shape: int | tuple[int, ...], context: int = 0) -> TimeMLP:
+            found = TimeMLP(shape, hidden=4, blocks=1, context=context)
+            nn.init.normal_(found.head.weight, std=0.3)  # at zero nothing before it would learn at once
+            return found
+
+        few: dict[str, Any] = {"sampler": DPMSolver(4), "times": 4}
+        tame = CauchySchedule(-8.0, 3.0)  # an untrained net's estimate of the data is divided by the least alpha
+        z = torch.randn(3, 2)
+        return [
+            (cls(net(1), 1, schedule=LinearSchedule(-8.0, 3.0), weighting="bound", **few), ()),
+            (cls(net((1, 1, 2)), (1, 1, 2), "epsilon", tame, **few), ()),
+            (cls(net(2, context=2), 2, schedule=tame, **few), (z,)),
+        ]
+
+
+class _Diffusion(BoundOnly):
+    draws_keyed = True
+
+    def __init__(self, owner: Diffusion, given: tuple[Tensor | None, ...]) -> None:
+        self.owner, self.given = owner, given
+        super().__init__(batch_of(given), torch.Size(owner.shape), validate_args=False)
+
+    @constraints.dependent_property
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.real, len(self.event_shape))
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        owner, lead = self.owner, torch.Size(sample_shape) + self.batch_shape
+        device = next(owner.parameters(), torch.zeros(())).device
+        rows = Rows(lead, owner.shape, device)
+        given = rows.given(self.given)
+
+        def denoise(z: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+            out = evaluate(owner.net, z, owner.time(level).expand(len(z)), given, owner.guidance)
+            a, s = alpha(level), sigma(level)
+            if owner.prediction == "v":
+                return a * z - s * out, s * z + a * out
+            return (z - s * out) / a, out
+
+        with torch.no_grad():
+            # whatever the times of training: they are for the variance of the bound, not for the error of a step
+            spacing = CosineSchedule(owner.schedule.low, owner.schedule.high)
+            levels, _ = spacing(torch.linspace(1, 0, owner.sampler.steps + 1, device=device))
+            x = owner.sampler(denoise, rows.normal(), levels, rows.normal)
+        return x.view(*lead, *owner.shape)
+
+    def log_bound(self, value: Tensor) -> Tensor:
+        rows = self._rows(value)
+        error, weight = self._at_random_times(rows, value, rows.given(self.given), held=False)
+        return self._ends(value) - (weight * error).view(rows.lead)
+
+    def surrogate(self, value: Tensor) -> Tensor:
+        if self.owner.weighting == "bound" or not torch.is_grad_enabled():
+            return self.log_bound(value)
+        rows = self._rows(value)
+        error, weight = self._at_random_times(rows, value, rows.given(self.given), held=True)
+        # the number is the bound's, the gradient that of the squared error alone
+        return self._ends(value) - ((weight * error).detach() + error - error.detach()).view(rows.lead)
+
+    def summed_bound(self, value: Tensor) -> Tensor:
+        owner, rows = self.owner, self._rows(value)
+        low, high = owner.schedule.low, owner.schedule.high
+        x, given, offset = value.reshape(-1, *owner.shape), rows.given(self.given), rows.uniform()
+        total: Tensor | float = 0.0
+        for i in range(owner.times):
+            level = low + (high - low) * (i + offset) / owner.times
+            error = self._error(x, level, rows.normal(), given)
+            total = total + self._weight(level, high - low) * error / owner.times
+        return self._ends(value) - torch.as_tensor(total).view(rows.lead)
+
+    def _rows(self, value: Tensor) -> Rows:
+        lead = torch.broadcast_shapes(value.shape[: value.dim() - len(self.event_shape)], self.batch_shape)
+        return Rows(lead, self.owner.shape, value.device)
+
+    def _at_random_times(
+        self, rows: Rows, value: Tensor, given: list[Tensor | None], held: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The squared error of each row at its own time, and its weight in the bound; ``held``: its gradient is
+        multiplied by that weight where it passes to the value and to what is given."""
+        schedule = self.owner.schedule
+        level, slope = schedule(rows.uniform())
+        weight = self._weight(level, slope)
+        x = value.expand(*rows.lead, *rows.event).reshape(-1, *rows.event)
+        if held:  # rows don't see each other, so each passes on its own part alone
+            x, *given = (_times_gradient(v, weight) for v in (x, *given))  # type: ignore[assignment]
+        error = self._error(x, level, rows.normal(), given)
+        if self.owner.training and torch.is_grad_enabled():
+            schedule.update(level, 2 * (weight / slope * error).detach())
+        return error, weight
+
+    def _error(self, x: Tensor, level: Tensor, eps: Tensor, given: list[Tensor | None]) -> Tensor:
+        """The squared error of what the net gives, ``(n,)``."""
+        owner = self.owner
+        a, s = (f(level).view(-1, *[1] * len(owner.shape)) for f in (alpha, sigma))
+        out = evaluate(owner.net, a * x + s * eps, owner.time(level), given)
+        target = a * eps - s * x if owner.prediction == "v" else eps
+        return (target - out).square().flatten(1).sum(1)
+
+    def _weight(self, level: Tensor, slope: Tensor | float) -> Tensor:
+        """What the squared error counts in the bound."""
+        if self.owner.prediction == "v":  # epsilon - epsilon^ = alpha (v - v^)
+            return 0.5 * slope * torch.sigmoid(-level)
+        return torch.full_like(level, 0.5) * slope
+
+    def _ends(self, value: Tensor) -> Tensor:
+        """log p(x | z_0) in expectation, less the KL of z_1 from the standard normal."""
+        schedule, dims = self.owner.schedule, tuple(range(-len(self.event_shape), 0))
+        n = math.prod(self.event_shape)
+        noise_part = 1 / (1 + math.exp(-schedule.high))
+        square = value.float().square().sum(dims)
+        divergence = 0.5 * ((1 - noise_part) * (square - n) - n * math.log(noise_part))
+        return -0.5 * n * (math.log(2 * math.pi) + 1 + schedule.low) - divergence
+
+
+def _times_gradient(x: Tensor | None, weight: Tensor) -> Tensor | None:
+    """``x`` of shape ``(n, ...)``; the gradient that passes through it is multiplied by ``weight`` ``(n,)``."""
+    if x is None or not x.requires_grad:
+        return x
+    x = x.view_as(x)
+    x.register_hook(lambda gradient: gradient * weight.view(-1, *[1] * (gradient.dim() - 1)))
+    return x

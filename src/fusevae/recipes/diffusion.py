@@ -1,0 +1,30 @@
+"""Diffusion on images of any size with a small U-Net; labels are a condition where the data have them."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.preprocessing import Dequantize, Normalise
+from fusevae.distributions.diffusion import Diffusion
+from fusevae.distributions.samplers import DPMSolver
+from fusevae.distributions.schedules import CauchySchedule
+from fusevae.models.preprocessed import Preprocessed
+from fusevae.nets.unet import UNet
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(
+    data: DataSpec, channels: tuple[int, ...] = (32, 64), blocks: int = 1, patch: int | None = None, steps: int = 25
+) -> Experiment:
+    """v-prediction on dequantized pixels, so that its bound is on the probability of the integers (Ho et al. 2020;
+    Kingma et al. 2021). ``patch`` is 2 for images of 16 pixels or more, which is four times as fast."""
+    patch = patch or (2 if min(data.shape[1:]) >= 16 else 1)
+    net = UNet(data.shape, channels, blocks, patch, data.n_classes)
+    steps_in = [Dequantize()] if data.is_discrete else []
+    return Experiment(
+        model=Preprocessed(
+            [*steps_in, Normalise(data.low, data.high + len(steps_in), -1.0, 1.0)],
+            Diffusion(net, data.shape, "v", CauchySchedule(), DPMSolver(steps)),
+        ),
+        training=Training(epochs=10, batch_size=64, learning_rate=2e-3),
+    )
