@@ -1,6 +1,8 @@
 """Flows alone on images: log-determinants against autograd, both ways, dequantization against exact probabilities."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -293,3 +295,31 @@ def test_every_importance_sample_of_a_vae_has_noise_of_its_own(step):
     artifact = Artifact(model, DataSpec((1,), "int64", 0, 4))
     found = fusevae.log_likelihood(artifact, x.long(), importance_samples=20_000)
     torch.testing.assert_close(found, exact(x), rtol=0, atol=0.08)
+
+
+def test_the_benchmarks_figure_is_the_density_of_the_logits(monkeypatch):
+    """Of independent Gaussians over unit scale, whose density of logits is known."""
+    folder = Path(fusevae.__file__).parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(folder))
+    spec = importlib.util.spec_from_file_location("image_flows", folder / "image_flows.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    data = DataSpec((1, 2, 2), "uint8", 0, 255)
+    model = Preprocessed(into_reals(data), Gaussian(Constant((2, 2, 2), std=0.3)))
+    raw = torch.randint(0, 256, (500, 1, 2, 2), dtype=torch.uint8)
+    with torch.no_grad(), noise.keyed("fit"):
+        model.fit_steps(raw.float)
+    mean, std = model.steps[-1].mean, model.steps[-1].std
+    with torch.no_grad(), noise.keyed("one"):
+        found = benchmark.logit_density(model, raw[:7])
+    with torch.no_grad(), noise.keyed("one"):
+        bound = model().log_bound(raw[:7].float())
+    with noise.keyed("one"):
+        pixel = (raw[:7].double() + noise.uniform((7, 1, 2, 2)).double()) / 256
+    s = 1e-6 + (1 - 2e-6) * pixel
+    y = torch.logit(s)
+    p = model.model().base_dist
+    known = TorchNormal(mean + std * p.mean, std * p.stddev).log_prob(y).flatten(1).sum(1)
+    torch.testing.assert_close(found.double(), known, rtol=0, atol=2e-3)
+    volume = ((1 - 2e-6) / 256 / (s * (1 - s))).log().flatten(1).sum(1)
+    torch.testing.assert_close(bound.double(), known + volume, rtol=0, atol=5e-3)

@@ -140,7 +140,7 @@ def checkerboard(shape: tuple[int, ...]) -> Tensor:
     """
     if len(shape) == 1:
         return torch.arange(shape[0])
-    colour = sum(torch.meshgrid(*map(torch.arange, shape), indexing="ij")) % 2  # type: ignore[arg-type]
+    colour = sum(torch.meshgrid(*map(torch.arange, shape), indexing="ij")) % 2
     return torch.as_tensor(colour).flatten().argsort(stable=True).argsort()
 
 
@@ -176,7 +176,7 @@ class FlowDistribution(Distribution):
         u = self.base.rsample(sample_shape)
         with torch.autocast(u.device.type, enabled=False):  # the way back must be the way in, digit for digit
             x, log_det = self.into.inv.call_and_ladj(u)
-        x = x.view(*x.shape[:-1], *self.event_shape)
+        x = x.unflatten(-1, self.event_shape)
         self._drawn = x, u, -log_det
         return x
 
@@ -185,5 +185,5 @@ class FlowDistribution(Distribution):
             _, u, log_det = self._drawn
         else:
             with torch.autocast(value.device.type, enabled=False):
-                u, log_det = self.into.call_and_ladj(value.float().flatten(value.dim() - len(self.event_shape)))
+                u, log_det = self.into.call_and_ladj(value.flatten(value.dim() - len(self.event_shape)))
         return self.base.log_prob(u) + log_det

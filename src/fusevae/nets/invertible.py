@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,10 @@ class Coupling(Invertible):
     def __init__(self, channels: int, width: int, context: int = 0) -> None:
         super().__init__()
         self.sizes = [channels // 2, channels - channels // 2]
-        self.net = CouplingNet(self.sizes[0], 2 * self.sizes[1], width, context)
+        self.net = self._net(width, context)
+
+    def _net(self, width: int, context: int) -> nn.Module:
+        return CouplingNet(self.sizes[0], 2 * self.sizes[1], width, context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, moved = x.split(self.sizes, 1)
@@ -132,8 +136,10 @@ class Split(Coupling):
     convolution expects of it given the first: so its Gaussian prior is learned."""
 
     def __init__(self, channels: int, context: int = 0) -> None:
-        super().__init__(channels, 1, context)
-        self.net = Expectation(self.sizes[0], 2 * self.sizes[1], context)
+        super().__init__(channels, 0, context)
+
+    def _net(self, width: int, context: int) -> nn.Module:
+        return Expectation(self.sizes[0], 2 * self.sizes[1], context)
 
 
 class Expectation(nn.Module):
@@ -169,24 +175,26 @@ class MultiScale(nn.Module):
         self.shape = shape
         c, h, w = shape
         self.factors: list[tuple[int, int]] = []
-        self.levels = nn.ModuleList()
-        self.splits = nn.ModuleList()
-        while len(self.levels) < levels:
+        chain: list[nn.ModuleList] = []
+        splits: list[Split] = []
+        while len(chain) < levels:
             factor = (2 - h % 2, 2 - w % 2)
-            if factor == (1, 1) and (self.levels or c < 2):
+            if factor == (1, 1) and (chain or c < 2):
                 break
-            if self.levels:
-                self.splits.append(Split(c, context))
+            if chain:
+                splits.append(Split(c, context))
                 c //= 2
             c, h, w = c * math.prod(factor), h // factor[0], w // factor[1]
             self.factors.append(factor)
             each = (m for _ in range(steps) for m in (ActNorm(c), Mixing(c), Coupling(c, width, context)))
-            self.levels.append(nn.ModuleList([*each, ActNorm(c)]))
-        if not self.levels:
+            chain.append(nn.ModuleList([*each, ActNorm(c)]))
+        if not chain:
             raise InputError(
                 f"images of shape {shape} have one channel and an odd height and width, so nothing can be halved: crop "
                 "or resize them (the views Crop, Resize) to an even size, 32 x 32, say"
             )
+        self.levels = cast(Sequence[Sequence[Invertible]], nn.ModuleList(chain))
+        self.splits = cast(Sequence[Split], nn.ModuleList(splits))
         self.last = (c, h, w)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -197,10 +205,10 @@ class MultiScale(nn.Module):
             if i:
                 x, log_det = self.splits[i - 1](x, context)
                 total = total + log_det
-                x, out = x.split(self.splits[i - 1].sizes, 1)  # type: ignore[arg-type]
+                x, out = x.split(self.splits[i - 1].sizes, 1)
                 left.append(out.flatten(1))
             x = squeeze(x, self.factors[i])
-            for layer in level:  # type: ignore[union-attr]
+            for layer in level:
                 x, log_det = layer(x, context)
                 total = total + log_det
         return torch.cat([*left, x.flatten(1)], 1), total
@@ -210,14 +218,14 @@ class MultiScale(nn.Module):
         *left, x = u.split(list(self._sizes()), 1)
         x, total = x.view(-1, *self.last), u.new_zeros(len(u))
         for i in reversed(range(len(self.levels))):
-            for layer in reversed(self.levels[i]):  # type: ignore[arg-type]
+            for layer in reversed(self.levels[i]):
                 x, log_det = layer.inverse(x, context)
                 total = total + log_det
             x = unsqueeze(x, self.factors[i])
             if i:
                 split = self.splits[i - 1]
-                out = left[i - 1].view(len(x), split.sizes[1], *x.shape[2:])  # type: ignore[index]
-                x, log_det = split.inverse(torch.cat([x, out], 1), context)  # type: ignore[operator]
+                out = left[i - 1].view(len(x), split.sizes[1], *x.shape[2:])
+                x, log_det = split.inverse(torch.cat([x, out], 1), context)
                 total = total + log_det
         return x, total
 
@@ -226,7 +234,7 @@ class MultiScale(nn.Module):
         _, h, w = self.shape
         for split, (fh, fw) in zip(self.splits, self.factors, strict=False):
             h, w = h // fh, w // fw
-            yield split.sizes[1] * h * w  # type: ignore[index, operator]
+            yield split.sizes[1] * h * w
         yield math.prod(self.last)
 
 

@@ -34,5 +34,5 @@ def recipe(
     steps_in = into_reals(data, alpha, learned if dequantization == "variational" else None)
     return Experiment(
         model=Preprocessed(steps_in, Glow(data.shape, levels, steps, width, net, 16 if classes else 0)),
-        training=Training(epochs=30, batch_size=64, learning_rate=1e-3),
+        training=Training(epochs=10, batch_size=64, learning_rate=1e-3),
     )

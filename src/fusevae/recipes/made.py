@@ -22,5 +22,5 @@ def recipe(
     made = MADE(data.shape, hidden, "gaussian", components, classes=classes)
     return Experiment(
         model=Preprocessed(into_reals(data, alpha), made),
-        training=Training(epochs=50, batch_size=100, learning_rate=5e-4, patience=4),
+        training=Training(epochs=50, batch_size=100, learning_rate=1e-3, patience=4),
     )

@@ -26,5 +26,5 @@ def recipe(
     flow = Flow(data.shape, structure, kind, transforms, hidden, net=net, context=16 if classes else 0)
     return Experiment(
         model=Preprocessed(into_reals(data, alpha), flow),
-        training=Training(epochs=50, batch_size=100, learning_rate=5e-4, patience=4),
+        training=Training(epochs=50, batch_size=100, learning_rate=1e-3, patience=4),
     )
