@@ -20,14 +20,17 @@ from fusevae.data.source import Splits
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.gaussian_mixture import GaussianMixture
+from fusevae.distributions.image_transformer import ImageTransformer
 from fusevae.distributions.made import MADE
 from fusevae.distributions.normal import Normal
+from fusevae.distributions.pixel_cnn import PixelCNN
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.models.autoencoder import Deterministic
 from fusevae.models.flat import Flat
 from fusevae.models.ladder import Ladder
 from fusevae.models.latents import Latents
 from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
 from fusevae.objectives.elbo import ELBO
@@ -35,8 +38,9 @@ from fusevae.training.fit import prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
-Kind = Literal["flow", "mixture", "made", "vae"]
-KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae")
+Kind = Literal["flow", "mixture", "made", "vae", "pixel-cnn", "transformer"]
+KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae")  # for vectors of numbers
+CODES: Sequence[Kind] = ("pixel-cnn", "transformer")  # for maps of codes
 HELD_OUT = 0.05  # of the latents, for the figures of the fit
 USUAL = Training(epochs=30, batch_size=256, learning_rate=2e-3, weight_decay=0.01)
 
@@ -59,11 +63,11 @@ def fit_prior(
     Wipf 2019; Ghosh et al. 2020), and gives a deterministic autoencoder its only one.
 
     Args:
-        artifact: a trained model with a vector of latents.
+        artifact: a trained model with a vector of latents, or a map of codes.
         data: the training data: an array or tensor ``(n, *shape)``, a path, or a data set.
         kind: ``"flow"``: splines in couplings; ``"mixture"``: of Gaussians with full covariances, by
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
-            VAE of the latents.
+            VAE of the latents. Of codes: ``"pixel-cnn"`` or ``"transformer"``.
         label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture.
         components: of the mixture.
         training: of the others.
@@ -79,8 +83,13 @@ def fit_prior(
         >>> type(better.distribution.latents.prior).__name__
         'GaussianMixture'
     """
-    if kind not in KINDS:
-        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join(KINDS)}")
+    if kind not in (*KINDS, *CODES):
+        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join([*KINDS, *CODES])}")
+    latents = latents_of(artifact.distribution)
+    fit = CODES if isinstance(latents, Quantized) else KINDS
+    if kind not in fit:
+        what = "codes" if fit is CODES else "numbers"
+        raise InputError(f"the latents are {what}, which no prior of kind {kind!r} fits: take {' or '.join(fit)}")
     examples = as_examples(artifact, data, label)
     z, labels = aggregate(artifact, examples, seed)
     prior = _fitted(
@@ -92,9 +101,10 @@ def fit_prior(
 
 
 def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor, Tensor | None]:
-    """A latent z ~ q(z | x) of each example, ``(n, dims)``, of the top level in a hierarchy; and the labels."""
+    """A latent z ~ q(z | x) of each example, ``(n, dims)``, of the top level in a hierarchy, or its codes ``(n, 1, h,
+    w)``; and the labels."""
     model = artifact.distribution
-    latents_of(model)
+    codes = isinstance(latents_of(model), Quantized)
     device = next(model.parameters()).device
     found, labels = [], []
     with torch.no_grad(), noise.preserved(device):
@@ -103,7 +113,7 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
             with noise.keyed(seed, "aggregate", block.number, device=device):
                 terms = model.trace(block.x, block.label).terms
                 z = terms[0].z if terms else next(iter(model.encode(block.x, block.label).values()))
-            if z.dim() != 2:
+            if z.dim() != 2 and not codes:
                 raise InputError(f"the latents have shape {tuple(z.shape[1:])}: fit-prior is for vectors of latents")
             found.append(z.cpu())
             if block.label is not None:
@@ -111,17 +121,17 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
     return torch.cat(found), torch.cat(labels) if labels else None
 
 
-def latents_of(model: Conditional) -> Flat | Deterministic:
+def latents_of(model: Conditional) -> Flat | Deterministic | Quantized:
     """The latents whose prior can be replaced, or an :class:`InputError`."""
     while isinstance(model, Preprocessed):
         model = model.model
     latents: Latents | None = model.latents if isinstance(model, VAE) else None
     if isinstance(latents, Ladder):
         latents = latents.top
-    if not isinstance(latents, (Flat, Deterministic)):
+    if not isinstance(latents, (Flat, Deterministic, Quantized)):
         raise InputError(
             f"{type(latents or model).__name__} has no prior that could be fitted alone: take a model with Flat "
-            "latents, or a Ladder with such a top"
+            "latents or codes, or a Ladder with such a top"
         )
     return latents
 
@@ -151,11 +161,17 @@ def _fitted(
 ) -> Conditional:
     if kind == "mixture":
         return GaussianMixture.fitted(z, components, seed)
-    dims = z.shape[1]
-    spec = DataSpec((dims,), "float32", float(z.min()), float(z.max()), artifact.data.classes)
+    classes = len(artifact.data.classes or []) if labels is not None else 0
+    shape, latents = tuple(z.shape[1:]), latents_of(artifact.distribution)
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "prior"))
-        model = Preprocessed([Standardise((dims,))], _density(kind, dims, spec.n_classes if labels is not None else 0))
+        if isinstance(latents, Quantized):
+            levels = latents.quantizer.levels
+            z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1, artifact.data.classes)
+            model = _of_codes(kind, shape, levels, classes)
+        else:
+            spec = DataSpec(shape, "float32", float(z.min()), float(z.max()), artifact.data.classes)
+            model = Preprocessed([Standardise(shape)], _density(kind, shape[0], classes))
         order = torch.randperm(len(z))
     held = max(1, round(HELD_OUT * len(z)))
     whole = InMemory(z, labels, spec)
@@ -163,6 +179,12 @@ def _fitted(
     loop = prepare(model, splits, (), ELBO(), training, seed, device, None, Progress(quiet))
     loop.run()
     return trained(loop).distribution
+
+
+def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int) -> Conditional:
+    if kind == "pixel-cnn":
+        return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
+    return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
 
 
 def _density(kind: Kind, dims: int, classes: int) -> Conditional:
