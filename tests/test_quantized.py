@@ -5,6 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,8 +48,11 @@ from fusevae import (
     fit_prior,
 )
 from fusevae.cli import main
+from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import Level
+from fusevae.core.noise import Rows
+from fusevae.core.processes import world
 from fusevae.data.preprocessing import Dequantize, Normalise
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.recipes.find import find
@@ -142,7 +149,7 @@ def test_the_gradient_passes_straight_through(quantizer):
 
 
 def test_log_p_of_the_codes_trains_the_prior_alone_and_the_commitment_the_encoder_alone():
-    vae = tiny()
+    vae = tiny().eval()
     trace = vae.trace(binary(4))
     parameters = dict(vae.named_parameters())
 
@@ -242,6 +249,35 @@ def test_an_abnormal_batch_leaves_the_codebook_finite():
         assert all(b.isfinite().all() for b in quantizer.buffers())
         assert found.codes.min() >= 0 and found.codes.max() < 4
         assert not found.z.isfinite().all()  # so that the loss says it and the update is left out
+
+
+def moved_by_processes(folder: Path) -> None:
+    """What each process of the test below runs: steps of a quantizer on its rows of global batches."""
+    several = "WORLD_SIZE" in os.environ
+    if several:
+        torch.distributed.init_process_group("gloo")
+    rank, processes = world()
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(6, 3, revive=0.2).train()
+    for t in range(40):
+        h = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(t))
+        rows = Rows(rank * 8 // processes, (rank + 1) * 8 // processes, 8)
+        with noise.keyed("step", t, rows=rows):
+            quantizer(h[rows.start : rows.stop])
+    if rank == 0:
+        torch.save(dict(quantizer.named_buffers()), folder / f"{processes}.pt")
+    if several:
+        torch.distributed.destroy_process_group()
+
+
+def test_the_codebook_is_of_the_features_of_all_processes(tmp_path):
+    moved_by_processes(tmp_path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"{n}.pt") for n in (1, 2))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_the_first_codebook_is_of_k_means():
@@ -452,10 +488,14 @@ def test_a_description_builds_the_same_and_commands_know_a_model_of_codes(tmp_pa
     assert main(["encode", str(run), *data, "--output", str(tmp_path / "z.npz")]) == 0
     assert np.load(tmp_path / "z.npz")["codes"].shape == (5, 2, 2)
     assert main(["reconstruct", str(run), *data, "--output", str(tmp_path / "r.png")]) == 0
-    assert main(["interpolate", str(run), *data, "--output", str(tmp_path / "i.png")]) == 2
+    assert main(["interpolate", str(run), "--output", str(tmp_path / "i.png")]) == 2
     assert "no way between two" in capsys.readouterr().err
     assert main(["fit-prior", str(run), "pixel-cnn", "--output", str(new), "--epochs", "1"]) == 0
     assert (new / "samples.png").exists()
     capsys.readouterr()
     assert main(["evaluate", str(new), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["log_likelihood"]["importance_samples"] == 1
+
+
+if __name__ == "__main__":
+    moved_by_processes(Path(sys.argv[1]))
