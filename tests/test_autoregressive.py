@@ -224,10 +224,13 @@ def test_a_transformers_output_depends_on_its_own_input_and_all_before_it():
 
 @torch.no_grad()
 def test_attention_depends_on_the_distance_of_two_positions_alone():
-    query, key, frequency = torch.randn(8), torch.randn(8), Transformer(8, heads=1, layers=1).frequency
-    products = [
-        rotate(query[None], frequency[None] * (p + 3)) @ rotate(key[None], frequency[None] * p).T for p in range(5)
-    ]
+    query, key, frequency = torch.randn(1, 8), torch.randn(1, 8), Transformer(8, heads=1, layers=1).frequency
+
+    def at(x, place):
+        angle = (frequency * place)[None]
+        return rotate(x, angle.cos(), angle.sin())
+
+    products = [at(query, p + 3) @ at(key, p).T for p in range(5)]
     torch.testing.assert_close(torch.cat(products), products[0].expand(5, 1))
 
 

@@ -21,6 +21,16 @@ def gate(x: Tensor) -> Tensor:
     return torch.tanh(a) * torch.sigmoid(b)
 
 
+class Conv(nn.Conv2d):
+    """A convolution without a border of its own. Where the window is as large as the kernel, as for a single pixel, it
+    is a product of matrices, which a processor begins much sooner than a convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != self.kernel_size or self.groups > 1:
+            return super().forward(x)
+        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[..., None, None]
+
+
 class FirstConv(nn.Module):
     """The only layer that doesn't see its own pixel: k x k around it, the rows above and what is left of it.
 
@@ -30,9 +40,15 @@ class FirstConv(nn.Module):
 
     def __init__(self, inputs: int, width: int, kernel: int, stacks: bool) -> None:
         super().__init__()
-        self.reach = kernel // 2
-        self.above = nn.Conv2d(inputs, 2 * width if stacks else width, (self.reach, kernel))
-        self.left = nn.Conv2d(inputs, width, (1, self.reach), bias=False)
+        self.reach, self.stacks = kernel // 2, stacks
+        self.above = Conv(inputs, 2 * width if stacks else width, (self.reach, kernel))
+        self.left = Conv(inputs, width, (1, self.reach), bias=False)
+
+    def down(self, window: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The vertical stack's first activations (none where no layer goes on with them), and what is added to the
+        horizontal one."""
+        v, link = self.above(window).chunk(2, 1) if self.stacks else (window, self.above(window))
+        return v, link if bias is None else link + bias
 
 
 class GatedConv(nn.Module):
@@ -42,25 +58,24 @@ class GatedConv(nn.Module):
     def __init__(self, width: int, kernel: int, scale: float) -> None:
         super().__init__()
         self.reach, self.bias = kernel // 2, 4 * width
-        self.vertical = nn.Conv2d(width, 2 * width, (self.reach + 1, kernel))
-        self.horizontal = nn.Conv2d(width, 2 * width, (1, self.reach + 1), bias=False)
-        self.link = nn.Conv2d(2 * width, 2 * width, 1)
-        self.last = nn.Conv2d(width, width, 1)
+        self.vertical = Conv(width, 2 * width, (self.reach + 1, kernel))
+        self.horizontal = Conv(width, 2 * width, (1, self.reach + 1), bias=False)
+        self.link = Conv(2 * width, 2 * width, 1)
+        self.last = Conv(width, width, 1)
         self.last.weight.data *= scale
 
     def down(self, window: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The vertical stack's next activations, and what it gives to the horizontal one."""
-        a = self.vertical(window)
-        if bias is not None:
-            a = a + bias.chunk(2, 1)[0]
-        return gate(a), self.link(a)
+        """The vertical stack's next activations, and what is added to the horizontal one."""
+        if bias is None:
+            a = self.vertical(window)
+            return gate(a), self.link(a)
+        vertical, horizontal = bias.chunk(2, 1)
+        a = self.vertical(window) + vertical
+        return gate(a), self.link(a) + horizontal
 
-    def across(self, window: Tensor, link: Tensor, bias: Tensor | None) -> Tensor:
+    def across(self, window: Tensor, link: Tensor) -> Tensor:
         """The horizontal stack's next activations."""
-        b = self.horizontal(window) + link
-        if bias is not None:
-            b = b + bias.chunk(2, 1)[1]
-        return window[..., self.reach :] + self.last(gate(b))
+        return window[..., self.reach :] + self.last(gate(self.horizontal(window) + link))
 
 
 class Pointwise(nn.Module):
@@ -70,7 +85,7 @@ class Pointwise(nn.Module):
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
         self.bias = width
-        self.first, self.last = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
+        self.first, self.last = Conv(width, width, 1), nn.Conv2d(width, width, 1)
         self.last.weight.data *= scale
 
     def forward(self, h: Tensor, bias: Tensor | None) -> Tensor:
@@ -116,9 +131,8 @@ class PixelNet(Described, nn.Module):
         self.inputs, self.width, self.kernels = inputs, width, kernels
         self.context, self.features, self.classes = context, features, classes
         self.reach = sum(k // 2 for k in kernels)
-        self.stacks = any(k > 1 for k in kernels[1:])
         scale = 1 / math.sqrt(max(1, len(kernels) - 1))
-        self.first = FirstConv(inputs, width, kernels[0], self.stacks)
+        self.first = FirstConv(inputs, width, kernels[0], any(k > 1 for k in kernels[1:]))
         self.layers = nn.ModuleList(
             GatedConv(width, k, scale) if k > 1 else Pointwise(width, scale) for k in kernels[1:]
         )
@@ -149,22 +163,16 @@ class PixelNet(Described, nn.Module):
         """``(n, width, height, width)`` for images ``(n, inputs, height, width)``."""
         conditions = conditions or [None] * len(self.biases)
         r, (height, width) = self.first.reach, x.shape[-2:]
-        above = self.first.above(F.pad(x, (r, r, r, 0))[..., : height + r - 1, :])
-        h = self.first.left(F.pad(x, (r, 0, 0, 0))[..., : width + r - 1])
-        h, v = self._enter(h, above, conditions[0])
+        v, link = self.first.down(F.pad(x, (r, r, r, 0))[..., : height + r - 1, :], conditions[0])
+        h = self.first.left(F.pad(x, (r, 0, 0, 0))[..., : width + r - 1]) + link
         for layer, bias in zip(self.layers, conditions[1:], strict=True):
             if isinstance(layer, GatedConv):
                 r = layer.reach
                 v, link = layer.down(F.pad(v, (r, r, r, 0)), bias)
-                h = layer.across(F.pad(h, (r, 0, 0, 0)), link, bias)
+                h = layer.across(F.pad(h, (r, 0, 0, 0)), link)
             else:
                 h = layer(h, bias)
         return h
-
-    def _enter(self, left: Tensor, above: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The horizontal stack's first activations, and the vertical's."""
-        link, v = above.chunk(2, 1) if self.stacks else (above, above)
-        return left + link + bias if bias is not None else left + link, v
 
 
 class Walk:
@@ -192,8 +200,7 @@ class Walk:
         """Begin row ``i``; those above are put."""
         net, r, width = self.net, self.net.first.reach, self.size[1]
         self.i, self.here = i, [b if b is None else b[..., i : i + 1, :] for b in self.biases]
-        self.above = net.first.above(self.x[:, :, i : i + r])
-        v = self.above.chunk(2, 1)[1] if net.stacks else self.above
+        v, self.link = net.first.down(self.x[:, :, i : i + r], self.here[0])
         self.links = {}
         for k, layer in enumerate(net.layers):
             if isinstance(layer, GatedConv):
@@ -204,16 +211,15 @@ class Walk:
     def at(self, j: int) -> Tensor:
         """The features ``(n, width, 1, 1)`` of column ``j``; the pixels to its left are put."""
         net, r = self.net, self.net.first.reach
-        biases = [b if b is None else b[..., j : j + 1] for b in self.here]
-        left = net.first.left(self.x[:, :, self.i + r : self.i + r + 1, j : j + r])
-        h, _ = net._enter(left, self.above[..., j : j + 1], biases[0])
-        for k, (layer, bias) in enumerate(zip(net.layers, biases[1:], strict=True)):
+        h = net.first.left(self.x[:, :, self.i + r : self.i + r + 1, j : j + r]) + self.link[..., j : j + 1]
+        for k, layer in enumerate(net.layers):
             if isinstance(layer, GatedConv):
                 r = layer.reach
                 self.h[k][..., j + r] = h[..., 0]
-                h = layer.across(self.h[k][..., j : j + r + 1], self.links[k][..., j : j + 1], bias)
+                h = layer.across(self.h[k][..., j : j + r + 1], self.links[k][..., j : j + 1])
             else:
-                h = layer(h, bias)
+                bias = self.here[k + 1]
+                h = layer(h, bias if bias is None else bias[..., j : j + 1])
         return h
 
     def put(self, j: int, pixel: Tensor) -> None:
@@ -237,9 +243,9 @@ class ChannelHead(nn.Module):
     def __init__(self, width: int, channels: int, inputs: int, outputs: int) -> None:
         super().__init__()
         self.channels, self.outputs = channels, outputs
-        self.last = nn.Conv2d(width * channels, outputs * channels, 1, groups=channels)
+        self.last = Conv(width * channels, outputs * channels, 1, groups=channels)
         if channels > 1:
-            self.first = nn.Conv2d(width, width * channels, 1)
+            self.first = Conv(width, width * channels, 1)
             self.before = nn.Conv2d(inputs * channels, width * channels, 1, bias=False)
             order = torch.arange(channels)
             mask = order.repeat_interleave(width)[:, None] > order.repeat_interleave(inputs)[None, :]

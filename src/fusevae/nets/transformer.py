@@ -34,10 +34,11 @@ class Kept:
         return self.keys[layer][:, :, :stop], self.values[layer][:, :, :stop]
 
 
-def rotate(x: Tensor, angle: Tensor) -> Tensor:
-    """Turn each pair of the last dimension of ``x``, ``(..., length, size)``, by ``angle``, ``(length, size / 2)``."""
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of the last dimension of ``x``, ``(..., length, size)``, by the angle of a cosine and a sine,
+    ``(length, size / 2)``."""
     a, b = x.chunk(2, -1)
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
@@ -53,13 +54,13 @@ class Block(nn.Module):
         for layer in (self.join, self.narrow):
             layer.weight.data *= scale
 
-    def forward(self, x: Tensor, angle: Tensor, kept: Kept | None, number: int) -> Tensor:
-        x = x + self._drop(self.join(self._attend(self.first_norm(x), angle, kept, number)))
+    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], kept: Kept | None, number: int) -> Tensor:
+        x = x + self._drop(self.join(self._attend(self.first_norm(x), turn, kept, number)))
         return x + self._drop(self.narrow(F.gelu(self.widen(self.second_norm(x)))))
 
-    def _attend(self, x: Tensor, angle: Tensor, kept: Kept | None, number: int) -> Tensor:
+    def _attend(self, x: Tensor, turn: tuple[Tensor, Tensor], kept: Kept | None, number: int) -> Tensor:
         query, key, value = self.project(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key = rotate(query, angle), rotate(key, angle)
+        query, key = rotate(query, *turn), rotate(key, *turn)
         new = query.shape[2]
         mask = None
         if kept is not None:
@@ -122,8 +123,9 @@ class Transformer(Described, nn.Module):
         start = kept.length if kept is not None else 0
         place = torch.arange(start, start + x.shape[1], device=x.device)
         angle = place[:, None] * self.frequency
+        turn = angle.cos(), angle.sin()
         for number, block in enumerate(self.blocks):
-            x = block(x, angle, kept, number)
+            x = block(x, turn, kept, number)
         if kept is not None:
             kept.length += x.shape[1]
         return self.norm(x)

@@ -21,8 +21,8 @@ def recipe(
     data: DataSpec,
     latent: int = 32,
     hidden: tuple[int, ...] = (300, 300),
-    features: int = 8,
-    width: int = 32,
+    features: int = 4,
+    width: int = 16,
     kernels: tuple[int, ...] = (7, 1),
     transforms: int = 4,
 ) -> Experiment:
