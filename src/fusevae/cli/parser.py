@@ -210,9 +210,8 @@ def make_parser() -> argparse.ArgumentParser:
 
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     _run(prior)
-    prior.add_argument(
-        "kind", choices=("flow", "mixture", "made", "vae", "diffusion"), metavar="KIND", help="%(choices)s"
-    )
+    kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer")
+    prior.add_argument("kind", choices=kinds, metavar="KIND", help="%(choices)s; the last two for codes (vq-vae)")
     _data(prior, required=False, default="; without it the run's own training split")
     prior.add_argument("--components", type=_positive, default=10, metavar="N", help="of the mixture (default: 10)")
     prior.add_argument("--epochs", type=_positive, metavar="N", help="of the training of the others (default: 30)")

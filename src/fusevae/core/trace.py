@@ -124,10 +124,8 @@ class Trace:
 
 def _shares(codes: Tensor, levels: int) -> Tensor:
     # counts are exact in any order; bincount would wait for the device
-    counts = torch.zeros(levels, device=codes.device).index_add_(
-        0, codes, torch.ones((), device=codes.device).expand(len(codes))
-    )
-    return counts / len(codes)
+    one = torch.ones((), device=codes.device)
+    return torch.zeros(levels, device=codes.device).index_add_(0, codes, one.expand(len(codes))) / len(codes)
 
 
 def _sum(values: list[Tensor]) -> Tensor:

@@ -26,7 +26,8 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
 
     Returns a dictionary: ``examples`` (N), ``elbo``, ``kl``, ``largest_kl`` (of one dimension), ``units`` and
     ``active_units`` by level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016; None
-    without a mean), ``codes`` by level where these are discrete (:func:`usage`), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
+    without a mean), ``codes`` by level where these are discrete (:func:`usage`, and the ``places`` that were looked
+    at), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
 
     .. math:: E_x \mathrm{KL}(q(z|x) \| p(z)) = I(x; z) + \mathrm{KL}(q(z) \| p(z))
 
@@ -72,8 +73,8 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
 
 
 def usage(share: Tensor) -> dict[str, float]:
-    r"""Of how often each of K codes is used, ``(K,)``: the ``perplexity`` :math:`\exp(-\sum_k s_k \log s_k)`, which is K
-    where all are used alike, and ``used``, how many are used at all.
+    r"""Of how often each of K codes is used, ``(K,)``: the ``perplexity`` :math:`\exp(-\sum_k s_k \log s_k)`, which is
+    K where all are used alike, and ``used``, how many of the ``codes`` are used at all.
 
     Example:
         >>> usage(torch.tensor([0.5, 0.5, 0.0, 0.0]))

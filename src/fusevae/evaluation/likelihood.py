@@ -78,8 +78,8 @@ def block_bound(artifact: Artifact, block: Block, seed: int) -> Tensor:
 
 
 def block_weights(artifact: Artifact, block: Block, k: int, seed: int) -> Iterator[Tensor]:
-    """All ``k`` log-weights of a block's examples, float64, as many examples at once as fit: ``(k, examples)`` each; one
-    where all would be the same."""
+    """All ``k`` log-weights of a block's examples, float64, as many examples at once as fit: ``(k, examples)`` each;
+    one where all would be the same."""
     model, x, label = artifact.distribution, block.x, block.label
     k = 1 if model.deterministic else k
     at_once = max(1, VALUES // math.prod(x.shape[1:]))  # decoded examples

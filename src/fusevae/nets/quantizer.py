@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
@@ -97,23 +98,26 @@ class FiniteScalar(Quantizer):
 
 
 class VectorQuantizer(Quantizer):
-    r"""The nearest vector of a codebook, :math:`c = \arg\min_k |h - e_k|^2`, at each place (van den Oord et al. 2017).
+    r"""The nearest vector of a codebook, :math:`c = \arg\min_k |h - e_k|^2`, at each place (van den Oord et al. 2017),
+    of features h that are scaled to the length :math:`\sqrt d` first (Yu et al. 2022): where the length is free, it
+    drifts away from the codebook.
 
     The gradient passes straight through to the features, which the commitment :math:`\beta \sum |h - e_c|^2` keeps near
-    their codes. No gradient moves the codebook: each of its vectors is the mean of the features given to it, over a
-    window that forgets by :math:`\gamma` a step. With :math:`n_k` the part of a batch's features that got code k and
-    :math:`\bar h_k` their mean,
+    their codes. No gradient moves the codebook: each of its vectors is a running mean of the features given to it. With
+    :math:`n_k` the part of a batch's features that got code k at step t, and :math:`\bar h_k` their mean,
 
-    .. math:: N_k \leftarrow \gamma N_k + (1 - \gamma) n_k, \quad
-              e_k \leftarrow e_k + (1 - \gamma) \frac{n_k (\bar h_k - e_k)}{N_k}
+    .. math:: N_k \leftarrow \gamma_t N_k + (1 - \gamma_t) n_k, \quad
+              e_k \leftarrow e_k + (1 - \gamma_t) \frac{n_k (\bar h_k - e_k)}{N_k}, \quad
+              \gamma_t = \min(\gamma, t / (t + 9))
 
-    which is the average of appendix A.1 there. It is of the features of all processes, and moves in training mode with
-    gradients on, so that neither an evaluation nor another player's look at the model moves it.
+    which is the average of appendix A.1 there, but for its start: an encoder moves fast at first, and a codebook that
+    lagged behind would lose all but a few of its codes. It is of the features of all processes, and moves in training
+    mode with gradients on, so that neither an evaluation nor another player's look at the model moves it.
 
-    A code that is given less than ``revive`` of an equal share has died. It starts anew as a feature vector of the
-    batch, chosen with a probability in proportion to its squared distance from its code, as k-means++ does (Arthur &
-    Vassilvitskii 2007): where the codebook serves the features worst. The first codebook is of k-means on the features
-    of the training data.
+    A code that is given less than ``revive`` of an equal share has died. It starts anew, with an equal share, as a
+    feature vector of the batch that is drawn in proportion to its squared distance from its code: where the codebook
+    serves the features worst, as in k-means++ (Arthur & Vassilvitskii 2007). The first codebook is of k-means on
+    features of the training data.
 
     Args:
         levels: K, the size of the codebook.
@@ -130,23 +134,25 @@ class VectorQuantizer(Quantizer):
 
     codebook: Tensor
     share: Tensor
+    updates: Tensor
 
     def __init__(
         self, levels: int, features: int, commitment: float = 0.25, decay: float = 0.99, revive: float = 0.03
     ) -> None:
         super().__init__()
-        if levels < 2 or not 0 < decay < 1 or commitment < 0 or not 0 <= revive < 1:
+        if levels < 2 or features < 2 or not 0 < decay < 1 or commitment < 0 or not 0 <= revive < 1:
             raise InputError(
-                f"VectorQuantizer was given levels={levels}, commitment={commitment}, decay={decay}, revive={revive}: "
-                "expected at least 2 levels and 0, and parts below 1"
+                f"VectorQuantizer was given levels={levels}, features={features}, commitment={commitment}, "
+                f"decay={decay}, revive={revive}: expected at least 2 levels and features, and parts below 1"
             )
         self.levels, self.features = levels, features
         self.commitment, self.decay, self.revive = commitment, decay, revive
         self.register_buffer("codebook", torch.randn(levels, features))
-        self.register_buffer("share", torch.zeros(levels))  # N; none seen yet
+        self.register_buffer("share", torch.full((levels,), 1 / levels))  # N
+        self.register_buffer("updates", torch.zeros(()))  # t
 
     def forward(self, h: Tensor) -> Codes:
-        h = h.float()
+        h = self._scaled(h)
         flat = h.movedim(-3, -1)  # (*batch, h, w, d)
         codes = self._nearest(flat.detach().reshape(-1, self.features))
         grid = codes.view(flat.shape[:-1])
@@ -161,14 +167,20 @@ class VectorQuantizer(Quantizer):
 
     @torch.no_grad()
     def start(self, h: Tensor) -> None:
-        if self.share.any():  # a codebook that was trained already
+        from sklearn.cluster import kmeans_plusplus  # its KMeans adds up in an order that depends on the threads
+
+        flat = self._scaled(h).movedim(-3, -1).reshape(-1, self.features)
+        if self.updates or len(flat) < self.levels:  # a codebook that was trained already, or too little data for one
             return
-        flat = h.float().movedim(-3, -1).reshape(-1, self.features)
-        self.codebook.copy_(flat[_spread(flat, self.levels)])
+        seed = int(torch.randint(2**31 - 1, ()))
+        self.codebook.copy_(torch.as_tensor(kmeans_plusplus(flat.cpu().numpy(), self.levels, random_state=seed)[0]))
         for _ in range(ROUNDS):
             total = torch.stack([self._totals(part, self._nearest(part)) for part in flat.split(4096)]).sum(0)
             self.codebook.copy_(torch.where(total[:, -1:] > 0, total[:, :-1] / total[:, -1:], self.codebook))
         self.share.copy_(total[:, -1] / len(flat))
+
+    def _scaled(self, h: Tensor) -> Tensor:
+        return math.sqrt(self.features) * F.normalize(h.float(), dim=-3)
 
     def _nearest(self, flat: Tensor) -> Tensor:
         """The codes of vectors ``(n, d)``."""
@@ -191,9 +203,10 @@ class VectorQuantizer(Quantizer):
         count = total[:, -1:]
         mean, part = total[:, :-1] / count.clamp(min=1), count[:, 0] / count.sum().clamp(min=1)
         apart = (flat - self.codebook[codes]).square().sum(1)
-        share = torch.lerp(self.share, part, 1 - self.decay)
-        step = ((1 - self.decay) * part / share.clamp(min=1e-12))[:, None]
-        codebook = self.codebook + step * (mean - self.codebook)
+        self.updates += 1
+        weight = torch.clamp(9 / (self.updates + 9), min=1 - self.decay)
+        share = self.share + weight * (part - self.share)
+        codebook = self.codebook + (weight * part / share.clamp(min=1e-12))[:, None] * (mean - self.codebook)
         if self.revive:
             equal = share.sum() / self.levels
             dead = share < self.revive * equal
@@ -224,17 +237,3 @@ def _finite(x: Tensor) -> Tensor:
 def _through(z: Tensor, h: Tensor) -> Tensor:
     """Exactly ``z``, with the gradient of ``h``."""
     return z.detach() + (h - h.detach())
-
-
-def _spread(x: Tensor, k: int) -> Tensor:
-    """Indices of ``k`` of the vectors ``(n, d)``, each drawn in proportion to its squared distance from those before it
-    (k-means++)."""
-    n = len(x)
-    draws = torch.rand(k, dtype=torch.float64)
-    chosen = [int(draws[0] * n)]
-    apart = (x - x[chosen[0]]).square().sum(1).double()
-    for draw in draws[1:].tolist():
-        ends = (apart + 1e-30).cumsum(0)
-        chosen.append(min(int(torch.searchsorted(ends, draw * ends[-1].item(), right=True)), n - 1))
-        apart = torch.minimum(apart, (x - x[chosen[-1]]).square().sum(1).double())
-    return torch.tensor(chosen, device=x.device)

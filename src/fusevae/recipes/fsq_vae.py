@@ -1,4 +1,4 @@
-"""FSQ-VAE on images: the VQ-VAE whose codes are rounded features, with no codebook to collapse."""
+"""FSQ-VAE on images: the VQ-VAE whose codes are rounded features, so that there is no codebook to collapse."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def recipe(
     data: DataSpec,
     sides: tuple[int, ...] = (8, 6, 5),
     channels: tuple[int, ...] = (32, 64),
-    blocks: int = 2,
+    blocks: int = 1,
     components: int = 3,
 ) -> Experiment:
     """Mentzer et al. 2024, with 240 codes."""

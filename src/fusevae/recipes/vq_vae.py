@@ -1,15 +1,14 @@
-"""VQ-VAE on images: a map of codes from a learned codebook, and a mixture of discretized logistics over the pixels."""
+"""VQ-VAE on images: a map of codes from a learned codebook with a PixelCNN as its prior, logistics over the pixels."""
 
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Normalise
-from fusevae.distributions.categorical import Categorical
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
+from fusevae.distributions.pixel_cnn import PixelCNN
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
-from fusevae.nets.mlp import Constant
 from fusevae.nets.quantizer import Quantizer, VectorQuantizer
 from fusevae.nets.spatial import SpatialDecoder, SpatialEncoder
 from fusevae.training.experiment import Experiment
@@ -21,10 +20,14 @@ def recipe(
     codes: int = 256,
     features: int = 16,
     channels: tuple[int, ...] = (32, 64),
-    blocks: int = 2,
+    blocks: int = 1,
     components: int = 3,
 ) -> Experiment:
-    """van den Oord et al. 2017, with the codebook as a moving average; a quarter of the image's sides each way."""
+    """van den Oord et al. 2017, with the codebook as a moving average; the map's sides are a quarter of the image's.
+
+    The prior is trained beside the rest, on the codes as they are at the time; ``fusevae fit-prior RUN transformer``
+    fits another to the codes of a finished run.
+    """
     return quantized(data, VectorQuantizer(codes, features), channels, blocks, components)
 
 
@@ -33,12 +36,13 @@ def quantized(
 ) -> Experiment:
     """The same with any quantizer."""
     encoder = SpatialEncoder(data.shape, quantizer.features, channels, blocks)
+    grid = (1, *encoder.outputs[1:])
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Quantized(
             encoder,
             quantizer,
-            prior=Categorical(Constant((quantizer.levels, *encoder.outputs[1:])), levels=quantizer.levels),
+            prior=PixelCNN(grid, "categorical", width=64, kernels=(5, 3, 3, 3), levels=quantizer.levels),
         ),
         decoder=DiscretizedLogistic(
             SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks),

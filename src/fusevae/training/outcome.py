@@ -148,7 +148,7 @@ def latents(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     if found is None:
         return {}
     rows = {}
-    whole = next((r["validation"] for r in reversed(records) if "validation" in r), {})
+    whole: Mapping[str, Any] = next((r["validation"] for r in reversed(records) if "validation" in r), {})
     for name, codes in {**found["codes"], **whole.get("codes", {})}.items():  # of all held-out examples where there are
         rows[f"codes of {name} in use"] = f"{codes['used']} of {codes['codes']}, perplexity {codes['perplexity']:.1f}"
     for name, units in found["units"].items():

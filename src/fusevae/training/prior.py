@@ -21,8 +21,10 @@ from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.gaussian_mixture import GaussianMixture
+from fusevae.distributions.image_transformer import ImageTransformer
 from fusevae.distributions.made import MADE
 from fusevae.distributions.normal import Normal
+from fusevae.distributions.pixel_cnn import PixelCNN
 from fusevae.distributions.schedules import LinearSchedule
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.models.autoencoder import Deterministic
@@ -30,6 +32,7 @@ from fusevae.models.flat import Flat
 from fusevae.models.ladder import Ladder
 from fusevae.models.latents import Latents
 from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
 from fusevae.nets.time_mlp import TimeMLP
@@ -39,8 +42,9 @@ from fusevae.training.fit import prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
-Kind = Literal["flow", "mixture", "made", "vae", "diffusion"]
-KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae", "diffusion")
+Kind = Literal["flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer"]
+KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae", "diffusion")  # for numbers
+CODES: Sequence[Kind] = ("pixel-cnn", "transformer")  # for maps of codes
 HELD_OUT = 0.05  # of the latents, for the figures of the fit
 USUAL = Training(epochs=30, batch_size=256, learning_rate=2e-3, weight_decay=0.01)
 
@@ -63,12 +67,14 @@ def fit_prior(
     Wipf 2019; Ghosh et al. 2020), and gives a deterministic autoencoder its only one.
 
     Args:
-        artifact: a trained model with a vector of latents; for a diffusion prior they may be an image.
+        artifact: a trained model with a vector of latents, or a map of codes; for a diffusion prior they may be an
+            image.
         data: the training data: an array or tensor ``(n, *shape)``, a path, or a data set.
         kind: ``"flow"``: splines in couplings; ``"mixture"``: of Gaussians with full covariances, by
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
             VAE of the latents; ``"diffusion"``: latent diffusion (Rombach et al. 2022), a U-Net for images of latents.
-            Latents are brought to mean 0 and deviation 1 first, each by what is measured.
+            Latents are brought to mean 0 and deviation 1 first, each by what is measured. Of codes: ``"pixel-cnn"`` or
+            ``"transformer"``.
         label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture.
         components: of the mixture.
         training: of the others.
@@ -84,11 +90,16 @@ def fit_prior(
         >>> type(better.distribution.latents.prior).__name__
         'GaussianMixture'
     """
-    if kind not in KINDS:
-        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join(KINDS)}")
+    if kind not in (*KINDS, *CODES):
+        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join([*KINDS, *CODES])}")
+    latents = latents_of(artifact.distribution)
+    fit = CODES if isinstance(latents, Quantized) else KINDS
+    if kind not in fit:
+        what = "codes" if fit is CODES else "numbers"
+        raise InputError(f"the latents are {what}, which no prior of kind {kind!r} fits: take {' or '.join(fit)}")
     examples = as_examples(artifact, data, label)
     z, labels = aggregate(artifact, examples, seed)
-    if z.dim() != 2 and kind != "diffusion":
+    if z.dim() != 2 and kind not in ("diffusion", *CODES):
         raise InputError(
             f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
         )
@@ -101,7 +112,8 @@ def fit_prior(
 
 
 def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor, Tensor | None]:
-    """A latent z ~ q(z | x) of each example, ``(n, *shape)``, of the top level in a hierarchy; and the labels."""
+    """A latent z ~ q(z | x) of each example, ``(n, *shape)``, of the top level in a hierarchy, or its codes ``(n, 1, h,
+    w)``; and the labels."""
     model = artifact.distribution
     latents_of(model)
     device = next(model.parameters()).device
@@ -118,17 +130,17 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
     return torch.cat(found), torch.cat(labels) if labels else None
 
 
-def latents_of(model: Conditional) -> Flat | Deterministic:
+def latents_of(model: Conditional) -> Flat | Deterministic | Quantized:
     """The latents whose prior can be replaced, or an :class:`InputError`."""
     while isinstance(model, Preprocessed):
         model = model.model
     latents: Latents | None = model.latents if isinstance(model, VAE) else None
     if isinstance(latents, Ladder):
         latents = latents.top
-    if not isinstance(latents, (Flat, Deterministic)):
+    if not isinstance(latents, (Flat, Deterministic, Quantized)):
         raise InputError(
             f"{type(latents or model).__name__} has no prior that could be fitted alone: take a model with Flat "
-            "latents, or a Ladder with such a top"
+            "latents or codes, or a Ladder with such a top"
         )
     return latents
 
@@ -157,13 +169,18 @@ def _fitted(
 ) -> Conditional:
     if kind == "mixture":
         return GaussianMixture.fitted(z, components, seed)
-    shape = tuple(z.shape[1:])
-    spec = DataSpec(shape, "float32", float(z.min()), float(z.max()), artifact.data.classes)
+    classes = len(artifact.data.classes or []) if labels is not None else 0
+    shape, latents = tuple(z.shape[1:]), latents_of(artifact.distribution)
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "prior"))
-        classes = spec.n_classes if labels is not None else 0
-        inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
-        model = Preprocessed([Standardise(shape)], inside)
+        if isinstance(latents, Quantized):
+            levels = latents.quantizer.levels
+            z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1, artifact.data.classes)
+            model = _of_codes(kind, shape, levels, classes)
+        else:
+            spec = DataSpec(shape, "float32", float(z.min()), float(z.max()), artifact.data.classes)
+            inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
+            model = Preprocessed([Standardise(shape)], inside)
         order = torch.randperm(len(z))
     held = max(1, round(HELD_OUT * len(z)))
     whole = InMemory(z, labels, spec)
@@ -176,6 +193,12 @@ def _fitted(
 def _diffusion(shape: tuple[int, ...], classes: int) -> Diffusion:
     net = UNet(shape, classes=classes) if len(shape) == 3 else TimeMLP(shape, classes=classes)
     return Diffusion(net, shape, "v", LinearSchedule(-10.0, 8.0))
+
+
+def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int) -> Conditional:
+    if kind == "pixel-cnn":
+        return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
+    return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
 
 
 def _density(kind: Kind, dims: int, classes: int) -> Conditional:

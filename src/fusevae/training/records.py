@@ -45,7 +45,7 @@ def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k, v in metrics.items():
         where, _, level = k.rpartition("/")
-        if where.endswith("codes"):
+        if where.rpartition("/")[2] == "codes":
             found.setdefault(where, {})[level] = usage(v)
         else:
             found[k] = v.tolist()
