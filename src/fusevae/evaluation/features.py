@@ -52,6 +52,8 @@ class Columns(nn.Module):
     """
 
     about = "the columns, standardised"
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, train: Examples) -> None:
         super().__init__()

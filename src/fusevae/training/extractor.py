@@ -93,8 +93,8 @@ def train_extractor(
         per_epoch = max(1, len(splits.train) // USUAL.batch_size)
         training = Training(**{**USUAL._arguments, "epochs": max(USUAL.epochs, UPDATES / per_epoch)})
     if not labelled:
-        parts = [Turned(part) for part in (splits.train, splits.validation, splits.test)]
-        splits = Splits(*parts, parts[0].spec, splits.source)
+        train = Turned(splits.train)
+        splits = Splits(train, Turned(splits.validation), Turned(splits.test), train.spec, splits.source)
         # as many updates as with labels
         training = Training(**{**training._arguments, "epochs": training.epochs / splits.spec.n_classes})
     spec = splits.spec

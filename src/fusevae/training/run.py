@@ -33,11 +33,14 @@ CONFIG = "config.yaml"
 
 @dataclass
 class Result:
-    """What became of a run: its folder, whether it came to its end, and then its figures (in the first process)."""
+    """What became of a run: its folder, whether it came to its end, and then its figures (in the first process); steps
+    and seconds of the training so far."""
 
     folder: Path
     finished: bool
     evaluation: dict[str, Any] | None = None
+    steps: int = 0
+    seconds: float = 0.0
 
 
 def run(
@@ -157,13 +160,14 @@ def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.de
 
 def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Result:
     finished = loop.run() or loop.progress.seconds >= loop.limit
+    seconds = loop.progress.seconds
     artifact = trained(loop)
     if loop.processes > 1:
         dist.destroy_process_group()  # what follows is for one; the others need not wait
         if loop.rank:
-            return Result(folder, finished)
+            return Result(folder, finished, None, loop.step, seconds)
     artifact.save(folder, {"seed": str(experiment.seed)})
     if not finished:
-        return Result(folder, False)
+        return Result(folder, False, None, loop.step, seconds)
     evaluation = judge(artifact, splits, loop, experiment, folder, k)
-    return Result(folder, True, evaluation)
+    return Result(folder, True, evaluation, loop.step, seconds)
