@@ -136,7 +136,7 @@ class Reference:
         """How often the classifier finds the label of an example, of those that have one."""
         assert isinstance(self.extractor, Classifier) and label is not None
         device = next(self.extractor.parameters()).device
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             found = torch.cat([self.extractor(part.to(device)).argmax(-1).cpu() for part in x.split(500)])
         known = label >= 0
         return (found == label)[known].double().mean().item() if bool(known.any()) else None

@@ -103,7 +103,8 @@ def train_extractor(
         net = Classifier(spec.shape, spec.n_classes, features, channels, spec.low, spec.high)
     place = pick_device(device)
     loop = Loop(Game([Labels(net)]), splits.train, splits.validation, training, seed, place, None, Progress(quiet))
-    loop.run()
+    if not loop.run():
+        raise KeyboardInterrupt  # half a training must not pass for a whole one
     best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
     assert isinstance(best, Classifier)
     best.measure(splits.train.batch(torch.arange(min(len(splits.train), 2000)))[0])
