@@ -81,8 +81,7 @@ class Loop:
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
-        self.finished = False
-        self.limit = float("inf")  # seconds of training after which it stops, wherever its schedules are
+        self.finished, self.limit = False, float("inf")  # seconds after which it stops, wherever its schedules are
 
     # ---------------------------------------------------------------- the loop
 
