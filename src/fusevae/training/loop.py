@@ -81,7 +81,7 @@ class Loop:
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
-        self.finished, self.limit = False, float("inf")  # seconds after which it stops, wherever its schedules are
+        self.finished = False
 
     # ---------------------------------------------------------------- the loop
 
@@ -115,12 +115,11 @@ class Loop:
 
     def _interrupted(self, interrupt: Interrupt) -> bool:
         """Whether to stop after this step; several processes agree on it now and then."""
-        stop = interrupt.seen or self.progress.seconds >= self.limit
         if self.processes == 1:
-            return stop
+            return interrupt.seen or self.progress.late
         if self.step % self.settings.log_every:
             return False
-        return bool(sum_over_processes(torch.tensor(float(stop), device=self.device)).item())
+        return bool(sum_over_processes(torch.tensor(float(interrupt.seen or self.progress.late), device=self.device)).item())
 
     def _move(self, name: str, optimizer: GuardedAdamW, batch: Batch) -> None:
         """One player's move: its loss, its gradients, its update."""
@@ -324,7 +323,8 @@ class Loop:
 
     def save(self) -> None:
         """Keep the present state as the last good one, in memory and, where there is a folder, on disk; unless the
-        newest updates were skipped, which may be the beginning of the end."""
+        newest
+        updates were skipped, which may be the beginning of the end."""
         if self.step < self.total and any(o.newest_was_skipped() for o in self.optimizers.values()):
             return
         self.good = self.state()

@@ -81,7 +81,7 @@ def run(
     if weights is not None:
         take_weights(experiment.model, weights, trust, only)
     loop = _loop(experiment, splits, folder, place, quiet)
-    loop.limit = limit
+    loop.progress.limit = limit
     if world()[1] > 1:
         dist.barrier()  # nobody writes before everybody has looked whether the folder is free
     loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
@@ -108,7 +108,7 @@ def resume(
     splits = experiment.data.read()
     loop = _loop(experiment, splits, folder, place, quiet)
     loop.resume()
-    loop.limit = limit
+    loop.progress.limit = limit
     return _go(loop, experiment, splits, folder, importance_samples)
 
 
@@ -159,7 +159,7 @@ def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.de
 
 
 def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Result:
-    finished = loop.run() or loop.progress.seconds >= loop.limit
+    finished = loop.run() or loop.progress.late
     seconds = loop.progress.seconds
     artifact = trained(loop)
     if loop.processes > 1:
