@@ -119,7 +119,7 @@ class Loop:
             return interrupt.seen or self.progress.late
         if self.step % self.settings.log_every:
             return False
-        return bool(sum_over_processes(torch.tensor(float(interrupt.seen or self.progress.late), device=self.device)).item())
+        return bool(sum_over_processes(self.figures.one * (interrupt.seen or self.progress.late)).item())
 
     def _move(self, name: str, optimizer: GuardedAdamW, batch: Batch) -> None:
         """One player's move: its loss, its gradients, its update."""
