@@ -20,6 +20,12 @@ from fusevae.core.levels import Level, log_bound
 from fusevae.distributions.hypersphere import Sphere
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _kept_here(tmp_path_factory):
+    """Extractors that tests train are kept in a folder of the tests."""
+    os.environ["FUSEVAE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)

@@ -295,7 +295,8 @@ def test_compare(run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureF
     for parameter in artifact.distribution.parameters():
         parameter.data.mul_(0.9)
     artifact.save(other)
-    assert main(["compare", str(run), str(other), "--importance-samples", "10", "--json"]) == 0
+    alone = ["--samples", "0"]
+    assert main(["compare", str(run), str(other), "--importance-samples", "10", *alone, "--json"]) == 0
     found = one_object(capsys)
     (d,) = found["differences"]
     values = found["models"]
@@ -304,7 +305,7 @@ def test_compare(run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert d["value"] > 0
     assert main(["evaluate", str(run), "--importance-samples", "10", "--json"]) == 0
     assert one_object(capsys)["log_likelihood"]["value"] == pytest.approx(values[str(run)]["value"])
-    assert main(["compare", str(run), str(other), "--importance-samples", "5"]) == 0
+    assert main(["compare", str(run), str(other), "--importance-samples", "5", *alone]) == 0
     assert "95 % between" in capsys.readouterr().out
     for runs in ([str(run)], [str(run), str(run)]):
         assert main(["compare", *runs]) == 2

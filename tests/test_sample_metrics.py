@@ -9,6 +9,7 @@ from torch.distributions import Independent
 from torch.distributions import Normal as TorchNormal
 
 import fusevae
+import fusevae.nets.classifier
 from fusevae import MLP, VAE, Artifact, DataSpec, Flat, Gaussian, InputError, Level, Normal
 from fusevae.core.conditional import Conditional
 from fusevae.data.examples import InMemory
@@ -373,6 +374,21 @@ def test_the_extractor_is_trained_once_for_the_same_data(tmp_path, monkeypatch, 
     (tmp_path / "file").touch()
     monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path / "file"))  # where nothing can be kept
     assert fingerprint(extractor_for(data, quiet=True)) == fingerprint(first)
+
+
+def test_half_a_training_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path))
+    monkeypatch.setattr("fusevae.training.loop.Loop._interrupted", lambda self, _: self.step == 3)
+    with pytest.raises(KeyboardInterrupt):
+        extractor_for(Source().read(), quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_do_not_depend_on_the_precision_of_the_model():
+    net, x = fusevae.nets.classifier.Classifier((1, 8, 8), 3, 8, (4,)), torch.rand(5, 1, 8, 8) * 255
+    plain = features(net, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(features(net, x), plain)
 
 
 class Means(nn.Module):

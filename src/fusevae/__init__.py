@@ -76,7 +76,7 @@ _WHERE = {
     "training.settings": "Training",
     "training.fit": "fit",
     "training.prior": "fit_prior",
-    "training.extractor": "train_extractor",
+    "training.extractor": "extractor_for train_extractor",
     "training.experiment": "Experiment",
     "evaluation.likelihood": "evaluate log_likelihood",
     "evaluation.annealed": "annealed_likelihood annealed_sandwich",
@@ -90,7 +90,10 @@ _WHERE = {
     "evaluation.disentanglement": "disentanglement",
     "data.shapes": "shapes",
     "evaluation.samples": "sample",
-    "evaluation.quality": "frechet_distance sample_quality",
+    "evaluation.quality": "Reference sample_quality",
+    "evaluation.distances": "energy_distance frechet_distance kernel_distance neighbourhoods",
+    "evaluation.fidelity": "psnr reconstruction_quality ssim",
+    "evaluation.comparison": "comparison",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 

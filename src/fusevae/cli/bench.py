@@ -26,7 +26,7 @@ from fusevae.training.extractor import data_fingerprint, extractor_for
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.outcome import duration as words
 from fusevae.training.outcome import held_out_part, to_json
-from fusevae.training.run import CONFIG, resume, run
+from fusevae.training.run import CONFIG, Result, resume, run
 
 KEPT = "bench.json"  # what was asked for, and the plan of each training
 #: what a recipe says of data that it is not for, in whatever words
@@ -100,7 +100,7 @@ def known(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
         return kept
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"the folder {folder} is not empty and holds no bench: give another --output")
-    return {"asked": asked, "plans": {}}
+    return {"asked": asked, "plans": {}, "done": {}}
 
 
 def fitting(
@@ -133,18 +133,28 @@ def one(
     k = options.importance_samples
     if (place / CONFIG).is_file():
         print(f"{name}: going on", file=sys.stderr)
-        return resume(place, options.device, options.trust, k, limit=seconds).finished
+        return _kept(folder, name, kept, resume(place, options.device, options.trust, k, limit=seconds))
     if name not in kept["plans"]:
         print(f"{name}: timing its steps", file=sys.stderr)
         made = plan(lambda: configuration.experiment(node, options.trust), splits, seconds, options.device)
         kept["plans"][name] = made.json()
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / KEPT, json.dumps(kept, indent=2) + "\n")
+        _write(folder, kept)
     chosen = Plan(**kept["plans"][name])
     node["training"] = {"class": "Training", **(node.get("training") or {}), **chosen.settings()}
     print(f"{name}: {chosen.steps:,} steps of {1000 * chosen.step_seconds:.3g} ms", file=sys.stderr)
     settings = {"device": options.device, "trust": options.trust, "command": _again(options), "limit": seconds}
-    return run(node, place, splits, importance_samples=k, **settings).finished
+    return _kept(folder, name, kept, run(node, place, splits, importance_samples=k, **settings))
+
+
+def _kept(folder: Path, name: str, kept: dict[str, Any], result: Result) -> bool:
+    """Note how far a training has come; whether it is at its end."""
+    kept["done"][name] = {"steps": result.steps, "seconds": result.seconds}
+    _write(folder, kept)
+    return result.finished
+
+
+def _write(folder: Path, kept: dict[str, Any]) -> None:
+    write_text(folder / KEPT, json.dumps(kept, indent=2) + "\n")
 
 
 def compared(
@@ -165,12 +175,13 @@ def compared(
     print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
     found = judged(options, artifacts, data, reference)
     for run_, model in found["models"].items():
-        planned = kept["plans"][Path(run_).name]
-        steps = max(int(p.stem.rpartition("-")[2]) for p in Path(run_, "checkpoints").glob("step-*"))
-        model["training"] |= {"plan": planned, "steps": steps}
+        planned, done = kept["plans"][Path(run_).name], kept["done"].get(Path(run_).name, {})
+        model["training"] = (model["training"] or {}) | done | {"plan": planned}
+        steps = done.get("steps", planned["steps"])
         if steps < planned["steps"]:
-            early = model["training"]["seconds"] < 0.95 * kept["asked"]["budget"]
-            why = "no better validation for its patience" if early else "out of time"
+            patient = (runs[run_].get("training") or {}).get("patience") is None
+            spent = done["seconds"] >= kept["asked"]["budget"]
+            why = "out of time" if patient or spent else "no better validation for its patience"
             model["notes"].append(f"stopped at step {steps:,} of {planned['steps']:,}: {why}")
     found |= {"data": f"{name} of {splits.source}", "budget": kept["asked"]["budget"], "refused": refused}
     write_text(folder / "comparison.json", to_json(found) + "\n")

@@ -13,7 +13,7 @@ from torch import nn
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
-from fusevae.core.errors import InputError, SlotError
+from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import as_examples, blocks
@@ -88,7 +88,7 @@ def comparison(
         try:
             if reference is not None:
                 models[name]["quality"] = reference.judge(artifact, kind, seed)
-        except SlotError as error:  # an autoencoder before its prior is fitted
+        except InputError as error:  # an autoencoder before its prior is fitted, say
             models[name]["notes"].append(f"no samples: {error}")
     return {
         "n": len(examples),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
-from fusevae.core.errors import SlotError
+from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation import pictures, report
 from fusevae.evaluation.comparison import difference_lines, rows, short_names
@@ -86,7 +86,7 @@ def draw(
         spec = artifact.data
         try:
             x = _samples(artifact, seed)
-        except SlotError:  # an autoencoder before its prior is fitted
+        except InputError:  # an autoencoder before its prior is fitted, say
             x = None
         if not spec.is_image:
             if x is not None:

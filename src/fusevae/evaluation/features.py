@@ -26,7 +26,7 @@ def features(extractor: nn.Module, x: Tensor) -> Tensor:
     """
     device = next((t.device for t in (*extractor.parameters(), *extractor.buffers())), torch.device("cpu"))
     take: Any = extractor.eval().features
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):  # the same figures in any precision of the model
         return torch.cat([take(part.to(device)).float().cpu() for part in x.split(BLOCK)])
 
 
@@ -52,6 +52,8 @@ class Columns(nn.Module):
     """
 
     about = "the columns, standardised"
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, train: Examples) -> None:
         super().__init__()

@@ -60,7 +60,8 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
         raise InputError(f"importance_samples is {importance_samples}, expected at least 1: 1000, say")
     if artifact.distribution.level < Level.BOUND:
         raise InputError(
-            f"{type(artifact.distribution).__name__} only samples and has no likelihood: judge its samples"
+            f"{type(artifact.distribution).__name__} only samples and has no likelihood: judge its samples "
+            "(fusevae evaluate RUN --samples)"
         )
 
 

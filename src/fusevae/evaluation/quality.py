@@ -88,8 +88,9 @@ class Reference:
         self.features = features(extractor, x)
         self.real = compared(self.features, features_of(extractor, self.others))
         names = held.spec.classes
-        self.knows = self.label is not None and isinstance(extractor, Classifier) and bool(names)
-        self.knows = self.knows and extractor.head.out_features == len(names or ())
+        self.knows = self.label is not None and bool(names) and isinstance(extractor, Classifier)
+        if isinstance(extractor, Classifier) and extractor.head.out_features != len(names or ()):
+            self.knows = False
         self.real_accuracy = self.accuracy(x, self.label) if self.knows else None
         self.trained = features_of(extractor, train) if train is not None and len(train) else None
         if self.trained is not None:
@@ -135,7 +136,7 @@ class Reference:
         """How often the classifier finds the label of an example, of those that have one."""
         assert isinstance(self.extractor, Classifier) and label is not None
         device = next(self.extractor.parameters()).device
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             found = torch.cat([self.extractor(part.to(device)).argmax(-1).cpu() for part in x.split(500)])
         known = label >= 0
         return (found == label)[known].double().mean().item() if bool(known.any()) else None

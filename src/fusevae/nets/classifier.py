@@ -28,6 +28,7 @@ class Classifier(Described, nn.Module):
     """
 
     about = "features of a classifier of the data's classes"
+    scale: Tensor
 
     def __init__(
         self,

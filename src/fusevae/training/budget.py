@@ -99,7 +99,8 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     loop: Loop = prepare(
         experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
     )
-    loop.run()  # its last step ends with a record and a validation
+    if not loop.run():  # its last step ends with a record and a validation
+        raise KeyboardInterrupt
     step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
     return max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step), loop.per_epoch
 

@@ -93,8 +93,8 @@ def train_extractor(
         per_epoch = max(1, len(splits.train) // USUAL.batch_size)
         training = Training(**{**USUAL._arguments, "epochs": max(USUAL.epochs, UPDATES / per_epoch)})
     if not labelled:
-        parts = [Turned(part) for part in (splits.train, splits.validation, splits.test)]
-        splits = Splits(*parts, parts[0].spec, splits.source)
+        train = Turned(splits.train)
+        splits = Splits(train, Turned(splits.validation), Turned(splits.test), train.spec, splits.source)
         # as many updates as with labels
         training = Training(**{**training._arguments, "epochs": training.epochs / splits.spec.n_classes})
     spec = splits.spec
@@ -103,7 +103,8 @@ def train_extractor(
         net = Classifier(spec.shape, spec.n_classes, features, channels, spec.low, spec.high)
     place = pick_device(device)
     loop = Loop(Game([Labels(net)]), splits.train, splits.validation, training, seed, place, None, Progress(quiet))
-    loop.run()
+    if not loop.run():
+        raise KeyboardInterrupt  # half a training must not pass for a whole one
     best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
     assert isinstance(best, Classifier)
     best.measure(splits.train.batch(torch.arange(min(len(splits.train), 2000)))[0])

@@ -82,7 +82,6 @@ class Loop:
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
         self.finished = False
-        self.limit = float("inf")  # seconds of training after which it stops, wherever its schedules are
 
     # ---------------------------------------------------------------- the loop
 
@@ -115,12 +114,11 @@ class Loop:
 
     def _interrupted(self, interrupt: Interrupt) -> bool:
         """Whether to stop after this step; several processes agree on it now and then."""
-        stop = interrupt.seen or self.progress.seconds >= self.limit
         if self.processes == 1:
-            return stop
+            return interrupt.seen or self.progress.late
         if self.step % self.settings.log_every:
             return False
-        return bool(sum_over_processes(torch.tensor(float(stop), device=self.device)).item())
+        return bool(sum_over_processes(self.figures.one * (interrupt.seen or self.progress.late)).item())
 
     def _move(self, name: str, batch: Batch) -> None:
         """One player's move, or that of several from one forward: losses, gradients, updates."""
@@ -328,7 +326,8 @@ class Loop:
 
     def save(self) -> None:
         """Keep the present state as the last good one, in memory and, where there is a folder, on disk; unless the
-        newest updates were skipped, which may be the beginning of the end."""
+        newest
+        updates were skipped, which may be the beginning of the end."""
         if self.step < self.total and any(o.newest_was_skipped() for o in self.optimizers.values()):
             return
         self.good = self.state()

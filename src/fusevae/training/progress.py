@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -17,10 +18,14 @@ class Progress:
     Args:
         quiet: show nothing (messages of :meth:`say` still appear).
         every: seconds between plain lines where there is no terminal.
+
+    Attributes:
+        limit: seconds of training after which it is to stop, wherever its schedules are.
     """
 
     def __init__(self, quiet: bool = False, every: float = 5.0) -> None:
         self.quiet, self.every, self.earlier = quiet, every, 0.0
+        self.limit = math.inf
         self._bar: Any = None
         self._started: float | None = None
         self._said = 0.0
@@ -30,6 +35,11 @@ class Progress:
     def seconds(self) -> float:
         """Time spent training, earlier parts of a resumed run included."""
         return self.earlier + (time.monotonic() - self._started if self._started is not None else 0.0)
+
+    @property
+    def late(self) -> bool:
+        """Whether the time is over."""
+        return self.seconds >= self.limit
 
     @contextmanager
     def showing(self, total: int, step: int) -> Iterator[None]:

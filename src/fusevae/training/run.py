@@ -33,11 +33,14 @@ CONFIG = "config.yaml"
 
 @dataclass
 class Result:
-    """What became of a run: its folder, whether it came to its end, and then its figures (in the first process)."""
+    """What became of a run: its folder, whether it came to its end, and then its figures (in the first process); steps
+    and seconds of the training so far."""
 
     folder: Path
     finished: bool
     evaluation: dict[str, Any] | None = None
+    steps: int = 0
+    seconds: float = 0.0
 
 
 def run(
@@ -78,7 +81,7 @@ def run(
     if weights is not None:
         take_weights(experiment.model, weights, trust, only)
     loop = _loop(experiment, splits, folder, place, quiet)
-    loop.limit = limit
+    loop.progress.limit = limit
     if world()[1] > 1:
         dist.barrier()  # nobody writes before everybody has looked whether the folder is free
     loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
@@ -105,7 +108,7 @@ def resume(
     splits = experiment.data.read()
     loop = _loop(experiment, splits, folder, place, quiet)
     loop.resume()
-    loop.limit = limit
+    loop.progress.limit = limit
     return _go(loop, experiment, splits, folder, importance_samples)
 
 
@@ -156,14 +159,15 @@ def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.de
 
 
 def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Result:
-    finished = loop.run() or loop.progress.seconds >= loop.limit
+    finished = loop.run() or loop.progress.late
+    seconds = loop.progress.seconds
     artifact = trained(loop)
     if loop.processes > 1:
         dist.destroy_process_group()  # what follows is for one; the others need not wait
         if loop.rank:
-            return Result(folder, finished)
+            return Result(folder, finished, None, loop.step, seconds)
     artifact.save(folder, {"seed": str(experiment.seed)})
     if not finished:
-        return Result(folder, False)
+        return Result(folder, False, None, loop.step, seconds)
     evaluation = judge(artifact, splits, loop, experiment, folder, k)
-    return Result(folder, True, evaluation)
+    return Result(folder, True, evaluation, loop.step, seconds)

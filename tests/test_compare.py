@@ -1,0 +1,397 @@
+"""One table and one page of models of any family; and which recipe is best in the same time."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Independent
+
+import fusevae
+from fusevae import MLP, VAE, Artifact, Bernoulli, Binarize, DataSpec, Flat, Gaussian, InputError, Level, Normal
+from fusevae.cli import main
+from fusevae.core.conditional import Conditional
+from fusevae.core.levels import BoundOnly
+from fusevae.data.examples import InMemory
+from fusevae.data.source import Source
+from fusevae.evaluation import comparison_page
+from fusevae.evaluation.comparison import NONE, comparison, latents, rows, short_names, size
+from fusevae.evaluation.features import Columns
+from fusevae.evaluation.quality import Reference
+from fusevae.nets.mlp import Constant
+from fusevae.training.budget import duration, plan
+
+SHAPE = (1, 8, 8)
+SPEC = DataSpec(SHAPE, "uint8", 0, 16)
+
+
+class Noise(Conditional):
+    """A model that only samples."""
+
+    level = Level.SAMPLES
+
+    def forward(self, *conditions):
+        return Independent(TorchBernoulli(torch.full(SHAPE, 0.4)), 3)
+
+
+class Loose(Conditional):
+    """A model with no more than a bound."""
+
+    level, discrete = Level.BOUND, True
+
+    def __init__(self):
+        super().__init__()
+        self.p = Bernoulli(Constant(SHAPE))
+
+    def forward(self, *conditions):
+        return _Loose(self.p())
+
+
+class _Loose(BoundOnly):
+    def __init__(self, p):
+        super().__init__(p.batch_shape, p.event_shape, validate_args=False)
+        self.p = p
+
+    def sample(self, sample_shape=torch.Size()):
+        return self.p.sample(sample_shape)
+
+    def log_bound(self, value):
+        return self.p.log_prob(value) - 1 + 0.0 * torch.rand(())
+
+
+class Flattest(Conditional):
+    """An exact density over grey values, so over another support than those of binarized images."""
+
+    def forward(self, *conditions):
+        zeros = torch.zeros(SHAPE)
+        return Independent(torch.distributions.Normal(zeros + 8, zeros + 6), 3)
+
+
+class Names(HTMLParser):
+    """Tags that close as they open, and the text of headings and cells."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.text = [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("h2", "th", "td", "b"):
+            self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return fusevae.read_data(None)
+
+
+@pytest.fixture(scope="module")
+def models():
+    torch.manual_seed(0)
+    vae = VAE(Flat(Normal(2), Gaussian(MLP(SHAPE, 4))), Bernoulli(MLP(2, SHAPE)))
+    return {
+        "vae": Artifact(vae, SPEC, [Binarize()]),
+        "noise": Artifact(Noise(), SPEC, [Binarize()]),
+        "loose": Artifact(Loose(), SPEC, [Binarize()]),
+        "pixels": Artifact(Bernoulli(Constant(SHAPE)), SPEC, [Binarize()]),
+        "flat": Artifact(Flattest(), SPEC),
+    }
+
+
+@pytest.fixture(scope="module")
+def found(models, digits):
+    reference = Reference(Columns(digits.train), digits.test, digits.train, 60)
+    return comparison(models, digits.test, reference, importance_samples=3), reference
+
+
+def test_models_of_every_level_stand_in_one_table(found, models):
+    table, _ = found
+    each = table["models"]
+    assert table["n"] == 180 and table["support"] is None
+    assert [m["level"] for m in each.values()] == ["evidence", "samples", "bound", "density", "density"]
+    assert [m["kind"] for m in each.values()] == ["bound", None, "bound", "exact", "exact"]
+    assert each["loose"]["value"] == pytest.approx(each["pixels"]["value"] - 1)
+    assert each["pixels"]["value"] == pytest.approx(-64 * np.log(2), rel=1e-4)
+    assert each["noise"]["value"] is None and each["noise"]["latents"] is None
+    assert all(m["quality"]["n"] == 60 for m in each.values())
+    assert each["vae"]["quality"]["kind"] == "mean" and each["noise"]["quality"]["kind"] == "sample"
+    assert each["vae"]["quality"]["floor"] > 0 and each["noise"]["quality"]["floor"] is None
+    assert each["vae"]["latents"]["dims"] == 2 and each["vae"]["reconstruction"]["ssim"] < 1
+    assert each["vae"]["parameters"] * 4 <= each["vae"]["bytes"] == size(models["vae"].distribution)
+
+
+def test_likelihoods_over_different_supports_share_no_row_and_no_difference(found):
+    table, _ = found
+    pairs = {frozenset((d["model"], d["minus"])) for d in table["differences"]}
+    assert pairs == {frozenset(p) for p in (("vae", "loose"), ("vae", "pixels"), ("loose", "pixels"))}
+    likelihood = [r for r in rows(table)["Likelihood of held-out data"] if r.name.startswith("log p")]
+    assert len(likelihood) == 2
+    binarized, grey = (r.cells for r in likelihood)
+    assert [c == NONE for c in binarized] == [False, True, False, False, True]
+    assert [c == NONE for c in grey] == [True, True, True, True, False]
+    assert "binarized" in likelihood[0].name and "(exact)" in binarized[3] and "(bound)" in binarized[2]
+
+
+def test_the_best_cell_is_that_of_the_right_direction(found):
+    sections = rows(found[0])
+    fid = next(r for r in sections["Samples"] if r.name == "FID")
+    assert fid.best == {fid.values.index(min(fid.values))}
+    likelihood = sections["Likelihood of held-out data"][0]
+    assert likelihood.best == {likelihood.values.index(max(v for v in likelihood.values if v is not None))}
+    assert all(not r.best for r in sections["Model"])
+
+
+def test_the_page_holds_everything_and_needs_nothing(found, models, digits, tmp_path):
+    table, reference = found
+    with_refusal = table | {"refused": {"other": "it does <not> fit"}}
+    comparison_page.write(tmp_path / "page.html", with_refusal, models, digits.test, reference, "A title", {"seed": 0})
+    text = (tmp_path / "page.html").read_text()
+    for outside in ("http://", "https://", "<script", "<link", "<not>"):
+        assert outside not in text
+    assert text.count("data:image/png;base64,") == 5 + 5 + 1  # samples, neighbours, reconstructions
+    words = Names(text).text
+    for heading in ("Samples", "Reconstructions", "Is it copying?", "Not in the table", "FID", "vae", "flat"):
+        assert heading in words
+    again = tmp_path / "again.html"
+    comparison_page.write(again, with_refusal, models, digits.test, reference, "A title", {"seed": 0})
+    assert again.read_text() == text  # the same seed
+
+
+def test_a_page_of_a_table(tmp_path):
+    x = torch.randn(300, 3)
+    whole = InMemory(x)
+    models = {
+        "exact": Artifact(Normal(3), DataSpec((3,), "float32", -4, 4)),
+        "vae": Artifact(
+            VAE(Flat(Normal(1), Gaussian(MLP(3, 2))), Gaussian(MLP(1, 6))), DataSpec((3,), "float32", -4, 4)
+        ),
+    }
+    reference = Reference(Columns(whole), whole, whole)
+    table = comparison(models, whole, reference, importance_samples=3)
+    assert table["support"] == "density on R^3" and len(table["differences"]) == 1
+    assert abs(table["models"]["exact"]["quality"]["energy"]) < 0.05
+    assert table["models"]["vae"]["reconstruction"]["psnr"] is None
+    comparison_page.write(tmp_path / "page.html", table, models, whole, reference)
+    assert (tmp_path / "page.html").read_text().count("data:image/png") == 2
+
+
+def test_an_autoencoder_without_a_prior_has_a_note(digits):
+    rae = fusevae.RAE(fusevae.Deterministic(MLP(SHAPE, 3)), Gaussian(MLP(3, SHAPE), scale="shared"))
+    artifact = Artifact(rae, SPEC)
+    reference = Reference(Columns(digits.train), digits.test)
+    (model,) = comparison({"rae": artifact}, digits.test, reference)["models"].values()
+    assert model["quality"] is None and "fit-prior" in model["notes"][0]
+    assert model["latents"] == {"dims": 3, "active": None, "kl": None, "information": None}
+    assert latents(artifact, digits.test)["dims"] == 3
+
+
+def test_models_of_other_data_are_refused(models, digits):
+    with pytest.raises(InputError, match="was made for"):
+        comparison({"a": models["vae"], "b": Artifact(Normal(2), DataSpec((2,)))}, digits.test)
+
+
+def test_short_names():
+    assert short_names(["x/a", "y/a"]) == {"x/a": "x/a", "y/a": "y/a"}
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.fixture(autouse=True)
+def quick_extractor(monkeypatch):
+    monkeypatch.setattr("fusevae.training.extractor.UPDATES", 10)
+    monkeypatch.setattr(
+        "fusevae.training.extractor.USUAL", fusevae.Training(epochs=0.2, batch_size=64, learning_rate=3e-3)
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    tiny = ["--set", "training.epochs=0.5", "--set", "recipe.hidden=[8]", "--set", "recipe.latent=2"]
+    for recipe in ("mnist-vae", "digits-vae"):
+        assert main(["train", recipe, "--output", str(folder / recipe), *tiny]) == 0
+    return [str(folder / recipe) for recipe in ("mnist-vae", "digits-vae")]
+
+
+def test_compare_writes_a_table_a_page_and_json(runs, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    few = ["--samples", "40", "--importance-samples", "2"]
+    assert main(["compare", *runs, *few, "--output", str(page), "--json"]) == 0
+    out = capsys.readouterr().out
+    table = json.loads(out)
+    assert out.count("\n") == 1 and table["differences"] == [] and table["support"] is None
+    model = table["models"][runs[1]]
+    assert model["kind"] == "bound" and model["quality"]["accuracy"] is not None
+    assert model["training"]["steps"] > 0 and model["training"]["seconds"] > 0
+    assert page.read_text().count("data:image/png") == 5
+    assert main(["compare", *runs, *few]) == 0
+    out = capsys.readouterr().out
+    assert "FID of reconstructions, the floor" in out and "digits-vae" in out
+    for bad, says in ((["--output", "page.png"], ".html"), (["--samples", "-1"], "above 0")):
+        assert main(["compare", *runs, *bad]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_evaluate_samples(runs, capsys):
+    few = ["--importance-samples", "2"]
+    assert main(["evaluate", runs[0], "--samples", "30", *few, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["samples"]["n"] == 30 and found["samples"]["kind"] == "mean"
+    assert found["samples"]["copying"]["examples"] > 1000
+    assert found["reconstructions"]["ssim"] < 1 and found["bytes"] > 0 and found["log_likelihood"]["kind"] == "bound"
+    assert main(["evaluate", runs[0], "--samples", "30", *few, "--kind", "sample"]) == 0
+    out = capsys.readouterr().out
+    assert "30 samples" in out and "PSNR" in out and "copies 100 %" in out
+    assert main(["evaluate", runs[0], "--extractor", "x.pt"]) == 2
+    assert "--samples" in capsys.readouterr().err
+    assert main(["evaluate", runs[0], "--samples", "--extractor", "x.pt"]) == 2
+    assert "no TorchScript" in capsys.readouterr().err
+    assert main(["evaluate", str(Path(runs[0], "model.safetensors")), "--samples", "--data", "x.npz"]) == 2
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("0.5m", 30)])
+def test_durations(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "20", "m", "20 minutes", "1.2.3s", "0s", "-5s"])
+def test_what_is_no_duration(text):
+    with pytest.raises(InputError, match="no time"):
+        duration(text)
+
+
+def test_a_plan_fits_the_time_and_counts_what_happens_in_a_part_of_it(monkeypatch):
+    data = Source().read()
+
+    def make(**settings):
+        vae = VAE(Flat(Normal(2), Gaussian(MLP(SHAPE, 4))), Bernoulli(MLP(2, SHAPE)))
+        return fusevae.Experiment(vae, views=[Binarize()], training=fusevae.Training(**settings))
+
+    found = plan(make, data, 20, "cpu")
+    assert found.steps * found.step_seconds + 20 * found.validation_seconds < 20
+    assert found.steps * found.step_seconds > 0.7 * 20
+    assert found.epochs == pytest.approx(found.steps / 11)
+    assert found.settings() == {"epochs": found.epochs}
+    monkeypatch.setattr("fusevae.training.budget.timed", lambda *_: (0.01, 1.0, 10))  # dear to validate
+    found = plan(make, data, 20, "cpu")
+    validations = found.steps / found.validate_every
+    assert validations <= 4 and found.steps * 0.01 + validations <= 20
+    monkeypatch.setattr("fusevae.training.budget.timed", lambda *_: (30.0, 1.0, 10))
+    with pytest.raises(InputError, match="give more time"):
+        plan(make, data, 20, "cpu")
+
+
+def tiny_recipes(folder: Path) -> list[str]:
+    """Two recipes that fit the digits and one for tables of three columns, as files."""
+    found = []
+    for name, decoder in (("wide", 16), ("narrow", 4)):
+        vae = VAE(
+            Flat(Normal(2), Gaussian(MLP(SHAPE, 4, (decoder,)))),
+            Bernoulli(MLP(2, SHAPE, (decoder,))),
+        )
+        node = fusevae.describe(fusevae.Experiment(vae, views=[Binarize()]))
+        del node["data"]
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(node))
+        found.append(f"{name}.yaml")
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(3, 2))), Gaussian(MLP(1, 6)))
+    (folder / "other.yaml").write_text(yaml.safe_dump(fusevae.describe(fusevae.Experiment(vae))))
+    return [*found, "other.yaml"]
+
+
+def test_bench_trains_each_recipe_for_the_same_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    what = ",".join(tiny_recipes(tmp_path))
+    command = ["bench", what, "--budget", "1.5s", "--samples", "20", "--importance-samples", "2", "--output", "b"]
+    from fusevae.training import loop
+
+    with monkeypatch.context() as patched:  # stopped in the first training
+        patched.setattr(loop.Loop, "_interrupted", lambda self, _: self.folder is not None and self.step == 7)
+        assert main(command) == 130
+    said = capsys.readouterr().err
+    assert "fusevae bench" in said and "other is left out" in said
+    kept = json.loads(Path("b/bench.json").read_text())
+    assert list(kept["plans"]) == ["wide"]
+    assert main([*command, "--json"]) == 0
+    captured = capsys.readouterr()
+    table = json.loads(captured.out)
+    assert "wide: going on" in captured.err
+    assert json.loads(Path("b/bench.json").read_text())["plans"]["wide"] == kept["plans"]["wide"]
+    assert list(table["models"]) == ["b/wide", "b/narrow"] and list(table["refused"]) == ["other"]
+    assert "does not take examples" in table["refused"]["other"]
+    config = yaml.safe_load(Path("b/wide/config.yaml").read_text())
+    assert config["training"]["epochs"] == pytest.approx(kept["plans"]["wide"]["epochs"])
+    for model in table["models"].values():
+        steps, planned = model["training"]["steps"], model["training"]["plan"]["steps"]
+        assert steps == planned or "out of time" in model["notes"][0]
+        assert model["quality"]["n"] == 20 and model["value"] < 0
+    assert len(table["differences"]) == 1
+    page = Path("b/comparison.html").read_text()
+    assert Names(page).text and "other" in page and page.count("data:image/png") == 5
+    assert json.loads(Path("b/comparison.json").read_text())["budget"] == 1.5
+    before = {p: p.stat().st_mtime_ns for p in Path("b").rglob("model.safetensors")}
+    assert main(command) == 0  # nothing is left to train
+    assert {p: p.stat().st_mtime_ns for p in Path("b").rglob("model.safetensors")} == before
+    capsys.readouterr()
+    assert main([*command, "--seed", "1"]) == 2
+    assert "another seed" in capsys.readouterr().err
+
+
+def test_a_training_stops_at_the_time_whatever_was_planned(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    what = tiny_recipes(tmp_path)[0]
+    slow = plan
+
+    def far_too_many(*arguments):
+        found = slow(*arguments)
+        found.steps, found.epochs = 10**6, 10**6 / 11
+        return found
+
+    monkeypatch.setattr("fusevae.cli.bench.plan", far_too_many)
+    assert main(["bench", what, "--budget", "1s", "--samples", "0", "--output", "b", "--json"]) == 0
+    (model,) = json.loads(capsys.readouterr().out)["models"].values()
+    assert 0 < model["training"]["steps"] < 10**6
+    assert re.search("out of time", model["notes"][0]) and model["quality"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["mnist-vea"], "did you mean 'mnist-vae'"),
+        (["mnist-vae", "--budget", "soon"], "no time"),
+        (["mnist-vae,mnist-vae"], "given twice"),
+        (["mnist-vae", "--data", "nowhere.npz"], "nowhere.npz"),
+        (["mnist-vae", "--device", "gpu"], "gpu"),
+        (["mnist-vae", "--output", "full"], "holds no bench"),
+        (["mnist-vae", "--output", "full/file"], "is a file"),
+        (["mnist-vae", "--data", "table.csv", "--samples", "0"], "no recipe fits"),
+        (["mnist-vae", "--extractor", "nowhere.pt"], "no TorchScript"),
+        (["nowhere.yaml"], "no configuration"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    (tmp_path / "table.csv").write_text("a,b\n" + "1.5,2.5\n-3.5,4.5\n" * 20)
+    before = sorted(tmp_path.rglob("*"))
+    budget = [] if "--budget" in arguments else ["--budget", "1s"]
+    assert main(["bench", *arguments, *budget]) == 2
+    captured = capsys.readouterr()
+    assert says in captured.err.splitlines()[-1] and captured.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
