@@ -53,7 +53,7 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
             continue
         units[term.name] = term.z[0].numel()
         mean = _mean(term.q)
-        active[term.name] = int((mean.flatten(1).var(0) > ACTIVE).sum()) if mean is not None and len(x) > 1 else None
+        active[term.name] = int((mean.flatten(1).var(0) > ACTIVE).sum()) if mean is not None and len(mean) > 1 else None
     for kl in trace.kl_per_dimension().values():
         if kl.shape[-1] > 1:
             largest.append(kl.flatten(0, -2).mean(0).max())
