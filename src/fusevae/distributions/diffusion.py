@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from fusevae.distributions.samplers import DPMSolver, Rows, Sampler, alpha, eval
 from fusevae.distributions.schedules import CauchySchedule, CosineSchedule, LinearSchedule, Schedule
 from fusevae.nets.mlp import as_shape
 from fusevae.nets.time_mlp import TimeMLP
+
+FEW = 4  # times of each value in the figures that a training validates by
 
 
 class Diffusion(Conditional):
@@ -31,10 +33,11 @@ class Diffusion(Conditional):
     :math:`p(x \mid z_0) = \mathcal N(z_0 / \alpha_0, \sigma_0^2 / \alpha_0^2 I)`: data are reals of about unit scale
     (integers are dequantized first), whose finest detail is that last noise, exp(low / 2) of the schedule.
 
-    A draw of ``log_bound`` takes one random time for each value; what an evaluation reports takes ``times``, one in
-    each of as many equal parts of the noise levels: of the same expectation, with less noise. DDIM and DPMSolver sample
-    another law of the same net than the one that is bounded. As a posterior it is refused, as prior and as decoder it
-    keeps the ELBO a bound.
+    A draw of ``log_bound`` takes one random time for each value, as a difference from the standard normal, whose bound
+    is known: that takes most of the noise away. What an evaluation reports takes ``times``, one in each of as many
+    equal parts of the noise levels: of the same expectation, with less noise. DDIM and DPMSolver sample another law of
+    the same net than the one that is bounded. As a posterior it is refused, as prior and as decoder it keeps the ELBO a
+    bound.
 
     Args:
         net: ``net(x_t, t, *conditions)``, see :mod:`fusevae.nets.time_mlp`; ``t`` is the noise level, scaled to [0, 1].
@@ -138,52 +141,65 @@ class _Diffusion(BoundOnly):
 
     def log_bound(self, value: Tensor) -> Tensor:
         rows = self._rows(value)
-        error, weight = self._at_random_times(rows, value, rows.given(self.given), held=False)
-        return self._ends(value) - (weight * error).view(rows.lead)
+        draw = self._at_random_times(rows, value, rows.given(self.given), held=False)
+        return self._of_normal(value) + (draw.normal - draw.weight * draw.error).view(rows.lead)
 
     def surrogate(self, value: Tensor) -> Tensor:
-        if self.owner.weighting == "bound" or not torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
+            return self._summed(value, FEW)  # figures while training, of little noise for their price
+        if self.owner.weighting == "bound":
             return self.log_bound(value)
         rows = self._rows(value)
-        error, weight = self._at_random_times(rows, value, rows.given(self.given), held=True)
+        draw = self._at_random_times(rows, value, rows.given(self.given), held=True)
         # the number is the bound's, the gradient that of the squared error alone
-        return self._ends(value) - ((weight * error).detach() + error - error.detach()).view(rows.lead)
+        error = (draw.weight * draw.error).detach() + draw.error - draw.error.detach()
+        return self._of_normal(value) + (draw.normal - error).view(rows.lead)
 
     def summed_bound(self, value: Tensor) -> Tensor:
-        owner, rows = self.owner, self._rows(value)
-        low, high = owner.schedule.low, owner.schedule.high
-        x, given, offset = value.reshape(-1, *owner.shape), rows.given(self.given), rows.uniform()
-        total: Tensor | float = 0.0
-        for i in range(owner.times):
-            level = low + (high - low) * (i + offset) / owner.times
-            error = self._error(x, level, rows.normal(), given)
-            total = total + self._weight(level, high - low) * error / owner.times
-        return self._ends(value) - torch.as_tensor(total).view(rows.lead)
+        return self._summed(value, self.owner.times)
+
+    def _summed(self, value: Tensor, times: int) -> Tensor:
+        """One time of each value in each of so many equal parts of the noise levels."""
+        schedule, rows = self.owner.schedule, self._rows(value)
+        span = schedule.high - schedule.low
+        x = value.expand(*rows.lead, *rows.event).reshape(-1, *rows.event)
+        given, offset, gain = rows.given(self.given), rows.uniform(), torch.zeros((), device=value.device)
+        for i in range(times):
+            draw = self._draw(x, x, given, schedule.low + span * (i + offset) / times, span, rows.normal())
+            gain = gain + (draw.normal - draw.weight * draw.error) / times
+        return self._of_normal(value) + gain.view(rows.lead)
 
     def _rows(self, value: Tensor) -> Rows:
         lead = torch.broadcast_shapes(value.shape[: value.dim() - len(self.event_shape)], self.batch_shape)
         return Rows(lead, self.owner.shape, value.device)
 
-    def _at_random_times(
-        self, rows: Rows, value: Tensor, given: list[Tensor | None], held: bool
-    ) -> tuple[Tensor, Tensor]:
-        """The squared error of each row at its own time, and its weight in the bound; ``held``: its gradient is
-        multiplied by that weight where it passes to the value and to what is given."""
+    def _at_random_times(self, rows: Rows, value: Tensor, given: list[Tensor | None], held: bool) -> _Draw:
+        """Each row at its own time; ``held``: the gradient of the error is multiplied by its weight where it passes to
+        the value and to what is given."""
         schedule = self.owner.schedule
         level, slope = schedule(rows.uniform())
-        weight = self._weight(level, slope)
         x = value.expand(*rows.lead, *rows.event).reshape(-1, *rows.event)
+        inside: Tensor | None = x
         if held:  # rows don't see each other, so each passes on its own part alone
-            x, *given = (_times_gradient(v, weight) for v in (x, *given))  # type: ignore[assignment]
-        error = self._error(x, level, rows.normal(), given)
+            weight = self._weight(level, slope)
+            inside, *given = (_times_gradient(v, weight) for v in (x, *given))
+        draw = self._draw(cast(Tensor, inside), x, given, level, slope, rows.normal())
         if self.owner.training and torch.is_grad_enabled():
-            schedule.update(level, 2 * (weight / slope * error).detach())
-        return error, weight
+            schedule.update(level, (2 / slope * (draw.weight * draw.error - draw.normal)).detach())
+        return draw
 
-    def _error(self, x: Tensor, level: Tensor, eps: Tensor, given: list[Tensor | None]) -> Tensor:
+    def _draw(
+        self, inside: Tensor, x: Tensor, given: list[Tensor | None], level: Tensor, slope: Tensor | float, eps: Tensor
+    ) -> _Draw:
+        """The net's error on ``inside``, and that of the standard normal on ``x``, which has the same numbers."""
+        a, s = (f(level).view(-1, *[1] * len(self.owner.shape)) for f in (alpha, sigma))
+        error = self._error(inside, a, s, level, eps, given)
+        velocity = (a * eps - s * x).square().flatten(1).sum(1)
+        return _Draw(error, self._weight(level, slope), 0.5 * slope * torch.sigmoid(-level) * velocity)
+
+    def _error(self, x: Tensor, a: Tensor, s: Tensor, level: Tensor, eps: Tensor, given: list[Tensor | None]) -> Tensor:
         """The squared error of what the net gives, ``(n,)``."""
         owner = self.owner
-        a, s = (f(level).view(-1, *[1] * len(owner.shape)) for f in (alpha, sigma))
         out = evaluate(owner.net, a * x + s * eps, owner.time(level), given)
         target = a * eps - s * x if owner.prediction == "v" else eps
         return (target - out).square().flatten(1).sum(1)
@@ -194,14 +210,29 @@ class _Diffusion(BoundOnly):
             return 0.5 * slope * torch.sigmoid(-level)
         return torch.full_like(level, 0.5) * slope
 
-    def _ends(self, value: Tensor) -> Tensor:
-        """log p(x | z_0) in expectation, less the KL of z_1 from the standard normal."""
-        schedule, dims = self.owner.schedule, tuple(range(-len(self.event_shape), 0))
-        n = math.prod(self.event_shape)
-        noise_part = 1 / (1 + math.exp(-schedule.high))
-        square = value.float().square().sum(dims)
-        divergence = 0.5 * ((1 - noise_part) * (square - n) - n * math.log(noise_part))
-        return -0.5 * n * (math.log(2 * math.pi) + 1 + schedule.low) - divergence
+    def _of_normal(self, value: Tensor) -> Tensor:
+        r"""The bound of a net that gives v = 0, the standard normal, in closed form.
+
+        A draw adds to it what the net's error is below that net's, :math:`\|\alpha \epsilon - \sigma x\|^2`: of the
+        same expectation as the bound, with a small part of its variance.
+        """
+        schedule, n = self.owner.schedule, math.prod(self.event_shape)
+        square = value.float().square().sum(tuple(range(-len(self.event_shape), 0)))
+        low, high = (1 / (1 + math.exp(-level)) for level in (schedule.low, schedule.high))  # sigma^2 at the ends
+        divergence = 0.5 * ((1 - high) * (square - n) - n * math.log(high))  # of z_1
+        decoder = -0.5 * n * (math.log(2 * math.pi) + 1 + schedule.low)  # log p(x | z_0) in expectation
+        of_data = 0.5 * (high - low)  # the integrals of alpha^2 sigma^2 / 2 and of alpha^4 / 2 over the levels
+        of_noise = 0.5 * (schedule.high + math.log1p(-high) - schedule.low - math.log1p(-low))
+        return decoder - divergence - (of_noise - of_data) * n - of_data * square
+
+
+class _Draw(NamedTuple):
+    """Rows at random times: the net's squared errors, their weights in the bound, and the standard normal's error with
+    that weight."""
+
+    error: Tensor
+    weight: Tensor
+    normal: Tensor
 
 
 def _times_gradient(x: Tensor | None, weight: Tensor) -> Tensor | None:

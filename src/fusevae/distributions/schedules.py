@@ -37,11 +37,11 @@ class Schedule(Described):
         """The levels at times ``t``, and their slopes d level / d t; of the shape of ``t``."""
 
     def update(self, level: Tensor, error: Tensor) -> None:
-        """Told in training of the squared errors ``(n,)`` of the predicted noise at levels ``(n,)``."""
+        """Told in training of what the bound integrates at levels ``(n,)``: squared errors of the noise, ``(n,)``."""
 
 
 class LinearSchedule(Schedule):
-    """A level that rises evenly: every factor of noise counts the same. The random bound has little noise.
+    """A level that rises evenly: every factor of noise counts the same.
 
     Example:
         >>> LinearSchedule(-10, 10)(torch.tensor([0.0, 0.5]))
@@ -102,8 +102,9 @@ class LearnedSchedule(Schedule, nn.Module):
 
     That variance is least (the aim of the learned schedule of Kingma et al. 2021) where times are drawn in proportion
     to the root mean square of the bound's integrand, :math:`p(\gamma) \propto \sqrt{E[e^4 \mid \gamma]}` with
-    :math:`e^2` the squared error of the predicted noise. Running averages over equal parts of the range give it;
-    within a part the level rises evenly. It starts as :class:`LinearSchedule`.
+    :math:`e^2` the squared error of the predicted noise, less that of the standard normal (a draw adds only what
+    differs from it). Running averages over equal parts of the range give it; within a part the level rises evenly. It
+    starts as :class:`LinearSchedule`.
 
     Args:
         low: level at time 0.
