@@ -30,8 +30,12 @@ def main(game: str, parallel: str, folder: Path) -> None:
             distributed.barrier()  # a process may be killed before the first has written its checkpoint
         run = loop(folder, **settings)
         assert run.resume() == several
-    else:
+    elif game == "two_players":
         run = two_players(**settings)
+    else:
+        from test_adversarial import loop as adversarial
+
+        run = adversarial(game, epochs=2, **settings)
     run.run()
     state = run.state().tensors
     held = run.average.ready().state_dict()

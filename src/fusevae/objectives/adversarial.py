@@ -22,16 +22,16 @@ NARROW = 0.05  # variance of the samples, as a part of the data's, below which t
 
 
 class Adversarial(Opposed):
-    r"""New examples against data, told apart by a critic C (Goodfellow et al. 2014). Of a real x and a generated x', the
-    critic minimises and the model maximises
+    r"""New examples against data, told apart by a critic C (Goodfellow et al. 2014). Of a real x and a generated x'
 
-    ==================  =============================================  ======================
-    ``loss``            critic                                         model
-    ==================  =============================================  ======================
+
+    ==================  =============================================  ====================
+    ``loss``            the critic minimises                           the model maximises
+    ==================  =============================================  ====================
     ``non-saturating``  softplus(-C(x)) + softplus(C(x'))              -softplus(-C(x'))
     ``hinge``           max(0, 1 - C(x)) + max(0, 1 + C(x'))           C(x')
     ``wasserstein``     C(x') - C(x)                                   C(x')
-    ==================  =============================================  ======================
+    ==================  =============================================  ====================
 
     (Goodfellow et al. 2014; Lim & Ye 2017; Arjovsky et al. 2017), averaged over the patches where the critic judges
     these. Beside it the critic pays a penalty: ``"r1"``, :math:`\frac{w}{2} \|\nabla C(x)\|^2` on data, with which the
@@ -56,6 +56,7 @@ class Adversarial(Opposed):
     """
 
     role = "critic"
+    judged = "samples"
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class Adversarial(Opposed):
             )
         if diagnosis["variance"] is not None and diagnosis["variance"] < NARROW:
             found["mode collapse"] = (
-                f"the samples are all alike: their variance is {diagnosis['variance']:.3f} of the data's. Any of these "
+                f"the {self.judged} are all alike: their variance is {diagnosis['variance']:.3f} of what it should be. Any of these "
                 "mends it: a larger objective.weight of the critic's penalty, objective.loss=wasserstein with "
                 "objective.penalty=interpolates, a smaller training.learning_rate, a larger training.batch_size"
             )

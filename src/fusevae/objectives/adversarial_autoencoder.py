@@ -26,7 +26,7 @@ class AdversarialAutoencoder(Adversarial):
         False
     """
 
-    batch_level = True
+    judged = "latents"
 
     def __init__(
         self,

@@ -50,11 +50,11 @@ class Opposed(Objective, nn.Module):
     opponent: nn.Module
     role: str = "opponent"
     opponent_steps: int = 1
-    extractor: nn.Module | None = None
+    extractor: nn.Module | None
 
-    def __init__(self, opponent: nn.Module) -> None:
+    def __init__(self, opponent: nn.Module, extractor: nn.Module | None = None) -> None:
         nn.Module.__init__(self)
-        self.opponent = opponent
+        self.opponent, self.extractor = opponent, extractor
 
     @abstractmethod
     def opponent_loss(self, trace: Trace) -> Tensor:

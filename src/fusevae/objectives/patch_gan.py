@@ -12,7 +12,7 @@ from fusevae.objectives.adversarial import Adversarial, Loss, Penalty
 from fusevae.objectives.objective import Simultaneous
 from fusevae.objectives.vae_gan import feature_distance
 
-LARGEST = 1e4  # of the adaptive weight (Esser et al. 2021)
+LEAST = 1e-8  # norm of the critic's gradient; no bound on the weight is needed, what it multiplies is as small
 
 
 class PatchGAN(Adversarial, Simultaneous):
@@ -48,6 +48,7 @@ class PatchGAN(Adversarial, Simultaneous):
     """
 
     roles = ("model", "critic")
+    judged = "reconstructions"
     batch_level = True
 
     def __init__(
@@ -74,13 +75,8 @@ class PatchGAN(Adversarial, Simultaneous):
                 f"perceptual is {perceptual}, strength {strength} and beta {beta}, expected at least 0: 1, 0.5 and "
                 "0.1, say"
             )
-        self.extractor, self.perceptual, self.strength, self.beta, self.start = (
-            extractor,
-            perceptual,
-            strength,
-            beta,
-            start,
-        )
+        self.extractor, self.perceptual, self.strength = extractor, perceptual, strength
+        self.beta, self.start = beta, start
 
     def __call__(self, trace: Trace, progress: float) -> Tensor:
         return -self.losses(trace, progress)["model"]
@@ -120,4 +116,4 @@ class PatchGAN(Adversarial, Simultaneous):
         for value in (rest, asked):
             (slope,) = torch.autograd.grad(value.sum(), made, retain_graph=True)
             norms.append(sum_over_processes(slope.float().square().sum()).sqrt())
-        return self.strength * (norms[0] / (norms[1] + 1e-4)).clamp(max=LARGEST)
+        return self.strength * norms[0] / (norms[1] + LEAST)

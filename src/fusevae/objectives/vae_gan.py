@@ -91,5 +91,7 @@ def feature_distance(found: Tensor, wanted: Tensor) -> Tensor:
     r""":math:`-\log \mathcal N(wanted; found, \sigma^2)` in nats, ``(batch,)``, of features ``(batch, d)``, with
     :math:`\sigma^2` the mean square of the batch's errors, held constant."""
     square = (found - wanted).square()
-    variance = mean_over_processes(square.detach().mean()).clamp(min=LEAST)
+    variance = square.detach().mean().clamp(min=LEAST)
+    if torch.is_grad_enabled():  # in training, where every process has its part of one batch
+        variance = mean_over_processes(variance)
     return 0.5 * (square.sum(1) / variance + square.shape[1] * (variance.log() + math.log(2 * math.pi)))

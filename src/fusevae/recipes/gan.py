@@ -1,4 +1,4 @@
-"""GAN on images: a convolutional generator against a convolutional critic with an R1 penalty (Mescheder et al. 2018)."""
+"""GAN on images: a convolutional generator against a convolutional critic with R1 (Mescheder et al. 2018)."""
 
 from __future__ import annotations
 

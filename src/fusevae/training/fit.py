@@ -23,18 +23,9 @@ from fusevae.data.source import Splits, read_data
 from fusevae.evaluation.baseline import Marginals
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
+from fusevae.training.critics import Extractor, Opponent, Partner, Together
 from fusevae.training.loop import Loop
-from fusevae.training.players import (
-    Batch,
-    EncoderFirst,
-    Extractor,
-    Game,
-    MaximumLikelihood,
-    Opponent,
-    Partner,
-    Player,
-    Together,
-)
+from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
@@ -113,9 +104,10 @@ def prepare(
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
     found = players(artifact, objective, training)
-    with noise.preserved(), noise.keyed(seed, "baseline"):
-        few = torch.arange(min(len(data.train), BASELINE))
-        found[0].baseline = marginals(artifact, artifact.view(data.train.batch(few)[0]))
+    if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
+        with noise.preserved(), noise.keyed(seed, "baseline"):
+            few = torch.arange(min(len(data.train), BASELINE))
+            found[0].baseline = marginals(artifact, artifact.view(data.train.batch(few)[0]))
     game = Game(found)
     where = None if folder is None else Path(folder)
     if where is not None:

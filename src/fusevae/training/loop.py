@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -71,7 +72,10 @@ class Loop:
 
         self.game = game.to(device).train()
         self.average = Average(self.game, settings.average)
-        self.wrapped = wrap(self.game, settings, device)
+        self.wrapped, self.sharded = (
+            wrap(self.game, settings, device),
+            settings.parallel == "fsdp" and self.processes > 1,
+        )
         self.average.follow(self.game)
         self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
 
@@ -122,18 +126,19 @@ class Loop:
 
     def _move(self, name: str, batch: Batch) -> None:
         """One player's move, or that of several from one forward: losses, gradients, updates."""
-        progress = self.step / self.total
+        progress, movers = self.step / self.total, (name, *self.game.players[name].partners)
         parts = self._parts(batch)
-        for i, (part, rows) in enumerate(parts):
+        turns = movers if len(movers) > 1 and self.settings.parallel == "fsdp" else (None,)  # one backward a forward
+        for (i, (part, rows)), alone in itertools.product(enumerate(parts), turns):
             with (
                 noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=rows),
                 self._sync(i + 1 == len(parts)),
             ):
-                losses = self._losses(name, part, progress)
+                losses = self._losses(name, part, progress, alone)
                 self._backward(losses, rows.here * self.processes / self.batch)
             for who, (_, metrics) in losses.items():
                 self.figures.add(who, metrics, rows.here / self.batch)
-        for who in losses:
+        for who in movers:
             self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
             self.optimizers[who].zero_grad()
 
@@ -143,11 +148,10 @@ class Loop:
             only = list(self.optimizers[who].parameters.values()) if len(losses) > 1 else None
             (loss * share if share != 1 else loss).backward(inputs=only, retain_graph=i + 1 < len(losses))
 
-    def _losses(self, name: str, batch: Batch, progress: float) -> Losses:
-        if self.settings.precision == "float32":
-            return self.wrapped(name, batch, progress)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            return self.wrapped(name, batch, progress)
+    def _losses(self, name: str, batch: Batch, progress: float, alone: str | None) -> Losses:
+        half = self.settings.precision != "float32"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
+            return self.wrapped(name, batch, progress, alone)
 
     def _parts(self, batch: Batch) -> list[tuple[Batch, Rows]]:
         """The batch in as many parts as gradients are accumulated over, each with its place in the global batch."""
@@ -156,9 +160,8 @@ class Loop:
         found, start = [], self.rows.start
         for index in torch.arange(self.rows.here).tensor_split(self.settings.accumulate):
             if len(index):
-                cut = slice(int(index[0]), int(index[-1]) + 1)
-                label = batch.label[cut] if batch.label is not None else None
-                found.append((Batch(batch.x[cut], label), Rows(start, start + len(index), self.batch)))
+                part = Batch(*(t[index] if t is not None else None for t in batch))  # type: ignore[arg-type]
+                found.append((part, Rows(start, start + len(index), self.batch)))
                 start += len(index)
         return found
 
@@ -173,8 +176,7 @@ class Loop:
         return self.train.batches(self._indices(step))
 
     def _indices(self, step: int) -> Iterator[Tensor]:
-        """This process's rows of every batch from ``step`` on; the order of an epoch depends on seed and epoch
-        alone."""
+        """This process's rows of every batch from ``step`` on; an epoch's order depends on seed and epoch alone."""
         epoch = -1
         for at in range(step, self.total):
             if at // self.per_epoch != epoch:
@@ -187,7 +189,7 @@ class Loop:
     # ---------------------------------------------------------------- what is logged, looked at and kept
 
     def _look(self) -> bool:
-        """Write what the last steps gave; the only place (with validation) where the host waits for the device. Returns
+        """Write what the last steps gave; with validation the only place where the host waits for the device. Returns
         whether updates went wrong so often that the loop went back to its last good state."""
         steps = self.step % self.settings.log_every or self.settings.log_every
         record: dict[str, Any] = {"step": self.step, "epoch": self.step / self.per_epoch}

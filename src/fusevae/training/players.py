@@ -12,17 +12,14 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
-from fusevae.core.conditional import Conditional
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.trace import Trace
 from fusevae.evaluation.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
-from fusevae.models.preprocessed import Preprocessed
-from fusevae.objectives.objective import Objective, Opposed, Simultaneous
+from fusevae.objectives.objective import Objective, Opposed
 
 #: a loss and figures to log, by player
 Losses = dict[str, tuple[Tensor, dict[str, Tensor]]]
@@ -95,23 +92,25 @@ class Game(nn.Module):
     def __init__(self, players: Sequence[Player]) -> None:
         super().__init__()
         self.players = cast(dict[str, Player], nn.ModuleDict({p.name: p for p in players}))
-        self.others: dict[str, tuple[list[nn.Parameter], list[Tensor]]] = {}  # by who moves
+        self.others: dict[tuple[str, ...], tuple[list[nn.Parameter], list[Tensor]]] = {}  # by who moves
 
-    def forward(self, name: str, batch: Batch, progress: float) -> Losses:
+    def forward(self, name: str, batch: Batch, progress: float, alone: str | None = None) -> Losses:
+        """The losses of a player and its partners; or of ``alone``, one of them, as if only it moved."""
         if not self.training or len(self.players) == 1:
             return self.players[name].losses(batch, progress)
-        with self.only(name):
-            return self.players[name].losses(batch, progress)
+        movers = (alone,) if alone else (name, *self.players[name].partners)
+        with self.only(movers):
+            losses = self.players[name].losses(batch, progress)
+        return {who: losses[who] for who in movers}
 
     @contextmanager
-    def only(self, name: str) -> Iterator[None]:
-        """Hold what is not of the player or its partners."""
-        if name not in self.others:
-            movers = (name, *self.players[name].partners)
+    def only(self, movers: tuple[str, ...]) -> Iterator[None]:
+        """Hold what is not of the players who move."""
+        if movers not in self.others:
             mine = {id(t) for who in movers for t in self._of(who)}
             held = [p for p in self.parameters() if id(p) not in mine and p.requires_grad]
-            self.others[name] = held, [b for b in self.buffers() if id(b) not in mine]
-        parameters, buffers = self.others[name]
+            self.others[movers] = held, [b for b in self.buffers() if id(b) not in mine]
+        parameters, buffers = self.others[movers]
         before = [b.clone() for b in buffers]
         for p in parameters:
             p.requires_grad_(False)
@@ -220,123 +219,6 @@ class EncoderFirst(MaximumLikelihood):
 
     def diagnose(self, batch: Batch) -> dict[str, Any]:
         return {}
-
-
-class Opponent(Player):
-    """The player of an objective's opponent, a net that tells two kinds of latents or examples apart."""
-
-    def __init__(self, artifact: Artifact, objective: Opposed) -> None:
-        super().__init__()
-        self.artifact, self.objective, self.name = artifact, objective, objective.role
-
-    def own(self) -> Sequence[nn.Module]:
-        return [self.objective.opponent]
-
-    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            trace = self.artifact.distribution.trace(self.artifact.view(batch.x), batch.label)
-        loss = self.objective.opponent_loss(trace).mean()
-        return loss, {"loss_value": loss.detach()}
-
-    def diagnose(self, batch: Batch) -> dict[str, Any]:
-        trace = self.artifact.distribution.trace(self.artifact.view(batch.x), batch.label)
-        return self.objective.diagnose(trace)
-
-    def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
-        return self.objective.warnings(diagnosis) if progress >= SETTLED else {}
-
-
-class Together(MaximumLikelihood):
-    """The first of several players that move at once, from one shared forward."""
-
-    objective: Simultaneous
-
-    def __init__(self, artifact: Artifact, objective: Simultaneous, unlabelled: float = 0.0) -> None:
-        super().__init__(artifact, objective, unlabelled)
-        self.name, *others = objective.roles
-        self.partners = tuple(others)
-
-    def own(self) -> Sequence[nn.Module]:
-        return owned(self.name, self.artifact, self.objective)
-
-    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.losses(batch, progress)[self.name]
-
-    def losses(self, batch: Batch, progress: float) -> Losses:
-        x, label = self.artifact.view(batch.x), self._forget_some(batch.label)
-        trace = self.artifact.distribution.trace(x, label)
-        losses = {name: value.mean() for name, value in self.objective.losses(trace, progress).items()}
-        found = {name: (loss, {"loss_value": loss.detach()}) for name, loss in losses.items()}
-        found[self.name][1].update({k: v.detach() for k, v in figures(trace).items()})
-        return found
-
-
-class Partner(Player):
-    """A player whose loss comes from another's forward."""
-
-    judged = False
-
-    def __init__(self, name: str, artifact: Artifact, objective: Simultaneous) -> None:
-        super().__init__()
-        self.name, self.artifact, self.objective = name, artifact, objective
-
-    def own(self) -> Sequence[nn.Module]:
-        return owned(self.name, self.artifact, self.objective)
-
-    def spared(self) -> Sequence[nn.Module]:
-        return self.artifact.distribution.inference() if self.name == "decoder" else []
-
-    def moves(self, step: int, progress: float) -> bool:
-        return False
-
-    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        raise NotImplementedError(f"{self.name} moves with the first player of its game")
-
-    def diagnose(self, batch: Batch) -> dict[str, Any]:
-        if self.name != self.objective.role:
-            return {}
-        return Opponent.diagnose(self, batch)  # type: ignore[arg-type]
-
-    def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
-        return self.objective.warnings(diagnosis) if progress >= SETTLED else {}
-
-
-class Extractor(Player):
-    """Learns to classify the data, in the first part of a training, for features that measure."""
-
-    name = "extractor"
-    part = 0.2
-
-    def __init__(self, artifact: Artifact, net: nn.Module) -> None:
-        super().__init__()
-        self.artifact, self.net = artifact, net
-
-    def own(self) -> Sequence[nn.Module]:
-        return [self.net]
-
-    def moves(self, step: int, progress: float) -> bool:
-        return progress < self.part
-
-    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        assert batch.label is not None
-        logits = self.net(inside(self.artifact.distribution, self.artifact.view(batch.x))).float()
-        loss = F.cross_entropy(logits, batch.label)
-        return loss, {"loss_value": loss.detach(), "accuracy": (logits.argmax(-1) == batch.label).float().mean()}
-
-
-def owned(role: str, artifact: Artifact, objective: Simultaneous) -> list[nn.Module]:
-    """The modules of a role of an objective; of the decoder, with those of the encoder."""
-    if role == objective.role:
-        return [objective.opponent]
-    model = artifact.distribution
-    return model.inference() if role == "encoder" else [model]
-
-
-def inside(model: Conditional, x: Tensor) -> Tensor:
-    """``x`` as a model sees it inside its preprocessing."""
-    while isinstance(model, Preprocessed):
-        x, model = model.into(x)[0], model.model
-    return x
 
 
 def figures(trace: Trace) -> dict[str, Tensor]:

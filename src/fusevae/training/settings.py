@@ -36,7 +36,8 @@ class Training(Described):
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
             the training: against a latent that collapses (He et al. 2019). 0 for none.
         encoder_part: a part of the training.
-        parallel: under ``torchrun``, ``"ddp"`` replicates the model, ``"fsdp"`` shards it (FSDP2).
+        parallel: under ``torchrun``, ``"ddp"`` replicates the model, ``"fsdp"`` shards it (FSDP2, where players that
+            move at once have a forward each).
     """
 
     def __init__(

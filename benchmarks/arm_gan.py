@@ -1,0 +1,135 @@
+"""Arms of ``gan_speed.py``: the library's loop and hand-written ones on the same nets, data and arithmetic."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+import numpy as np
+import torch
+from common import mnist_path, serve
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import fusevae
+from fusevae import DataSpec
+from fusevae.data.source import read_data
+from fusevae.recipes.find import find
+from fusevae.training.fit import prepare
+
+BATCH, STEPS, RATE, BETAS = 64, 60, 5e-4, (0.0, 0.99)
+
+
+def images() -> Tensor:
+    return torch.from_numpy(np.load(mnist_path())["x_train"][: BATCH * STEPS]).unsqueeze(1)
+
+
+def by_library(name: str) -> None:
+    data = read_data(images(), validation=0.0, test=0.0)
+
+    def turn() -> dict[str, float]:
+        made = find(name)(DataSpec((1, 28, 28), "uint8", 0, 255))
+        settings = {"epochs": 1, "batch_size": BATCH, "learning_rate": RATE, "betas": BETAS, "clip": 0.0, "skip": 0.0}
+        training = fusevae.Training(**settings, validate_every=10**9)
+        loop = prepare(made.model, data, made.views, made.objective, training, seed=0, device="cpu")
+        started = time.perf_counter()
+        loop.run()
+        return {"seconds": time.perf_counter() - started, "steps": loop.total}
+
+    serve(turn)
+
+
+def parts(name: str) -> list[nn.Module]:
+    """The nets of a recipe."""
+    made = find(name)(DataSpec((1, 28, 28), "uint8", 0, 255))
+    model, critic = made.model.model, made.objective.opponent
+    if name == "gan":
+        return [model.net, critic]
+    return [model.latents.posterior.net, model.decoder.net, critic]
+
+
+class Optimizers:
+    """Fused AdamW for each net, and the average of all weights: what the library does as well."""
+
+    def __init__(self, nets: list[nn.Module]) -> None:
+        self.each = [torch.optim.AdamW(n.parameters(), RATE, BETAS, weight_decay=0.0, fused=True) for n in nets]
+        self.now = [p.detach() for n in nets for p in n.parameters()]
+        self.averages = [p.clone() for p in self.now]
+
+    def follow(self, step: int) -> None:
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, self.now, 1 - min(0.999, (1 + step) / (10 + step)))
+
+
+def r1(critic: nn.Module, x: Tensor) -> Tensor:
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return slope.flatten(1).square().sum(1).mean() / 2
+
+
+def gan_step(nets: list[nn.Module], optimizers: Optimizers, x: Tensor) -> Tensor:
+    """The generator, then the critic; each loss trains one net, and the other's gradients are not computed."""
+    generator, critic = nets
+    ours, theirs = optimizers.each
+    critic.requires_grad_(False)
+    loss = F.softplus(-critic(generator(torch.randn(len(x), 64)))).mean()
+    loss.backward()
+    ours.step()
+    ours.zero_grad()
+    critic.requires_grad_(True)
+    with torch.no_grad():
+        fake = generator(torch.randn(len(x), 64))
+    told = (F.softplus(-critic(x)) + F.softplus(critic(fake))).mean() + r1(critic, x)
+    told.backward()
+    theirs.step()
+    theirs.zero_grad()
+    return loss.detach() + told.detach()
+
+
+def vae_gan_step(nets: list[nn.Module], optimizers: Optimizers, x: Tensor) -> Tensor:
+    """One forward of all, and the gradient of each loss for its own net (Larsen et al. 2016)."""
+    encoder, decoder, critic = nets
+    n = len(x)
+    mean, raw = encoder(x).chunk(2, 1)
+    scale = (-1 + 6 * torch.tanh((raw + 1) / 6)).exp()
+    z = mean + scale * torch.randn_like(mean)
+    made, new = decoder(z), decoder(torch.randn_like(z))
+    real, wanted = critic.judge(x)  # type: ignore[operator]
+    fake, found = critic.judge(torch.cat([made, new]))  # type: ignore[operator]
+    kl = (0.5 * (mean**2 + scale**2 - 1) - scale.log()).sum(1).mean()
+    square = (found[:n] - wanted).square()
+    variance, d = square.detach().mean(), square.shape[1]
+    content = (0.5 * (square.sum(1) / variance + d * (variance.log() + math.log(2 * math.pi)))).mean()
+    told = (F.softplus(-real).mean() + F.softplus(fake).mean()) + r1(critic, x)
+    losses = (kl + content, content / d + F.softplus(-fake).mean(), told)
+    for i, (net, loss) in enumerate(zip(nets, losses, strict=True)):
+        grads = torch.autograd.grad(loss, list(net.parameters()), retain_graph=i < 2)
+        for p, g in zip(net.parameters(), grads, strict=True):
+            p.grad = g
+    for optimizer in optimizers.each:
+        optimizer.step()
+        optimizer.zero_grad()
+    return torch.stack(losses).detach().sum()
+
+
+def by_hand(name: str) -> None:
+    data = images()
+
+    def turn() -> dict[str, float]:
+        nets = parts(name)
+        optimizers, logged = Optimizers(nets), torch.zeros(())
+        step_of = gan_step if name == "gan" else vae_gan_step
+        started = time.perf_counter()
+        order = torch.randperm(len(data))
+        for step in range(STEPS):
+            x = data[order[step * BATCH : (step + 1) * BATCH]].float() / 127.5 - 1
+            logged += step_of(nets, optimizers, x)
+            optimizers.follow(step)
+        return {"seconds": time.perf_counter() - started, "steps": STEPS, "loss": logged.item() / STEPS}
+
+    serve(turn)
+
+
+if __name__ == "__main__":
+    (by_library if sys.argv[1] == "library" else by_hand)(sys.argv[2])
