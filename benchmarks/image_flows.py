@@ -31,9 +31,9 @@ PUBLISHED = {"made": -1380.8, "realnvp": -1323.2, "maf": -1300.5}
 WANTED = {"made": -1400.0, "realnvp": -1345.0, "maf": -1320.0}
 #: settings beside those of the recipe of that name
 MODELS: dict[str, list[str]] = {
-    "made": ["training.epochs=60"],
-    "realnvp": ["recipe.hidden=[1024]", "training.epochs=25"],
-    "maf": ["recipe.hidden=[1024]", "training.epochs=25"],
+    "made": ["training.epochs=20"],
+    "realnvp": ["recipe.hidden=[1024]", "training.epochs=8"],
+    "maf": ["recipe.hidden=[1024]", "training.epochs=10"],
     "spline-flow": ["training.epochs=10"],
     "glow": ["training.epochs=8"],
 }

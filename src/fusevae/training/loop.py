@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,11 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 from fusevae.core import noise
 from fusevae.core.errors import TrainingError
 from fusevae.core.memory import keep_freed_memory
-from fusevae.core.noise import Rows
 from fusevae.core.processes import sum_over_processes, world
 from fusevae.data.examples import Examples
 from fusevae.training import checkpoint
 from fusevae.training.average import Average
+from fusevae.training.batches import Batches
 from fusevae.training.diagnosis import first_bad_tensor
 from fusevae.training.figures import Figures
 from fusevae.training.optimizer import GuardedAdamW, like, whole
@@ -60,22 +59,15 @@ class Loop:
         progress: Progress | None = None,
     ) -> None:
         self.train, self.validation, self.settings, self.seed, self.device = train, validation, settings, seed, device
+        self.batches = Batches(train, settings, seed)
+        self.per_epoch, self.total = self.batches.per_epoch, self.batches.total
         self.folder, self.progress = folder, progress or Progress(quiet=True)
         self.rank, self.processes = world()
-        self.batch = min(settings.batch_size, len(train))
-        self.batch -= self.batch % self.processes
-        self.per_epoch = max(1, len(train) // self.batch)
-        self.total = max(1, round(settings.epochs * self.per_epoch))
         self.validate_every = settings.validate_every or max(1, self.total // 20)
-        here = self.batch // self.processes
-        self.rows = Rows(self.rank * here, (self.rank + 1) * here, self.batch)
 
         self.game = game.to(device).train()
         self.average = Average(self.game, settings.average)
-        self.wrapped, self.sharded = (
-            wrap(self.game, settings, device),
-            settings.parallel == "fsdp" and self.processes > 1,
-        )
+        self.wrapped = wrap(self.game, settings, device)
         self.average.follow(self.game)
         self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
 
@@ -94,9 +86,9 @@ class Loop:
         keep_freed_memory()
         self.good = self.state()
         with noise.preserved(self.device), Interrupt() as interrupt, self.progress.showing(self.total, self.step):
-            batches = self._batches(self.step)
+            batches = self.batches.since(self.step)
             while self.step < self.total and not self.finished:
-                batch = Batch(*next(batches)).to(self.device)
+                batch = next(batches).to(self.device)
                 for name, player in self.game.players.items():
                     if player.moves(self.step, self.step / self.total):
                         self._move(name, batch)
@@ -104,7 +96,7 @@ class Loop:
                 self.step += 1
                 if self.step % self.settings.log_every == 0 or self.step == self.total:
                     if self._look():
-                        batches = self._batches(self.step)
+                        batches = self.batches.since(self.step)
                         continue
                 if self.step % self.validate_every == 0 or self.step == self.total:
                     self._validate()
@@ -127,7 +119,7 @@ class Loop:
     def _move(self, name: str, batch: Batch) -> None:
         """One player's move, or that of several from one forward: losses, gradients, updates."""
         progress, movers = self.step / self.total, (name, *self.game.players[name].partners)
-        parts = self._parts(batch)
+        parts = self.batches.parts(batch)
         turns = movers if len(movers) > 1 and self.settings.parallel == "fsdp" else (None,)  # one backward a forward
         for (i, (part, rows)), alone in itertools.product(enumerate(parts), turns):
             with (
@@ -135,9 +127,9 @@ class Loop:
                 self._sync(i + 1 == len(parts)),
             ):
                 losses = self._losses(name, part, progress, alone)
-                self._backward(losses, rows.here * self.processes / self.batch)
+                self._backward(losses, rows.here * self.processes / self.batches.size)
             for who, (_, metrics) in losses.items():
-                self.figures.add(who, metrics, rows.here / self.batch)
+                self.figures.add(who, metrics, rows.here / self.batches.size)
         for who in movers:
             self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
             self.optimizers[who].zero_grad()
@@ -153,38 +145,10 @@ class Loop:
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             return self.wrapped(name, batch, progress, alone)
 
-    def _parts(self, batch: Batch) -> list[tuple[Batch, Rows]]:
-        """The batch in as many parts as gradients are accumulated over, each with its place in the global batch."""
-        if self.settings.accumulate == 1:
-            return [(batch, self.rows)]
-        found, start = [], self.rows.start
-        for index in torch.arange(self.rows.here).tensor_split(self.settings.accumulate):
-            if len(index):
-                part = Batch(*(t[index] if t is not None else None for t in batch))  # type: ignore[arg-type]
-                found.append((part, Rows(start, start + len(index), self.batch)))
-                start += len(index)
-        return found
-
     def _sync(self, last: bool) -> contextlib.AbstractContextManager[None]:
         if isinstance(self.wrapped, DistributedDataParallel) and not last:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
-
-    # ---------------------------------------------------------------- data
-
-    def _batches(self, step: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-        return self.train.batches(self._indices(step))
-
-    def _indices(self, step: int) -> Iterator[Tensor]:
-        """This process's rows of every batch from ``step`` on; an epoch's order depends on seed and epoch alone."""
-        epoch = -1
-        for at in range(step, self.total):
-            if at // self.per_epoch != epoch:
-                epoch = at // self.per_epoch
-                generator = torch.Generator().manual_seed(noise.key(self.seed, "order", epoch))
-                order = torch.randperm(len(self.train), generator=generator)
-            start = at % self.per_epoch * self.batch
-            yield order[start + self.rows.start : start + self.rows.stop]
 
     # ---------------------------------------------------------------- what is logged, looked at and kept
 
@@ -271,8 +235,8 @@ class Loop:
     def _go_back(self, name: str) -> None:
         """Return to the last good state with half the step, and say which tensor went wrong first."""
         self.step -= 1
-        batch = Batch(*next(self._batches(self.step))).to(self.device)
-        with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.rows):
+        batch = next(self.batches.since(self.step)).to(self.device)
+        with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.batches.rows):
             cause = first_bad_tensor(self.game, name, batch, self.step / self.total)
         at = self.step
         rollbacks, scale = self.values["rollbacks"] + 1, self.values["rate_scale"] / 2

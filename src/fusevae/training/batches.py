@@ -1,0 +1,62 @@
+"""Batches: which examples a step sees, here and in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.noise import Rows
+from fusevae.core.processes import world
+from fusevae.data.examples import Examples
+from fusevae.training.players import Batch
+from fusevae.training.settings import Training
+
+
+class Batches:
+    """This process's part of the batches of a training; an epoch's order depends on seed and epoch alone.
+
+    Attributes:
+        per_epoch: steps in an epoch.
+        total: steps in the training.
+        size: of the global batch.
+        rows: of it that are here.
+    """
+
+    def __init__(self, examples: Examples, settings: Training, seed: int) -> None:
+        rank, processes = world()
+        self.examples, self.seed, self.accumulate = examples, seed, settings.accumulate
+        self.size = min(settings.batch_size, len(examples))
+        self.size -= self.size % processes
+        self.per_epoch = max(1, len(examples) // self.size)
+        self.total = max(1, round(settings.epochs * self.per_epoch))
+        here = self.size // processes
+        self.rows = Rows(rank * here, (rank + 1) * here, self.size)
+
+    def since(self, step: int) -> Iterator[Batch]:
+        """The batches from ``step`` on."""
+        return (Batch(*raw) for raw in self.examples.batches(self._indices(step)))
+
+    def _indices(self, step: int) -> Iterator[Tensor]:
+        epoch = -1
+        for at in range(step, self.total):
+            if at // self.per_epoch != epoch:
+                epoch = at // self.per_epoch
+                generator = torch.Generator().manual_seed(noise.key(self.seed, "order", epoch))
+                order = torch.randperm(len(self.examples), generator=generator)
+            start = at % self.per_epoch * self.size
+            yield order[start + self.rows.start : start + self.rows.stop]
+
+    def parts(self, batch: Batch) -> list[tuple[Batch, Rows]]:
+        """A batch in as many parts as gradients are accumulated over, each with its place in the global batch."""
+        if self.accumulate == 1:
+            return [(batch, self.rows)]
+        found, start = [], self.rows.start
+        for index in torch.arange(self.rows.here).tensor_split(self.accumulate):
+            if len(index):
+                part = Batch(*(t[index] if t is not None else None for t in batch))  # type: ignore[arg-type]
+                found.append((part, Rows(start, start + len(index), self.size)))
+                start += len(index)
+        return found
