@@ -1,4 +1,4 @@
-"""Makes docs/results.md and README.md's figures from benchmarks/results/*.json; with ``--check`` it only compares."""
+"""Makes docs/results.md and the READMEs' figures from benchmarks/results/*.json; with ``--check`` it only compares."""
 
 from __future__ import annotations
 
@@ -133,9 +133,9 @@ def page() -> str:
     return "\n".join([*lines, "", *(f"Hardware: {h}." for h in sorted(hardware)), ""])
 
 
-def readme() -> str:
-    """README.md with the figures between its two marks."""
-    text = (ROOT / "README.md").read_text()
+def readme(name: str) -> str:
+    """A README with the figures between its two marks."""
+    text = (ROOT / name).read_text()
     start, end = text.index("<!-- results -->"), text.index("<!-- end of results -->")
     lines = ["<!-- results -->", "", "| measured | figure |", "|---|---|"]
     lines += [f"| {what} | {figure} |" for _, (what, figure, _) in results()]
@@ -143,7 +143,8 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
-    for target, text in {ROOT / "docs" / "results.md": page(), ROOT / "README.md": readme()}.items():
+    pages = {ROOT / name: readme(name) for name in ("README.md", "README.zh.md")}
+    for target, text in (pages | {ROOT / "docs" / "results.md": page()}).items():
         if "--check" not in sys.argv:
             target.write_text(text)
         elif target.read_text() != text:

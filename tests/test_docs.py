@@ -14,7 +14,7 @@ import torch
 from fusevae import MLP, VAE, Bernoulli, Flat, Gaussian, Training, build, describe, fit
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path) -> list[str]:
@@ -36,6 +36,13 @@ def test_code_runs_as_it_stands(page, tmp_path, monkeypatch):
     monkeypatch.setattr("fusevae.training.extractor.UPDATES", 10)  # what it says is the same after less training
     for code in blocks(page):
         exec(compile(code, str(page), "exec"), {})
+
+
+def test_the_chinese_readme_is_in_step():
+    here, there = ((ROOT / name).read_text() for name in ("README.md", "README.zh.md"))
+    for what in (r"```.*?```", r"^#+ ", r"\]\(((?!README)[^)]*)\)", r"<!-- results -->.*<!-- end"):
+        flags = re.DOTALL if "```" in what or "results" in what else re.MULTILINE
+        assert re.findall(what, here, flags) == re.findall(what, there, flags), what
 
 
 def test_the_first_prior_of_the_contributing_guide_is_a_density_and_trains(tmp_path):
