@@ -41,7 +41,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.spec import DataSpec
 from fusevae.data.source import read_data
-from fusevae.training.fit import prepare, trained
+from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
 from fusevae.training.players import Batch, Game
 

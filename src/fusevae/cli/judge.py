@@ -123,7 +123,7 @@ def training_state(run: Path) -> dict[str, Any] | None:
         "steps": last.get("step"),
         "epochs": round(last["epoch"], 3) if last else None,
         "epochs_asked_for": configuration.read(config).get("training", {}).get("epochs"),
-        "finished": (run / "evaluation.json").is_file(),
+        "finished": (run / "report.html").is_file(),  # the last that a run writes; what only samples has no evaluation
         "seconds": last.get("seconds"),
         "went_back": sum("event" in r for r in records),
     }
