@@ -59,9 +59,9 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
     if importance_samples < 1:
         raise InputError(f"importance_samples is {importance_samples}, expected at least 1: 1000, say")
     if artifact.distribution.level < Level.BOUND:
+        model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
         raise InputError(
-            f"{type(artifact.distribution).__name__} only samples and has no likelihood: judge its samples "
-            "(fusevae evaluate RUN --samples)"
+            f"{type(model).__name__} only samples and has no likelihood: judge its samples (fusevae evaluate RUN --samples)"
         )
 
 

@@ -163,7 +163,7 @@ class Adversarial(Opposed):
         if diagnosis["variance"] is not None and diagnosis["variance"] < NARROW:
             found["mode collapse"] = (
                 f"the {self.judged} are all alike: their variance is {diagnosis['variance']:.3f} of what it should be. "
-                "Any of these mends it: a larger objective.weight of the critic's penalty, objective.loss=wasserstein with "
-                "objective.penalty=interpolates, a smaller training.learning_rate, a larger training.batch_size"
+                "Any of these mends it: a larger objective.weight of the critic's penalty, objective.loss=wasserstein "
+                "with objective.penalty=interpolates, a smaller training.learning_rate, a larger training.batch_size"
             )
         return found

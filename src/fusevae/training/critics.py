@@ -23,6 +23,11 @@ class Opponent(Player):
         super().__init__()
         self.artifact, self.objective, self.name = artifact, objective, objective.role
 
+    @property
+    def judged(self) -> bool:  # type: ignore[override]
+        """A critic that moves is no measure, but beside a likelihood."""
+        return self.artifact.distribution.has_latents
+
     def own(self) -> Sequence[nn.Module]:
         return [self.objective.opponent]
 

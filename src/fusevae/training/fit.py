@@ -156,8 +156,9 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
     x, label = examples.batch(torch.arange(min(2, len(examples))))
     shape, model = tuple(artifact.viewed.shape), artifact.distribution
     if model.level < Level.BOUND and not model.has_latents and not isinstance(objective, Opposed):
+        inner = getattr(model, "model", model)  # without its preprocessing
         raise InputError(
-            f"{type(model).__name__} only samples, which {type(objective).__name__} can't train: give it a critic, "
+            f"{type(inner).__name__} only samples, which {type(objective).__name__} can't train: give it a critic, "
             "objective=Adversarial(ConvCritic(shape)), say"
         )
     found = players(artifact, objective, Training())
@@ -177,7 +178,8 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
                     )
             if isinstance(objective, Opposed):
                 check_game(artifact, objective, x, label)
-            losses = [loss for p in found if p.judged for loss, _ in p.losses(Batch(x, label), 0.0).values()]
+            movers = [p for p in found if not isinstance(p, Partner)]
+            losses = [loss for p in movers for loss, _ in p.losses(Batch(x, label), 0.0).values()]
     except InputError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

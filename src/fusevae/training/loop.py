@@ -94,10 +94,9 @@ class Loop:
                         self._move(name, batch)
                 self.average.update(self.step)
                 self.step += 1
-                if self.step % self.settings.log_every == 0 or self.step == self.total:
-                    if self._look():
-                        batches = self.batches.since(self.step)
-                        continue
+                if (self.step % self.settings.log_every == 0 or self.step == self.total) and self._look():
+                    batches = self.batches.since(self.step)
+                    continue
                 if self.step % self.validate_every == 0 or self.step == self.total:
                     self._validate()
                 if self.step % self.settings.checkpoint_every == 0 or self.step == self.total or self.finished:
@@ -180,14 +179,15 @@ class Loop:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
         game = self.average.ready()
         self._diagnose(game)
-        if not len(self.validation):
+        judged = [name for name, player in self.game.players.items() if player.judged]
+        if not len(self.validation) or not judged:
             return
         sums: dict[str, Tensor] = {}
         blocks = list(torch.arange(len(self.validation)).split(BLOCK))
         mine = range(self.rank, len(blocks), self.processes)
         for i, raw in zip(mine, self.validation.batches(blocks[j] for j in mine), strict=True):
             batch = Batch(*raw).to(self.device)
-            for name in [n for n in self.optimizers if self.game.players[n].judged]:
+            for name in judged:
                 with noise.keyed(self.seed, "validation", i, name, device=self.device):
                     losses = game(name, batch, 1.0)
                 for who, (loss, metrics) in losses.items():
@@ -208,8 +208,7 @@ class Loop:
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
 
     def _diagnose(self, game: nn.Module) -> None:
-        """What a block of held-out examples (or training ones, where none are held out) say of the players; what is
-        wrong is said once."""
+        """What a block of held-out examples (or of training ones) says of the players; what is wrong is said once."""
         held = self.validation if len(self.validation) else self.train
         if self.rank:
             return
@@ -219,8 +218,8 @@ class Loop:
                 found = player.diagnose(batch)
             if not found:
                 continue
-            at = {"step": self.step, "epoch": self.step / self.per_epoch}
-            self._write(at | {f"{self.figures.prefix(name)}diagnosis": found})
+            key = f"{self.figures.prefix(name)}diagnosis"
+            self._write({"step": self.step, "epoch": self.step / self.per_epoch, key: found})
             for what, text in player.warnings(found, self.step / self.total).items():
                 if what not in self.values["warned"]:
                     self.values["warned"] = [*self.values["warned"], what]
@@ -238,8 +237,7 @@ class Loop:
         batch = next(self.batches.since(self.step)).to(self.device)
         with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.batches.rows):
             cause = first_bad_tensor(self.game, name, batch, self.step / self.total)
-        at = self.step
-        rollbacks, scale = self.values["rollbacks"] + 1, self.values["rate_scale"] / 2
+        at, rollbacks, scale = self.step, self.values["rollbacks"] + 1, self.values["rate_scale"] / 2
         if rollbacks > ROLLBACKS:
             raise TrainingError(
                 f"{IN_A_ROW} updates in a row were abnormal at step {at} ({cause}), after {ROLLBACKS} returns with a "
@@ -291,9 +289,8 @@ class Loop:
         self.finished = bool(patience and self.values["stale"] >= patience)
 
     def save(self) -> None:
-        """Keep the present state as the last good one, in memory and, where there is a folder, on disk; unless the
-        newest
-        updates were skipped, which may be the beginning of the end."""
+        """Keep the present state as the last good one, and on disk; unless the newest updates were skipped, which may
+        be the beginning of the end."""
         if self.step < self.total and any(o.newest_was_skipped() for o in self.optimizers.values()):
             return
         self.good = self.state()

@@ -157,6 +157,11 @@ class MaximumLikelihood(Player):
         self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
         self.baseline: Marginals | None = None
 
+    @property
+    def judged(self) -> bool:  # type: ignore[override]
+        """A critic that moves is no measure."""
+        return self.artifact.distribution.has_latents or not isinstance(self.objective, Opposed)
+
     def own(self) -> Sequence[nn.Module]:
         return [self.artifact.distribution]
 
