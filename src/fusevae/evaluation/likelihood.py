@@ -61,7 +61,8 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
     if artifact.distribution.level < Level.BOUND:
         model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
         raise InputError(
-            f"{type(model).__name__} only samples and has no likelihood: judge its samples (fusevae evaluate RUN --samples)"
+            f"{type(model).__name__} only samples and has no likelihood: judge its samples "
+            "(fusevae evaluate RUN --samples)"
         )
 
 

@@ -85,7 +85,8 @@ class PatchGAN(Adversarial, Simultaneous):
         x, label, made = trace.x, self.label(trace), trace.likelihood.mean
         if self.extractor is None and self.perceptual:
             (real, wanted), (fake, found) = self.opponent.judge(x, label), self.opponent.judge(made, label)  # type: ignore[operator]
-            real, fake, distance = real.float(), fake.float(), feature_distance(found.float(), wanted.float())
+            real, fake = real.float(), fake.float()
+            distance: Tensor | float = feature_distance(found.float(), wanted.float())
         else:
             real, fake, distance = self.judge(x, label), self.judge(made, label), self.distance(made, x)
         rest = self.perceptual * distance - trace.reconstruction
