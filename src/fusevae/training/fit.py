@@ -169,6 +169,12 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
                 for term in trace.terms:
                     check_support(term.p, term.z, "prior", "the posterior's latents")
                 check_support(trace.likelihood, trace.x, "decoder", "the data")
+                batch = trace.likelihood.batch_shape
+                if batch not in ((), (len(x),)):
+                    raise InputError(
+                        f"the decoder makes a batch of shape {tuple(batch)} of {len(x)} latents: it expects vectors, "
+                        "give it a net that flattens them"
+                    )
                 value = trace.elbo
                 if value.shape != (len(x),):
                     raise InputError(
