@@ -60,9 +60,7 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
         raise InputError(f"importance_samples is {importance_samples}, expected at least 1: 1000, say")
     if artifact.distribution.level < Level.BOUND:
         model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
-        raise InputError(
-            f"{type(model).__name__} only samples and has no likelihood: judge its samples"
-        )
+        raise InputError(f"{type(model).__name__} only samples and has no likelihood: judge its samples")
 
 
 def block_likelihood(artifact: Artifact, block: Block, k: int, seed: int) -> Tensor:
