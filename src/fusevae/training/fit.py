@@ -146,7 +146,7 @@ def players(artifact: Artifact, objective: Objective, training: Training) -> lis
 
 def trained(loop: Loop) -> Artifact:
     """The artifact of a loop, with the weights that evaluation uses."""
-    artifact = next(iter(loop.result().players.values())).artifact  # type: ignore[union-attr,operator]
+    artifact = next(iter(loop.result().players.values())).artifact  # type: ignore[operator]
     assert isinstance(artifact, Artifact)
     return artifact.requires_grad_(True).cpu().eval()
 
