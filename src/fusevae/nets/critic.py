@@ -34,6 +34,7 @@ class ConvCritic(Described, nn.Module):
         inner: the stage whose output :meth:`judge` gives as features; -1 is the last.
 
     Example:
+        >>> import torch
         >>> critic = ConvCritic((3, 13, 9), channels=(4, 8))
         >>> critic(torch.zeros(5, 3, 13, 9)).shape, critic.judge(torch.zeros(5, 3, 13, 9))[1].shape
         (torch.Size([5, 1]), torch.Size([5, 96]))

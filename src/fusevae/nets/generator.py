@@ -27,6 +27,7 @@ class ConvGenerator(Described, nn.Module):
         bounded: whether a tanh keeps the values between -1 and 1.
 
     Example:
+        >>> import torch
         >>> ConvGenerator(8, (3, 13, 9), channels=(8, 4), groups=4)(torch.zeros(5, 8)).shape
         torch.Size([5, 3, 13, 9])
     """

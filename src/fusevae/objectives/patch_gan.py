@@ -83,6 +83,7 @@ class PatchGAN(Adversarial, Simultaneous):
 
     def losses(self, trace: Trace, progress: float) -> dict[str, Tensor]:
         x, label, made = trace.x, self.label(trace), trace.likelihood.mean
+        distance: Tensor | float
         if self.extractor is None and self.perceptual:
             (real, wanted), (fake, found) = self.opponent.judge(x, label), self.opponent.judge(made, label)  # type: ignore[operator]
             real, fake = real.float(), fake.float()

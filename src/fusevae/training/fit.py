@@ -15,7 +15,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
-from fusevae.core.levels import Level
+from fusevae.core.levels import BoundOnly, Level
 from fusevae.core.processes import world
 from fusevae.core.steps import View
 from fusevae.data.examples import Examples
@@ -155,8 +155,9 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
     """Run two examples through the model, so that what doesn't fit is said before any work starts."""
     x, label = examples.batch(torch.arange(min(2, len(examples))))
     shape, model = tuple(artifact.viewed.shape), artifact.distribution
-    if model.level < Level.BOUND and not model.has_latents and not isinstance(objective, Opposed):
-        inner = getattr(model, "model", model)  # without its preprocessing
+    inner = getattr(model, "model", model)  # without its preprocessing
+    trains = model.level >= Level.BOUND or model.has_latents or isinstance(objective, Opposed)
+    if not trains and getattr(type(inner(label)), "surrogate", None) is BoundOnly.surrogate:
         raise InputError(
             f"{type(inner).__name__} only samples, which {type(objective).__name__} can't train: give it a critic, "
             "objective=Adversarial(ConvCritic(shape)), say"
