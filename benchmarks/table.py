@@ -106,6 +106,59 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         figure = f"{f['crashes']} crashes, {f['not_finite']} not finite, {f['trained']} trained, "
         figure += f"{f['said_what_was_wrong']} said what was wrong, {len(f['silent'])} did not"
         return [(f"{f['trainings']} trainings with bad settings", figure, "no crash, at least 30 trained, none silent")]
+    if name == "image_flows":
+        return [
+            (
+                f"MNIST in logit space, `{model}`: test log-likelihood, log p(y), 10,000 images",
+                f"{g['log_likelihood']:.1f} ± {g['stderr']:.1f} nats",
+                f"at least {g['wanted']:.0f} (published {g['published']})" if g.get("wanted") else "",
+            )
+            for model, g in f.items()
+        ]
+    if name.startswith("pixel_vae"):
+        what = f"MNIST, `{f['recipe']}`: test NLL, {f['images']:,} images, after {f['training_minutes']:.0f} minutes"
+        asked = "at most 82.5 after 60 minutes, KL over 5"
+        return [(what, f"{f['nll']:.2f} nats, KL {f['kl']:.1f}", asked)]
+    if name == "pixel_sampling":
+        return [
+            (
+                f"Sampling `{m}`, batch of {n}, against whole passes",
+                f"{g['ratio']:.1f}",
+                "at least 10" if n == "1" else "",
+            )
+            for m, each in f.items()
+            for n, g in each.items()
+        ]
+    if name == "flow_speed":
+        return [
+            ("Training a flow, against zuko's own", f"{f['library_over_zuko']:.2f}", "at least 0.97"),
+            ("Training Glow, against a loop by hand", f"{f['library_over_hand_written_glow']:.2f}", "at least 0.95"),
+        ]
+    if name == "diffusion_speed":
+        figure = f"{f['library_over_hand_written']:.2f}"
+        return [("Training diffusion, against a hand-written loop", figure, "at least 0.95")]
+    if name == "gan_speed":
+        step = f"{f['vae_gan_step_over_hand_written']:.2f}"
+        return [
+            ("Training a GAN, against a hand-written loop", f"{f['gan_speed_over_hand_written']:.2f}", "at least 0.95"),
+            ("VAE-GAN's step over a hand-written one with a shared forward", step, "at most 1.05"),
+        ]
+    if name == "pairs":
+        trained = f["counts"]["trained, sampled, saved and read"]
+        figure = f"{trained:,} trained, {f['triples'] - trained:,} refused, {len(f['faults'])} not as the table says"
+        return [(f"Every (posterior, prior, decoder): {f['triples']:,} triples", figure, "0 not as the table says")]
+    if name == "fusions":
+        found = [
+            (
+                f"MNIST, {f['budget']} each, {f['seeds']} seeds: FID of {g['kind']}s of `{model}` (floor)",
+                f"{g['fid']['mean']:.3f}" + (f" ({g['floor']['mean']:.3f})" if g["floor"] else ""),
+                "",
+            )
+            for model, g in f["models"].items()
+        ]
+        found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
+        share = {model: f"{100 * g['mean']:.0f} %" for model, g in f["closed"].items()}
+        return [*found, *((f"`{m}` closes of the way to the best floor", v, "at least 70 %") for m, v in share.items())]
     raise SystemExit(f"no row is written for the benchmark {name!r}: add it to benchmarks/table.py")
 
 
