@@ -170,18 +170,18 @@ def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
                 for term in trace.terms:
                     check_support(term.p, term.z, "prior", "the posterior's latents")
                 check_support(trace.likelihood, trace.x, "decoder", "the data")
-                batch = trace.likelihood.batch_shape
-                if batch not in ((), (len(x),)):
-                    raise InputError(
-                        f"the decoder makes a batch of shape {tuple(batch)} of {len(x)} latents: it expects vectors, "
-                        "give it a net that flattens them"
-                    )
                 value = trace.elbo
                 if value.shape != (len(x),):
                     raise InputError(
                         f"the model gives log-probabilities of shape {tuple(value.shape)} for {len(x)} examples of "
                         f"shape {shape}, expected ({len(x)},): set event_dim={len(shape)} on the decoder, or mend the "
                         "net's output shape"
+                    )
+                batch = trace.likelihood.batch_shape
+                if batch not in ((), (len(x),)):
+                    raise InputError(
+                        f"the decoder makes a batch of shape {tuple(batch)} of {len(x)} latents: it expects vectors, "
+                        "give it a net that flattens them"
                     )
             if isinstance(objective, Opposed):
                 check_game(artifact, objective, x, label)
