@@ -87,7 +87,7 @@ class PatchGAN(Adversarial, Simultaneous):
         if self.extractor is None and self.perceptual:
             (real, wanted), (fake, found) = self.opponent.judge(x, label), self.opponent.judge(made, label)  # type: ignore[operator]
             real, fake = real.float(), fake.float()
-            distance: Tensor | float = feature_distance(found.float(), wanted.float())
+            distance = feature_distance(found.float(), wanted.float())
         else:
             real, fake, distance = self.judge(x, label), self.judge(made, label), self.distance(made, x)
         rest = self.perceptual * distance - trace.reconstruction
