@@ -16,6 +16,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.description import Described, Trust, build, describe
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
+from fusevae.core.levels import Level
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import View
 
@@ -63,6 +64,8 @@ class Artifact(Described, nn.Module):
     @property
     def support(self) -> str:
         """Over what the likelihood is; figures over different supports are never compared."""
+        if self.distribution.level < Level.BOUND:
+            return "none: it only samples"
         shape = "x".join(map(str, self.viewed.shape))
         views = "".join(f", {v.label}" for v in self.views if v.changes_support)
         if self.is_mass:
