@@ -24,8 +24,7 @@ def main(folder: str, *names: str) -> None:
     grids: list[Any] = []
     for name in names:
         model = fusevae.load(Path(folder) / name)
-        made = pictures.grid(fusevae.sample(model, 64), model.data)
-        grids.append(made if isinstance(made, Image.Image) else Image.fromarray(made))
+        grids.append(pictures.grid(fusevae.sample(model, 64), model.data))
     width, height = sum(g.width + EDGE for g in grids) - EDGE, max(g.height for g in grids) + 14
     whole = Image.new("L", (width, height), 255)
     at = 0

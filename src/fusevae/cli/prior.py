@@ -12,7 +12,6 @@ from fusevae.cli import load
 from fusevae.training import outcome
 from fusevae.training.prior import USUAL, fit_prior, latents_of
 from fusevae.training.run import fresh
-from fusevae.training.settings import Training
 
 
 def fit(options: Namespace) -> int:
@@ -22,7 +21,7 @@ def fit(options: Namespace) -> int:
     latents_of(parent.distribution)
     data, name = load.training(options, parent)
     print(f"fitting a prior ({options.kind}) to the latents of {len(data):,} examples: {name}", file=sys.stderr)
-    training = Training(**{**USUAL._arguments, "epochs": options.epochs}) if options.epochs else USUAL
+    training = USUAL.replaced(epochs=options.epochs) if options.epochs else USUAL
     artifact = fit_prior(
         parent, data, options.kind, None, options.components, training, options.seed, options.device, quiet=options.json
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusevae.core.conditional import Conditional
 from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Dequantize, Normalise
 from fusevae.distributions.diffusion import Diffusion
@@ -18,13 +19,22 @@ def recipe(
 ) -> Experiment:
     """v-prediction on dequantized pixels, so that its bound is on the probability of the integers (Ho et al. 2020;
     Kingma et al. 2021). ``patch`` is 2 for images of 16 pixels or more, which is four times as fast."""
-    patch = patch or (2 if min(data.shape[1:]) >= 16 else 1)
-    net = UNet(data.shape, channels, blocks, patch, data.n_classes)
+    net = u_net(data, channels, blocks, patch)
+    return over_pixels(data, Diffusion(net, data.shape, "v", CauchySchedule(), DPMSolver(steps)))
+
+
+def u_net(data: DataSpec, channels: tuple[int, ...], blocks: int, patch: int | None) -> UNet:
+    """For images of these data, and their labels."""
+    return UNet(data.shape, channels, blocks, patch or (2 if min(data.shape[1:]) >= 16 else 1), data.n_classes)
+
+
+def over_pixels(data: DataSpec, model: Conditional) -> Experiment:
+    """A model of images of about unit scale, over the pixels."""
     steps_in = [Dequantize()] if data.is_discrete else []
     return Experiment(
         model=Preprocessed(
             [*steps_in, Normalise(data.low, data.high + len(steps_in), -1.0, 1.0)],
-            Diffusion(net, data.shape, "v", CauchySchedule(), DPMSolver(steps)),
+            model,
         ),
         training=Training(epochs=10, batch_size=64, learning_rate=2e-3),
     )

@@ -16,7 +16,6 @@ from fusevae.training.experiment import Experiment
 from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
 from fusevae.training.progress import Progress
-from fusevae.training.settings import Training
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
 WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
@@ -91,11 +90,10 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
     """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps."""
     watch = Stopwatch()
-    arguments = experiment.training._arguments
-    size = min(arguments["batch_size"], len(data.train))
+    size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
-    settings = Training(**{**arguments, **quick, **never})
+    settings = experiment.training.replaced(**quick, **never)
     loop: Loop = prepare(
         experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
     )

@@ -91,12 +91,12 @@ def train_extractor(
     labelled = splits.spec.n_classes > 1
     if training is None:
         per_epoch = max(1, len(splits.train) // USUAL.batch_size)
-        training = Training(**{**USUAL._arguments, "epochs": max(USUAL.epochs, UPDATES / per_epoch)})
+        training = USUAL.replaced(epochs=max(USUAL.epochs, UPDATES / per_epoch))
     if not labelled:
         train = Turned(splits.train)
         splits = Splits(train, Turned(splits.validation), Turned(splits.test), train.spec, splits.source)
         # as many updates as with labels
-        training = Training(**{**training._arguments, "epochs": training.epochs / splits.spec.n_classes})
+        training = training.replaced(epochs=training.epochs / splits.spec.n_classes)
     spec = splits.spec
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "extractor"))
