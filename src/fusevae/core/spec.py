@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import Vocabulary
 
 
 class DataSpec(Described):
@@ -14,12 +17,12 @@ class DataSpec(Described):
 
     Args:
         shape: of one example without the batch: ``(channels, height, width)`` for images, ``(features,)`` for tables,
-            ``(length,)`` for sequences (the longest).
+            ``(length,)`` for sequences (of the longest, its end included).
         dtype: as the data came: ``"uint8"``, ``"float32"``, ``"int64"`` ...
         low: smallest value that the data can take (0 for uint8), or was seen to take.
         high: largest value (255 for uint8).
         classes: the names of the labels in order, or None where there are none.
-        vocabulary: size of the vocabulary for token sequences, else None.
+        vocabulary: of token sequences, else None.
 
     Example:
         >>> DataSpec((1, 28, 28), "uint8", 0, 255).dims
@@ -33,7 +36,7 @@ class DataSpec(Described):
         low: float = 0.0,
         high: float = 1.0,
         classes: list[str] | None = None,
-        vocabulary: int | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self.shape, self.dtype = tuple(shape), dtype
         self.low, self.high = float(low), float(high)
@@ -66,8 +69,24 @@ class DataSpec(Described):
         """The same data in another range."""
         return DataSpec(self.shape, self.dtype, low, high, self.classes, self.vocabulary)
 
+    def text(self, x: Tensor) -> list[str]:
+        """Token sequences ``(n, length)`` as the texts that they stand for."""
+        if self.vocabulary is None:
+            raise InputError(f"the data are arrays of shape {self.shape}, not text: use them as they are")
+        return [self.vocabulary.decode(row) for row in x.tolist()]
+
     def check(self, other: DataSpec, what: str = "the model") -> None:
-        """Raise :class:`InputError` unless ``other`` is data of this kind."""
+        """Raise :class:`InputError` unless ``other`` is data of this kind; texts may be of any length."""
+        if (self.vocabulary is None) != (other.vocabulary is None):
+            kinds = ["arrays" if spec.vocabulary is None else "text" for spec in (self, other)]
+            raise InputError(f"{what} was made for {kinds[0]}, these are {kinds[1]}: give data of that kind")
+        if self.vocabulary is not None and other.vocabulary is not None:
+            if self.vocabulary.entries != other.vocabulary.entries:
+                raise InputError(
+                    f"{what} was made for a vocabulary of {self.vocabulary.size} {self.vocabulary.kind}, these have "
+                    f"another of {other.vocabulary.size}: read them with the model's own"
+                )
+            return
         if self.shape != other.shape:
             raise InputError(
                 f"{what} was made for examples of shape {self.shape}, these have {other.shape}: "

@@ -1,0 +1,80 @@
+"""Vocabulary: text as whole numbers and back. A sequence ends with its end token, and whatever follows is ignored."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fusevae.core.description import Described
+
+END = 0  # ends a sequence, and fills what follows it
+UNKNOWN = 1  # stands for what the vocabulary doesn't have
+
+
+class Vocabulary(Described):
+    """The tokens of a kind of text: 0 ends a sequence, 1 is what is unknown, and ``2 + i`` is entry ``i``.
+
+    A subclass says how text falls into tokens, and how these make text again.
+
+    Attributes:
+        entries: the tokens from number 2 on.
+        kind: one word for the kind of token, for figures' support: ``"characters"``.
+    """
+
+    entries: list[str]
+    kind: str = "tokens"
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, the end and the unknown one included."""
+        return len(self.entries) + 2
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without an end."""
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens up to the first end."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
+        """The vocabulary of some texts, of at most ``size`` tokens where that is given."""
+
+
+def lengths(x: Tensor) -> Tensor:
+    """How many tokens of each sequence ``(..., length)`` count: up to the first end, and with it; all where there is
+    none.
+
+    Example:
+        >>> lengths(torch.tensor([[5, 3, 0, 7], [5, 3, 2, 7]]))
+        tensor([3, 4])
+    """
+    ended = (x == END).cumsum(-1) > 0
+    return (~ended).sum(-1) + ended.any(-1)
+
+
+def counted(x: Tensor) -> Tensor:
+    """Which tokens of sequences ``(..., length)`` count, as of :func:`lengths`.
+
+    Example:
+        >>> counted(torch.tensor([5, 0, 0]))
+        tensor([ True,  True, False])
+    """
+    ends = (x == END).long()
+    return (ends.cumsum(-1) - ends) == 0
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Batches of sequences, each ``(n, length)``, as one; shorter ones are filled with ends. Of other arrays, which are
+    of one shape, the same as ``torch.cat``."""
+    if len({part.shape[1:] for part in parts}) > 1 and all(part.dim() == 2 for part in parts):
+        longest = max(part.shape[1] for part in parts)
+        parts = [F.pad(part, (0, longest - part.shape[1]), value=END) for part in parts]
+    return torch.cat(list(parts))
