@@ -14,6 +14,7 @@ class States:
 
     def __init__(self, layers: int) -> None:
         self.of: list[tuple[Tensor, Tensor] | None] = [None] * layers
+        self.length = 0
 
     def choose(self, rows: Tensor) -> None:
         """Go on with these sequences ``(n,)`` in place of those kept: some twice, others not (a beam search)."""
@@ -59,4 +60,6 @@ class LSTM(Described, nn.Module):
             if kept is not None:
                 kept.of[number] = state
             x = F.dropout(x, self.dropout, self.training)
+        if kept is not None:
+            kept.length += x.shape[1]
         return x
