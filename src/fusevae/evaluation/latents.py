@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.vocabulary import joined
 from fusevae.evaluation.blocks import as_examples, blocks
 
 
@@ -32,7 +33,7 @@ def reconstruct(artifact: Artifact, data: Any, label: Any = None, seed: int = 0)
             with noise.keyed(seed, "reconstruct", block.number, device=device):
                 p = model.reconstruct(block.x, block.label)
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
@@ -106,7 +107,7 @@ def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int) -> T
             with noise.keyed(seed, "reconstruct", i, device=device):
                 p = model.decode(part.to(device), condition if condition is None else condition.to(device))
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def traverse(

@@ -10,6 +10,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import joined
 
 Kind = Literal["auto", "mean", "sample"]
 BATCH = 256
@@ -55,7 +56,7 @@ def sample(
                 else:
                     x = noise.sample_to(model(condition), (count,))
             found.append(artifact.restore(x).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
