@@ -58,10 +58,12 @@ def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     else:
         node = node or describe(Source())
         ours = {"path": options.data, "labels": options.labels, "skip_damaged": options.skip_damaged}
+        ours |= {"validation_path": None, "test_path": None}
         if options.labels is None and _build(node).options.label_file is None:
             ours["labels"] = node["labels"]  # the name of an array or column means the same in other data of this kind
         classes = artifact.data.classes if artifact.is_conditional else None
-        found, name = read_examples(_build(node | ours), classes=classes), str(options.data)
+        found = read_examples(_build(node | ours), classes, artifact.data.vocabulary)
+        name = str(options.data)
     check_examples(artifact, found)
     return found, name
 

@@ -225,7 +225,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_DATA = "a folder of images, .npz, .npy, .parquet, .csv or .tsv"
+_DATA = "a folder of images, .npz, .npy, .parquet, .csv, .tsv, or text in .txt, .smi or .jsonl"
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

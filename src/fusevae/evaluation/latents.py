@@ -11,6 +11,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.generation import GREEDY, Generation, generating
+from fusevae.core.vocabulary import joined
 from fusevae.evaluation.blocks import as_examples, blocks
 
 
@@ -36,7 +37,7 @@ def reconstruct(
             with noise.keyed(seed, "reconstruct", block.number, device=device):
                 p = model.reconstruct(block.x, block.label)
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> dict[str, np.ndarray]:

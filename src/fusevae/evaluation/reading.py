@@ -115,7 +115,7 @@ def decoded(
             with noise.keyed(seed, "reconstruct", i, device=device):
                 p = model.decode(part.to(device), condition if condition is None else condition.to(device))
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def traverse(

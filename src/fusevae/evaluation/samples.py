@@ -11,6 +11,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, generating
+from fusevae.core.vocabulary import joined
 
 Kind = Literal["auto", "mean", "sample"]
 BATCH = 256
@@ -64,7 +65,7 @@ def sample(
                 else:
                     x = noise.sample_to(model(condition), (count,))
             found.append(artifact.restore(x).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def check_generation(artifact: Artifact, generation: Generation | None) -> None:
