@@ -100,9 +100,7 @@ def decode(
     return decoded(artifact, z, numbers, seed, generation)
 
 
-def decoded(
-    artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, generation: Generation = GREEDY
-) -> Tensor:
+def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, generation: Generation = GREEDY) -> Tensor:
     """What :func:`decode` returns, for classes given by their numbers ``(n,)`` as :func:`read` gives them."""
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device

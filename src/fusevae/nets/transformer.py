@@ -62,7 +62,11 @@ class Block(nn.Module):
         scaled = [self.join, self.narrow]
         if cross:
             self.cross_norm = nn.LayerNorm(width)
-            self.ask, self.tell, self.merge = nn.Linear(width, width), nn.Linear(width, 2 * width), nn.Linear(width, width)
+            self.ask, self.tell, self.merge = (
+                nn.Linear(width, width),
+                nn.Linear(width, 2 * width),
+                nn.Linear(width, width),
+            )
             scaled.append(self.merge)
         for layer in scaled:
             layer.weight.data *= scale
