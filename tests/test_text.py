@@ -198,5 +198,5 @@ def test_a_net_that_does_not_fit_is_refused(make, says):
 
 def test_a_prior_over_numbers_is_no_prior_over_sequences():
     text = LanguageModel(Transformer(4, 1, 1), V, longest=3)
-    with pytest.raises(SlotError, match="sequences|discrete"):
+    with pytest.raises(SlotError, match=r"sequences|discrete"):
         Flat(Normal(3), text)

@@ -27,10 +27,7 @@ def interpolate(options: Namespace) -> int:
         raise InputError("texts are interpolated in pairs, and need no --data or --pairs: give two, or four ...")
     options.text = options.texts
     data, name = load.examples(options, artifact)
-    if options.texts:
-        pairs = [(i, i + 1) for i in range(0, len(data), 2)]
-    else:
-        pairs = _pairs(options, artifact, data)
+    pairs = [(i, i + 1) for i in range(0, len(data), 2)] if options.texts else _pairs(options, artifact, data)
     first, second = (data.subset(torch.tensor(side)) for side in zip(*pairs, strict=True))
     with load.precision(options):
         x = reading.interpolate(artifact, first, second, options.steps, options.path, seed=options.seed)

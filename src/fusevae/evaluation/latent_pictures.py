@@ -99,8 +99,8 @@ def ways(a: Tensor, x: Tensor, b: Tensor) -> Tensor:
 
 
 def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
-    """``map.png``, and of images and texts the ``traversals``, ``interpolations`` and ``neighbours``, as a ``.png`` or a
-    ``.csv``, where the model has latents that are numbers; the examples are encoded once."""
+    """``map.png``, and of images and texts the ``traversals``, ``interpolations`` and ``neighbours``, as a ``.png`` or
+    a ``.csv``, where the model has latents that are numbers; the examples are encoded once."""
     spec = artifact.data
     if not has_real_latents(artifact):
         return

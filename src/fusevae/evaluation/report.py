@@ -51,8 +51,8 @@ def write(path: Path, facts: Facts, pictures: Path) -> None:
         picture(
             pictures / "reconstructions.png",
             "Reconstructions",
-            f"Examples of the {facts.held_out}, and what p(x | z) makes of the mean of the posterior of each: its mean, "
-            "or the likeliest text.",
+            f"Examples of the {facts.held_out}, and what p(x | z) makes of the mean of the posterior of each: its "
+            "mean, or the likeliest text.",
         ),
         *(picture(pictures / name, title, text.format(facts.held_out)) for name, title, text in LATENTS),
         picture(
@@ -200,8 +200,8 @@ LATENTS = (
     (
         "interpolations.png",
         "Interpolations",
-        "At both ends of a row two examples of the {}, between them the means of p(x | z) (of texts the likeliest) on the "
-        "great circle from the latent of one to that of the other.",
+        "At both ends of a row two examples of the {}, between them the means of p(x | z) (of texts the likeliest) on "
+        "the great circle from the latent of one to that of the other.",
     ),
     ("map.png", "Map of the latents", "The means of the posteriors of the {}, at most 2,000, in the plane."),
     (
