@@ -1,6 +1,6 @@
 """Captions (Multi30k task 1, English: 29,000 / 1,014 / 1,000): language models beside VAEs with the same nets.
 
-Tokens are byte pairs, 2,000 of them, fitted on the training part; a caption ends with its end token, which counts. Every
+Tokens are byte pairs, 2,000 of them, fitted on the training part; a caption ends with its end token, which counts. Each
 model is a recipe as it stands (``plain`` is the VAE-Transformer without free bits or a rise of beta), trained with seed
 0, at most 30 minutes each on 2 cores, and evaluated with its averaged weights on all 1,000 test captions: the exact
 likelihood, or the importance-weighted bound with k = 500. Differences are means over the same captions. Active units
@@ -108,10 +108,10 @@ def interpolations(artifact: Any, judge: Any, texts: list[str]) -> dict[str, Any
     x = fusevae.interpolate(artifact, a, b, steps=STEPS)
     ways = [artifact.data.text(way) for way in x]
     by_step = list(zip(*ways, strict=True))
-    page = "".join(
-        f"<section><h2>{_safe(a[i])} → {_safe(b[i])}</h2><ol>{''.join(f'<li>{_safe(t)}</li>' for t in ways[i])}</ol></section>"
-        for i in range(20)
-    )
+    page = ""
+    for i in range(20):
+        steps = "".join(f"<li>{_safe(text)}</li>" for text in ways[i])
+        page += f"<section><h2>{_safe(a[i])} → {_safe(b[i])}</h2><ol>{steps}</ol></section>"
     place = RUNS / "interpolations.html"
     save(place, "Twenty ways between captions", ["<h1>Twenty ways between captions, none chosen</h1>", page])
     return {
