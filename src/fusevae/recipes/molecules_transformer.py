@@ -1,0 +1,15 @@
+"""Transformer language model of molecules as SMILES: the baseline of the molecules' VAE."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.recipes import text_transformer
+from fusevae.training.experiment import Experiment
+
+reads = {"tokens": "smiles"}
+
+
+def recipe(data: DataSpec, width: int = 192, heads: int = 6, layers: int = 3, dropout: float = 0.0) -> Experiment:
+    """The decoder of ``molecules-vae`` without its latent."""
+    made = text_transformer.recipe(data, width, heads, layers, dropout)
+    return made.replaced(training=made.training.replaced(epochs=8, batch_size=128))

@@ -1,0 +1,16 @@
+"""VAE-Transformer over molecules as SELFIES, of which every string is a molecule (Krenn et al. 2020)."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.recipes import molecules_vae
+from fusevae.training.experiment import Experiment
+
+reads = {"tokens": "selfies"}
+
+
+def recipe(
+    data: DataSpec, latent: int = 64, width: int = 192, heads: int = 6, layers: int = 3, free_bits: float = 0.2
+) -> Experiment:
+    """The model of ``molecules-vae`` on other tokens."""
+    return molecules_vae.recipe(data, latent, width, heads, layers, free_bits)
