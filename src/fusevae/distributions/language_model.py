@@ -18,7 +18,7 @@ from fusevae.core.generation import Generation, current
 from fusevae.core.vocabulary import END, UNKNOWN, counted
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import in_parts
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer
 
@@ -37,7 +37,7 @@ class LanguageModel(Conditional):
     Args:
         net: a causal net over vectors: ``Transformer(width, heads, layers)`` or ``LSTM(width, layers)``.
         vocabulary: number of tokens, 0 the end and 1 the unknown one.
-        context: width of a vector that is given (a latent); 0 for none.
+        context: width of a vector that is given (a latent), or the shape of a map (of codes); 0 for none.
         classes: number of labels, added to every token; 0 for none.
         inject: how the vector reaches the net: ``"add"`` adds a map of it before every layer; ``"prefix"`` makes
             tokens of it that stand before the first; ``"cross"`` makes tokens of it that every layer attends to.
@@ -61,7 +61,7 @@ class LanguageModel(Conditional):
         self,
         net: Transformer | LSTM,
         vocabulary: int,
-        context: int = 0,
+        context: int | tuple[int, ...] = 0,
         classes: int = 0,
         inject: Inject = "add",
         places: int = 4,
@@ -77,7 +77,9 @@ class LanguageModel(Conditional):
         if context and (inject == "cross") != net.cross:
             needs = "a Transformer(..., cross=True)" if inject == "cross" else "a net without cross attention"
             raise InputError(f"inject is {inject!r}, which needs {needs}: change one of them")
-        self.net, self.vocabulary, self.context, self.classes = net, vocabulary, context, classes
+        shape = as_shape(context) if context else ()
+        self.net, self.vocabulary, self.classes = net, vocabulary, classes
+        self.context, self.context_dims = math.prod(shape) if shape else 0, len(shape)
         self.inject, self.places = inject, places
         self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
         self.token = nn.Embedding(vocabulary, net.width)
@@ -85,7 +87,7 @@ class LanguageModel(Conditional):
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.label = Embedding(classes, net.width) if classes else None
         rows = net.layers if inject == "add" else places
-        self.given = nn.Linear(context, rows * net.width) if context else None
+        self.given = nn.Linear(self.context, rows * net.width) if context else None
         if self.given is not None:  # small beside the tokens, so that noise in the latent doesn't drown them at first
             nn.init.normal_(self.given.weight, std=0.02)
             nn.init.zeros_(self.given.bias)
@@ -93,6 +95,7 @@ class LanguageModel(Conditional):
     def forward(self, *given: Tensor | None) -> Distribution:
         rest = list(given)
         vector = rest.pop(0) if self.context else None
+        vector = vector.flatten(-self.context_dims) if vector is not None else None
         return _Sequences(self, vector, rest[0] if rest and self.classes else None)
 
     def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import counted
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer
 
@@ -24,7 +26,8 @@ class SequenceEncoder(Described, nn.Module):
     Args:
         net: ``Transformer(..., causal=False)``, or ``LSTM``.
         vocabulary: number of tokens.
-        outputs: size of the vector: twice the latent for a Gaussian.
+        outputs: size of the vector: twice the latent for a Gaussian; or the shape of a map, ``(features, 1, groups)``
+            for a quantizer.
         classes: number of labels, added to every token; 0 for none.
 
     Example:
@@ -34,20 +37,22 @@ class SequenceEncoder(Described, nn.Module):
         (True, torch.Size([2, 4]))
     """
 
-    def __init__(self, net: Transformer | LSTM, vocabulary: int, outputs: int, classes: int = 0) -> None:
+    def __init__(
+        self, net: Transformer | LSTM, vocabulary: int, outputs: int | tuple[int, ...], classes: int = 0
+    ) -> None:
         super().__init__()
         if isinstance(net, Transformer) and net.causal:
             raise InputError("an encoder looks both ways: give it Transformer(..., causal=False)")
-        self.outputs, self.classes = (outputs,), classes
+        self.outputs, self.classes = as_shape(outputs), classes
         self.token = nn.Embedding(vocabulary, net.width)
         nn.init.normal_(self.token.weight, std=0.3)
         self.label = Embedding(classes, net.width) if classes else None
         self.net = net
         self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None
-        self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), outputs)
+        self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), math.prod(self.outputs))
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        """``(*batch, outputs)`` for tokens ``(*batch, length)``."""
+        """``(*batch, *outputs)`` for tokens ``(*batch, length)``."""
         lead, tokens = x.shape[:-1], x.flatten(0, -2)
         counts = counted(tokens)
         h = self.token(tokens)
@@ -63,7 +68,7 @@ class SequenceEncoder(Described, nn.Module):
             out = torch.cat([self.net(h), back.gather(1, turned[..., None].expand_as(back))], -1)
         share = counts.to(out.dtype) / counts.sum(1, keepdim=True)
         pooled = (share[:, None] @ out).squeeze(1)
-        return self.head(pooled).view(*lead, -1)
+        return self.head(pooled).view(*lead, *self.outputs)
 
 
 def reversal(counts: Tensor) -> Tensor:

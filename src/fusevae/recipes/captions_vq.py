@@ -1,0 +1,47 @@
+"""Discrete latents for sentences: a handful of codes with a transformer as their prior, a transformer that writes."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.distributions.image_transformer import ImageTransformer
+from fusevae.distributions.language_model import LanguageModel
+from fusevae.models.quantized import Quantized
+from fusevae.models.vae import VAE
+from fusevae.nets.quantizer import VectorQuantizer
+from fusevae.nets.sequence_encoder import SequenceEncoder
+from fusevae.nets.transformer import Transformer
+from fusevae.recipes.find import tokens_of
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(
+    data: DataSpec,
+    codes: int = 64,
+    groups: int = 8,
+    features: int = 16,
+    width: int = 192,
+    heads: int = 4,
+    layers: int = 3,
+    dropout: float = 0.1,
+) -> Experiment:
+    """``groups`` codes of ``codes`` each (van den Oord et al. 2017; Kaiser et al. 2018 for text)."""
+    vocabulary, shape = tokens_of(data), (features, 1, groups)
+    encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
+    return Experiment(
+        model=VAE(
+            Quantized(
+                SequenceEncoder(encoder, vocabulary, shape),
+                VectorQuantizer(codes, features),
+                prior=ImageTransformer((1, 1, groups), levels=codes, width=64, heads=4, layers=2),
+            ),
+            decoder=LanguageModel(
+                Transformer(width, heads, layers, dropout=dropout),
+                vocabulary,
+                context=shape,
+                dropout=dropout,
+                longest=data.shape[0],
+            ),
+        ),
+        training=Training(epochs=15, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+    )
