@@ -18,7 +18,7 @@ from fusevae.core.description import describe
 from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.data.source import Source, Splits
-from fusevae.recipes.find import find
+from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.budget import Plan, duration, plan
 from fusevae.training.configuration import Node, one_line
@@ -45,7 +45,7 @@ def bench(options: Namespace) -> int:
     folder = Path(options.output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
-    source = Source(options.data, labels=options.labels, skip_damaged=options.skip_damaged)
+    source = Source(options.data, labels=options.labels, skip_damaged=options.skip_damaged, **read_by(makers))
     splits = source.read()
     asked = {"budget": seconds, "seed": options.seed, "precision": options.precision, "device": place.type}
     asked |= {"data": describe(source), "fingerprint": data_fingerprint(splits.train)}
@@ -80,6 +80,21 @@ def recipes(what: str) -> dict[str, str]:
         if name in found:
             raise InputError(f"{name} was given twice: give each recipe once")
         found[name] = each
+    return found
+
+
+def read_by(makers: dict[str, str]) -> dict[str, Any]:
+    """How all the recipes want their data read, or :class:`InputError` where they don't agree."""
+    found: dict[str, Any] = {}
+    whose: dict[str, str] = {}
+    for name, what in makers.items():
+        for key, value in ({} if is_file(what) else reads(what)).items():
+            if found.setdefault(key, value) != value:
+                raise InputError(
+                    f"{whose[key]} reads its data with {key}={found[key]}, {name} with {key}={value}: give "
+                    "recipes that read them alike"
+                )
+            whose.setdefault(key, name)
     return found
 
 

@@ -20,6 +20,7 @@ from fusevae.evaluation.comparison import comparison, difference_lines, rows, sh
 from fusevae.evaluation.features import about as features_about
 from fusevae.evaluation.features import fingerprint
 from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.text_quality import TextReference
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment, to_json
 
@@ -61,7 +62,7 @@ def check_page(path: str) -> None:
 
 
 def judged(
-    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: Reference | None
+    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: Reference | TextReference | None
 ) -> dict[str, Any]:
     """The comparison of runs by their folders, their training times among the figures."""
     with load.precision(options):
@@ -78,7 +79,7 @@ def write_page(
     found: dict[str, Any],
     artifacts: dict[str, Artifact],
     data: Examples,
-    reference: Reference | None,
+    reference: Reference | TextReference | None,
     about: dict[str, Any] | None = None,
 ) -> None:
     """Write the page of a comparison to ``--output``."""
@@ -90,7 +91,7 @@ def write_page(
         **environment(pick_device(options.device)),
         "command": shlex.join(["fusevae", *options.argv]),
     }
-    if reference is not None:
+    if isinstance(reference, Reference):
         facts["features"] = f"{features_about(reference.extractor)} ({fingerprint(reference.extractor)})"
     path = Path(options.output).expanduser()
     with load.precision(options):

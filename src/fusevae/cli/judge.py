@@ -19,8 +19,8 @@ from fusevae.evaluation.comparison import size
 from fusevae.evaluation.fidelity import fidelity_lines, reconstruction_quality
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
-from fusevae.evaluation.quality import quality_lines
 from fusevae.evaluation.report import lines
+from fusevae.evaluation.text_quality import text_reconstruction, text_reconstruction_lines
 from fusevae.training.outcome import to_json
 
 
@@ -50,8 +50,11 @@ def evaluate(options: Namespace) -> int:
         if reference is not None:
             found["samples"] = reference.judge(artifact, options.kind, options.seed)
             found["bytes"] = size(artifact.distribution)
-            rows += [*quality_lines(found["samples"]), ("size", f"{found['bytes']:,} bytes")]
-            if artifact.distribution.has_latents:
+            rows += [*reference.lines(found["samples"]), ("size", f"{found['bytes']:,} bytes")]
+            if artifact.distribution.has_latents and artifact.data.vocabulary is not None:
+                found["reconstructions"] = text_reconstruction(artifact, data, options.samples, options.seed)
+                rows += text_reconstruction_lines(found["reconstructions"])
+            elif artifact.distribution.has_latents:
                 found["reconstructions"] = reconstruction_quality(artifact, data, seed=options.seed)
                 rows += fidelity_lines(found["reconstructions"])
     found |= {"run": str(options.run), "data": name}

@@ -16,10 +16,13 @@ import yaml
 from fusevae.core.artifact import WEIGHTS, Artifact, read_header
 from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
+from fusevae.core.generation import Generation
 from fusevae.data.examples import Examples
 from fusevae.data.source import Source, Splits, read_examples
-from fusevae.evaluation.blocks import check_examples
+from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.samples import check_generation
+from fusevae.evaluation.text_quality import TextReference
 from fusevae.training import configuration
 from fusevae.training.extractor import extractor_for
 from fusevae.training.fit import pick_device
@@ -47,9 +50,24 @@ def precision(options: Namespace) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def generation(options: Namespace, artifact: Artifact) -> Generation | None:
+    """How text is to be written, where anything was said about it."""
+    given = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "beams", "longest", "start")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if "start" in given and (vocabulary := artifact.data.vocabulary) is not None:
+        given["start"] = tuple(vocabulary.encode(given["start"]))
+    found = Generation(**given) if given else None
+    check_generation(artifact, found)
+    return found
+
+
 def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     """The data asked for, or the run's own held-out ones; and what they are in words."""
     node = source(options)
+    if texts := getattr(options, "text", None):
+        if options.data is not None:
+            raise InputError("--text and --data were given: expected one of them")
+        return as_examples(artifact, texts), "the texts given"
     if options.data is None:
         if node is None:
             raise InputError(f"{options.run} has no {CONFIG} that names its data: give --data")
@@ -58,10 +76,12 @@ def examples(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     else:
         node = node or describe(Source())
         ours = {"path": options.data, "labels": options.labels, "skip_damaged": options.skip_damaged}
+        ours |= {"validation_path": None, "test_path": None}
         if options.labels is None and _build(node).options.label_file is None:
             ours["labels"] = node["labels"]  # the name of an array or column means the same in other data of this kind
         classes = artifact.data.classes if artifact.is_conditional else None
-        found, name = read_examples(_build(node | ours), classes=classes), str(options.data)
+        found = read_examples(_build(node | ours), classes, artifact.data.vocabulary)
+        name = str(options.data)
     check_examples(artifact, found)
     return found, name
 
@@ -95,8 +115,13 @@ def training(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     return _build(node).read().train, "training split of the run"
 
 
-def reference(options: Namespace, data: Examples, splits: Splits) -> Reference:
+def reference(options: Namespace, data: Examples, splits: Splits) -> Reference | TextReference:
     """What samples are held against, on the device asked for."""
+    if data.spec.vocabulary is not None:
+        judge = (
+            Artifact.load(options.extractor, options.trust, pick_device(options.device)) if options.extractor else None
+        )
+        return TextReference(data, splits.train, options.samples, judge)
     quiet = bool(options.json)
     extractor = extractor_for(splits, options.extractor, options.device, quiet).to(pick_device(options.device))
     return Reference(extractor, data, splits.train, options.samples)

@@ -73,18 +73,22 @@ def make_parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="change a setting of the model: distribution.sampler.steps=50, say",
     )  # fmt: skip
-    _output(sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file")
+    _writing(sample)
+    _output(sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file; " + _TEXTS, False)
     _device(sample, seed=0)
     _trust(sample)
 
     for name, function, text, output in (
-        ("reconstruct", "use:reconstruct", "data after encoding and decoding", "a folder, or a file as of sample"),
+        ("reconstruct", "use:reconstruct", "data after encoding and decoding", _AS_SAMPLE),
         ("encode", "use:encode", "the latents of data", "a .npz, .csv or .parquet file"),
     ):
         found = command(name, function, text)
         _run(found)
-        _data(found, required=True)
-        _output(found, output)
+        _data(found, required=False)
+        found.add_argument("--text", nargs="+", metavar="TEXT", help="texts in place of --data")
+        if name == "reconstruct":
+            _writing(found)
+        _output(found, output, name == "encode")
         _device(found, seed=0)
         _trust(found)
 
@@ -171,6 +175,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     interpolate = command("interpolate", "read:interpolate", "examples on the way between two, in latent space")
     _run(interpolate)
+    interpolate.add_argument("texts", nargs="*", metavar="TEXT", help="two texts (or more pairs), of a model of text")
     _data(interpolate, required=False)
     chosen = interpolate.add_mutually_exclusive_group()
     chosen.add_argument("-n", type=_positive, default=8, metavar="N", help="how many pairs, the first (default: 8)")
@@ -188,7 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
     traverse.add_argument("-n", type=_positive, default=10, metavar="N", help="dimensions, most active first")
     traverse.add_argument("--steps", type=_positive, default=7, help="values of each (default: 7)")
     for found in (interpolate, traverse):
-        _output(found, "a folder, or a file as of sample")
+        _output(found, _AS_SAMPLE, False)
     neighbours = command("neighbours", "read:neighbours", "the examples nearest to others in latent space")
     _run(neighbours)
     _data(neighbours, required=False)
@@ -243,7 +248,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_DATA = "a folder of images, .npz, .npy, .parquet, .csv or .tsv"
+_TEXTS = "texts to a .txt, .csv or .jsonl, or to stdout without it"
+_AS_SAMPLE = "a folder, or a file as of sample; " + _TEXTS
+_DATA = "a folder of images, .npz, .npy, .parquet, .csv, .tsv, or text in .txt, .smi or .jsonl"
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -274,13 +281,26 @@ def _judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extractor", metavar="FILE",
         help="features to judge samples by: an extractor that fusevae kept (.safetensors), or a TorchScript file, "
-        "which is a program: name only one that you trust (default: a classifier of the data, trained once)",
+        "which is a program: name only one that you trust (default: a classifier of the data, trained once); of texts "
+        "the run of another language model, for their perplexity",
     )  # fmt: skip
     _kind(parser)
 
 
-def _output(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--output", required=True, metavar="PATH", help=text)
+def _output(parser: argparse.ArgumentParser, text: str, required: bool = True) -> None:
+    parser.add_argument("--output", required=required, metavar="PATH", help=text)
+
+
+def _writing(parser: argparse.ArgumentParser) -> None:
+    """How a language model writes."""
+    parser.add_argument("--temperature", type=float, metavar="T", help="of text: 0 takes the likeliest token each time")
+    parser.add_argument("--top-k", type=_positive, metavar="K", help="of text: draw from the K likeliest tokens alone")
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", help="of text: draw from the likeliest tokens that together reach P"
+    )
+    parser.add_argument("--beams", type=_positive, metavar="B", help="of text: search for the likeliest with B beams")
+    parser.add_argument("--start", metavar="TEXT", help="of text: what every sample begins with")
+    parser.add_argument("--longest", type=_positive, metavar="N", help="of text: tokens after which one is given up")
 
 
 def _device(parser: argparse.ArgumentParser, seed: int | None) -> None:

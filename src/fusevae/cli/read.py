@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +23,11 @@ def interpolate(options: Namespace) -> int:
     output, artifact = Output(options.output), load.model(options)
     output.check(artifact.data)
     reading.check_latents(artifact)
+    if options.texts and (len(options.texts) % 2 or options.pairs is not None or options.data is not None):
+        raise InputError("texts are interpolated in pairs, and need no --data or --pairs: give two, or four ...")
+    options.text = options.texts
     data, name = load.examples(options, artifact)
-    pairs = _pairs(options, artifact, data)
+    pairs = [(i, i + 1) for i in range(0, len(data), 2)] if options.texts else _pairs(options, artifact, data)
     first, second = (data.subset(torch.tensor(side)) for side in zip(*pairs, strict=True))
     with load.precision(options):
         x = reading.interpolate(artifact, first, second, options.steps, options.path, seed=options.seed)
@@ -32,7 +35,7 @@ def interpolate(options: Namespace) -> int:
     sheet = lambda: latent_pictures.interpolation(ends[0], x, ends[1], artifact.data)  # noqa: E731
     output.examples(x.flatten(0, 1), artifact.data, sheet)
     facts = {"n": len(pairs) * options.steps, "data": name, "pairs": pairs, "steps": options.steps}
-    return _tell(options, output, facts | {"path": options.path})
+    return output.tell(options.json, facts | {"path": options.path}, lambda: artifact.data.text(x.flatten(0, 1)))
 
 
 def traverse(options: Namespace) -> int:
@@ -47,8 +50,9 @@ def traverse(options: Namespace) -> int:
         )
     x = found.x.flatten(0, 1)
     output.examples(x, artifact.data, lambda: latent_pictures.traversal(found, artifact.data))
-    facts = {"n": len(x), "data": name, "example": options.example, "steps": options.steps}
-    return _tell(options, output, facts | {"dims": found.dims.tolist(), "values": found.values.tolist()})
+    facts: dict[str, Any] = {"n": len(x), "data": name, "example": options.example, "steps": options.steps}
+    facts |= {"dims": found.dims.tolist(), "values": found.values.tolist()}
+    return output.tell(options.json, facts, lambda: artifact.data.text(x))
 
 
 def neighbours(options: Namespace) -> int:
@@ -68,7 +72,7 @@ def neighbours(options: Namespace) -> int:
         output.examples(torch.empty(0), artifact.data, lambda: sheet)
     else:
         output.arrays({"example": own.numpy(), "index": found.indices.numpy(), "distance": found.distances.numpy()})
-    return _tell(options, output, {"n": len(own), "data": name, "k": options.k})
+    return output.tell(options.json, {"n": len(own), "data": name, "k": options.k})
 
 
 def draw_map(options: Namespace) -> int:
@@ -87,7 +91,7 @@ def draw_map(options: Namespace) -> int:
         if found.label is not None:
             arrays["label"] = _words(found.label, found.classes or [])
         output.arrays(arrays)
-    return _tell(options, output, {"n": len(some), "data": name, "axes": list(found.axes)})
+    return output.tell(options.json, {"n": len(some), "data": name, "axes": list(found.axes)})
 
 
 def _pairs(options: Namespace, artifact: Artifact, data: Examples) -> list[tuple[int, int]]:
@@ -116,11 +120,3 @@ def _picture_or_table(path: str) -> Output:
 
 def _words(label: Tensor, classes: list[str]) -> np.ndarray:
     return np.array([classes[k] if k >= 0 else "" for k in label.tolist()])
-
-
-def _tell(options: Namespace, output: Output, facts: dict[str, object]) -> int:
-    if options.json:
-        print(json.dumps({"output": str(output.path), **facts}))
-    else:
-        print(f"{facts['n']} written to {output.path}")
-    return 0

@@ -18,7 +18,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.processes import world
 from fusevae.data.source import Source, Splits
 from fusevae.evaluation.report import lines
-from fusevae.recipes.find import find
+from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
@@ -96,7 +96,7 @@ def compose(options: Namespace) -> tuple[Node, Splits | None]:
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in chosen)
         given = configuration.recipe_options(recipe, what, given)
         about_data = [s for s in settings if s.split("=")[0].split(".")[0] == "data"]
-        data = {"data": describe(Source()) | dict(ours)}
+        data = {"data": describe(Source()) | reads(what) | dict(ours)}
         source = build(configuration.override(data, about_data)["data"], where="data")
         splits = fit_type(source, Source, "data").read()
         node = describe(recipe(splits.spec, **given)) | {"data": describe(source)}

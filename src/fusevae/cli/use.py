@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 
@@ -12,6 +11,7 @@ from fusevae.cli import load
 from fusevae.cli.write import Output
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.generation import GREEDY
 from fusevae.evaluation import latents, pictures, samples
 
 
@@ -21,12 +21,13 @@ def sample(options: Namespace) -> int:
     artifact = load.model(options)
     output.check(artifact.data)
     kind = samples.kind_used(artifact, options.kind)
+    how = load.generation(options, artifact)
     with load.precision(options):
-        x = samples.sample(artifact, options.n, options.label, options.seed, options.kind)
+        x = samples.sample(artifact, options.n, options.label, options.seed, options.kind, how)
     print("means of p(x | z)" if kind == "mean" else "samples from the model", file=sys.stderr)
     output.examples(x, artifact.data, lambda: pictures.grid(x[:400], artifact.data))
-    facts = {"output": str(output.path), "n": len(x), "kind": kind, "label": options.label, "seed": options.seed}
-    return _tell(options, facts)
+    facts = {"n": len(x), "kind": kind, "label": options.label, "seed": options.seed}
+    return output.tell(options.json, facts, lambda: artifact.data.text(x))
 
 
 def reconstruct(options: Namespace) -> int:
@@ -36,12 +37,13 @@ def reconstruct(options: Namespace) -> int:
     output.check(artifact.data)
     _need_latents(artifact)
     data, name = load.examples(options, artifact)
+    how = load.generation(options, artifact)
     with load.precision(options):
-        x = latents.reconstruct(artifact, data, seed=options.seed)
+        x = latents.reconstruct(artifact, data, seed=options.seed, generation=how or GREEDY)
     shown = min(len(x), 96)
     raw, _ = data.batch(torch.arange(shown))
     output.examples(x, artifact.data, lambda: pictures.pairs(raw, x[:shown], artifact.data))
-    return _tell(options, {"output": str(output.path), "n": len(x), "data": name})
+    return output.tell(options.json, {"n": len(x), "data": name}, lambda: artifact.data.text(x))
 
 
 def encode(options: Namespace) -> int:
@@ -54,18 +56,10 @@ def encode(options: Namespace) -> int:
     with load.precision(options):
         arrays = latents.encode(artifact, data, seed=options.seed)
     output.arrays(arrays)
-    return _tell(options, {"output": str(output.path), "n": len(data), "data": name, "arrays": list(arrays)})
+    return output.tell(options.json, {"n": len(data), "data": name, "arrays": list(arrays)})
 
 
 def _need_latents(artifact: Artifact) -> None:
     if not artifact.distribution.has_latents:
         name = type(artifact.distribution).__name__
         raise InputError(f"{name} has no latents: give the run of a model that has (a VAE)")
-
-
-def _tell(options: Namespace, facts: dict[str, object]) -> int:
-    if options.json:
-        print(json.dumps(facts))
-    else:
-        print(f"{facts['n']} written to {facts['output']}")
-    return 0

@@ -1,13 +1,15 @@
-"""Where examples and latents are written: a folder of images, or a file whose name tells its format."""
+"""Where examples and latents are written: a folder of images, a file whose name tells its format, or, of texts, the
+terminal."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -21,14 +23,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TABLES = (".npz", ".csv", ".parquet")
-FILES = (*TABLES, ".npy", ".png")
+TEXTS = (".txt", ".csv", ".jsonl")
+FILES = (*TABLES, *TEXTS, ".npy", ".png")
 
 
 class Output:
-    """A place to write to: refused before any work starts where it can't be, and all of it appears at once."""
+    """A place to write to: refused before any work starts where it can't be, and all of it appears at once. Without a
+    path texts go to stdout, a line each."""
 
-    def __init__(self, path: str) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, path: str | None) -> None:
+        self.path = Path(path or os.devnull).expanduser()
+        self.none = path is None
+        if path is None:
+            self.kind = ".txt"
+            return
         suffix = self.path.suffix.lower()
         self.kind = suffix if suffix in FILES else ""
         if self.kind and self.path.is_dir():
@@ -42,6 +50,14 @@ class Output:
 
     def check(self, data: DataSpec) -> None:
         """Refuse a format that the examples don't have."""
+        if data.vocabulary is not None:
+            if self.kind not in TEXTS:
+                raise InputError(f"{self.path} is no place for texts: give a file that ends in {', '.join(TEXTS)}")
+            return
+        if self.none:
+            raise InputError("only texts are printed: give --output, a folder or a file")
+        if self.kind in (".txt", ".jsonl"):
+            raise InputError(f"{self.path} is for texts, the data have shape {data.shape}: give a .csv, .npz or .png")
         if self.kind == ".png" and not data.is_image:
             raise InputError(
                 f"{self.path} is an image, the data have shape {data.shape}: give a .csv, .npz or .parquet"
@@ -56,7 +72,11 @@ class Output:
 
     def examples(self, x: Tensor, data: DataSpec, sheet: Callable[[], Image]) -> None:
         """Examples in the data's units; ``sheet`` draws all of them as one picture."""
-        if self.kind == ".png":
+        if self.none:
+            return  # they are what is told
+        if data.vocabulary is not None:
+            self.texts(data.text(x))
+        elif self.kind == ".png":
             pictures.save_image(sheet(), self.path)
         elif self.kind == ".npy":
             with written_whole(self.path) as beside:
@@ -65,6 +85,30 @@ class Output:
             self.arrays({"x": x.numpy()})
         else:
             self._folder(x, data, sheet)
+
+    def tell(self, as_json: bool, facts: Mapping[str, Any], texts: Callable[[], list[str]] | None = None) -> int:
+        """Say on stdout what was written, ``facts`` that include its number ``n``; or print the texts themselves."""
+        if self.none and texts is not None:
+            print(json.dumps({**facts, "texts": texts()}, ensure_ascii=False) if as_json else _lines(texts()), end="")
+        else:
+            told = {"output": str(self.path), **facts}
+            print(json.dumps(told) if as_json else f"{facts['n']} written to {self.path}")
+        return 0
+
+    def texts(self, texts: Sequence[str], more: Mapping[str, Sequence[object]] | None = None) -> None:
+        """Texts, a line each (one that has lines itself is followed by an empty one); with ``more`` columns beside
+        them in a ``.csv`` or ``.jsonl``."""
+        columns: dict[str, Sequence[object]] = {"text": texts, **(more or {})}
+        with written_whole(self.path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+            if self.kind == ".txt":
+                file.write(_lines(texts))
+            elif self.kind == ".csv":
+                writer = csv.writer(file)
+                writer.writerow(columns)
+                writer.writerows(zip(*columns.values(), strict=True))
+            else:
+                for row in zip(*columns.values(), strict=True):
+                    file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
 
     def arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Named arrays with a row an example: as they are in a .npz, as columns ``name_0 ...`` in a table."""
@@ -112,6 +156,10 @@ class Output:
             except ImportError:
                 text = f"{self.path} needs pyarrow: pip install 'fusevae[data]', or give a .csv or .npz"
                 raise InputError(text) from None
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return "".join(text + ("\n\n" if "\n" in text else "\n") for text in texts)
 
 
 def write_csv(columns: Mapping[str, np.ndarray], path: Path) -> None:

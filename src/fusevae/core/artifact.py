@@ -52,6 +52,8 @@ class Artifact(Described, nn.Module):
         """Values of the view ``(*batch, *shape)`` back in the units and the dtype of the data."""
         for view in reversed(self.views):
             x = view.restore(x)
+        if self.data.vocabulary is not None:
+            return x.long()
         if self.data.is_discrete:
             x = x.round().clamp(self.data.low, self.data.high)
         return x.to(getattr(torch, self.data.dtype))
@@ -68,6 +70,8 @@ class Artifact(Described, nn.Module):
             return "none: it only samples"
         shape = "x".join(map(str, self.viewed.shape))
         views = "".join(f", {v.label}" for v in self.views if v.changes_support)
+        if (words := self.viewed.vocabulary) is not None:
+            return f"mass on sequences of {words.size:,} {words.kind} tokens ({words.fingerprint}){views}"
         if self.is_mass:
             return f"mass on {{{self.viewed.low:g}..{self.viewed.high:g}}}^{shape}{views}"
         return f"density on R^{shape}{views}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Self
@@ -33,6 +34,11 @@ class Vocabulary(Described):
     def size(self) -> int:
         """Number of tokens, the end and the unknown one included."""
         return len(self.entries) + 2
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight digits that tell the entries from others: a likelihood over other tokens is another quantity."""
+        return hashlib.blake2b("\0".join(self.entries).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:

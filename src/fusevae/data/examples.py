@@ -24,9 +24,11 @@ class Examples(ABC):
 
     Attributes:
         spec: what one example is.
+        lengths: tokens of each example ``(N,)`` where these differ, else None; batches of like ones waste little.
     """
 
     spec: DataSpec
+    lengths: Tensor | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -50,6 +52,7 @@ class Subset(Examples):
 
     def __init__(self, whole: Examples, indices: Tensor) -> None:
         self.whole, self.indices, self.spec = whole, indices.long(), whole.spec
+        self.lengths = None if whole.lengths is None else whole.lengths[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)

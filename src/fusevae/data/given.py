@@ -1,4 +1,4 @@
-"""Data that are given in Python: arrays, pairs, mappings of splits, torch datasets."""
+"""Data that are given in Python: arrays, texts, pairs, mappings of splits, datasets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.data.arrays import as_examples, as_labels
 from fusevae.data.examples import Scan
-from fusevae.data.npz import parts_of
+from fusevae.data.npz import part_of, parts_of
 from fusevae.data.parts import Options, Part
-from fusevae.data.readers import with_label_file
+from fusevae.data.text import are_texts, read_datasets
 
 
 def parts_from(data: Any, options: Options) -> dict[str, Part]:
@@ -22,6 +21,9 @@ def parts_from(data: Any, options: Options) -> dict[str, Part]:
     from torch.utils.data import TensorDataset
 
     kind = type(data).__name__
+    sets = list(data.values()) if isinstance(data, Mapping) else [data]
+    if sets and all(hasattr(one, "column_names") and hasattr(one, "features") for one in sets):
+        return read_datasets(data, options, f"the {kind}")
     if hasattr(data, "to_numpy"):  # a table of pandas or polars
         data = data.to_numpy()
     if isinstance(data, TensorDataset):
@@ -35,27 +37,36 @@ def parts_from(data: Any, options: Options) -> dict[str, Part]:
     elif isinstance(data, Mapping):
         arrays: dict[str, Any] = {}
         for key, value in data.items():
-            pair = isinstance(value, tuple)
+            pair = isinstance(value, tuple) and not are_texts(value)
             if pair and len(value) != 2:
                 raise InputError(f"{key!r} is a tuple of {len(value)}: expected x or (x, y)")
             arrays |= {f"{key}_x": value[0], f"{key}_y": value[1]} if pair else {key: value}
         for key, value in arrays.items():
             if not isinstance(value, (Tensor, np.ndarray, list)):
-                raise InputError(f"{key!r} is a {type(value).__name__}: expected a numpy array or tensor")
-        parts = parts_of(arrays, options.label_name, "the mapping")
-    elif isinstance(data, (Tensor, np.ndarray)):
-        parts = {"train": Part(as_examples(data, "the array"), total=len(data))}
-    elif isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], (Tensor, np.ndarray)):
-        x = as_examples(data[0], "the array")
-        parts = {"train": Part(x, as_labels(data[1], len(x), "the labels"), total=len(x))}
+                raise InputError(
+                    f"{key!r} is a {type(value).__name__}: expected a numpy array, tensor or list of texts"
+                )
+        parts = parts_of(arrays, options, "the mapping")
+    elif are_texts(data):
+        parts = {"train": part_of(data, None, options, "the texts", "the labels")}
+    elif is_array(data):
+        parts = {"train": part_of(data, None, options, "the array", "the labels")}
+    elif isinstance(data, (tuple, list)) and len(data) == 2 and (is_array(data[0]) or are_texts(data[0])):
+        name = "the array" if is_array(data[0]) else "the texts"
+        parts = {"train": part_of(data[0], data[1], options, name, "the labels")}
     elif _is_dataset(data):
         parts = {"train": _scanned(data, kind)}
     else:
         raise InputError(
-            f"{kind} was given as data: expected a path, an array, a pair (x, y), a mapping of splits or a "
-            "torch dataset"
+            f"{kind} was given as data: expected a path, an array, a list of texts, a pair (x, y), a mapping of splits "
+            "or a torch dataset"
         )
-    return with_label_file(parts, options)
+    return parts
+
+
+def is_array(data: Any) -> bool:
+    """Whether something is a tensor or a numpy array."""
+    return isinstance(data, (Tensor, np.ndarray))
 
 
 def _scanned(dataset: Any, name: str) -> Part:

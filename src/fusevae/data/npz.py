@@ -14,6 +14,7 @@ import numpy as np
 from fusevae.core.errors import InputError, near
 from fusevae.data.arrays import as_examples, as_labels
 from fusevae.data.parts import SPLITS, Options, Part, need_memory
+from fusevae.data.text import are_texts, text_part
 
 _LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "classes"}
 _DATA_WORDS = {"x", "image", "images", "img", "imgs", "data", "arr"}
@@ -61,14 +62,22 @@ def choose(
     return {"train": (_only(data[None], shapes, name), _label(labels.get(None), name))}
 
 
-def parts_of(arrays: Mapping[str, Any], label_name: str | None, name: str) -> dict[str, Part]:
-    """Splits of arrays that are in memory."""
-    parts = {}
-    for split, (x, y) in choose({k: tuple(np.shape(v)) for k, v in arrays.items()}, label_name, name).items():
-        examples = as_examples(arrays[x], f"{name}: {x}")
-        labels = as_labels(arrays[y], len(examples), f"{name}: {y}") if y else None
-        parts[split] = Part(examples, labels, total=len(examples))
-    return parts
+def parts_of(arrays: Mapping[str, Any], options: Options, name: str) -> dict[str, Part]:
+    """Splits of arrays or texts that are in memory."""
+    chosen = choose({k: tuple(np.shape(v)) for k, v in arrays.items()}, options.label_name, name)
+    return {
+        split: part_of(arrays[x], arrays[y] if y else None, options, f"{name}: {x}", f"{name}: {y}")
+        for split, (x, y) in chosen.items()
+    }
+
+
+def part_of(x: Any, y: Any, options: Options, name: str, labels: str) -> Part:
+    """An array or texts in memory, with labels or None, as one split."""
+    if are_texts(x):
+        y = None if y is None else as_labels(y, len(x), labels)
+        return text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, y)
+    examples = as_examples(x, name)
+    return Part(examples, None if y is None else as_labels(y, len(examples), labels), total=len(examples))
 
 
 def read_npz(path: Path, options: Options) -> dict[str, Part]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from fusevae.core.errors import InputError, near
 from fusevae.data.arrays import as_examples, as_labels
 from fusevae.data.images import Decoded, collect
-from fusevae.data.parts import SPLITS, Options, Part, need_memory
+from fusevae.data.parts import Options, Part, need_memory, splits_of
+from fusevae.data.text import pick_column, text_part
 
 _LABELS = ("label", "labels", "fine_label", "class", "target", "y")
 
@@ -21,13 +22,7 @@ _LABELS = ("label", "labels", "fine_label", "class", "target", "y")
 def parquet_splits(folder: Path) -> dict[str, list[Path]]:
     """The parquet files in a folder (or its ``data/``) by split: ``train*``, ``test*``, ``valid*``."""
     paths = sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
-    splits: dict[str, list[Path]] = {}
-    for path in paths:
-        word = path.stem.lower().replace("_", "-").split("-")[0]
-        splits.setdefault(SPLITS.get(word, "train"), []).append(path)
-    if splits and "train" not in splits and len(splits) == 1:
-        return {"train": next(iter(splits.values()))}
-    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+    return splits_of(paths)
 
 
 def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, Part]:
@@ -58,9 +53,16 @@ def _read(paths: list[Path], options: Options, memory: int) -> Part:
     if not total:
         raise InputError(f"{paths[0]} has no rows: expected at least one")
     label = _label_column(schema.names, options, paths[0])
-    image = _image_column(schema)
+    image = None if options.text else _image_column(schema)
     names = _class_names(schema, label) if label else None
     y = _column(files, label, paths[0]) if label else None
+    if options.text:
+        column = pick_column([name for name in schema.names if name != label], options, str(paths[0]))
+        cells = [cell for file in files for cell in file.read(columns=[column]).column(0).to_pylist()]
+        counts = [file.metadata.num_rows for file in files]
+        firsts = [sum(counts[:i]) for i in range(len(counts))]
+        places = [(first, f"{path}: row", 0) for first, path in zip(firsts, paths, strict=True)]
+        return text_part(cells, places, options, y, names)
     if image is None:
         return _table(files, schema, label, y, names, options, paths[0])
     found = collect(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import Vocabulary
 
 #: words in the names of files, folders and arrays, and the split that they mean
 SPLITS = {
@@ -31,6 +33,17 @@ class Options:
     memory_gb: float = 4.0
     skip_damaged: bool = False
     size: tuple[int, int] | None = None
+    column: str | None = None
+    tokens: str | None = None
+    vocabulary_size: int | None = None
+    longest: int = 512
+    stream: int | None = None
+    vocabulary: Vocabulary | None = None  # of a model that the data are read for, instead of one fitted on them
+
+    @property
+    def text(self) -> bool:
+        """Whether something was said that only text has."""
+        return self.column is not None or self.tokens is not None or self.stream is not None
 
     @property
     def memory(self) -> int:
@@ -53,12 +66,16 @@ class Part:
     """One split as a reader found it.
 
     Attributes:
-        x: checked examples ``(N, *shape)``, or a map-style dataset of them where memory doesn't hold them.
+        x: checked examples ``(N, *shape)``, or a map-style dataset of them where memory doesn't hold them; a list of
+            texts, which become tokens when it is known which of them are for training.
         y: labels as int64 or text ``(N,)``, or None.
         names: what integer labels stand for, where the file says so.
         range: the values that the data can take, where the format says so.
         ends: extremes of each example ``(N, 2)`` where ``x`` is a dataset of floats.
         kept: which examples of ``total`` in the file are here, where damaged ones were skipped.
+        places: of texts: for each file the number of its first example, and the words and the number that name it
+            (``"a.txt: line", 1``).
+        tokens: the kind of token that the format suggests.
     """
 
     x: Tensor | Any
@@ -68,9 +85,27 @@ class Part:
     ends: Tensor | None = None
     kept: list[int] | None = None
     total: int = 0
+    places: list[tuple[int, str, int]] | None = None
+    tokens: str | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+def splits_of(paths: list[Path]) -> dict[str, list[Path]]:
+    """Files by the split that a word in their names tells, those without one as training; one split alone is all.
+
+    Example:
+        >>> list(splits_of([Path("captions_valid.txt"), Path("captions_train.txt")]))
+        ['train', 'validation']
+    """
+    splits: dict[str, list[Path]] = {}
+    for path in paths:
+        words = path.stem.lower().replace("_", "-").replace(".", "-").split("-")
+        splits.setdefault(next((SPLITS[word] for word in words if word in SPLITS), "train"), []).append(path)
+    if splits and "train" not in splits and len(splits) == 1:
+        return {"train": next(iter(splits.values()))}
+    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
 
 
 def need_memory(n_bytes: int, options: Options, name: str) -> None:

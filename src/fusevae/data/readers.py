@@ -14,8 +14,13 @@ from fusevae.data.npz import load_arrays, load_npy, npz_headers, read_npy, read_
 from fusevae.data.parquet import parquet_splits, read_parquet
 from fusevae.data.parts import Options, Part
 from fusevae.data.tables import label_values, read_csv, read_rows
+from fusevae.data.text import LINES, read_lines, read_saved, text_splits
 
-FORMATS = "a folder of images, .npz, .npy, .parquet (or a folder of these), .csv or .tsv"
+FORMATS = (
+    "a folder of images, .npz, .npy, .csv, .tsv, .parquet, or text in .txt, .smi, .jsonl (or a folder of these, or of "
+    "datasets.save_to_disk)"
+)
+SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
 
 
 def read_path(path: str, options: Options) -> dict[str, Part]:
@@ -23,8 +28,7 @@ def read_path(path: str, options: Options) -> dict[str, Part]:
     place = existing(path, "data")
     suffix = place.suffix.lower()
     if place.is_dir():
-        splits = parquet_splits(place)
-        parts = read_parquet(splits, options) if splits else _folder(place, options)
+        parts = _folder(place, options)
     elif suffix == ".npz":
         parts = read_npz(place, options)
     elif suffix == ".npy":
@@ -33,9 +37,11 @@ def read_path(path: str, options: Options) -> dict[str, Part]:
         parts = read_parquet({"train": [place]}, options)
     elif suffix in (".csv", ".tsv"):
         parts = read_csv(place, options)
+    elif suffix in LINES:
+        parts = {"train": read_lines([place], options)}
     else:
         raise InputError(f"{path} is {_what(suffix)}: expected {FORMATS}")
-    return with_label_file(parts, options)
+    return parts
 
 
 def read_digits(options: Options) -> dict[str, Part]:
@@ -50,8 +56,7 @@ def read_digits(options: Options) -> dict[str, Part]:
         )
     digits = load_digits()
     x = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
-    part = Part(x, as_labels(digits.target, len(x), "digits"), range=(0.0, 16.0), total=len(x))
-    return with_label_file({"train": part}, options)
+    return {"train": Part(x, as_labels(digits.target, len(x), "digits"), range=(0.0, 16.0), total=len(x))}
 
 
 def existing(path: str, what: str) -> Path:
@@ -118,12 +123,27 @@ def read_label_file(path: Path) -> dict[str | None, np.ndarray]:
 
 
 def _folder(folder: Path, options: Options) -> dict[str, Part]:
+    if splits := parquet_splits(folder):
+        return read_parquet(splits, options)
+    if any((folder / name).is_file() for name in SAVED):
+        return read_saved(folder, options)
+    if options.text or not any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")):
+        if texts := text_splits(folder, options):
+            return {split: _texts(paths, options) for split, paths in texts.items()}
     if options.label_name:
         raise InputError(
             f"labels={options.labels!r} was given for a folder of images: expected a file of labels (.npz, "
             ".npy or .csv)"
         )
     return read_folder(folder, options)
+
+
+def _texts(paths: list[Path], options: Options) -> Part:
+    if paths[0].suffix.lower() in LINES:
+        return read_lines(paths, options)
+    if len(paths) > 1:
+        raise InputError(f"{paths[0].parent} holds several tables of one split: give one file, or store lines (.jsonl)")
+    return read_csv(paths[0], options)["train"]
 
 
 def _what(suffix: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,12 +12,15 @@ from torch import Tensor
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
+from fusevae.core.vocabulary import Vocabulary
 from fusevae.data.arrays import encode_labels, extremes, fixed_range, observed_range
 from fusevae.data.examples import Examples, InMemory, Streamed, split_item
 from fusevae.data.given import parts_from
 from fusevae.data.images import WORKERS, Decoded
 from fusevae.data.parts import Options, Part
-from fusevae.data.readers import read_digits, read_path
+from fusevae.data.readers import read_digits, read_path, with_label_file
+from fusevae.data.text import cut_stream, is_text, part_at, tokenised
+from fusevae.data.tokens import vocabulary as vocabulary_class
 
 
 @dataclass
@@ -35,8 +38,9 @@ class Source(Described):
     """Data by their path, and the split.
 
     Args:
-        path: a folder of images, ``.npz``, ``.npy``, ``.parquet`` (or a folder of these), ``.csv``, ``.tsv``; None is
-            scikit-learn's digits.
+        path: a folder of images, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``; text a line in ``.txt``,
+            ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in the names
+            tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
         validation: fraction of the training data that is held out, unless the data come with a validation part.
         test: fraction that is held out, unless the data come with a test part.
         seed: of the permutation that splits.
@@ -44,6 +48,16 @@ class Source(Described):
         memory_gb: decoded images up to this size are kept in memory, others decoded when they are wanted.
         skip_damaged: leave out images that can't be decoded (they are counted in a warning), instead of refusing.
         size: (height, width) that images are scaled and cut to while reading.
+        validation_path: other data for validation, in whatever format.
+        test_path: the same for the test.
+        column: which column of a table holds the text.
+        tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms) or
+            ``"selfies"``. None is ``"smiles"`` for ``.smi``, else ``"bpe"``. The vocabulary is fitted on the training
+            part.
+        vocabulary_size: its size at most; 2,000 for ``"bpe"`` and 8,000 for ``"words"`` by default, else no limit.
+        longest: tokens of a text at most, its end included; a longer one is refused, never cut.
+        stream: the text is one long one, cut into windows of so many tokens; validation and test are then pieces from
+            its end. Windows for training overlap, so that an epoch sees a token 16 times.
 
     Example:
         >>> splits = Source(validation=0.2).read()
@@ -61,6 +75,13 @@ class Source(Described):
         memory_gb: float = 4.0,
         skip_damaged: bool = False,
         size: tuple[int, int] | None = None,
+        validation_path: str | None = None,
+        test_path: str | None = None,
+        column: str | None = None,
+        tokens: str | None = None,
+        vocabulary_size: int | None = None,
+        longest: int = 512,
+        stream: int | None = None,
     ) -> None:
         for name, value in (("validation", validation), ("test", test)):
             if not 0 <= value < 1:
@@ -73,21 +94,44 @@ class Source(Described):
             raise InputError(f"memory_gb={memory_gb} was given: expected 0 or more")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size={size} was given: expected (height, width), such as (32, 32)")
+        if tokens is not None:
+            vocabulary_class(tokens)
+        for name, least, given in (
+            ("vocabulary_size", 3, vocabulary_size),
+            ("longest", 2, longest),
+            ("stream", 1, stream),
+        ):
+            if given is not None and given < least:
+                raise InputError(f"{name}={given} was given: expected at least {least}")
         self.path, self.validation, self.test, self.seed = path, validation, test, seed
-        self.options = Options(labels, memory_gb, skip_damaged, None if size is None else (size[0], size[1]))
+        self.other = {"validation": validation_path, "test": test_path}
+        size = None if size is None else (size[0], size[1])
+        text = (column, tokens, vocabulary_size, longest, stream)
+        self.options = Options(labels, memory_gb, skip_damaged, size, *text)
 
     def read(self) -> Splits:
         """Read and split; every :class:`InputError` about the data is raised here."""
-        if self.path is None:
-            return self.split(read_digits(self.options), "scikit-learn digits")
-        return self.split(read_path(self.path, self.options), self.path)
+        return self.split(self.parts(), "scikit-learn digits" if self.path is None else self.path)
+
+    def parts(self, data: Any = None) -> dict[str, Part]:
+        """What there is before the split: of the path, of data in memory, or the digits."""
+        if self.path is not None:
+            parts = read_path(self.path, self.options)
+        else:
+            parts = read_digits(self.options) if data is None else parts_from(data, self.options)
+        for name, path in self.other.items():
+            if path is not None:
+                other = read_path(path, self.options)
+                parts[name] = other.get(name, other["train"])
+        return with_label_file(parts, self.options)
 
     def split(self, parts: dict[str, Part], source: str) -> Splits:
         """The parts that a reader found, cut into training, validation and test."""
-        whole, spec = examples_of(parts)
-        n = len(whole["train"])
-        n_test = 0 if "test" in whole else _count(self.test, n)
-        n_validation = 0 if "validation" in whole else _count(self.validation, n)
+        if self.options.stream is not None:
+            parts = cut_stream(parts, self.validation, self.test)
+        n = len(parts["train"])
+        n_test = 0 if "test" in parts else _count(self.test, n)
+        n_validation = 0 if "validation" in parts else _count(self.validation, n)
         if n - n_test - n_validation < 1:
             raise InputError(
                 f"{source} has {n} training examples, of which {n_validation} are for validation and {n_test} "
@@ -97,6 +141,12 @@ class Source(Described):
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
         # sorted, so that streaming reads the file in its order
         cuts = [rows.sort().values for rows in order.split([n_test, n_validation, n - n_test - n_validation])]
+        if is_text(parts["train"]):
+            names = ("train", "validation", "test")
+            pieces = {name: part_at(parts["train"], rows) for name, rows in zip(names, reversed(cuts), strict=True)}
+            found, spec = tokenised(pieces | {k: v for k, v in parts.items() if k != "train"}, self.options)
+            return Splits(found["train"], found["validation"], found["test"], spec, source)
+        whole, spec = examples_of(parts)
         found = {
             name: whole["train"].subset(rows) for name, rows in zip(("test", "validation", "train"), cuts, strict=True)
         }
@@ -107,56 +157,44 @@ class Source(Described):
         return Splits(found["train"], found["validation"], found["test"], spec, source)
 
 
-def read_data(
-    data: Any,
-    validation: float = 0.1,
-    test: float = 0.1,
-    seed: int = 0,
-    labels: str | None = None,
-    memory_gb: float = 4.0,
-    skip_damaged: bool = False,
-    size: tuple[int, int] | None = None,
-) -> Splits:
+def read_data(data: Any, **settings: Any) -> Splits:
     """Anything that holds data, split.
 
     Args:
-        data: None for scikit-learn's digits, a path, a numpy array or tensor ``(N, *shape)``, a pair ``(x, y)``, a
-            mapping of splits (``{"train": x, "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a map-style torch
-            dataset or a mapping of them, a :class:`Source`, or :class:`Splits` (returned as they are, like a Source
-            without regard to the other settings).
-        validation: as the others, see :class:`Source`.
+        data: None for scikit-learn's digits, a path, a numpy array or tensor ``(N, *shape)``, a list of texts, a pair
+            ``(x, y)``, a mapping of splits (``{"train": x, "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a
+            map-style torch dataset or a mapping of them, a Hugging Face dataset of text, a :class:`Source`, or
+            :class:`Splits` (returned as they are, like a Source without regard to the other settings).
+        settings: those of :class:`Source` but the path, by name.
 
     Example:
         >>> splits = read_data((torch.rand(10, 2), ["a", "b"] * 5), test=0)
         >>> len(splits.train), len(splits.test), splits.spec.classes
         (9, 0, ['a', 'b'])
+        >>> splits = read_data(["a cat", "a dog", "a bird"], tokens="characters", test=0)
+        >>> splits.spec.text(splits.train.batch(torch.tensor([0, 1]))[0])
+        ['a cat', 'a dog']
     """
     if isinstance(data, Splits):
         return data
-    if data is None:
-        data = Source(None, validation, test, seed)
     if isinstance(data, Source):
         return data.read()
-    path = str(data) if _is_path(data) else None
-    source = Source(path, validation, test, seed, labels, memory_gb, skip_damaged, size)
-    if path is not None:
+    source = Source(str(data) if _is_path(data) else None, **settings)
+    if source.path is not None or data is None:
         return source.read()
-    return source.split(parts_from(data, source.options), f"{type(data).__name__} in memory")
+    return source.split(source.parts(data), f"{type(data).__name__} in memory")
 
 
 def read_examples(
-    data: Any,
-    labels: str | None = None,
-    memory_gb: float = 4.0,
-    skip_damaged: bool = False,
-    size: tuple[int, int] | None = None,
-    classes: list[str] | None = None,
+    data: Any, classes: list[str] | None = None, vocabulary: Vocabulary | None = None, **settings: Any
 ) -> Examples:
     """Data in one piece, to evaluate or encode: the test part where they come with one, otherwise everything.
 
     Args:
-        data: as for :func:`read_data`; None is the digits.
+        data: as for :func:`read_data`; None is the digits. With a vocabulary, an array of whole numbers is tokens.
         classes: the names that a model knows, so that labels mean the same as in training; unknown ones are refused.
+        vocabulary: that of a model, so that text is read into its tokens; without, it is fitted on the data.
+        settings: those of :class:`Source` but the path, by name.
 
     Example:
         >>> len(read_examples(None))
@@ -166,21 +204,17 @@ def read_examples(
         return data
     if isinstance(data, Splits):
         return data.test
-    if isinstance(data, Source):
-        source, path = data, data.path
-    else:
-        path = str(data) if _is_path(data) else None
-        source = Source(path, labels=labels, memory_gb=memory_gb, skip_damaged=skip_damaged, size=size)
-    if path is not None:
-        parts = read_path(path, source.options)
-    elif data is None or data is source:
-        parts = read_digits(source.options)
-    else:
-        parts = parts_from(data, source.options)
+    source = data if isinstance(data, Source) else Source(str(data) if _is_path(data) else None, **settings)
+    parts = source.parts(None if source is data or _is_path(data) else data)
     name = "test" if "test" in parts else "train"
+    if is_text(parts[name]):
+        return tokenised({name: parts[name]}, replace(source.options, vocabulary=vocabulary), classes)[0][name]
     whole, spec = examples_of({name: parts[name]}, classes)
-    spec = DataSpec(spec.shape, spec.dtype, *_range({name: parts[name]}, None, spec.dtype), spec.classes)
-    whole[name].spec = spec
+    low, high = _range({name: parts[name]}, None, spec.dtype)
+    tokens = vocabulary if len(spec.shape) == 1 and spec.is_discrete and low >= 0 else None
+    if tokens is not None and high >= tokens.size:
+        raise InputError(f"tokens up to {high:g} were given, the model's vocabulary has {tokens.size}: give its own")
+    whole[name].spec = DataSpec(spec.shape, spec.dtype, low, high, spec.classes, tokens)
     return whole[name]
 
 
@@ -188,6 +222,8 @@ def examples_of(parts: dict[str, Part], classes: list[str] | None = None) -> tup
     """Examples with common classes for each part; the range in their spec is not yet known."""
     names = next((part.names for part in parts.values() if part.names), None)
     labels, known = encode_labels([part.y for part in parts.values()], names, classes)
+    if mixed := [name for name, part in parts.items() if is_text(part)]:
+        raise InputError(f"the {mixed[0]} part is text, others are not: expected the same; convert one of them")
     kinds = {name: _kind(part.x) for name, part in parts.items()}
     first = next(iter(kinds))
     for name, (shape, dtype) in kinds.items():

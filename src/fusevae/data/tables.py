@@ -1,4 +1,4 @@
-"""Tables of numbers: .csv and .tsv."""
+"""Tables of numbers, or with a column of text: .csv and .tsv."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import numpy as np
 from fusevae.core.errors import InputError, near
 from fusevae.data.arrays import as_examples, as_labels
 from fusevae.data.parts import Options, Part
+from fusevae.data.text import pick_column, text_part
 
 
 def read_csv(path: Path, options: Options) -> dict[str, Part]:
     """Rows of numbers as float32 ``(N, D)``; a first row that isn't numbers names the columns.
 
-    The column called ``labels`` holds the labels (numbers or text), every other must be numeric.
+    The column called ``labels`` holds the labels (numbers or text), every other must be numeric; unless text is asked
+    for, which is in one column, and the first row then names the columns.
     """
     rows = read_rows(path)
-    header = None if all(_is_number(cell) for cell in rows[0]) else [cell.strip() for cell in rows[0]]
+    header = (
+        None if not options.text and all(_is_number(cell) for cell in rows[0]) else [cell.strip() for cell in rows[0]]
+    )
     body = rows[1:] if header else rows
     if not body:
         raise InputError(f"{path} has a header and no rows: expected at least one row of numbers")
@@ -31,6 +35,9 @@ def read_csv(path: Path, options: Options) -> dict[str, Part]:
         at = header.index(options.label_name)
         labels = as_labels(label_values([row.pop(at) for row in body]), len(body), f"{path}: {options.label_name}")
         names.pop(at)
+    if options.text:
+        at = names.index(pick_column(names, options, str(path)))
+        return {"train": text_part([row[at] for row in body], [(0, f"{path}: row", 2)], options, labels)}
     if not names:
         raise InputError(f"{path} has no column beside the labels: expected columns of numbers")
     x = as_examples(_numbers(body, names, path, line=2 if header else 1), str(path))

@@ -1,4 +1,4 @@
-"""The model that knows nothing but each dimension's own distribution: what every other has to beat."""
+"""The models that know nothing but each dimension's or token's own distribution: what every other has to beat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 
 import torch
 from torch import Tensor
+
+from fusevae.core.vocabulary import counted
 
 LEVELS = 1024  # of whole numbers, at most, that are counted
 
@@ -50,3 +52,27 @@ class Marginals:
         assert self.levels is not None
         low, high = self.levels
         return (flat.clamp(low, high) - low).round().long().T
+
+
+class Unigram:
+    r""":math:`\log p(x) = \sum_t \log p(x_t)` of token sequences: each token, the end included, is drawn by itself.
+
+    The probabilities are the counts of the tokens that count, half a count more each.
+
+    Args:
+        x: sequences ``(n, length)``.
+        size: of the vocabulary.
+
+    Example:
+        >>> import torch
+        >>> Unigram(torch.tensor([[2, 0, 0]]), 3).log_prob(torch.tensor([[2, 0], [0, 2]])).exp()
+        tensor([0.1837, 0.4286], dtype=torch.float64)
+    """
+
+    def __init__(self, x: Tensor, size: int) -> None:
+        counts = torch.bincount(x[counted(x)], minlength=size).double() + 0.5
+        self.table = (counts / counts.sum()).log()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Nats of sequences ``(n, length)``, ``(n,)`` float64."""
+        return self.table.to(x.device)[x].masked_fill(~counted(x), 0.0).sum(1)

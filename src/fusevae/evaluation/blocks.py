@@ -14,6 +14,7 @@ from fusevae.data.examples import Examples, InMemory
 from fusevae.data.source import read_examples
 
 BLOCK = 500
+LONGEST = 512  # tokens of a text that is given in Python, unless the model was trained on longer ones
 
 
 class Block(NamedTuple):
@@ -38,7 +39,10 @@ def blocks(artifact: Artifact, examples: Examples, seed: int, device: torch.devi
 def as_examples(artifact: Artifact, data: Any, label: Any = None) -> Examples:
     """Arrays, a path or a data set as examples that the artifact can take; raises :class:`InputError` where it
     can't."""
-    examples = read_examples((data, label) if label is not None else data, classes=artifact.data.classes)
+    spec = artifact.data
+    settings = {"longest": max(LONGEST, *spec.shape)} if spec.vocabulary is not None else {}
+    given = (data, label) if label is not None else data
+    examples = read_examples(given, spec.classes, spec.vocabulary, **settings)
     check_examples(artifact, examples)
     return examples
 

@@ -23,6 +23,7 @@ from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.likelihood import check_samples, log_likelihood
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import Kind
+from fusevae.evaluation.text_quality import TextReference, text_reconstruction
 
 NONE = "–"  # in the place of a figure that a family doesn't have
 
@@ -30,7 +31,7 @@ NONE = "–"  # in the place of a figure that a family doesn't have
 def comparison(
     artifacts: Mapping[str, Artifact],
     data: Any,
-    reference: Reference | None = None,
+    reference: Reference | TextReference | None = None,
     label: Any = None,
     importance_samples: int = 1000,
     kind: Kind = "auto",
@@ -80,10 +81,12 @@ def comparison(
         differences += found["differences"]
         for name, figures in found["models"].items():
             dims = math.log(2) * group[name].viewed.dims
-            models[name] |= figures | {"bits_per_dim": -figures["value"] / dims if group[name].is_mass else None}
+            bits = group[name].is_mass and group[name].data.vocabulary is None
+            models[name] |= figures | {"bits_per_dim": -figures["value"] / dims if bits else None}
     for name, artifact in artifacts.items():
         if artifact.distribution.has_latents:
-            models[name]["reconstruction"] = reconstruction_quality(artifact, examples, seed=seed)
+            again = reconstruction_quality if artifact.data.vocabulary is None else text_reconstruction
+            models[name]["reconstruction"] = again(artifact, examples, seed=seed)
             models[name]["latents"] = latents(artifact, examples, seed)
         try:
             if reference is not None:
@@ -200,6 +203,15 @@ def rows(found: Mapping[str, Any]) -> dict[str, list[Row]]:
         row("recall", f"{q}recall", ".3f", "high"),
         row("density", f"{q}density", ".3f"),
         row("coverage", f"{q}coverage", ".3f", "high"),
+        row("distinct words", f"{q}distinct_1", ".3f"),
+        row("distinct words, real texts", f"{q}real.distinct_1", ".3f"),
+        row("distinct pairs of words", f"{q}distinct_2", ".3f"),
+        row("distinct pairs of words, real texts", f"{q}real.distinct_2", ".3f"),
+        row("self-BLEU", f"{q}self_bleu", ".3f"),
+        row("self-BLEU, real texts", f"{q}real.self_bleu", ".3f"),
+        row("perplexity under the judge", f"{q}perplexity", ".1f"),
+        row("perplexity under the judge, real texts", f"{q}real.perplexity", ".1f"),
+        row("copied from training data", f"{q}copied", ".1%"),
         row("accuracy given the label", f"{q}accuracy", ".1%", "high"),
         row("nearer to training data than held-out", f"{q}copying.nearer", ".1%"),
         row("nearer than all but 1 % of held-out", f"{q}copying.closest", ".1%"),
@@ -209,6 +221,9 @@ def rows(found: Mapping[str, Any]) -> dict[str, list[Row]]:
         row("error, root mean square", "reconstruction.error", ".4g", "low"),
         row("PSNR in dB", "reconstruction.psnr", ".2f", "high"),
         row("SSIM", "reconstruction.ssim", ".4f", "high"),
+        row("BLEU", "reconstruction.bleu", ".3f", "high"),
+        row("tokens that are the same", "reconstruction.tokens", ".1%", "high"),
+        row("texts that are the same", "reconstruction.exact", ".1%", "high"),
     ]
     latent = [
         row("dimensions", "latents.dims", ""),

@@ -14,12 +14,13 @@ from torch import Tensor
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
-from fusevae.evaluation import pictures, report
+from fusevae.evaluation import pictures, report, texts
 from fusevae.evaluation.comparison import difference_lines, rows, short_names
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import sample
+from fusevae.evaluation.text_quality import TextReference
 
 SAMPLES, COLUMNS, PAIRS, NEAR = 36, 12, 5, 4
 
@@ -29,7 +30,7 @@ def write(
     found: Mapping[str, Any],
     artifacts: Mapping[str, Artifact],
     data: Examples,
-    reference: Reference | None = None,
+    reference: Reference | TextReference | None = None,
     title: str = "Comparison",
     about: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -57,10 +58,13 @@ def write(
             _notes(found, names),
             _side_by_side(Path(folder), "samples", "Samples", names, "The same seed for all; nothing was chosen."),
             report.picture(
+                Path(folder) / "samples.png", "Samples", "At temperature 1, the same seed for all; nothing was chosen."
+            ),
+            report.picture(
                 Path(folder) / "reconstructions.png",
                 "Reconstructions",
-                "The same held-out examples for all: the mean of p(x | z), or a sample where there is none, at the "
-                "most typical latent of each.",
+                "The same held-out examples for all: the mean of p(x | z), or a sample where there is none (of texts "
+                "the likeliest tokens), at the most typical latent of each.",
             ),
             _side_by_side(
                 Path(folder), "neighbours", "Is it copying?", names,
@@ -75,11 +79,14 @@ def draw(
     artifacts: Mapping[str, Artifact],
     names: Mapping[str, str],
     data: Examples,
-    reference: Reference | None,
+    reference: Reference | TextReference | None,
     folder: Path,
     seed: int,
 ) -> None:
-    """``samples-I.png`` and ``neighbours-I.png`` of each model I, ``reconstructions.png`` of all, where they can be."""
+    """``samples-I.png`` and ``neighbours-I.png`` of each model I, ``reconstructions.png`` of all, where they can be; of
+    texts one table of samples and one of reconstructions."""
+    if next(iter(artifacts.values())).data.vocabulary is not None:
+        return write_texts(artifacts, names, data, folder, seed)
     originals = data.batch(torch.arange(min(COLUMNS, len(data))))[0]
     sheet, labels = [originals], ["data"]
     for i, (name, artifact) in enumerate(artifacts.items()):
@@ -96,7 +103,7 @@ def draw(
         if x is not None:
             pictures.save_image(pictures.grid(x, spec), folder / f"samples-{i}.png")
             few = x[: PAIRS * 7 : 7]  # of different classes, where there are some
-            near = reference.neighbours(few, NEAR) if reference is not None else None
+            near = reference.neighbours(few, NEAR) if isinstance(reference, Reference) else None
             if near is not None:
                 pictures.save_image(neighbourhood(few, near, spec), folder / f"neighbours-{i}.png")
         if artifact.distribution.has_latents:
@@ -108,6 +115,21 @@ def draw(
         spec = next(iter(artifacts.values())).data
         picture = pictures.grid(together, spec, len(originals), labels)
         pictures.save_image(picture, folder / "reconstructions.png")
+
+
+def write_texts(
+    artifacts: Mapping[str, Artifact], names: Mapping[str, str], data: Examples, folder: Path, seed: int
+) -> None:
+    """``samples.csv`` and ``reconstructions.csv``, a column for each model."""
+    some = data.subset(torch.arange(min(COLUMNS, len(data))))
+    columns = {names[name]: a.data.text(sample(a, COLUMNS, seed=seed)) for name, a in artifacts.items()}
+    texts.write_rows(folder / "samples.csv", list(columns), zip(*columns.values(), strict=True))
+    columns = {"data": data.spec.text(some.batch(torch.arange(len(some)))[0])}
+    for name, a in artifacts.items():
+        if a.distribution.has_latents:
+            columns[names[name]] = a.data.text(reconstruct(a, some, seed=seed))
+    if len(columns) > 1:
+        texts.write_rows(folder / "reconstructions.csv", list(columns), zip(*columns.values(), strict=True))
 
 
 def _samples(artifact: Artifact, seed: int) -> Tensor:
@@ -127,7 +149,9 @@ def _read_me(found: Mapping[str, Any]) -> str:
         "another row is over another support. A bound is at most the likelihood"
         f" (evidence bounds with k = {found['importance_samples']:,}). "
     )
-    if n is not None:
+    if n is not None and features is None:
+        text += f"Samples: {n:,} of each model at temperature 1, beside as many real texts."
+    elif n is not None:
         text += (
             f"Samples: {n:,} of each model against {n:,} real examples, by {features}; 'mean' is the mean of p(x | z) "
             "for a z from the prior, 'sample' a draw. The row of real examples is what a perfect model would have."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.spec import DataSpec
+from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.evaluation.latent_space import LatentMap, Neighbours, flat_map, nearest
 from fusevae.evaluation.paths import choose_pairs, sweep, way
 from fusevae.evaluation.pictures import BLUE, GREY, PAPER, _save, _sheet, grid, save_image
 from fusevae.evaluation.reading import DIMS, Traversal, along, decoded, has_real_latents, read
+from fusevae.evaluation.texts import in_groups, write_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -89,9 +92,15 @@ def draw_neighbours(examples: Examples, own: Tensor, found: Neighbours, spec: Da
     return neighbourhood(examples_at(examples, own), examples_at(examples, found.indices), spec)
 
 
+def ways(a: Tensor, x: Tensor, b: Tensor) -> Tensor:
+    """Texts ``x`` ``(n, steps, length)`` with the two that each way is between, ``(n, steps + 2, longest)``."""
+    n, steps = x.shape[:2]
+    return joined([a, x.transpose(0, 1).flatten(0, 1), b]).unflatten(0, (steps + 2, n)).transpose(0, 1)
+
+
 def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
-    """``map.png``, and for images ``traversals.png``, ``interpolations.png`` and ``neighbours.png``, where the model
-    has latents that are numbers; the examples are encoded once."""
+    """``map.png``, and of images and texts the ``traversals``, ``interpolations`` and ``neighbours``, as a ``.png`` or
+    a ``.csv``, where the model has latents that are numbers; the examples are encoded once."""
     spec = artifact.data
     if not has_real_latents(artifact):
         return
@@ -99,21 +108,32 @@ def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
     found = read(artifact, some)
     points, axes = flat_map(found.z)
     latent_map(LatentMap(points, axes, found.label, some.spec.classes), folder / "map.png")
-    if not spec.is_image:
+    if not spec.is_image and spec.vocabulary is None:
         return
+
+    def draw(name: str, image: Callable[[], Image], words: Sequence[str], x: Tensor) -> None:
+        if spec.is_image:
+            save_image(image(), folder / f"{name}.png")
+        else:
+            write_rows(folder / f"{name}.csv", ("", "text"), in_groups(words, x, spec))
+
     z, values, dims = sweep(found, 0, DIMS, steps=9, reach=0.95, seed=0)
     own = None if found.label is None else found.label[0].repeat(values.numel())
     x = decoded(artifact, z.flatten(0, 1), own, seed=0).unflatten(0, values.shape)
-    save_image(traversal(Traversal(x, dims, values), spec), folder / "traversals.png")
+    draw("traversals", lambda: traversal(Traversal(x, dims, values), spec), [f"z {d}" for d in dims.tolist()], x)
     pairs = choose_pairs(found.label, len(some), 8, same=artifact.is_conditional)
     if pairs:
         a, b = torch.tensor(pairs).T
         first, last = (None, None) if found.label is None else (found.label[a], found.label[b])
-        x = along(artifact, way(found.z[a], found.z[b], 7, "spherical"), first, last, seed=0)
-        sheet = interpolation(examples_at(some, a), x, examples_at(some, b), spec)
-        save_image(sheet, folder / "interpolations.png")
+        between = along(artifact, way(found.z[a], found.z[b], 7, "spherical"), first, last, seed=0)
+        start, end = examples_at(some, a), examples_at(some, b)
+        whole = ways(start, between, end) if spec.vocabulary is not None else between
+        words = [f"{i} to {j}" for i, j in pairs]
+        draw("interpolations", lambda: interpolation(start, between, end, spec), words, whole)
     k = min(8, len(some) - 1)
     if k:
         own = torch.arange(min(8, len(some)))
         near = nearest(found.z, found.z[own], k, own)
-        save_image(draw_neighbours(some, own, near, spec), folder / "neighbours.png")
+        rows = torch.cat([own[:, None], near.indices], 1)
+        words = [f"near {i}" for i in own.tolist()]
+        draw("neighbours", lambda: draw_neighbours(some, own, near, spec), words, examples_at(some, rows))

@@ -10,29 +10,34 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.generation import GREEDY, Generation, generating
+from fusevae.core.vocabulary import joined
 from fusevae.evaluation.blocks import as_examples, blocks
 
 
-def reconstruct(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> Tensor:
+def reconstruct(
+    artifact: Artifact, data: Any, label: Any = None, seed: int = 0, generation: Generation = GREEDY
+) -> Tensor:
     """Each example after encoding and decoding, ``(n, *shape)`` in the data's units: the mean of p(x | z) at the
-    posterior's mean; a draw from it where it has no mean.
+    posterior's mean; a draw from it where it has no mean; of text the likeliest tokens, one after the other.
 
     Args:
         artifact: a model with latents.
         data: raw examples: an array or tensor ``(n, *shape)``, a path, or a data set.
         label: their labels, where the model is conditional.
         seed: of the view, where it draws (binarization).
+        generation: how text is written.
     """
     model = artifact.distribution
     device = next(model.parameters()).device
     found = []
-    with torch.no_grad(), noise.preserved(device):
+    with torch.no_grad(), noise.preserved(device), generating(generation):
         artifact.eval()
         for block in blocks(artifact, as_examples(artifact, data, label), seed, device):
             with noise.keyed(seed, "reconstruct", block.number, device=device):
                 p = model.reconstruct(block.x, block.label)
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> dict[str, np.ndarray]:

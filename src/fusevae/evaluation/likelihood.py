@@ -15,7 +15,9 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
+from fusevae.core.vocabulary import lengths
 from fusevae.evaluation.blocks import Block, as_examples, blocks
+from fusevae.evaluation.collapse import diagnose
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
 
@@ -113,7 +115,9 @@ def evaluate(
     Returns a dictionary with ``n``, ``support``, ``log_likelihood`` (``value``, ``stderr`` over examples, ``kind``:
     exact or bound, ``importance_samples``, ``bounds``: the bound at 1, 10, 100, ... of the same samples,
     ``effective_samples``: their mean effective number), ``elbo``, ``reconstruction``, ``kl``, ``kl_per_dimension`` by
-    level, ``bits_per_dim`` (for discrete data), ``parameters`` and ``seconds``. Arguments as of
+    level, ``mutual_information`` I(x; z) and ``active_units`` by level (of the first examples, at most 500: see
+    ``collapse.diagnose``), ``bits_per_dim`` (for discrete data of one shape), for text ``tokens`` (all of them, ends
+    included), ``nats_per_token`` and ``perplexity`` (its exponential), ``parameters`` and ``seconds``. Arguments as of
     :func:`log_likelihood`.
 
     The bound of a model with discrete codes draws nothing: its ``importance_samples`` is 1, whatever is asked for.
@@ -136,10 +140,12 @@ def evaluate(
         raise InputError("there are no examples to evaluate: give data with at least one")
     keep_freed_memory()
     values: list[Tensor] = []
-    weighted = model.level is Level.EVIDENCE
+    weighted, text = model.level is Level.EVIDENCE, artifact.data.vocabulary is not None
     sizes = [m for m in (10**j for j in range(12)) if m < importance_samples] + [importance_samples]
     bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
     parts: dict[str, Tensor] = {}
+    latents: dict[str, Any] = {}
+    tokens = 0
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         for block in blocks(artifact, examples, seed, device):
@@ -150,6 +156,10 @@ def evaluate(
                 values.append(each_size[-1])
                 bounds += each_size.sum(1).cpu()
                 effective += (2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0)).exp().sum().item()
+            tokens += int(lengths(block.x).sum()) if text else 0
+            if model.has_latents and not block.number:
+                with noise.keyed(seed, "latents", device=device):
+                    latents = diagnose(model, block.x, block.label)
             if model.has_latents:
                 for name, value in elbo_parts(model, block, seed).items():
                     parts[name] = parts.get(name, 0.0) + value
@@ -175,7 +185,12 @@ def evaluate(
         "reconstruction": reconstruction,
         "kl": kl_total,
         "kl_per_dimension": {name: value.tolist() for name, value in kl.items()} if kl else None,
-        "bits_per_dim": -mean / (math.log(2) * artifact.viewed.dims) if artifact.is_mass else None,
+        "mutual_information": latents.get("mutual_information"),
+        "active_units": latents.get("active_units"),
+        "bits_per_dim": -mean / (math.log(2) * artifact.viewed.dims) if artifact.is_mass and not text else None,
+        "tokens": tokens if text else None,
+        "nats_per_token": -mean * n / tokens if text else None,
+        "perplexity": math.exp(min(700.0, -mean * n / tokens)) if text else None,
         "parameters": artifact.n_parameters,
         "seconds": time.perf_counter() - started,
     }

@@ -126,6 +126,10 @@ class Reference:
             "features": about(self.extractor),
         }
 
+    def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The figures of :meth:`judge` in words."""
+        return quality_lines(found)
+
     def features_of_made(self, x: Tensor) -> Tensor:
         """Features of what a model made."""
         if x.is_floating_point() and not bool(x.isfinite().all()):

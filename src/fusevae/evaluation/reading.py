@@ -12,6 +12,8 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.generation import GREEDY, Generation, generating
+from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
@@ -65,9 +67,12 @@ def read(artifact: Artifact, data: Any, label: Label = None, seed: int = 0) -> L
     return Latents(z, scale[0] if scale else None, torch.cat(labels) if labels else None)
 
 
-def decode(artifact: Artifact, z: Tensor | np.ndarray, label: Label = None, seed: int = 0) -> Tensor:
+def decode(
+    artifact: Artifact, z: Tensor | np.ndarray, label: Label = None, seed: int = 0, generation: Generation = GREEDY
+) -> Tensor:
     """Examples ``(n, *shape)`` in the data's units for latents ``(n, *latent)`` like the first array of
-    :func:`fusevae.encode`: the mean of p(x | z); a draw from it where it has no mean.
+    :func:`fusevae.encode`: the mean of p(x | z); a draw from it where it has no mean; of text the likeliest tokens, one
+    after the other.
 
     Of the means that :func:`fusevae.encode` gives, it makes what :func:`fusevae.reconstruct` makes of the examples.
 
@@ -76,6 +81,7 @@ def decode(artifact: Artifact, z: Tensor | np.ndarray, label: Label = None, seed
         z: latents.
         label: one class for all or one for each, by name or number, where the model is conditional.
         seed: of the draw.
+        generation: how text is written.
 
     Example:
         >>> from fusevae import MLP, VAE, DataSpec, Flat, Gaussian, Normal
@@ -90,23 +96,24 @@ def decode(artifact: Artifact, z: Tensor | np.ndarray, label: Label = None, seed
         raise InputError(f"latents of shape {tuple(z.shape)} were given, expected (n, {', '.join(map(str, shape))})")
     names = _names(artifact, label, z)
     known = artifact.data.classes or []
-    return decoded(artifact, z, None if names is None else torch.tensor([known.index(name) for name in names]), seed)
+    numbers = None if names is None else torch.tensor([known.index(name) for name in names])
+    return decoded(artifact, z, numbers, seed, generation)
 
 
-def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int) -> Tensor:
+def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, generation: Generation = GREEDY) -> Tensor:
     """What :func:`decode` returns, for classes given by their numbers ``(n,)`` as :func:`read` gives them."""
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device
     conditions = [None] * len(z) if label is None else label.split(BLOCK)
     found = []
-    with torch.no_grad(), noise.preserved(device):
+    with torch.no_grad(), noise.preserved(device), generating(generation):
         artifact.eval()
         for i, part in enumerate(z.split(BLOCK)):
             condition = conditions[i]
             with noise.keyed(seed, "reconstruct", i, device=device):
                 p = model.decode(part.to(device), condition if condition is None else condition.to(device))
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
-    return torch.cat(found)
+    return joined(found)
 
 
 def traverse(
@@ -193,7 +200,8 @@ def along(artifact: Artifact, z: Tensor, first: Tensor | None, last: Tensor | No
                 "pairs of one class"
             )
     # a step of all pairs at a time: the ends are then, bit by bit, what reconstruct gives
-    return torch.stack([decoded(artifact, step, first, seed) for step in z.unbind(1)], 1)
+    steps = joined([decoded(artifact, step, first, seed) for step in z.unbind(1)])
+    return steps.unflatten(0, (z.shape[1], z.shape[0])).transpose(0, 1)
 
 
 def check_latents(artifact: Artifact) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.files import write_text
+from fusevae.evaluation.texts import read_rows
 
 
 @dataclass
@@ -50,7 +51,8 @@ def write(path: Path, facts: Facts, pictures: Path) -> None:
         picture(
             pictures / "reconstructions.png",
             "Reconstructions",
-            f"Examples of the {facts.held_out}, and the mean of p(x | z) at the mean of the posterior of each.",
+            f"Examples of the {facts.held_out}, and what p(x | z) makes of the mean of the posterior of each: its "
+            "mean, or the likeliest text.",
         ),
         *(picture(pictures / name, title, text.format(facts.held_out)) for name, title, text in LATENTS),
         picture(
@@ -93,6 +95,14 @@ def lines(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, name in (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL")):
         if evaluation.get(key) is not None:
             found.append((name, nats(evaluation[key])))
+    if evaluation.get("mutual_information") is not None:
+        found.append(("information I(x; z)", f"{evaluation['mutual_information']:.3f} nats"))
+    if evaluation.get("active_units"):
+        units = ", ".join(f"{name} {'not known' if n is None else n}" for name, n in evaluation["active_units"].items())
+        found.append(("active units", units))
+    if evaluation.get("perplexity") is not None:
+        rate = f"{evaluation['perplexity']:.2f} ({evaluation['nats_per_token']:.4f} nats each, ends included)"
+        found.append(("perplexity of a token", rate))
     if evaluation.get("bits_per_dim") is not None:
         found.append(("bits per dimension", f"{evaluation['bits_per_dim']:.4f}"))
     found.append(("parameters", f"{evaluation['parameters']:,}"))
@@ -125,6 +135,8 @@ def _figures(facts: Facts) -> str:
         cards.append(("ELBO", f"{evaluation['elbo']:.2f}", "nats per example"))
     if evaluation.get("kl") is not None:
         cards.append(("KL", f"{evaluation['kl']:.2f}", "nats per example"))
+    if evaluation.get("perplexity") is not None:
+        cards.append(("perplexity" if exact else "perplexity, at most", f"{evaluation['perplexity']:.1f}", "per token"))
     if evaluation.get("bits_per_dim") is not None:
         cards.append(("rate" if exact else "rate, at most", f"{evaluation['bits_per_dim']:.3f}", "bits per dimension"))
     shown = "".join(
@@ -141,10 +153,23 @@ def _figures(facts: Facts) -> str:
 
 
 def picture(path: Path, title: str, text: str) -> str:
-    """A section with a picture in it, if there is one."""
+    """A section with a picture in it, or with a table of texts where there is a ``.csv`` in its place; if there is
+    any."""
+    if path.with_suffix(".csv").exists():
+        return _texts(read_rows(path.with_suffix(".csv")), title, text)
     if not path.exists():
         return ""
     return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{embedded(path, title)}</section>"
+
+
+def _texts(rows: Sequence[Sequence[str]], title: str, text: str) -> str:
+    head, *body = rows
+    table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
+    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return (
+        f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>"
+        f'<div class="texts"><table><tr>{names}</tr>{table}</table></div></section>'
+    )
 
 
 def embedded(path: Path, alt: str) -> str:
@@ -175,8 +200,8 @@ LATENTS = (
     (
         "interpolations.png",
         "Interpolations",
-        "At both ends of a row two examples of the {}, between them the means of p(x | z) on the great circle from the "
-        "latent of one to that of the other.",
+        "At both ends of a row two examples of the {}, between them the means of p(x | z) (of texts the likeliest) on "
+        "the great circle from the latent of one to that of the other.",
     ),
     ("map.png", "Map of the latents", "The means of the posteriors of the {}, at most 2,000, in the plane."),
     (
@@ -205,6 +230,9 @@ table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line) }
 th, td { vertical-align: top; overflow-wrap: anywhere }
 th { font-weight: 500; color: var(--soft); width: 11rem }
+.texts { max-height: 32rem; overflow: auto }
+.texts td { white-space: pre-wrap }
+.texts th { width: auto }
 pre { background: var(--card); padding: .8rem; border-radius: .5rem; overflow-x: auto; font-size: .85rem }
 summary { cursor: pointer; font-size: 1.15rem; font-weight: 700; margin-top: 2.2rem }
 """

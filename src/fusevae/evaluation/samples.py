@@ -10,15 +10,23 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.generation import Generation, generating
+from fusevae.core.vocabulary import joined
 
 Kind = Literal["auto", "mean", "sample"]
 BATCH = 256
 
 
 def sample(
-    artifact: Artifact, n: int = 16, label: int | str | Tensor | None = None, seed: int = 0, kind: Kind = "auto"
+    artifact: Artifact,
+    n: int = 16,
+    label: int | str | Tensor | None = None,
+    seed: int = 0,
+    kind: Kind = "auto",
+    generation: Generation | None = None,
 ) -> Tensor:
-    """``n`` new examples ``(n, *shape)`` in the units and dtype of the data.
+    """``n`` new examples ``(n, *shape)`` in the units and dtype of the data; of text the tokens ``(n, length)``, which
+    ``artifact.data.text`` makes strings of.
 
     Args:
         artifact: the model.
@@ -30,6 +38,7 @@ def sample(
             leaves the
             decoder's noise out; ``"auto"`` is the mean for images where there is one, else a sample
             (:func:`kind_used`).
+        generation: how text is written; by default drawn from the model itself.
 
     Example:
         >>> from fusevae import Artifact, DataSpec, Normal
@@ -38,12 +47,13 @@ def sample(
     """
     if n < 1:
         raise InputError(f"n is {n}, expected at least 1")
+    check_generation(artifact, generation)
     labels = label_numbers(artifact, label, n)
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device
     kind = kind_used(artifact, kind)
     found = []
-    with torch.no_grad(), noise.preserved(device):
+    with torch.no_grad(), noise.preserved(device), generating(generation):
         artifact.eval()
         for start in range(0, n, BATCH):
             count = min(BATCH, n - start)
@@ -55,7 +65,13 @@ def sample(
                 else:
                     x = noise.sample_to(model(condition), (count,))
             found.append(artifact.restore(x).cpu())
-    return torch.cat(found)
+    return joined(found)
+
+
+def check_generation(artifact: Artifact, generation: Generation | None) -> None:
+    """Refuse a way of writing for what is no text."""
+    if generation is not None and artifact.data.vocabulary is None:
+        raise InputError("temperature, top_k, top_p, beams, longest and start are for text: leave them out")
 
 
 def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:

@@ -24,6 +24,7 @@ PAIRS = {
     "reals": "Gaussian with Normal",
     "sphere": "VonMisesFisher with UniformSphere",
     "one-hot": "OneHotCategoricals with OneHotCategoricals of a Constant",
+    "sequences": "two LanguageModels",
 }
 
 

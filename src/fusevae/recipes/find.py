@@ -1,4 +1,7 @@
-"""Recipes by name. A recipe is a file of this folder with a function ``recipe``; ``mnist_vae.py`` is ``mnist-vae``."""
+"""Recipes by name. A recipe is a file of this folder with a function ``recipe``; ``mnist_vae.py`` is ``mnist-vae``.
+
+A mapping ``reads`` in it says how its data are best read: ``reads = {"tokens": "characters", "stream": 256}``.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import ast
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusevae.core.errors import InputError, near
 
 if TYPE_CHECKING:
+    from fusevae.core.spec import DataSpec
     from fusevae.training.experiment import Experiment
 
 
@@ -29,10 +33,34 @@ def recipes() -> dict[str, str]:
     return found
 
 
+def reads(name: str) -> dict[str, Any]:
+    """How the data of a recipe are best read: the mapping ``reads`` in its file of settings of
+    :class:`fusevae.Source`, if there is one.
+
+    Example:
+        >>> reads("mnist-vae")
+        {}
+    """
+    find(name)
+    return dict(getattr(importlib.import_module(_module(name)), "reads", {}))
+
+
 def find(name: str) -> Callable[..., Experiment]:
     """The function ``recipe(data, **options)`` of that name, or :class:`InputError` with near matches."""
     if name not in (known := recipes()):
         raise InputError(f"unknown recipe {name!r} (a file of your own is given as my.yaml){near(name, known)}")
-    module = importlib.import_module(f"fusevae.recipes.{name.replace('-', '_')}")
-    recipe: Callable[..., Experiment] = module.recipe
+    recipe: Callable[..., Experiment] = importlib.import_module(_module(name)).recipe
     return recipe
+
+
+def _module(name: str) -> str:
+    return f"fusevae.recipes.{name.replace('-', '_')}"
+
+
+def tokens_of(data: DataSpec) -> int:
+    """The size of the data's vocabulary, or :class:`InputError` where they are no text."""
+    if data.vocabulary is None:
+        raise InputError(
+            f"this recipe is for text, the data have shape {data.shape}: give --data a .txt, .jsonl or .smi"
+        )
+    return data.vocabulary.size

@@ -20,7 +20,7 @@ from fusevae.core.processes import world
 from fusevae.core.steps import View
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits, read_data
-from fusevae.evaluation.baseline import Marginals
+from fusevae.evaluation.baseline import Marginals, Unigram
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together
@@ -115,8 +115,10 @@ def prepare(
     return Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
 
 
-def marginals(artifact: Artifact, x: Tensor) -> Marginals:
+def marginals(artifact: Artifact, x: Tensor) -> Marginals | Unigram:
     """The constant model of examples as the model sees them; of the same kind of likelihood."""
+    if artifact.viewed.vocabulary is not None:
+        return Unigram(x, artifact.viewed.vocabulary.size)
     whole = artifact.is_mass or artifact.distribution.discrete
     return Marginals(x, (artifact.viewed.low, artifact.viewed.high) if whole else None)
 

@@ -19,7 +19,7 @@ from fusevae.core.files import write_text
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.data.source import Splits
-from fusevae.evaluation import pictures, report
+from fusevae.evaluation import pictures, report, texts
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
@@ -94,6 +94,9 @@ def draw_samples(artifact: Artifact, real: Examples, path: Path) -> str:
     """``samples.png``, with the seed that ``fusevae sample`` has by default; returns how they were made, in words."""
     spec = artifact.data
     how = "means of p(x | z) for z from the prior" if kind_used(artifact, "auto") == "mean" else "draws from the model"
+    if spec.vocabulary is not None:
+        texts.write_rows(path.with_suffix(".csv"), ("text",), [(t,) for t in spec.text(sample(artifact, 64))])
+        return f"64 {how}."
     if not spec.is_image:
         x, _ = real.batch(torch.arange(min(2000, len(real))))
         pictures.histograms(x, sample(artifact, 2000), path)
@@ -111,11 +114,14 @@ def draw_reconstructions(artifact: Artifact, examples: Examples, path: Path) -> 
     """``reconstructions.png``, for a model that has latents."""
     if not artifact.distribution.has_latents:
         return
-    n = min(36 if artifact.data.is_image else 500, len(examples))
+    n = min(36 if artifact.data.is_image or artifact.data.vocabulary is not None else 500, len(examples))
     some = examples.subset(torch.arange(n))
     x, again_ = some.batch(torch.arange(n))[0], reconstruct(artifact, some)
     if artifact.data.is_image:
         pictures.save_image(pictures.pairs(x, again_, artifact.data), path)
+    elif artifact.data.vocabulary is not None:
+        rows = texts.side_by_side(x, again_, artifact.data)
+        texts.write_rows(path.with_suffix(".csv"), ("text", "reconstruction"), rows)
     else:
         pictures.scatter(x, again_, path)
 

@@ -17,7 +17,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.trace import Trace
-from fusevae.evaluation.baseline import Marginals
+from fusevae.evaluation.baseline import Marginals, Unigram
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.objectives.objective import Objective, Opposed
 
@@ -155,7 +155,7 @@ class MaximumLikelihood(Player):
         super().__init__()
         self.artifact, self.objective, self.unlabelled = artifact, objective, unlabelled
         self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
-        self.baseline: Marginals | None = None
+        self.baseline: Marginals | Unigram | None = None
 
     @property
     def judged(self) -> bool:  # type: ignore[override]

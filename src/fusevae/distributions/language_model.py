@@ -1,0 +1,203 @@
+"""Language model: sequences of tokens, each given those before it, by a transformer or an LSTM."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+from torch.nn import functional as F
+
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional, batch_of
+from fusevae.core.errors import InputError
+from fusevae.core.generation import Generation, current
+from fusevae.core.vocabulary import END, UNKNOWN, counted
+from fusevae.distributions.beams import search
+from fusevae.distributions.pixel_cnn import in_parts
+from fusevae.nets.mlp import Embedding
+from fusevae.nets.recurrent import LSTM
+from fusevae.nets.transformer import Transformer
+
+Inject = Literal["add", "prefix", "cross"]
+Given = list[Tensor | None]
+
+
+class LanguageModel(Conditional):
+    r""":math:`p(x \mid given) = \prod_{t \le T} p(x_t \mid x_{<t}, given)`, exact, over sequences of tokens that end
+    with their end token, which is part of the product; whatever follows it is ignored. A sequence without an end has
+    the probability of so beginning (a window of a long text).
+
+    Alone it is a language model (Bengio et al. 2003); given a latent it is a decoder (Bowman et al. 2016), of a
+    transformer or an LSTM alike; over codes it is a prior. Events are ``(length,)`` of whole numbers, of any length.
+
+    Args:
+        net: a causal net over vectors: ``Transformer(width, heads, layers)`` or ``LSTM(width, layers)``.
+        vocabulary: number of tokens, 0 the end and 1 the unknown one.
+        context: width of a vector that is given (a latent); 0 for none.
+        classes: number of labels, added to every token; 0 for none.
+        inject: how the vector reaches the net: ``"add"`` adds a map of it before every layer; ``"prefix"`` makes
+            tokens of it that stand before the first; ``"cross"`` makes tokens of it that every layer attends to.
+        places: number of these tokens.
+        word_dropout: part of the tokens that, in training, the net sees as unknown when it predicts those after, so
+            that it has to ask the latent (Bowman et al. 2016).
+        dropout: of the embedded tokens, in training.
+        longest: tokens after which a sample without an end is given up.
+
+    Example:
+        >>> p = LanguageModel(Transformer(8, heads=2, layers=1), vocabulary=10, context=3)
+        >>> p(torch.zeros(5, 3)).log_prob(torch.tensor([4, 7, 0])).shape
+        torch.Size([5])
+    """
+
+    discrete = True
+    space = "sequences"
+    has_mean = False
+
+    def __init__(
+        self,
+        net: Transformer | LSTM,
+        vocabulary: int,
+        context: int = 0,
+        classes: int = 0,
+        inject: Inject = "add",
+        places: int = 4,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+        longest: int = 256,
+    ) -> None:
+        super().__init__()
+        if vocabulary < 3:
+            raise InputError(f"the vocabulary is {vocabulary}, expected an end, an unknown token and at least one more")
+        if not net.causal:
+            raise InputError("a language model looks back alone: give it Transformer(..., causal=True)")
+        if context and (inject == "cross") != net.cross:
+            needs = "a Transformer(..., cross=True)" if inject == "cross" else "a net without cross attention"
+            raise InputError(f"inject is {inject!r}, which needs {needs}: change one of them")
+        self.net, self.vocabulary, self.context, self.classes = net, vocabulary, context, classes
+        self.inject, self.places = inject, places
+        self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
+        self.token = nn.Embedding(vocabulary, net.width)
+        nn.init.normal_(self.token.weight, std=0.02)
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.label = Embedding(classes, net.width) if classes else None
+        rows = net.layers if inject == "add" else places
+        self.given = nn.Linear(context, rows * net.width) if context else None
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        rest = list(given)
+        vector = rest.pop(0) if self.context else None
+        return _Sequences(self, vector, rest[0] if rest and self.classes else None)
+
+    def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
+        """Of the token after each of ``tokens`` ``(n, length)``, the first of which is an end: ``(n, length, tokens)``
+        in float32. ``given`` are a vector and a label for each. With ``kept``, the tokens follow those before."""
+        vector, label = given
+        h = F.dropout(self.token(tokens), self.dropout, self.training)
+        if self.label is not None:
+            h = h + self.label(label)[..., None, :]
+        ways: dict[str, Tensor] = {}
+        first = 0
+        if self.given is not None:
+            assert vector is not None
+            told = self.given(vector).unflatten(-1, (-1, self.net.width))
+            if self.inject == "prefix":
+                if kept is None or not kept.length:
+                    h, first = torch.cat([told.to(h.dtype), h], 1), self.places
+            else:
+                ways["added" if self.inject == "add" else "memory"] = told
+        out = self.net(h, kept, **ways)[:, first:]
+        return F.linear(out, self.token.weight, self.bias).float()
+
+    def keep(self, n: int, length: int) -> Any:
+        """What the net keeps of ``n`` sequences of up to ``length`` tokens."""
+        return self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
+        def net(cross: bool = False) -> Transformer:
+            return Transformer(4, heads=1, layers=1, cross=cross)
+
+        z = torch.randn(3, 2)
+        return [
+            (cls(net(), 3, longest=3), ()),
+            (cls(LSTM(4), 3, context=2, longest=3), (z,)),
+            (cls(net(), 3, context=2, inject="prefix", places=2, longest=3), (z,)),
+            (cls(net(cross=True), 3, context=2, inject="cross", places=2, longest=3), (z,)),
+        ]
+
+
+class _Sequences(Distribution):
+    arg_constraints = {}
+
+    def __init__(self, owner: LanguageModel, vector: Tensor | None, label: Tensor | None) -> None:
+        self.owner, self.vector, self.label = owner, vector, label
+        super().__init__(batch_of((vector, label)), torch.Size((owner.longest,)), validate_args=False)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=1)
+    def support(self) -> constraints.Constraint:
+        return constraints.independent(constraints.integer_interval(0, self.owner.vocabulary - 1), 1)
+
+    def _flat(self, lead: torch.Size) -> Given:
+        vector, label = self.vector, self.label
+        return [
+            vector if vector is None else vector.expand(*lead, -1).reshape(-1, vector.shape[-1]),
+            label if label is None else label.expand(lead).reshape(-1),
+        ]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        owner, length = self.owner, value.shape[-1]
+        lead = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        tokens = value.expand(*lead, length).reshape(-1, length)
+        given = self._flat(lead)
+        if torch.is_grad_enabled():
+            return self._log_prob(tokens, given).view(lead)
+        each = length * max(4 * owner.net.width, owner.vocabulary)
+        return in_parts(self._log_prob, tokens, given, each).view(lead)
+
+    def _log_prob(self, tokens: Tensor, given: Given) -> Tensor:
+        owner = self.owner
+        before = F.pad(tokens[:, :-1], (1, 0), value=END)
+        if owner.training and owner.word_dropout:
+            left_out = noise.uniform(before.shape, before.device) < owner.word_dropout
+            before = before.masked_fill(left_out & (before != END), UNKNOWN)
+        logits = owner.logits(before, given)
+        each = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
+        return -(each * counted(tokens)).sum(1)
+
+    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
+        owner, how = self.owner, current()
+        lead = torch.Size(sample_shape) + self.batch_shape
+        kept = owner.keep(math.prod(lead) * max(1, how.beams), (how.longest or owner.longest) + 1)
+        return self.write(lead, how, lambda tokens, given: owner.logits(tokens, given, kept), kept)
+
+    def write(
+        self, lead: torch.Size, how: Generation, run: Callable[[Tensor, Given], Tensor], kept: Any = None
+    ) -> Tensor:
+        """Sequences ``(*lead, length)``, token by token; ``run`` gives the logits after the tokens that it is given: at
+        first an end and the start asked for, then the newest."""
+        owner, n = self.owner, math.prod(lead)
+        with torch.no_grad():
+            given = self._flat(lead)
+            start = torch.tensor([END, *how.start], device=owner.bias.device).expand(n, -1)
+            longest = how.longest or owner.longest
+            if how.beams > 1:
+                return search(run, given, start, how, longest, kept).view(*lead, -1)
+            found, done = [start[:, 1:]], torch.zeros(n, dtype=torch.bool, device=start.device)
+            new = start
+            for _ in range(longest - len(how.start)):
+                logits = run(new, given)[:, -1]
+                if how.temperature == 0:
+                    token = logits.argmax(-1)
+                else:
+                    token = noise.choose(how.limited(logits).view(*lead, -1)).flatten()
+                token = token.masked_fill(done, END)
+                done = done | (token == END)
+                new = token[:, None]
+                found.append(new)
+                if bool(done.all()):
+                    break
+            return torch.cat(found, 1).view(*lead, -1)

@@ -1,0 +1,78 @@
+"""From a sequence of tokens to one vector: what encodes a text."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from fusevae.core.description import Described
+from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import counted
+from fusevae.nets.mlp import Embedding
+from fusevae.nets.recurrent import LSTM
+from fusevae.nets.transformer import Transformer
+
+
+class SequenceEncoder(Described, nn.Module):
+    r"""Tokens embedded, a net over them, and the mean of its outputs over the tokens that count, the end included,
+
+    .. math:: W \, \frac1T \sum_{t \le T} h_t(x_1, \dots, x_T) + b
+
+    so that what follows the end changes nothing. The net is a transformer that looks both ways, or an LSTM, which
+    reads once forwards and once backwards.
+
+    Args:
+        net: ``Transformer(..., causal=False)``, or ``LSTM``.
+        vocabulary: number of tokens.
+        outputs: size of the vector: twice the latent for a Gaussian.
+        classes: number of labels, added to every token; 0 for none.
+
+    Example:
+        >>> net = SequenceEncoder(Transformer(8, 2, 1, causal=False), vocabulary=10, outputs=4).eval()
+        >>> x = torch.tensor([[5, 3, 0, 0], [5, 3, 0, 9]])
+        >>> torch.equal(net(x)[0], net(x)[1]), net(x).shape
+        (True, torch.Size([2, 4]))
+    """
+
+    def __init__(self, net: Transformer | LSTM, vocabulary: int, outputs: int, classes: int = 0) -> None:
+        super().__init__()
+        if isinstance(net, Transformer) and net.causal:
+            raise InputError("an encoder looks both ways: give it Transformer(..., causal=False)")
+        self.outputs, self.classes = (outputs,), classes
+        self.token = nn.Embedding(vocabulary, net.width)
+        nn.init.normal_(self.token.weight, std=0.02 if isinstance(net, Transformer) else 0.1)
+        self.label = Embedding(classes, net.width) if classes else None
+        self.net = net
+        self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None
+        self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), outputs)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """``(*batch, outputs)`` for tokens ``(*batch, length)``."""
+        lead, tokens = x.shape[:-1], x.flatten(0, -2)
+        counts = counted(tokens)
+        h = self.token(tokens)
+        if self.label is not None:
+            told = self.label(label)
+            h = h + told.expand(*lead, -1).reshape(-1, 1, told.shape[-1])
+        if isinstance(self.net, Transformer):
+            out = self.net(h, counted=counts)
+        else:
+            assert self.backwards is not None
+            turned = reversal(counts)
+            back = self.backwards(h.gather(1, turned[..., None].expand_as(h)))
+            out = torch.cat([self.net(h), back.gather(1, turned[..., None].expand_as(back))], -1)
+        share = counts.to(out.dtype) / counts.sum(1, keepdim=True)
+        pooled = (share[:, None] @ out).squeeze(1)
+        return self.head(pooled).view(*lead, -1)
+
+
+def reversal(counts: Tensor) -> Tensor:
+    """For each place of sequences ``(n, length)`` the one that it changes with, so that the part that counts is turned
+    round and the rest stays.
+
+    Example:
+        >>> reversal(torch.tensor([[True, True, True, False]]))
+        tensor([[2, 1, 0, 3]])
+    """
+    place = torch.arange(counts.shape[1], device=counts.device)
+    return torch.where(counts, counts.sum(1, keepdim=True) - 1 - place, place)

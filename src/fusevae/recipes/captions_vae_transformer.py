@@ -1,0 +1,53 @@
+"""VAE-Transformer for sentences: a latent that means something above a transformer that writes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fusevae.core.spec import DataSpec
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.distributions.language_model import LanguageModel
+from fusevae.distributions.normal import Normal
+from fusevae.models.flat import Flat
+from fusevae.models.vae import VAE
+from fusevae.nets.sequence_encoder import SequenceEncoder
+from fusevae.nets.transformer import Transformer
+from fusevae.objectives.beta import Linear
+from fusevae.objectives.elbo import ELBO
+from fusevae.recipes.find import tokens_of
+from fusevae.training.experiment import Experiment
+from fusevae.training.settings import Training
+
+
+def recipe(
+    data: DataSpec,
+    latent: int = 32,
+    width: int = 192,
+    heads: int = 4,
+    layers: int = 3,
+    inject: Literal["add", "prefix", "cross"] = "add",
+    free_bits: float = 0.2,
+    word_dropout: float = 0.0,
+    dropout: float = 0.1,
+) -> Experiment:
+    """Against a collapse each dimension may hold ``free_bits`` nats for nothing, while beta rises over the first part
+    of the training (Kingma et al. 2016; Bowman et al. 2016)."""
+    vocabulary = tokens_of(data)
+    encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
+    net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
+    return Experiment(
+        model=VAE(
+            Flat(Normal(latent), Gaussian(SequenceEncoder(encoder, vocabulary, 2 * latent))),
+            decoder=LanguageModel(
+                net,
+                vocabulary,
+                context=latent,
+                inject=inject,
+                word_dropout=word_dropout,
+                dropout=dropout,
+                longest=data.shape[0],
+            ),
+        ),
+        objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),
+        training=Training(epochs=15, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+    )

@@ -1,0 +1,202 @@
+"""Language models and text VAEs: what a sequence's probability is, and how sequences are written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from fusevae import (
+    LSTM,
+    VAE,
+    Flat,
+    Gaussian,
+    InputError,
+    LanguageModel,
+    Normal,
+    SequenceEncoder,
+    SlotError,
+    Transformer,
+)
+from fusevae.core import noise
+from fusevae.core.generation import GREEDY, Generation, generating
+from fusevae.core.vocabulary import END, counted, joined, lengths
+
+V = 4
+
+
+def models():
+    torch.manual_seed(0)
+    small = {"heads": 2, "layers": 2}
+    found = {
+        "transformer": LanguageModel(Transformer(8, **small), V, longest=6),
+        "add": LanguageModel(Transformer(8, **small), V, context=3, longest=6),
+        "prefix": LanguageModel(Transformer(8, **small), V, context=3, inject="prefix", places=2, longest=6),
+        "cross": LanguageModel(Transformer(8, **small, cross=True), V, context=3, inject="cross", longest=6),
+        "lstm": LanguageModel(LSTM(8, 2), V, context=3, longest=6),
+        "lstm-prefix": LanguageModel(LSTM(8, 2), V, context=3, inject="prefix", longest=6),
+    }
+    for model in found.values():
+        for p in model.parameters():  # far from the uniform distribution
+            p.data += 0.4 * torch.randn_like(p)
+    return [pytest.param(model.eval(), id=name) for name, model in found.items()]
+
+
+MODELS = models()
+every = pytest.mark.parametrize("model", MODELS)
+
+
+def given(model, n=1):
+    return (torch.randn(n, model.context, generator=torch.Generator().manual_seed(1)),) if model.context else ()
+
+
+def sequences(length):
+    """Every sequence up to a length: those that have ended, and those that go on."""
+    x = torch.tensor(list(itertools.product(range(V), repeat=length)))
+    return x[(x.masked_fill(~counted(x), END) == x).all(1)]
+
+
+@every
+@torch.no_grad()
+def test_the_probabilities_of_all_sequences_up_to_a_length_sum_to_one(model):
+    for length in (1, 3, 5):
+        p = model(*(g[0] for g in given(model)))
+        assert p.log_prob(sequences(length)).double().exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@every
+@torch.no_grad()
+def test_neither_padding_nor_what_it_is_made_of_changes_a_value(model):
+    p = model(*(g[0] for g in given(model)))
+    x = torch.tensor([[3, 2, END], [2, END, END]])
+    wide = torch.tensor([[3, 2, END, 3, 1, 2], [2, END, 1, 3, 3, END]])
+    torch.testing.assert_close(p.log_prob(wide), p.log_prob(x), rtol=1e-5, atol=1e-6)
+
+
+@every
+@torch.no_grad()
+def test_cached_generation_writes_the_same_tokens_as_whole_passes(model):
+    p, shape = model(*given(model, 5)), (40,) if model.context else (200,)
+
+    class Again:  # the logits of a whole pass each time, of all tokens so far
+        def __init__(self):
+            self.tokens = None
+
+        def __call__(self, new, of):
+            self.tokens = new if self.tokens is None else torch.cat([self.tokens, new], 1)
+            return model.logits(self.tokens, of)
+
+    for how in (Generation(), GREEDY, Generation(0.7, top_k=3, start=(3, 2)), Generation(top_p=0.9)):
+        with noise.keyed(0), generating(how):
+            cached = p.sample(shape)
+        with noise.keyed(0):
+            whole = p.write(torch.Size(shape) + p.batch_shape, how, Again())
+        assert torch.equal(cached, whole)
+        if how.start:
+            assert (cached[..., :2] == torch.tensor(how.start)).all()
+
+
+@every
+@torch.no_grad()
+def test_a_wide_enough_beam_finds_the_likeliest_sequence(model):
+    p = model(*given(model, 2))
+    x = sequences(4)
+    best = x[p.log_prob(x[:, None]).argmax(0)] if model.context else x[p.log_prob(x).argmax()][None]
+    with generating(Generation(beams=V**4, longest=4)):
+        found = p.sample(() if model.context else (1,))
+    assert torch.equal(joined([found, torch.zeros(0, 4, dtype=torch.long)]), best)
+
+
+@torch.no_grad()
+def test_what_a_limit_leaves_out_is_never_drawn():
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+    assert (Generation(top_k=2).limited(logits) > -torch.inf).tolist() == [True, True, False, False]
+    assert (Generation(top_p=0.75).limited(logits) > -torch.inf).tolist() == [True, True, False, False]
+    assert (Generation(top_p=0.85).limited(logits) > -torch.inf).tolist() == [True, True, True, False]
+    assert (Generation(top_p=0.01).limited(logits) > -torch.inf).tolist() == [True, False, False, False]
+    torch.testing.assert_close(Generation(temperature=0.5).limited(logits), 2 * logits)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"temperature": -1}, {"temperature": math.nan}, {"top_p": 0}, {"top_p": 1.5}, {"top_k": -1}]
+)
+def test_a_setting_out_of_range_is_named(settings):
+    with pytest.raises(InputError, match=next(iter(settings))):
+        Generation(**settings)
+
+
+def vae(net=lambda **kw: Transformer(8, 2, 1, **kw), **kw):
+    encoder = net(causal=False) if net is not LSTM8 else net()
+    return VAE(
+        # a posterior at least as wide as the prior: importance weights are bounded
+        Flat(Normal(2), Gaussian(SequenceEncoder(encoder, V, 4), bounds=(0.0, 1.0))),
+        decoder=LanguageModel(net(), V, context=2, longest=6, **kw),
+    ).eval()
+
+
+def LSTM8(**kw):
+    return LSTM(8)
+
+
+@pytest.mark.parametrize("net", [lambda **kw: Transformer(8, 2, 1, **kw), LSTM8], ids=["transformer", "lstm"])
+@torch.no_grad()
+def test_the_importance_weighted_value_of_a_text_vae_is_the_integral_over_its_latent(net):
+    model = vae(net)
+    for p in model.parameters():
+        p += 0.3 * torch.randn_like(p)
+    x = torch.tensor([[3, 2, 0], [2, 2, 2], [1, 0, 0]])
+    n = 401
+    axis = torch.linspace(-6, 6, n)
+    z = torch.cartesian_prod(axis, axis)
+    log_p = model.decoder(z[:, None]).log_prob(x) + model.latents.prior().log_prob(z)[:, None]
+    exact = torch.logsumexp(log_p.double(), 0) + 2 * math.log(12 / (n - 1))
+    weights = model.trace(x, samples=(200_000,)).log_weight.double()
+    found = torch.logsumexp(weights, 0) - math.log(200_000)
+    torch.testing.assert_close(found, exact, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("net", [lambda **kw: Transformer(8, 2, 1, **kw), LSTM8], ids=["transformer", "lstm"])
+@torch.no_grad()
+def test_the_posterior_ignores_what_follows_the_end(net):
+    posterior = vae(net).latents.posterior
+    short, long = torch.tensor([[3, 2, 0]]), torch.tensor([[3, 2, 0, 1, 3, 0]])
+    torch.testing.assert_close(posterior(short).mean, posterior(long).mean, rtol=1e-5, atol=1e-6)
+    assert (posterior(short).mean - posterior(torch.tensor([[2, 3, 0]])).mean).abs().max() > 1e-4
+
+
+def test_word_dropout_hides_words_in_training_alone():
+    model = vae(word_dropout=0.5)
+    x = torch.tensor([[3, 2, 3, 0]])
+    assert model.decoder(torch.zeros(2)).log_prob(x) == model.decoder(torch.zeros(2)).log_prob(x)
+    decoder = model.decoder.train()
+    with noise.keyed(0):
+        values = {round(decoder(torch.zeros(2)).log_prob(x).item(), 6) for _ in range(20)}
+    assert len(values) > 1
+
+
+def test_lengths_and_batches_of_sequences():
+    x = torch.tensor([[2, 0, 3], [2, 3, 2], [0, 0, 0]])
+    assert lengths(x).tolist() == [2, 3, 1] == counted(x).sum(1).tolist()
+    assert joined([x, x[:, :2]]).tolist()[3:] == [[2, 0, 0], [2, 3, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: LanguageModel(Transformer(8, 2, 1), 2), "vocabulary"),
+        (lambda: LanguageModel(Transformer(8, 2, 1, causal=False), 5), "causal=True"),
+        (lambda: LanguageModel(Transformer(8, 2, 1), 5, context=2, inject="cross"), "cross=True"),
+        (lambda: SequenceEncoder(Transformer(8, 2, 1), 5, 4), "causal=False"),
+    ],
+)
+def test_a_net_that_does_not_fit_is_refused(make, says):
+    with pytest.raises(InputError, match=says):
+        make()
+
+
+def test_a_prior_over_numbers_is_no_prior_over_sequences():
+    text = LanguageModel(Transformer(4, 1, 1), V, longest=3)
+    with pytest.raises(SlotError, match=r"sequences|discrete"):
+        Flat(Normal(3), text)
