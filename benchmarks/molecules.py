@@ -9,8 +9,8 @@ the first 100 held-out molecules with QED under 0.6, 200 evaluations each, failu
 least 0.4; against random draws around the start (the better of three radii) and from the prior, with as many.
 Asked for, in 60 minutes a model on 2 cores: SMILES VAE validity at least 0.80 (SELFIES 1.0), uniqueness 0.998, novelty
 0.95, KL score 0.93, I(x; z) over 3 nats; QED raised by 0.15, and above random search.
-``python benchmarks/molecules.py [MINUTES [NAME ...]]`` (60, all), resumable, in ``runs/molecules-MINUTES``; the data are
-in ``$MOLECULES`` or ../shared/data/molecules.
+``python benchmarks/molecules.py [MINUTES [NAME ...]]`` (60, all), resumable, in ``runs/molecules-MINUTES``; the data
+are in ``$MOLECULES`` or ../shared/data/molecules.
 """
 
 from __future__ import annotations
@@ -155,9 +155,9 @@ def searched(folder: Path) -> dict[str, Any]:
         "prior": lambda: optimised(folder, "prior"),
         **{f"random, radius {r:g}": lambda r=r: optimised(folder, "random", r) for r in RADII},
     }
-    found = {
-        name: kept(folder / f"optimise-{name.replace(', ', '-').replace(' ', '-')}.json", f) for name, f in ways.items()
-    }
+    found = {}
+    for name, search in ways.items():
+        found[name] = kept(folder / f"optimise-{name.replace(', ', '-').replace(' ', '-')}.json", search)
     best = max((name for name in found if name.startswith("random")), key=lambda name: found[name]["gain"])
     pairs = zip(found["evolution"]["gains"], found[best]["gains"], strict=True)
     return {
