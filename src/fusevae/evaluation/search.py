@@ -14,8 +14,8 @@ from fusevae.core.errors import InputError
 from fusevae.evaluation.probing import Probe
 
 Method = Literal["evolution", "random", "prior"]
-CHILDREN = 20  # latents of a start that are decoded at a time
-ELITE = 6  # strings that new ones are made from
+CHILDREN = 10  # latents of a start that are decoded at a time
+ELITE = 5  # strings that new ones are made from
 PATIENCE = 5  # decoded latents for each evaluation, at most
 CANDIDATES = 4  # latents of which a probe chooses one
 SMALLEST, LARGEST = 0.02, 30.0  # radius, in scales
@@ -118,7 +118,7 @@ def optimise(
             assert prior is not None
             proposals = list(prior(CHILDREN * len(going)).split(CHILDREN))
         elif method == "random":
-            proposals = [w.around() for w in going]
+            proposals = [w.around(radius) for w in going]
         else:
             proposals = [w.children(probe) for w in going]
         strings = list(decode(torch.cat(proposals)))
@@ -165,13 +165,13 @@ class _Walk:
     def ended(self, evaluations: int) -> bool:
         return self.used >= evaluations or self.decoded >= PATIENCE * max(evaluations, CHILDREN)
 
-    def around(self, n: int = CHILDREN) -> Tensor:
-        return self.z + self.radius * self.spread * self._normal(n)
+    def around(self, radius: float) -> Tensor:
+        return self.z + radius * self.spread * self._normal(CHILDREN)
 
     def children(self, probe: Probe | None) -> Tensor:
         n = CHILDREN if probe is None else CANDIDATES * CHILDREN
         elite = torch.stack([each.z for each in self.seen[:ELITE]])
-        a, b = torch.randint(len(elite), (2, n), generator=self.generator)
+        a, b = torch.randint(len(elite), (3, n), generator=self.generator).sort(0).values[:2]  # rather the best
         u = torch.rand(n, 1, generator=self.generator) * (torch.rand(n, 1, generator=self.generator) < 0.5)
         z = elite[a] + u.to(elite) * (elite[b] - elite[a]) + self.radius * self.spread * self._normal(n)
         if probe is None:
