@@ -393,3 +393,17 @@ def test_a_label_embedding_has_the_same_gradient_each_time_on_several_threads():
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(g, found[0]) for g in found)
+
+
+def test_a_frozen_part_stays_as_it_is():
+    model = VAE(Flat(Normal(2), Gaussian(MLP(4, 4, (8,)))), Gaussian(MLP(2, 4, (8,)), scale="shared"))
+    before = {n: p.clone() for n, p in model.named_parameters()}
+    training = Training(epochs=1, batch_size=16, frozen=("posterior",))
+    artifact = fit(model, torch.randn(64, 4), training=training, quiet=True)
+    same = {n for n, p in model.named_parameters() if torch.equal(p, before[n])}
+    assert same == {n for n in before if "posterior" in n}
+    assert all(p.requires_grad for p in artifact.parameters())
+    with pytest.raises(InputError, match=r"no part 'encoder': training\.frozen takes"):
+        fit(model, torch.randn(64, 4), training=Training(frozen=("encoder",)), quiet=True)
+    with pytest.raises(InputError, match="leaves nothing to train"):
+        fit(model, torch.randn(64, 4), training=Training(frozen=("latents", "decoder")), quiet=True)

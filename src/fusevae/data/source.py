@@ -19,7 +19,8 @@ from fusevae.data.given import parts_from
 from fusevae.data.images import WORKERS, Decoded
 from fusevae.data.parts import Options, Part
 from fusevae.data.readers import read_digits, read_path, with_label_file
-from fusevae.data.text import cut_stream, is_text, part_at, tokenised
+from fusevae.data.text import is_text
+from fusevae.data.tokenised import cut_stream, part_at, tokenised
 from fusevae.data.tokens import vocabulary as vocabulary_class
 
 
@@ -127,7 +128,10 @@ class Source(Described):
 
     def split(self, parts: dict[str, Part], source: str) -> Splits:
         """The parts that a reader found, cut into training, validation and test."""
+        text = all(is_text(part) for part in parts.values())
         if self.options.stream is not None:
+            if not text:
+                raise InputError(f"stream={self.options.stream} was given and {source} is no text: leave it out")
             parts = cut_stream(parts, self.validation, self.test)
         n = len(parts["train"])
         n_test = 0 if "test" in parts else _count(self.test, n)
@@ -141,7 +145,7 @@ class Source(Described):
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.seed))
         # sorted, so that streaming reads the file in its order
         cuts = [rows.sort().values for rows in order.split([n_test, n_validation, n - n_test - n_validation])]
-        if is_text(parts["train"]):
+        if text:
             names = ("train", "validation", "test")
             pieces = {name: part_at(parts["train"], rows) for name, rows in zip(names, reversed(cuts), strict=True)}
             found, spec = tokenised(pieces | {k: v for k, v in parts.items() if k != "train"}, self.options)

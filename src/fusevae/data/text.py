@@ -1,33 +1,22 @@
-"""Text: reading it from files and memory, and making tokens of it."""
+"""Text: reading it from files and memory."""
 
 from __future__ import annotations
 
 import json
 import logging
-from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fusevae.core.errors import InputError, near
-from fusevae.core.spec import DataSpec
-from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
-from fusevae.data.arrays import as_labels, encode_labels
-from fusevae.data.examples import Examples
+from fusevae.data.arrays import as_labels
 from fusevae.data.parts import Options, Part, splits_of
-from fusevae.data.sequences import Sequences, Windows
-from fusevae.data.tokens import vocabulary
 
 SMILES = (".smi", ".smiles")
 LINES = (".txt", ".jsonl", *SMILES)  # files of a text a line
-USUAL = {"bpe": 2000, "words": 8000}  # tokens of a vocabulary whose size isn't said
-OVERLAP = 16  # windows for training start so many times as densely as they are long
 
 logger = logging.getLogger("fusevae")
 
@@ -69,11 +58,13 @@ def text_part(
         names: what integer labels stand for.
         tokens: the kind that the format suggests.
     """
-    where = places[0][1].rpartition(":")[0]
     part = Part([], names=names, places=places, total=len(cells), tokens=tokens)
+    where = file_of(part)
     if options.stream is not None and y is not None:
         raise InputError(f"{where}: labels were asked for of windows of a long text: leave labels or stream out")
-    kept, empty, damaged = [], [], []
+    kept: list[int] = []
+    empty: list[int] = []
+    damaged: list[int] = []
     for i, cell in enumerate(cells):
         if isinstance(cell, str):
             (kept if cell.strip() or options.stream is not None else empty).append(i)
@@ -82,8 +73,8 @@ def text_part(
         reason = "is no UTF-8" if isinstance(cell, bytes) else other
         refuse(f"{place(part, i)} {reason}: mend it", options)
         damaged.append(i)
-    say_left_out(part, empty, "empty texts", where)
-    say_left_out(part, damaged, "damaged texts", where)
+    say_left_out(part, empty, "empty texts")
+    say_left_out(part, damaged, "damaged texts")
     part.x, part.kept = [cells[i] for i in kept], kept
     if not any(text.strip() for text in part.x):
         raise InputError(f"{where} holds no text: expected at least one line that isn't empty")
@@ -107,10 +98,17 @@ def place(part: Part, i: int) -> str:
     return f"{words} {i - first + number}"
 
 
-def say_left_out(part: Part, found: list[int], what: str, where: str) -> None:
+def file_of(part: Part) -> str:
+    """The file that a part's texts are from, or the first of several."""
+    assert part.places is not None
+    return part.places[0][1].rpartition(":")[0]
+
+
+def say_left_out(part: Part, found: list[int], what: str) -> None:
     """A warning that counts what is left out."""
     if found:
-        logger.warning("%s: left out %d %s of %d, first %s", where, len(found), what, part.total, place(part, found[0]))
+        said = "%s: left out %d %s of %d, first %s"
+        logger.warning(said, file_of(part), len(found), what, part.total, place(part, found[0]))
 
 
 # ---------------------------------------------------------------- reading
@@ -238,98 +236,3 @@ def _object(line: str | bytes) -> Any:
     except (ValueError, RecursionError):
         found = None
     return found if isinstance(found, dict) else ValueError("is no JSON object")
-
-
-# ---------------------------------------------------------------- tokens
-
-
-def part_at(part: Part, rows: Tensor) -> Part:
-    """Some texts of a part."""
-    chosen = rows.tolist()
-    kept = list(range(len(part.x))) if part.kept is None else part.kept
-    x, y = [part.x[i] for i in chosen], None if part.y is None else part.y[chosen]
-    return replace(part, x=x, y=y, kept=[kept[i] for i in chosen])
-
-
-def cut_stream(parts: dict[str, Part], validation: float, test: float) -> dict[str, Part]:
-    """One long text cut into contiguous pieces: validation and test are from its end, unless they came with it."""
-    text = parts["train"].x[0]
-    found = dict(parts)
-    for name, fraction in (("test", test), ("validation", validation)):
-        if name not in parts:
-            n = round(fraction * len(parts["train"].x[0]))
-            found[name] = replace(parts["train"], x=[text[len(text) - n :]])
-            text = text[: len(text) - n]
-    return found | {"train": replace(parts["train"], x=[text])}
-
-
-def tokenised(
-    parts: dict[str, Part], options: Options, classes: list[str] | None = None
-) -> tuple[dict[str, Examples], DataSpec]:
-    """Texts as examples. The vocabulary is the one that ``options`` hold, or is fitted on the training part alone."""
-    first = parts.get("train") or next(iter(parts.values()))
-    words = options.vocabulary
-    if words is None:
-        kind = options.tokens or first.tokens or "bpe"
-        words = vocabulary(kind).fit(first.x, options.vocabulary_size or USUAL.get(kind))
-    encoded = {name: _encode(part, words, options) for name, part in parts.items()}
-    for name, (part, tokens, _) in encoded.items():
-        unknown = int((tokens == UNKNOWN).sum())
-        if unknown and (part is not first or options.vocabulary is not None):
-            where = part.places[0][1].rpartition(":")[0] if part.places else name
-            said = "%s: %d of %d tokens (%s) are unknown to the vocabulary"
-            logger.warning(said, f"{where} ({name})", unknown, len(tokens), words.kind)
-    names = next((part.names for part in parts.values() if part.names), None)
-    labels, known = encode_labels([part.y for part, _, _ in encoded.values()], names, classes)
-    longest = options.stream or max([1, *(int(n.max()) for _, _, n in encoded.values() if len(n))])
-    spec = DataSpec((longest,), "int64", 0, words.size - 1, known, words)
-    found: dict[str, Examples] = {}
-    for (name, (_, tokens, lengths)), y in zip(encoded.items(), labels, strict=True):
-        if options.stream is None:
-            found[name] = Sequences(tokens, lengths, y, spec)
-            continue
-        train = name == "train" and len(parts) > 1
-        found[name] = Windows(tokens, longest, max(1, longest // OVERLAP) if train else longest, spec)
-        if len(tokens) and not len(found[name]):
-            raise InputError(
-                f"the {name} part of the text has {len(tokens)} tokens, a window {longest}: give more text, a smaller "
-                "stream, or another fraction for it"
-            )
-    return found, spec
-
-
-def _encode(part: Part, words: Vocabulary, options: Options) -> tuple[Part, Tensor, Tensor]:
-    """The tokens of all texts of a part one after the other, their lengths, and the part without what is left out."""
-    flat, lengths = array("i"), array("i")
-    kept, damaged = [], []
-    for i, text in enumerate(part.x):
-        at = i if part.kept is None else part.kept[i]
-        try:
-            tokens = words.encode(text)
-        except InputError as error:
-            refuse(f"{place(part, at)}: {error}", options)
-            damaged.append(at)
-            continue
-        if options.stream is not None:
-            flat.extend(tokens)
-            continue
-        if len(tokens) >= options.longest:
-            n = len(tokens) + 1
-            refuse(
-                f"{place(part, at)} has {n} tokens ({words.kind}) with its end, more than longest={options.longest}: "
-                f"raise it (--set data.longest={n})",
-                options,
-            )
-            damaged.append(at)
-            continue
-        flat.extend(tokens)
-        flat.append(END)
-        lengths.append(len(tokens) + 1)
-        kept.append(i)
-    if damaged:
-        where = "" if part.places is None else part.places[0][1].rpartition(":")[0]
-        say_left_out(part, damaged, "texts that are too long or can't be encoded", where)
-        if not kept:
-            raise InputError(f"{where}: no text is left: raise longest={options.longest}, or take other tokens")
-        part = part_at(part, torch.tensor(kept))
-    return part, torch.from_numpy(np.array(flat, np.int32)), torch.from_numpy(np.array(lengths, np.int64))

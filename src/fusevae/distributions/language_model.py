@@ -86,6 +86,9 @@ class LanguageModel(Conditional):
         self.label = Embedding(classes, net.width) if classes else None
         rows = net.layers if inject == "add" else places
         self.given = nn.Linear(context, rows * net.width) if context else None
+        if self.given is not None:  # small beside the tokens, so that noise in the latent doesn't drown them at first
+            nn.init.normal_(self.given.weight, std=0.02)
+            nn.init.zeros_(self.given.bias)
 
     def forward(self, *given: Tensor | None) -> Distribution:
         rest = list(given)
@@ -96,7 +99,8 @@ class LanguageModel(Conditional):
         """Of the token after each of ``tokens`` ``(n, length)``, the first of which is an end: ``(n, length, tokens)``
         in float32. ``given`` are a vector and a label for each. With ``kept``, the tokens follow those before."""
         vector, label = given
-        h = F.dropout(self.token(tokens), self.dropout, self.training)
+        # the rows that read the outputs are small, the vectors that go in are not (Vaswani et al. 2017)
+        h = F.dropout(self.token(tokens) * math.sqrt(self.net.width), self.dropout, self.training)
         if self.label is not None:
             h = h + self.label(label)[..., None, :]
         ways: dict[str, Tensor] = {}

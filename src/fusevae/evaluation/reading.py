@@ -200,8 +200,8 @@ def along(artifact: Artifact, z: Tensor, first: Tensor | None, last: Tensor | No
                 "pairs of one class"
             )
     # a step of all pairs at a time: the ends are then, bit by bit, what reconstruct gives
-    steps = joined([decoded(artifact, step, first, seed) for step in z.unbind(1)])
-    return steps.unflatten(0, (z.shape[1], z.shape[0])).transpose(0, 1)
+    steps = [decoded(artifact, step, first, seed) for step in z.unbind(1)]
+    return joined(steps).unflatten(0, (len(steps), len(z))).transpose(0, 1)
 
 
 def check_latents(artifact: Artifact) -> None:

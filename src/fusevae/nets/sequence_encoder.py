@@ -40,7 +40,7 @@ class SequenceEncoder(Described, nn.Module):
             raise InputError("an encoder looks both ways: give it Transformer(..., causal=False)")
         self.outputs, self.classes = (outputs,), classes
         self.token = nn.Embedding(vocabulary, net.width)
-        nn.init.normal_(self.token.weight, std=0.02 if isinstance(net, Transformer) else 0.1)
+        nn.init.normal_(self.token.weight, std=0.3)
         self.label = Embedding(classes, net.width) if classes else None
         self.net = net
         self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None

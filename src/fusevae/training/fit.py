@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +108,32 @@ def prepare(
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = torch.arange(min(len(data.train), BASELINE))
             found[0].baseline = marginals(artifact, artifact.view(data.train.batch(few)[0]))
+    if training.frozen:
+        check_parts("training.frozen", training.frozen, [name for name, _ in model.named_parameters()])
+        for name, parameter in model.named_parameters():
+            if in_parts(name, training.frozen):
+                parameter.requires_grad_(False)
+        if not any(p.requires_grad for p in model.parameters()):
+            raise InputError(f"training.frozen={list(training.frozen)} leaves nothing to train: leave a part out")
     game = Game(found)
     where = None if folder is None else Path(folder)
     if where is not None:
         where.mkdir(parents=True, exist_ok=True)
     return Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+
+
+def in_parts(name: str, parts: Sequence[str]) -> bool:
+    """Whether a weight is of one of some parts: ``latents`` is any part of that name, with what is in it."""
+    return any(f".{part}." in f".{name}" for part in parts)
+
+
+def check_parts(setting: str, parts: Sequence[str], names: Iterable[str]) -> None:
+    """Refuse parts that a model, of which these are the weights, doesn't have."""
+    names = list(names)
+    for part in parts:
+        if not any(in_parts(name, [part]) for name in names):
+            known = sorted({".".join(name.split(".")[:2]) for name in names})
+            raise InputError(f"this model has no part {part!r}: {setting} takes {', '.join(known)}, say")
 
 
 def marginals(artifact: Artifact, x: Tensor) -> Marginals | Unigram:

@@ -22,7 +22,7 @@ from fusevae.data.source import Splits
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.experiment import Experiment
-from fusevae.training.fit import pick_device, prepare, trained
+from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
 from fusevae.training.loop import Loop
 from fusevae.training.outcome import judge
 from fusevae.training.progress import Progress
@@ -133,10 +133,9 @@ def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: 
     of some parts where these are named (``latents`` is any part of that name, with what is in it)."""
     theirs = Artifact.load(source, trust).distribution.state_dict()
     ours = model.state_dict()
-    chosen = {name for name in [*ours, *theirs] if not only or any(f".{part}." in f".{name}" for part in only)}
-    if only and not chosen & ours.keys():
-        parts = sorted({".".join(name.split(".")[:2]) for name in ours})
-        raise InputError(f"this model has no part {' or '.join(map(repr, only))}: --only takes {', '.join(parts)}, say")
+    chosen = {name for name in [*ours, *theirs] if not only or in_parts(name, only)}
+    if only:
+        check_parts("--only", only, ours)
     for name in [n for n in [*ours, *theirs] if n in chosen]:
         have, want = theirs.get(name), ours.get(name)
         if have is None or want is None:

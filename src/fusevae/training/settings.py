@@ -36,6 +36,8 @@ class Training(Described):
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
             the training: against a latent that collapses (He et al. 2019). 0 for none.
         encoder_part: a part of the training.
+        frozen: parts of the model that stay as they are, by name (``decoder``, ``latents.posterior.net`` ...): those
+            that came with weights of their own, say.
         parallel: under ``torchrun``, ``"ddp"`` replicates the model, ``"fsdp"`` shards it (FSDP2, where players that
             move at once have a forward each).
     """
@@ -61,6 +63,7 @@ class Training(Described):
         unlabelled: float = 0.1,
         encoder_steps: int = 0,
         encoder_part: float = 0.3,
+        frozen: tuple[str, ...] = (),
         parallel: Literal["ddp", "fsdp"] = "ddp",
     ) -> None:
         positive = {
@@ -86,7 +89,7 @@ class Training(Described):
         self.patience, self.validate_every = patience, validate_every
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.unlabelled, self.parallel = unlabelled, parallel
-        self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
+        self.encoder_steps, self.encoder_part, self.frozen = encoder_steps, encoder_part, tuple(frozen)
 
     def rate(self, progress: float) -> float:
         """The learning rate at ``progress`` in [0, 1]: a linear warm-up, then a cosine (Loshchilov & Hutter 2017).

@@ -1,0 +1,178 @@
+"""Captions (Multi30k task 1, English: 29,000 / 1,014 / 1,000): language models beside VAEs with the same nets.
+
+Tokens are byte pairs, 2,000 of them, fitted on the training part; a caption ends with its end token, which counts. Each
+model is a recipe as it stands (``plain`` is the VAE-Transformer without free bits or a rise of beta), trained with seed
+0, at most 30 minutes each on 2 cores, and evaluated with its averaged weights on all 1,000 test captions: the exact
+likelihood, or the importance-weighted bound with k = 500. Differences are means over the same captions. Active units
+and I(x; z) are of 500 captions (at most 6.2 nats). Samples are 1,000 of each at temperature 1; the judge is the LSTM
+language model, trained with another net on the same captions. Interpolations: 200 random pairs of test captions, 7
+steps, the likeliest tokens; perplexity under the judge and overlap of words with both ends by step.
+``python benchmarks/captions.py [NAME ...]`` trains and measures those named (all without a name), resumable, in
+``runs/captions``; what was measured before stays in the report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from common import RESULTS, ROOT, report
+
+RUNS = ROOT / "runs" / "captions"
+TEXT = Path(os.environ.get("CAPTIONS", ROOT.parent / "shared" / "data" / "text"))
+JUDGE = "lstm"
+K, PAIRS, STEPS = 500, 200, 7
+MODELS: dict[str, tuple[str, list[str]]] = {
+    "lstm": ("text-lstm", []),
+    "transformer": ("text-transformer", []),
+    "vae-transformer": ("captions-vae-transformer", []),
+    "plain": ("captions-vae-transformer", ["objective.free_bits=0.0", "objective.beta=1.0"]),
+    "vae-lstm": ("captions-vae-lstm", []),
+    "high-rate": ("captions-autoencoder", []),
+}
+
+
+def train(name: str) -> Path:
+    """Train a model, or go on with it."""
+    folder = RUNS / name
+    if (folder / "evaluation.json").exists():
+        return folder
+    recipe, settings = MODELS[name]
+    arguments = ["--resume", str(folder)]
+    if not (folder / "config.yaml").exists():
+        paths = {part: TEXT / f"captions_{part}.txt" for part in ("train", "valid", "test")}
+        if not paths["train"].exists():
+            raise SystemExit(f"no captions at {TEXT}: set CAPTIONS=/folder/with/captions_train.txt")
+        arguments = [recipe, "--data", str(paths["train"]), "--output", str(folder), "--seed", "0"]
+        held = [f"data.validation_path={paths['valid']}", f"data.test_path={paths['test']}"]
+        arguments += [word for s in [*held, *settings] for word in ("--set", s)]
+        arguments += ["--importance-samples", "1"]
+    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Everything about one model, kept in its folder."""
+    import torch
+
+    import fusevae
+    from fusevae.core import noise
+    from fusevae.core.vocabulary import lengths
+    from fusevae.evaluation.collapse import diagnose
+    from fusevae.evaluation.text_quality import TextReference, text_reconstruction
+
+    folder = train(name)
+    kept = folder / "figures.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    splits = fusevae.read_data(fusevae.Source(**_source(folder)))
+    artifact, judge = fusevae.load(folder), fusevae.load(train(JUDGE))
+    found = fusevae.log_likelihood(artifact, splits.test, importance_samples=K)
+    x, _ = splits.test.batch(torch.arange(len(splits.test)))
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    figures: dict[str, Any] = {
+        "log_likelihood": found.tolist(),
+        "nats_per_token": -found.sum().item() / int(lengths(x).sum()),
+        "training_minutes": last["seconds"] / 60,
+        "steps": last["step"],
+        "parameters": artifact.n_parameters,
+        "samples": TextReference(splits.test, splits.train, 1000, judge).judge(artifact),
+    }
+    if artifact.distribution.has_latents:
+        with torch.no_grad(), noise.preserved(), noise.keyed(0, "latents"):
+            about = diagnose(artifact.distribution, x)
+        figures |= {key: about[key] for key in ("kl", "mutual_information")}
+        figures["active_units"] = about["active_units"]["z"]
+        figures["reconstruction"] = text_reconstruction(artifact, splits.test)
+        figures["interpolation"] = interpolations(artifact, judge, splits.spec.text(x))
+    kept.write_text(json.dumps(figures))
+    print(name, {k: v for k, v in figures.items() if k != "log_likelihood"}, file=sys.stderr, flush=True)
+    return figures
+
+
+def interpolations(artifact: Any, judge: Any, texts: list[str]) -> dict[str, Any]:
+    """Perplexity under the judge, and overlap of words with the texts at both ends, by step; twenty ways as a page."""
+    import torch
+
+    import fusevae
+    from fusevae.evaluation.report import save
+    from fusevae.evaluation.text_quality import overlap, perplexity
+
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))[: 2 * PAIRS].tolist()
+    a, b = ([texts[i] for i in part] for part in (order[:PAIRS], order[PAIRS:]))
+    x = fusevae.interpolate(artifact, a, b, steps=STEPS)
+    ways = [artifact.data.text(way) for way in x]
+    by_step = list(zip(*ways, strict=True))
+    page = ""
+    for i in range(20):
+        steps = "".join(f"<li>{_safe(text)}</li>" for text in ways[i])
+        page += f"<section><h2>{_safe(a[i])} → {_safe(b[i])}</h2><ol>{steps}</ol></section>"
+    place = RUNS / "interpolations.html"
+    save(place, "Twenty ways between captions", ["<h1>Twenty ways between captions, none chosen</h1>", page])
+    return {
+        "perplexity": [perplexity(judge, [t for t in step if t]) for step in by_step],
+        "overlap_with_start": [_mean([overlap(s, t) for s, t in zip(a, step, strict=True)]) for step in by_step],
+        "overlap_with_end": [_mean([overlap(e, t) for e, t in zip(b, step, strict=True)]) for step in by_step],
+    }
+
+
+def main(*names: str) -> None:
+    if unknown := set(names) - set(MODELS):
+        raise SystemExit(f"unknown {', '.join(unknown)}: give some of {', '.join(MODELS)}")
+    for name in names or MODELS:
+        measure(name)
+    found = {name: measure(name) for name in MODELS if (RUNS / name / "figures.json").exists()}
+    kept = RESULTS / "captions.json"
+    before = json.loads(kept.read_text())["figures"] if kept.exists() else {"models": {}, "differences": []}
+    differences = []
+    for model, base in (("vae-transformer", "transformer"), ("plain", "transformer"), ("vae-lstm", "lstm")):
+        if model in found and base in found:
+            pairs = zip(found[model]["log_likelihood"], found[base]["log_likelihood"], strict=True)
+            gap = [y - x for x, y in pairs]  # nats more than the language model needs
+            value, stderr = _mean(gap), _stderr(gap)
+            of = -_mean(found[base]["log_likelihood"])
+            interval = [100 * (value + z * stderr) / of for z in (-1.96, 1.96)]
+            row = {"model": model, "beside": base, "nats": value, "stderr": stderr}
+            differences.append(row | {"percent": 100 * value / of, "interval_percent": interval})
+    new = {row["model"] for row in differences}
+    figures = {
+        "models": before["models"]
+        | {
+            name: {k: v for k, v in f.items() if k != "log_likelihood"}
+            | {"nll": -_mean(f["log_likelihood"]), "nll_stderr": _stderr(f["log_likelihood"])}
+            for name, f in found.items()
+        },
+        "differences": [d for d in before["differences"] if d["model"] not in new] + differences,
+    }
+    report("captions", figures, __doc__ or "", 0)
+
+
+def _source(folder: Path) -> dict[str, Any]:
+    import yaml
+
+    node = yaml.safe_load((folder / "config.yaml").read_text())["data"]
+    return {k: v for k, v in node.items() if k != "class"}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _stderr(values: list[float]) -> float:
+    mean = _mean(values)
+    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
+
+
+def _safe(text: str) -> str:
+    from html import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
