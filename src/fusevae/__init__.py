@@ -101,6 +101,12 @@ _WHERE = {
     "evaluation.distances": "energy_distance frechet_distance kernel_distance neighbourhoods",
     "evaluation.fidelity": "psnr reconstruction_quality ssim",
     "evaluation.comparison": "comparison",
+    "evaluation.molecules": "molecule_table properties",
+    "evaluation.molecule_quality": "molecule_quality",
+    "evaluation.molecule_pictures": "molecule_grid property_histograms",
+    "evaluation.molecule_search": "optimise_molecules predict_property",
+    "evaluation.search": "optimise",
+    "evaluation.probing": "fit_property",
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names.split()}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusevae.cli import load
 from fusevae.cli.train import table
-from fusevae.cli.write import Output, write_csv, write_parquet
+from fusevae.cli.write import Output, write_csv
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
@@ -45,11 +45,7 @@ def anomaly(options: Namespace) -> int:
     with load.precision(options):
         ours, theirs = parts_of_both(artifact, data, reference, options.importance_samples, options.seed)
     found = scores(ours, theirs)
-    if output.kind == ".npz":
-        output.arrays(found)
-    else:
-        with written_whole(output.path) as beside:
-            write_csv(found, beside) if output.kind == ".csv" else write_parquet(found, beside)
+    output.columns(found)
     p_values = [key for key in found if key.startswith("p_")]
     unusual = {key: float((found[key] < 0.05).mean()) for key in p_values}
     group = group_p_value(ours["log_p"], theirs["log_p"], seed=options.seed)

@@ -213,6 +213,24 @@ def make_parser() -> argparse.ArgumentParser:
         _device(found, seed=0)
         _trust(found)
 
+    optimize = command("optimize", "molecules:optimize", "molecules with more of a property, like those given")
+    _run(optimize)
+    optimize.add_argument(
+        "--property", required=True, choices=("qed", "logp", "sa", "weight"),
+        help="drug-likeness, octanol-water logP, synthetic accessibility (1 is easy), molecular weight",
+    )  # fmt: skip
+    optimize.add_argument("--data", required=True, metavar="PATH", help="molecules to start from, a SMILES a line")
+    optimize.add_argument(
+        "--evaluations", type=_positive, default=200, metavar="N", help="molecules scored for each start (default: 200)"
+    )
+    optimize.add_argument(
+        "--similarity", type=_part, default=0.4, metavar="S", help="least Tanimoto similarity to the start, 0 to 1"
+    )
+    optimize.add_argument("--minimize", action="store_true", help="lower the property, instead of raising it")
+    _output(optimize, "a .csv, .npz or .parquet file")
+    _device(optimize, seed=0)
+    _trust(optimize)
+
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     _run(prior)
     kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer")
@@ -307,6 +325,16 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number above 0")
+    return value
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} was given, expected a number from 0 to 1")
     return value
 
 

@@ -113,16 +113,23 @@ class Output:
     def arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Named arrays with a row an example: as they are in a .npz, as columns ``name_0 ...`` in a table."""
         if self.kind == ".npz":
-            with written_whole(self.path) as beside:
-                np.savez(beside, **arrays)  # type: ignore[arg-type]
-            return
+            return self.columns(arrays)
         columns = {
             f"{name}_{i}": column
             for name, value in arrays.items()
             for i, column in enumerate(value.reshape(len(value), -1).T)
         }
+        self.columns(columns)
+
+    def columns(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Columns by name, each ``(n,)``, under these names."""
         with written_whole(self.path) as beside:
-            write_csv(columns, beside) if self.kind == ".csv" else write_parquet(columns, beside)
+            if self.kind == ".npz":
+                np.savez(beside, **columns)  # type: ignore[arg-type]
+            elif self.kind == ".csv":
+                write_csv(columns, beside)
+            else:
+                write_parquet(columns, beside)
 
     def _folder(self, x: Tensor, data: DataSpec, sheet: Callable[[], Image]) -> None:
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
