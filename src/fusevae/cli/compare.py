@@ -16,11 +16,10 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
-from fusevae.evaluation.comparison import comparison, difference_lines, rows, short_names
+from fusevae.evaluation.comparison import AnyReference, comparison, difference_lines, rows, short_names
 from fusevae.evaluation.features import about as features_about
 from fusevae.evaluation.features import fingerprint
 from fusevae.evaluation.quality import Reference
-from fusevae.evaluation.text_quality import TextReference
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment, to_json
 
@@ -62,7 +61,7 @@ def check_page(path: str) -> None:
 
 
 def judged(
-    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: Reference | TextReference | None
+    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: AnyReference | None
 ) -> dict[str, Any]:
     """The comparison of runs by their folders, their training times among the figures."""
     with load.precision(options):
@@ -79,7 +78,7 @@ def write_page(
     found: dict[str, Any],
     artifacts: dict[str, Artifact],
     data: Examples,
-    reference: Reference | TextReference | None,
+    reference: AnyReference | None,
     about: dict[str, Any] | None = None,
 ) -> None:
     """Write the page of a comparison to ``--output``."""

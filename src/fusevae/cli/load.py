@@ -20,6 +20,8 @@ from fusevae.core.generation import Generation
 from fusevae.data.examples import Examples
 from fusevae.data.source import Source, Splits, read_examples
 from fusevae.evaluation.blocks import as_examples, check_examples
+from fusevae.evaluation.comparison import AnyReference
+from fusevae.evaluation.molecule_quality import MoleculeReference
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import check_generation
 from fusevae.evaluation.text_quality import TextReference
@@ -115,8 +117,10 @@ def training(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     return _build(node).read().train, "training split of the run"
 
 
-def reference(options: Namespace, data: Examples, splits: Splits) -> Reference | TextReference:
+def reference(options: Namespace, data: Examples, splits: Splits) -> AnyReference:
     """What samples are held against, on the device asked for."""
+    if data.spec.is_molecules:
+        return MoleculeReference(data, splits.train, options.samples)
     if data.spec.vocabulary is not None:
         judge = (
             Artifact.load(options.extractor, options.trust, pick_device(options.device)) if options.extractor else None

@@ -18,6 +18,8 @@ from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.evaluation import pictures
+from fusevae.evaluation.molecule_pictures import molecule_grid
+from fusevae.evaluation.molecules import molecule_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +53,7 @@ class Output:
     def check(self, data: DataSpec) -> None:
         """Refuse a format that the examples don't have."""
         if data.vocabulary is not None:
-            if self.kind not in TEXTS:
+            if self.kind not in TEXTS and not (data.is_molecules and self.kind == ".png"):
                 raise InputError(f"{self.path} is no place for texts: give a file that ends in {', '.join(TEXTS)}")
             return
         if self.none:
@@ -74,7 +76,9 @@ class Output:
         """Examples in the data's units; ``sheet`` draws all of them as one picture."""
         if self.none:
             return  # they are what is told
-        if data.vocabulary is not None:
+        if data.is_molecules and self.kind in (".png", ".csv"):
+            self._molecules(data.text(x))
+        elif data.vocabulary is not None:
             self.texts(data.text(x))
         elif self.kind == ".png":
             pictures.save_image(sheet(), self.path)
@@ -109,6 +113,13 @@ class Output:
             else:
                 for row in zip(*columns.values(), strict=True):
                     file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
+
+    def _molecules(self, smiles: Sequence[str]) -> None:
+        """Molecules as a picture of the first, or as a table with their properties."""
+        if self.kind == ".csv":
+            self.columns(molecule_table(smiles))
+        else:
+            pictures.save_image(molecule_grid(smiles[:100]), self.path)
 
     def arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Named arrays with a row an example: as they are in a .npz, as columns ``name_0 ...`` in a table."""

@@ -58,6 +58,11 @@ class DataSpec(Described):
         return "int" in self.dtype or self.dtype == "bool"
 
     @property
+    def is_molecules(self) -> bool:
+        """Whether texts are molecules, by the kind of their tokens."""
+        return self.vocabulary is not None and self.vocabulary.kind in ("smiles", "selfies")
+
+    @property
     def n_classes(self) -> int:
         return len(self.classes) if self.classes is not None else 0
 

@@ -21,17 +21,20 @@ from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.compare import summary
 from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.likelihood import check_samples, log_likelihood
+from fusevae.evaluation.molecule_quality import MoleculeReference
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.text_quality import TextReference, text_reconstruction
 
+#: what samples are judged by: features, or what there is for text and for molecules
+AnyReference = Reference | TextReference | MoleculeReference
 NONE = "–"  # in the place of a figure that a family doesn't have
 
 
 def comparison(
     artifacts: Mapping[str, Artifact],
     data: Any,
-    reference: Reference | TextReference | None = None,
+    reference: AnyReference | None = None,
     label: Any = None,
     importance_samples: int = 1000,
     kind: Kind = "auto",
@@ -211,6 +214,13 @@ def rows(found: Mapping[str, Any]) -> dict[str, list[Row]]:
         row("self-BLEU, real texts", f"{q}real.self_bleu", ".3f"),
         row("perplexity under the judge", f"{q}perplexity", ".1f"),
         row("perplexity under the judge, real texts", f"{q}real.perplexity", ".1f"),
+        row("validity", f"{q}validity", ".3f", "high"),
+        row("uniqueness", f"{q}uniqueness", ".3f", "high"),
+        row("novelty", f"{q}novelty", ".3f", "high"),
+        row("KL score", f"{q}kl_score", ".3f", "high"),
+        row("FCD", f"{q}fcd", ".3f", "low"),
+        row("similarity to the nearest real one", f"{q}snn", ".3f"),
+        row("internal diversity", f"{q}diversity", ".3f"),
         row("copied from training data", f"{q}copied", ".1%"),
         row("accuracy given the label", f"{q}accuracy", ".1%", "high"),
         row("nearer to training data than held-out", f"{q}copying.nearer", ".1%"),

@@ -15,12 +15,11 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation import pictures, report, texts
-from fusevae.evaluation.comparison import difference_lines, rows, short_names
+from fusevae.evaluation.comparison import AnyReference, difference_lines, rows, short_names
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import sample
-from fusevae.evaluation.text_quality import TextReference
 
 SAMPLES, COLUMNS, PAIRS, NEAR = 36, 12, 5, 4
 
@@ -30,7 +29,7 @@ def write(
     found: Mapping[str, Any],
     artifacts: Mapping[str, Artifact],
     data: Examples,
-    reference: Reference | TextReference | None = None,
+    reference: AnyReference | None = None,
     title: str = "Comparison",
     about: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -79,7 +78,7 @@ def draw(
     artifacts: Mapping[str, Artifact],
     names: Mapping[str, str],
     data: Examples,
-    reference: Reference | TextReference | None,
+    reference: AnyReference | None,
     folder: Path,
     seed: int,
 ) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from fusevae.core import noise
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.data.examples import Examples
 from fusevae.evaluation.molecule_distances import (
     chemnet_distance,
     cosine,
@@ -20,6 +23,7 @@ from fusevae.evaluation.molecule_distances import (
     wasserstein,
 )
 from fusevae.evaluation.molecules import canonical, fingerprints, measures, parse
+from fusevae.evaluation.samples import sample
 
 LIMIT = 10_000  # molecules of each set that are compared; GuacaMol takes as many
 UNITS = {"qed": "", "sa": "", "logp": "", "weight": " g/mol"}
@@ -85,6 +89,33 @@ def molecule_quality(
     found["of"] = {"validity": [len(samples)], "uniqueness": [len(made)], "novelty": [len(distinct)]}
     made, real = drawn(made, LIMIT, seed), drawn(real, LIMIT, seed)
     return found | compared(made, real, fcd, device, found["of"])
+
+
+class MoleculeReference:
+    """Real molecules that samples are held against, made once for all the models that are compared.
+
+    Args:
+        held: molecules that no model was trained on.
+        train: those that the models were trained on, to find copies; or None.
+        n: samples of each model.
+    """
+
+    def __init__(self, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
+        self.n, self.held = n, held.spec.text(held.batch(torch.arange(len(held)))[0])
+        parts = torch.arange(len(train) if train is not None else 0).split(1000)
+        self.train = None if train is None else [t for p in parts for t in train.spec.text(train.batch(p)[0])]
+
+    def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> dict[str, Any]:
+        """:func:`molecule_quality` of samples at temperature 1, and ``seconds_per_sample``, in batches of 256."""
+        started = time.perf_counter()
+        x = sample(artifact, self.n, seed=seed)
+        seconds = (time.perf_counter() - started) / self.n
+        found = molecule_quality(artifact.data.text(x), self.train, self.held, seed=seed)
+        return found | {"n": self.n, "kind": "sample", "seed": seed, "features": None, "seconds_per_sample": seconds}
+
+    def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The figures of :meth:`judge` in words."""
+        return [*molecule_lines(found), ("time of a sample", f"{1000 * found['seconds_per_sample']:.3g} ms")]
 
 
 def compared(made: Sequence[Any], real: Sequence[Any], fcd: bool, device: str, of: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,6 @@ from fusevae.evaluation.probing import Probe, fit_property
 from fusevae.evaluation.reading import check_latents, decoded, read
 from fusevae.evaluation.search import Found, Method, optimise
 
-KINDS = ("smiles", "selfies")  # of vocabulary
-
 
 def optimise_molecules(
     artifact: Artifact,
@@ -104,14 +102,9 @@ def predict_property(artifact: Artifact, smiles: Sequence[str], property: str = 
     return fit_property(read(artifact, given, seed=seed).z.flatten(1), values, seed=seed)
 
 
-def is_of_molecules(artifact: Artifact) -> bool:
-    """Whether a model's data are molecules."""
-    return artifact.data.vocabulary is not None and artifact.data.vocabulary.kind in KINDS
-
-
 def check_molecules(artifact: Artifact) -> None:
     """Raise :class:`InputError` unless the model is of molecules, and has latents."""
-    if not is_of_molecules(artifact):
+    if not artifact.data.is_molecules:
         vocabulary = artifact.data.vocabulary
         kind = f"arrays of shape {artifact.data.shape}" if vocabulary is None else vocabulary.kind
         raise InputError(f"the model's data are {kind}, not molecules: give the run of molecules-vae or selfies-vae")

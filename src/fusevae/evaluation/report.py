@@ -49,6 +49,9 @@ def write(path: Path, facts: Facts, pictures: Path) -> None:
         _figures(facts),
         picture(pictures / "samples.png", "Samples", facts.samples),
         picture(
+            pictures / "properties.png", "Properties", f"Of 500 samples, and of at most 500 of the {facts.held_out}."
+        ),
+        picture(
             pictures / "reconstructions.png",
             "Reconstructions",
             f"Examples of the {facts.held_out}, and what p(x | z) makes of the mean of the posterior of each: its "

@@ -157,8 +157,8 @@ class TextReference:
         return found
 
 
-def text_reconstruction(artifact: Artifact, real: Examples, n: int = 1000, seed: int = 0) -> dict[str, float]:
-    """How well texts come back from their latents, written by the likeliest tokens: ``n``; ``bleu`` of the texts;
+def text_reconstruction(artifact: Artifact, real: Examples, n: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """How well texts come back from their latents, written by the likeliest tokens: ``n``; ``bleu`` of sentences;
     ``tokens``, the part of the places up to the end that hold the same token; ``exact``, the part of texts that are
     the same."""
     some = real.subset(torch.arange(min(n, len(real))))
@@ -170,7 +170,7 @@ def text_reconstruction(artifact: Artifact, real: Examples, n: int = 1000, seed:
     texts, made = artifact.data.text(x), artifact.data.text(again)
     return {
         "n": len(some),
-        "bleu": bleu(made, texts),
+        "bleu": None if artifact.data.is_molecules else bleu(made, texts),
         "tokens": (same & counts).sum().item() / counts.sum().item(),
         "exact": sum(a == b for a, b in zip(texts, made, strict=True)) / len(some),
     }
@@ -178,9 +178,11 @@ def text_reconstruction(artifact: Artifact, real: Examples, n: int = 1000, seed:
 
 def text_reconstruction_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The figures of :func:`text_reconstruction` in words."""
+    rows = [("reconstructed", f"{found['n']:,} texts, written by the likeliest tokens")]
+    if found["bleu"] is not None:
+        rows.append(("BLEU", f"{found['bleu']:.3f}"))
     return [
-        ("reconstructed", f"{found['n']:,} texts, written by the likeliest tokens"),
-        ("BLEU", f"{found['bleu']:.3f}"),
+        *rows,
         ("tokens that are the same", f"{found['tokens']:.1%}"),
         ("texts that are the same", f"{found['exact']:.1%}"),
     ]

@@ -23,6 +23,7 @@ from fusevae.evaluation import pictures, report, texts
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
+from fusevae.evaluation.molecule_pictures import molecule_grid, property_histograms
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
@@ -94,6 +95,12 @@ def draw_samples(artifact: Artifact, real: Examples, path: Path) -> str:
     """``samples.png``, with the seed that ``fusevae sample`` has by default; returns how they were made, in words."""
     spec = artifact.data
     how = "means of p(x | z) for z from the prior" if kind_used(artifact, "auto") == "mean" else "draws from the model"
+    if spec.is_molecules:
+        smiles = spec.text(sample(artifact, 500))
+        pictures.save_image(molecule_grid(smiles[:36]), path)
+        held = spec.text(real.batch(torch.arange(min(500, len(real))))[0])
+        property_histograms(smiles, held, path.with_name("properties.png"))
+        return f"36 {how}."
     if spec.vocabulary is not None:
         texts.write_rows(path.with_suffix(".csv"), ("text",), [(t,) for t in spec.text(sample(artifact, 64))])
         return f"64 {how}."
