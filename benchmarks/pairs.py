@@ -43,6 +43,7 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
     "MADE", "MADE of reals", "PixelCNN", "ImageTransformer", "Diffusion", "VAE", "VAE of 0 and 1", "Vamp",
 }  # fmt: skip
 LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
+TEXTS = {"LanguageModel"}  # over sequences of any length, which no other part here has; tests/test_text.py nests them
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})
@@ -203,7 +204,7 @@ def missing() -> set[str]:
     for name in dir(f):  # import them all
         getattr(f, name)
     found = {c.__name__ for base in (Conditional, Latents) for c in below(base) if c.__module__.startswith("fusevae.")}
-    return found - {name.split(" of ")[0] for name in KINDS} - LATENTS
+    return found - {name.split(" of ")[0] for name in KINDS} - LATENTS - TEXTS
 
 
 def main() -> None:

@@ -127,7 +127,7 @@ class TextReference:
         x = sample(artifact, self.n, seed=seed)
         seconds = (time.perf_counter() - started) / self.n
         texts = artifact.data.text(x)
-        found = self._about(texts) | {"n": self.n, "kind": "sample", "seed": seed, "real": self.real}
+        found: dict[str, Any] = {**self._about(texts), "n": self.n, "kind": "sample", "seed": seed, "real": self.real}
         found["repeated"] = 1 - len(set(texts)) / self.n
         found["copied"] = None if self.known is None else sum(text in self.known for text in texts) / self.n
         if self.judge_ is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.language_model import LanguageModel
-from fusevae.distributions.normal import Normal
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
+from fusevae.nets.mlp import Constant
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Linear
@@ -18,7 +18,7 @@ from fusevae.training.settings import Training
 
 
 def recipe(
-    data: DataSpec, latent: int = 32, width: int = 256, free_bits: float = 0.2, dropout: float = 0.3
+    data: DataSpec, latent: int = 32, width: int = 256, free_bits: float = 0.25, dropout: float = 0.3
 ) -> Experiment:
     """The latent is added to what the decoder is given at every token; free bits and a rise of beta against a
     collapse."""
@@ -26,7 +26,7 @@ def recipe(
     encoder = SequenceEncoder(LSTM(width, 1, dropout), vocabulary, 2 * latent)
     decoder = LanguageModel(LSTM(width, 1, dropout), vocabulary, context=latent, dropout=dropout, longest=longest)
     return Experiment(
-        model=VAE(Flat(Normal(latent), Gaussian(encoder)), decoder=decoder),
+        model=VAE(Flat(Gaussian(Constant(2 * latent)), Gaussian(encoder)), decoder=decoder),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),
-        training=Training(epochs=15, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
+        training=Training(epochs=10, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
     )

@@ -43,5 +43,5 @@ def recipe(
                 longest=data.shape[0],
             ),
         ),
-        training=Training(epochs=15, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+        training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )

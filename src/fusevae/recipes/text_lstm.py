@@ -14,5 +14,5 @@ def recipe(data: DataSpec, width: int = 256, layers: int = 1, dropout: float = 0
     """The transformer's sibling: the same distribution with another net."""
     return Experiment(
         model=LanguageModel(LSTM(width, layers, dropout), tokens_of(data), dropout=dropout, longest=data.shape[0]),
-        training=Training(epochs=15, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
+        training=Training(epochs=10, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
     )

@@ -15,5 +15,5 @@ def recipe(data: DataSpec, width: int = 192, heads: int = 4, layers: int = 3, dr
     net = Transformer(width, heads, layers, dropout=dropout)
     return Experiment(
         model=LanguageModel(net, tokens_of(data), dropout=dropout, longest=data.shape[0]),
-        training=Training(epochs=15, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+        training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )
