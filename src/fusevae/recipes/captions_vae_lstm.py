@@ -18,7 +18,7 @@ from fusevae.training.settings import Training
 
 
 def recipe(
-    data: DataSpec, latent: int = 32, width: int = 256, free_bits: float = 0.25, dropout: float = 0.3
+    data: DataSpec, latent: int = 32, width: int = 256, free_bits: float = 0.15, dropout: float = 0.3
 ) -> Experiment:
     """The latent is added to what the decoder is given at every token; free bits and a rise of beta against a
     collapse."""

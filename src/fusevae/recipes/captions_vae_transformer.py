@@ -26,7 +26,7 @@ def recipe(
     heads: int = 4,
     layers: int = 3,
     inject: Literal["add", "prefix", "cross"] = "add",
-    free_bits: float = 0.25,
+    free_bits: float = 0.15,
     word_dropout: float = 0.0,
     dropout: float = 0.1,
 ) -> Experiment:
