@@ -159,7 +159,74 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
         share = {model: f"{100 * g['mean']:.0f} %" for model, g in f["closed"].items()}
         return [*found, *((f"`{m}` closes of the way to the best floor", v, "at least 70 %") for m, v in share.items())]
+    if name in TEXT:
+        return TEXT[name](f)
     raise SystemExit(f"no row is written for the benchmark {name!r}: add it to benchmarks/table.py")
+
+
+def captions(f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Language models and VAEs of captions."""
+    found = []
+    for name, m in f["models"].items():
+        figure = f"{m['nll']:.2f} ± {m['nll_stderr']:.2f} nats"
+        if "kl" in m:
+            about = f"KL {m['kl']:.2f}, I(x; z) {m['mutual_information']:.2f}, {m['active_units']} active"
+            figure += f"; {about}; BLEU {m['reconstruction']['bleu']:.2f}"
+        asked = {"vae-transformer": "I over 3 nats, 10 active", "high-rate": "BLEU at least 0.5"}.get(name, "")
+        found.append((f"Captions, `{name}`, {m['training_minutes']:.0f} minutes: NLL of a caption", figure, asked))
+        s = m["samples"]
+        more = ", ".join(f"{s[k] / s['real'][k]:.2f}" for k in ("distinct_1", "distinct_2"))
+        asked = "0.8 to 1.3; 0.9 to 1.1" if name == "vae-transformer" else ""
+        what = f"Captions, samples of `{name}` over real ones: perplexity under the judge; distinct-1, distinct-2"
+        found.append((what, f"{s['ratio']:.2f}; {more}", asked))
+    for d in f["differences"]:
+        low, high = d["interval_percent"]
+        what = f"Captions, `{d['model']}`: NLL above that of `{d['beside']}`"
+        asked = "at most 1.5 %" if d["model"] == "vae-transformer" else ""
+        found.append((what, f"{d['percent']:.2f} % (95 % between {low:.2f} and {high:.2f})", asked))
+    if "vae-transformer" in f["models"]:
+        i = f["models"]["vae-transformer"]["interpolation"]
+        p, half = i["perplexity"], len(i["perplexity"]) // 2
+        figure = f"{p[half]:.1f}, {(p[0] + p[-1]) / 2:.1f}"
+        what = "Captions, perplexity of interpolations under the judge: middle, ends"
+        found.append((what, figure, "as fluent in the middle"))
+        figure = ", ".join(f"{v:.2f}" for v in i["overlap_with_end"])
+        found.append(("Captions, interpolations: overlap of words with the end, step by step", figure, "rising"))
+    return found
+
+
+def shakespeare(f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Characters of a play."""
+    what = f"Shakespeare, `character-transformer`, {f['training_minutes']:.0f} minutes: nats a character"
+    return [(what, f"{f['nats_per_character']:.3f}", "at most 1.75 in 20 minutes")]
+
+
+def molecules(f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Molecules from the prior, and the search for a property."""
+    found = []
+    for name, m in f["models"].items():
+        q = m["quality"]
+        figure = ", ".join(f"{q[k]:.3f}" for k in ("validity", "uniqueness", "novelty", "kl_score", "fcd_score"))
+        what = f"Molecules, `{name}`, {m['training_minutes']:.0f} minutes: validity, uniqueness, novelty, KL, FCD score"
+        asked = {"molecules-vae": "0.80, 0.998, 0.95, 0.93", "selfies-vae": "1.0, 0.998, 0.95, 0.93"}.get(name, "")
+        found.append((what, figure, asked))
+        if "latents" in m:
+            figure = f"{m['latents']['mutual_information']:.2f} nats"
+            found.append((f"Molecules, `{name}`: I(x; z), at most log 500", figure, "over 3 nats"))
+        if "optimisation" in m:
+            o = m["optimisation"]
+            figure = f"{o['evolution']['gain']:.3f} ({o[o['best random']]['gain']:.3f})"
+            what = f"Molecules, `{name}`: QED raised within similarity 0.4, 200 evaluations (random search)"
+            found.append((what, figure, "at least 0.15, above random search"))
+    return found
+
+
+def text_speed(f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Ratios of speed, by what they are of."""
+    return [(what, f"{g['ratio']:.2f}", g["asked"]) for what, g in f.items()]
+
+
+TEXT = {"captions": captions, "shakespeare": shakespeare, "molecules": molecules, "text_speed": text_speed}
 
 
 def results() -> list[tuple[dict[str, Any], tuple[str, str, str]]]:
