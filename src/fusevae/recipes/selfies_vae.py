@@ -10,7 +10,7 @@ reads = {"tokens": "selfies"}
 
 
 def recipe(
-    data: DataSpec, latent: int = 64, width: int = 192, heads: int = 6, layers: int = 3, free_bits: float = 0.2
+    data: DataSpec, latent: int = 64, width: int = 192, heads: int = 6, layers: int = 3, rate: float = 25.0
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
-    return molecules_vae.recipe(data, latent, width, heads, layers, free_bits)
+    return molecules_vae.recipe(data, latent, width, heads, layers, rate)
