@@ -91,6 +91,18 @@ def test_latents_of_texts_are_read(vae):
     assert fusevae.neighbours(vae, SENTENCES, SENTENCES[:1], k=1).indices.item() == 0
 
 
+def test_a_model_given_labels_writes_what_they_say():
+    labels = ["people", "animals", "people", "people"] * 12
+    data = fusevae.read_data((SENTENCES * 12, labels), tokens="words", validation=0.1, test=0.1)
+    made = find("captions-vae-transformer")(data.spec, latent=4, conditional=True, **SMALL)
+    training = Training(epochs=120, batch_size=16, learning_rate=1e-2, average=0.9)
+    model = fusevae.fit(made.model, data, objective=made.objective, training=training, quiet=True)
+    dogs = model.data.text(fusevae.sample(model, 20, label="animals"))
+    people = model.data.text(fusevae.sample(model, 20, label="people"))
+    assert sum("dogs" in t for t in dogs) > 15 and sum("dogs" in t for t in people) < 5
+    assert len(fusevae.sample(model, 3)) == 3  # without a label, too
+
+
 def test_evaluation_counts_tokens(vae, data):
     found = fusevae.evaluate(vae, data.test, importance_samples=5)
     assert found["tokens"] == sum(len(vae.data.vocabulary.encode(s)) + 1 for s in SENTENCES * 3)

@@ -29,20 +29,23 @@ def recipe(
     free_bits: float = 0.15,
     word_dropout: float = 0.0,
     dropout: float = 0.1,
+    conditional: bool = False,
 ) -> Experiment:
     """Against a collapse each dimension may hold ``free_bits`` nats for nothing, while beta rises over the first part
     of the training (Kingma et al. 2016; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a
-    posterior can be different in the same way for every sentence, which fills the free bits and tells nothing."""
-    vocabulary = tokens_of(data)
+    posterior can be different in the same way for every sentence, which fills the free bits and tells nothing.
+    ``conditional`` gives the labels of the data, where they have some, to encoder and decoder."""
+    vocabulary, classes = tokens_of(data), data.n_classes if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(
         model=VAE(
-            Flat(Gaussian(Constant(2 * latent)), Gaussian(SequenceEncoder(encoder, vocabulary, 2 * latent))),
+            Flat(Gaussian(Constant(2 * latent)), Gaussian(SequenceEncoder(encoder, vocabulary, 2 * latent, classes))),
             decoder=LanguageModel(
                 net,
                 vocabulary,
                 context=latent,
+                classes=classes,
                 inject=inject,
                 word_dropout=word_dropout,
                 dropout=dropout,
