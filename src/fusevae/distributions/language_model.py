@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
@@ -26,7 +27,39 @@ Inject = Literal["add", "prefix", "cross"]
 Given = list[Tensor | None]
 
 
-class LanguageModel(Conditional):
+class SequenceModel(Conditional):
+    """What language models share: a distribution over sequences of tokens, each given those before it.
+
+    A subclass says what the logits of the next token are, and what is kept of those before it.
+    """
+
+    discrete = True
+    space = "sequences"
+    has_mean = False
+    word_dropout = 0.0
+    vocabulary: int
+    context: int
+    classes: int
+    longest: int
+    width: int
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        rest = list(given)
+        vector = rest.pop(0) if self.context else None
+        return _Sequences(self, vector, rest[0] if rest and self.classes else None)
+
+    @abstractmethod
+    def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
+        """Of the token after each of ``tokens`` ``(n, length)``, the first of which is an end: ``(n, length, tokens)``
+        in float32. ``given`` are a vector and a label for each. With ``kept``, the tokens follow those before."""
+
+    @abstractmethod
+    def keep(self, n: int, length: int) -> Any:
+        """What is kept of ``n`` sequences of up to ``length`` tokens, with ``length`` and ``choose`` as of
+        :class:`fusevae.nets.transformer.Kept`."""
+
+
+class LanguageModel(SequenceModel):
     r""":math:`p(x \mid given) = \prod_{t \le T} p(x_t \mid x_{<t}, given)`, exact, over sequences of tokens that end
     with their end token, which is part of the product; whatever follows it is ignored. A sequence without an end has
     the probability of so beginning (a window of a long text).
@@ -53,10 +86,6 @@ class LanguageModel(Conditional):
         torch.Size([5])
     """
 
-    discrete = True
-    space = "sequences"
-    has_mean = False
-
     def __init__(
         self,
         net: Transformer | LSTM,
@@ -77,7 +106,8 @@ class LanguageModel(Conditional):
         if context and (inject == "cross") != net.cross:
             needs = "a Transformer(..., cross=True)" if inject == "cross" else "a net without cross attention"
             raise InputError(f"inject is {inject!r}, which needs {needs}: change one of them")
-        self.net, self.vocabulary, self.context, self.classes = net, vocabulary, context, classes
+        self.net, self.width = net, net.width
+        self.vocabulary, self.context, self.classes = vocabulary, context, classes
         self.inject, self.places = inject, places
         self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
         self.token = nn.Embedding(vocabulary, net.width)
@@ -90,14 +120,7 @@ class LanguageModel(Conditional):
             nn.init.normal_(self.given.weight, std=0.02)
             nn.init.zeros_(self.given.bias)
 
-    def forward(self, *given: Tensor | None) -> Distribution:
-        rest = list(given)
-        vector = rest.pop(0) if self.context else None
-        return _Sequences(self, vector, rest[0] if rest and self.classes else None)
-
     def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
-        """Of the token after each of ``tokens`` ``(n, length)``, the first of which is an end: ``(n, length, tokens)``
-        in float32. ``given`` are a vector and a label for each. With ``kept``, the tokens follow those before."""
         vector, label = given
         # the rows that read the outputs are small, the vectors that go in are not (Vaswani et al. 2017)
         h = F.dropout(self.token(tokens) * math.sqrt(self.net.width), self.dropout, self.training)
@@ -117,7 +140,6 @@ class LanguageModel(Conditional):
         return F.linear(out, self.token.weight, self.bias).float()
 
     def keep(self, n: int, length: int) -> Any:
-        """What the net keeps of ``n`` sequences of up to ``length`` tokens."""
         return self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
 
     @classmethod
@@ -137,7 +159,7 @@ class LanguageModel(Conditional):
 class _Sequences(Distribution):
     arg_constraints = {}
 
-    def __init__(self, owner: LanguageModel, vector: Tensor | None, label: Tensor | None) -> None:
+    def __init__(self, owner: SequenceModel, vector: Tensor | None, label: Tensor | None) -> None:
         self.owner, self.vector, self.label = owner, vector, label
         super().__init__(batch_of((vector, label)), torch.Size((owner.longest,)), validate_args=False)
 
@@ -159,7 +181,7 @@ class _Sequences(Distribution):
         given = self._flat(lead)
         if torch.is_grad_enabled():
             return self._log_prob(tokens, given).view(lead)
-        each = length * max(4 * owner.net.width, owner.vocabulary)
+        each = length * max(4 * owner.width, owner.vocabulary)
         return in_parts(self._log_prob, tokens, given, each).view(lead)
 
     def _log_prob(self, tokens: Tensor, given: Given) -> Tensor:
@@ -170,7 +192,7 @@ class _Sequences(Distribution):
             before = before.masked_fill(left_out & (before != END), UNKNOWN)
         logits = owner.logits(before, given)
         each = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
-        return -(each * counted(tokens)).sum(1)
+        return -each.masked_fill(~counted(tokens), 0).sum(1)  # what doesn't count may be impossible
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         owner, how = self.owner, current()
@@ -186,7 +208,7 @@ class _Sequences(Distribution):
         owner, n = self.owner, math.prod(lead)
         with torch.no_grad():
             given = self._flat(lead)
-            start = torch.tensor([END, *how.start], device=owner.bias.device).expand(n, -1)
+            start = torch.tensor([END, *how.start], device=next(owner.parameters()).device).expand(n, -1)
             longest = how.longest or owner.longest
             if how.beams > 1:
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
