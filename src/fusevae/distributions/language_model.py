@@ -16,12 +16,13 @@ from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
-from fusevae.core.vocabulary import END, UNKNOWN, counted
+from fusevae.core.memory import keep_freed_memory
+from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import in_parts
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.recurrent import LSTM
-from fusevae.nets.transformer import Transformer
+from fusevae.nets.transformer import Transformer, by_columns
 
 Inject = Literal["add", "prefix", "cross"]
 Given = list[Tensor | None]
@@ -137,10 +138,12 @@ class LanguageModel(SequenceModel):
             else:
                 ways["added" if self.inject == "add" else "memory"] = told
         out = self.net(h, kept, **ways)[:, first:]
-        return F.linear(out, self.token.weight, self.bias).float()
+        return F.linear(out, self.token.weight if kept is None else kept.laid[self.token], self.bias).float()
 
     def keep(self, n: int, length: int) -> Any:
-        return self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
+        kept = self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
+        kept.laid[self.token] = by_columns(self.token.weight)
+        return kept
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -196,6 +199,7 @@ class _Sequences(Distribution):
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         owner, how = self.owner, current()
+        keep_freed_memory()
         lead = torch.Size(sample_shape) + self.batch_shape
         kept = owner.keep(math.prod(lead) * max(1, how.beams), (how.longest or owner.longest) + 1)
         return self.write(lead, how, lambda tokens, given: owner.logits(tokens, given, kept), kept)
@@ -213,8 +217,8 @@ class _Sequences(Distribution):
             if how.beams > 1:
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
             found, done = [start[:, 1:]], torch.zeros(n, dtype=torch.bool, device=start.device)
-            new = start
-            for _ in range(longest - len(how.start)):
+            new, look = start, 16 if start.is_cuda else 1  # to look is to wait for the device
+            for i in range(longest - len(how.start)):
                 logits = run(new, given)[:, -1]
                 if how.temperature == 0:
                     token = logits.argmax(-1)
@@ -224,6 +228,9 @@ class _Sequences(Distribution):
                 done = done | (token == END)
                 new = token[:, None]
                 found.append(new)
-                if bool(done.all()):
+                if i % look == look - 1 and bool(done.all()):
                     break
-            return torch.cat(found, 1).view(*lead, -1)
+            x = torch.cat(found, 1)
+            if look > 1:
+                x = x[:, : int(lengths(x).amax()) if x.numel() else None]
+            return x.view(*lead, x.shape[1])
