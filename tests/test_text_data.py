@@ -75,7 +75,7 @@ def test_bytes_and_byte_pairs_know_every_text(text):
         assert made.decode(made.encode(text)) == text
 
 
-@pytest.mark.parametrize("kind", sorted(vocabularies()))
+@pytest.mark.parametrize("kind", sorted({*vocabularies()} - {"pretrained"}))  # those are read from a folder
 def test_a_vocabulary_is_its_description(kind):
     made = vocabularies()[kind].fit(MOLECULES * 2)
     again = build(describe(made))

@@ -19,6 +19,7 @@ from fusevae.core.files import written_whole
 from fusevae.core.levels import Level
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import View
+from fusevae.core.weights import weights_follow
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -122,7 +123,8 @@ class Artifact(Described, nn.Module):
             raise InputError(
                 f"{path}: its description can't be read ({reason}): give a file that fusevae saved"
             ) from None
-        artifact = build(node, trust)
+        with weights_follow():
+            artifact = build(node, trust)
         if not isinstance(artifact, cls):
             raise InputError(
                 f"{path} describes a {type(artifact).__name__}, not an artifact: give a file that fusevae saved"

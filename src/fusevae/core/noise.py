@@ -113,7 +113,7 @@ def choose(logits: Tensor, sample_shape: Sequence[int] = (), dim: int = -1) -> T
     By Gumbel's trick, a number for each category, so that a draw doesn't depend on its batch.
     """
     uniform = torch.rand(torch.Size(sample_shape) + logits.shape, device=logits.device).clamp_(1e-20, 1 - 1e-7)
-    return (logits.detach() - torch.log(-torch.log(uniform))).argmax(dim)
+    return (logits.detach() - uniform.log_().neg_().log_()).argmax(dim)
 
 
 def _draw(draw: Any, p: Distribution, sample_shape: Sequence[int]) -> Tensor:

@@ -18,6 +18,7 @@ from fusevae.data.examples import Examples, InMemory, Streamed, split_item
 from fusevae.data.given import parts_from
 from fusevae.data.images import WORKERS, Decoded
 from fusevae.data.parts import Options, Part
+from fusevae.data.pretrained_tokens import is_folder
 from fusevae.data.readers import read_digits, read_path, with_label_file
 from fusevae.data.text import is_text
 from fusevae.data.tokenised import cut_stream, part_at, tokenised
@@ -53,8 +54,8 @@ class Source(Described):
         test_path: the same for the test.
         column: which column of a table holds the text.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms) or
-            ``"selfies"``. None is ``"smiles"`` for ``.smi``, else ``"bpe"``. The vocabulary is fitted on the training
-            part.
+            ``"selfies"``, or a folder with a pretrained model's ``tokenizer.json``. None is ``"smiles"`` for ``.smi``,
+            else ``"bpe"``. The vocabulary is fitted on the training part.
         vocabulary_size: its size at most; 2,000 for ``"bpe"`` and 8,000 for ``"words"`` by default, else no limit.
         longest: tokens of a text at most, its end included; a longer one is refused, never cut.
         stream: the text is one long one, cut into windows of so many tokens; validation and test are then pieces from
@@ -95,7 +96,7 @@ class Source(Described):
             raise InputError(f"memory_gb={memory_gb} was given: expected 0 or more")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size={size} was given: expected (height, width), such as (32, 32)")
-        if tokens is not None:
+        if tokens is not None and not is_folder(tokens):
             vocabulary_class(tokens)
         for name, least, given in (
             ("vocabulary_size", 3, vocabulary_size),

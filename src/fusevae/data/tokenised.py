@@ -16,6 +16,7 @@ from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
 from fusevae.data.arrays import encode_labels
 from fusevae.data.examples import Examples
 from fusevae.data.parts import Options, Part
+from fusevae.data.pretrained_tokens import PretrainedTokens, is_folder
 from fusevae.data.sequences import Sequences, Windows
 from fusevae.data.text import file_of, place, refuse, say_left_out
 from fusevae.data.tokens import vocabulary
@@ -54,7 +55,10 @@ def tokenised(
     words = options.vocabulary
     if words is None:
         kind = options.tokens or first.tokens or "bpe"
-        words = vocabulary(kind).fit(first.x, options.vocabulary_size or USUAL.get(kind))
+        if is_folder(kind):
+            words = PretrainedTokens.read(kind)
+        else:
+            words = vocabulary(kind).fit(first.x, options.vocabulary_size or USUAL.get(kind))
     encoded = {name: _encode(part, words, options) for name, part in parts.items()}
     for name, (part, tokens, _) in encoded.items():
         unknown = int((tokens == UNKNOWN).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
@@ -15,18 +16,53 @@ from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
-from fusevae.core.vocabulary import END, UNKNOWN, counted
+from fusevae.core.memory import keep_freed_memory
+from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import in_parts
 from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
-from fusevae.nets.transformer import Transformer
+from fusevae.nets.transformer import Transformer, by_columns
 
 Inject = Literal["add", "prefix", "cross"]
 Given = list[Tensor | None]
 
 
-class LanguageModel(Conditional):
+class SequenceModel(Conditional):
+    """What language models share: a distribution over sequences of tokens, each given those before it.
+
+    A subclass says what the logits of the next token are, and what is kept of those before it.
+    """
+
+    discrete = True
+    space = "sequences"
+    has_mean = False
+    word_dropout = 0.0
+    vocabulary: int
+    context: int
+    context_dims: int = 1
+    classes: int
+    longest: int
+    width: int
+
+    def forward(self, *given: Tensor | None) -> Distribution:
+        rest = list(given)
+        vector = rest.pop(0) if self.context else None
+        vector = vector.flatten(-self.context_dims) if vector is not None else None
+        return _Sequences(self, vector, rest[0] if rest and self.classes else None)
+
+    @abstractmethod
+    def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
+        """Of the token after each of ``tokens`` ``(n, length)``, the first of which is an end: ``(n, length, tokens)``
+        in float32. ``given`` are a vector and a label for each. With ``kept``, the tokens follow those before."""
+
+    @abstractmethod
+    def keep(self, n: int, length: int) -> Any:
+        """What is kept of ``n`` sequences of up to ``length`` tokens, with ``length`` and ``choose`` as of
+        :class:`fusevae.nets.transformer.Kept`."""
+
+
+class LanguageModel(SequenceModel):
     r""":math:`p(x \mid given) = \prod_{t \le T} p(x_t \mid x_{<t}, given)`, exact, over sequences of tokens that end
     with their end token, which is part of the product; whatever follows it is ignored. A sequence without an end has
     the probability of so beginning (a window of a long text).
@@ -53,10 +89,6 @@ class LanguageModel(Conditional):
         torch.Size([5])
     """
 
-    discrete = True
-    space = "sequences"
-    has_mean = False
-
     def __init__(
         self,
         net: Transformer | LSTM,
@@ -78,7 +110,7 @@ class LanguageModel(Conditional):
             needs = "a Transformer(..., cross=True)" if inject == "cross" else "a net without cross attention"
             raise InputError(f"inject is {inject!r}, which needs {needs}: change one of them")
         shape = as_shape(context) if context else ()
-        self.net, self.vocabulary, self.classes = net, vocabulary, classes
+        self.net, self.width, self.vocabulary, self.classes = net, net.width, vocabulary, classes
         self.context, self.context_dims = math.prod(shape) if shape else 0, len(shape)
         self.inject, self.places = inject, places
         self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
@@ -92,15 +124,7 @@ class LanguageModel(Conditional):
             nn.init.normal_(self.given.weight, std=0.02)
             nn.init.zeros_(self.given.bias)
 
-    def forward(self, *given: Tensor | None) -> Distribution:
-        rest = list(given)
-        vector = rest.pop(0) if self.context else None
-        vector = vector.flatten(-self.context_dims) if vector is not None else None
-        return _Sequences(self, vector, rest[0] if rest and self.classes else None)
-
     def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
-        """Of the token after each of ``tokens`` ``(n, length)``, the first of which is an end: ``(n, length, tokens)``
-        in float32. ``given`` are a vector and a label for each. With ``kept``, the tokens follow those before."""
         vector, label = given
         # the rows that read the outputs are small, the vectors that go in are not (Vaswani et al. 2017)
         h = F.dropout(self.token(tokens) * math.sqrt(self.net.width), self.dropout, self.training)
@@ -117,11 +141,12 @@ class LanguageModel(Conditional):
             else:
                 ways["added" if self.inject == "add" else "memory"] = told
         out = self.net(h, kept, **ways)[:, first:]
-        return F.linear(out, self.token.weight, self.bias).float()
+        return F.linear(out, self.token.weight if kept is None else kept.laid[self.token], self.bias).float()
 
     def keep(self, n: int, length: int) -> Any:
-        """What the net keeps of ``n`` sequences of up to ``length`` tokens."""
-        return self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
+        kept = self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
+        kept.laid[self.token] = by_columns(self.token.weight)
+        return kept
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -140,7 +165,7 @@ class LanguageModel(Conditional):
 class _Sequences(Distribution):
     arg_constraints = {}
 
-    def __init__(self, owner: LanguageModel, vector: Tensor | None, label: Tensor | None) -> None:
+    def __init__(self, owner: SequenceModel, vector: Tensor | None, label: Tensor | None) -> None:
         self.owner, self.vector, self.label = owner, vector, label
         super().__init__(batch_of((vector, label)), torch.Size((owner.longest,)), validate_args=False)
 
@@ -162,7 +187,7 @@ class _Sequences(Distribution):
         given = self._flat(lead)
         if torch.is_grad_enabled():
             return self._log_prob(tokens, given).view(lead)
-        each = length * max(4 * owner.net.width, owner.vocabulary)
+        each = length * max(4 * owner.width, owner.vocabulary)
         return in_parts(self._log_prob, tokens, given, each).view(lead)
 
     def _log_prob(self, tokens: Tensor, given: Given) -> Tensor:
@@ -173,10 +198,11 @@ class _Sequences(Distribution):
             before = before.masked_fill(left_out & (before != END), UNKNOWN)
         logits = owner.logits(before, given)
         each = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
-        return -(each * counted(tokens)).sum(1)
+        return -each.masked_fill(~counted(tokens), 0).sum(1)  # what doesn't count may be impossible
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         owner, how = self.owner, current()
+        keep_freed_memory()
         lead = torch.Size(sample_shape) + self.batch_shape
         kept = owner.keep(math.prod(lead) * max(1, how.beams), (how.longest or owner.longest) + 1)
         return self.write(lead, how, lambda tokens, given: owner.logits(tokens, given, kept), kept)
@@ -189,13 +215,13 @@ class _Sequences(Distribution):
         owner, n = self.owner, math.prod(lead)
         with torch.no_grad():
             given = self._flat(lead)
-            start = torch.tensor([END, *how.start], device=owner.bias.device).expand(n, -1)
+            start = torch.tensor([END, *how.start], device=next(owner.parameters()).device).expand(n, -1)
             longest = how.longest or owner.longest
             if how.beams > 1:
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
             found, done = [start[:, 1:]], torch.zeros(n, dtype=torch.bool, device=start.device)
-            new = start
-            for _ in range(longest - len(how.start)):
+            new, look = start, 16 if start.is_cuda else 1  # to look is to wait for the device
+            for i in range(longest - len(how.start)):
                 logits = run(new, given)[:, -1]
                 if how.temperature == 0:
                     token = logits.argmax(-1)
@@ -205,6 +231,9 @@ class _Sequences(Distribution):
                 done = done | (token == END)
                 new = token[:, None]
                 found.append(new)
-                if bool(done.all()):
+                if i % look == look - 1 and bool(done.all()):
                     break
-            return torch.cat(found, 1).view(*lead, -1)
+            x = torch.cat(found, 1)
+            if look > 1:
+                x = x[:, : int(lengths(x).amax()) if x.numel() else None]
+            return x.view(*lead, x.shape[1])

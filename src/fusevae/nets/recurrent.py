@@ -13,6 +13,7 @@ class States:
 
     def __init__(self, layers: int) -> None:
         self.of: list[tuple[Tensor, Tensor] | None] = [None] * layers
+        self.laid: dict[nn.Module, Tensor] = {}
         self.length = 0
 
     def choose(self, rows: Tensor) -> None:

@@ -18,6 +18,7 @@ from fusevae.core.description import Trust
 from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
 from fusevae.core.processes import world
+from fusevae.core.weights import weights_follow
 from fusevae.data.source import Splits
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
@@ -104,7 +105,8 @@ def resume(
     if not (folder / CONFIG).is_file():
         raise InputError(f"no run to go on with in {folder} (it holds no {CONFIG}): train anew, with another --output")
     place = pick_device(device)
-    experiment = configuration.experiment(configuration.read(folder / CONFIG), trust)
+    with weights_follow():  # those of the checkpoint
+        experiment = configuration.experiment(configuration.read(folder / CONFIG), trust)
     splits = experiment.data.read()
     loop = _loop(experiment, splits, folder, place, quiet)
     loop.resume()
