@@ -43,7 +43,8 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
     "MADE", "MADE of reals", "PixelCNN", "ImageTransformer", "Diffusion", "VAE", "VAE of 0 and 1", "Vamp",
 }  # fmt: skip
 LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
-TEXTS = {"LanguageModel"}  # over sequences of any length, which no other part here has; tests/test_text.py nests them
+#: over sequences of any length, which no other part here has; tests/test_text.py nests them
+TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel"}
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})

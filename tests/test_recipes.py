@@ -16,6 +16,7 @@ CLASSES = ["a", "b", "c"]
 TEXTS = {
     "text": ["a man rides a bike", "two dogs play in the snow", "a girl sings"],
     "captions": ["a man rides a bike", "two dogs play in the snow", "a girl sings"],
+    "pretrained": ["a man rides a bike", "two dogs play in the snow", "a girl sings"],
     "character": ["to be or not to be, that is the question: " * 40],
     "molecules": ["CCO", "c1ccccc1O", "CC(=O)N"],
     "selfies": ["CCO", "c1ccccc1O", "CC(=O)N"],
@@ -26,6 +27,8 @@ def some_text(name: str) -> Splits:
     how = dict(reads(name))
     for extra in {"smiles": ["rdkit"], "selfies": ["selfies"], None: ["tokenizers"]}.get(how.get("tokens"), []):
         pytest.importorskip(extra)
+    if name.startswith("pretrained"):
+        pytest.importorskip("transformers")
     if "stream" in how:
         return fusevae.read_data(TEXTS["character"], validation=0.1, test=0.1, **how | {"stream": 16})
     texts = TEXTS[name.split("-")[0]] * 20

@@ -8,10 +8,10 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data.pretrained_tokens import PretrainedTokens
 from fusevae.distributions.gaussian import Gaussian
-from fusevae.distributions.normal import Normal
 from fusevae.distributions.pretrained_language_model import PretrainedLanguageModel
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
+from fusevae.nets.mlp import Constant
 from fusevae.nets.pretrained_encoder import PretrainedEncoder
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
@@ -28,7 +28,7 @@ def recipe(
     encoder: str | None = None,
     latent: int = 32,
     inject: Literal["add", "prefix"] = "add",
-    free_bits: float = 0.2,
+    free_bits: float = 0.15,
     frozen: tuple[str, ...] = (),
 ) -> Experiment:
     """``decoder`` and ``encoder`` are folders of ``save_pretrained``, and the data are read with the decoder's tokens
@@ -59,7 +59,7 @@ def recipe(
             {"model_type": "bert", **SMALL, **ends, **positions}, **numbering, outputs=2 * latent
         )
     return Experiment(
-        model=VAE(Flat(Normal(latent), Gaussian(reader)), decoder=writer),
+        model=VAE(Flat(Gaussian(Constant(2 * latent)), Gaussian(reader)), decoder=writer),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),
         training=Training(epochs=5, batch_size=32, learning_rate=1e-4, weight_decay=0.01, frozen=frozen),
     )
