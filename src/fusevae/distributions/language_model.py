@@ -19,7 +19,7 @@ from fusevae.core.generation import Generation, current
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
-from fusevae.distributions.pixel_cnn import in_parts
+from fusevae.distributions.pixel_cnn import AT_ONCE
 from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer, by_columns
@@ -187,8 +187,13 @@ class _Sequences(Distribution):
         given = self._flat(lead)
         if torch.is_grad_enabled():
             return self._log_prob(tokens, given).view(lead)
-        each = length * max(4 * owner.width, owner.vocabulary)
-        return in_parts(self._log_prob, tokens, given, each).view(lead)
+        # parts of like length, each cut to its longest: little is computed that doesn't count
+        n, order = lengths(tokens).sort()
+        found, size = torch.empty(len(tokens), device=tokens.device), max(owner.width * 4, owner.vocabulary)
+        for part, its in zip(*(t.split(max(1, AT_ONCE // (length * size))) for t in (order, n)), strict=True):
+            cut = tokens[part, : max(1, int(its[-1]))]
+            found[part] = self._log_prob(cut, [g if g is None else g[part] for g in given])
+        return found.view(lead)
 
     def _log_prob(self, tokens: Tensor, given: Given) -> Tensor:
         owner = self.owner
