@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 
-
 Turn = tuple[Tensor, Tensor]
 
 
