@@ -30,6 +30,7 @@ class LSTM(Described, nn.Module):
         dropout: between them, and of the outputs.
 
     Example:
+        >>> import torch
         >>> net, x = LSTM(8).eval(), torch.randn(3, 5, 8)
         >>> kept = net.keep(3, 5)
         >>> torch.allclose(net(x), torch.cat([net(x[:, :2], kept), net(x[:, 2:], kept)], 1), atol=1e-6)

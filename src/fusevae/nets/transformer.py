@@ -190,9 +190,9 @@ class Transformer(Described, nn.Module):
         """Room for the keys and values of ``n`` sequences of ``length`` positions."""
         shape = (n, self.heads, length, self.width // self.heads)
         kept = Kept(self.layers, shape, self.norm.weight.detach(), turn(self.frequency, length))
-        kept.laid |= {
-            layer: by_columns(layer.weight) for block in self.blocks for layer in (block.project, block.widen)
-        }
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            kept.laid |= {layer: by_columns(layer.weight) for layer in (block.project, block.widen)}
         return kept
 
     def forward(
