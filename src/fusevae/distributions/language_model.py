@@ -162,6 +162,17 @@ class LanguageModel(SequenceModel):
         ]
 
 
+def inverse(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The categories ``(n,)`` of logits ``(n, categories)`` at which their distribution functions pass ``uniform``.
+
+    Example:
+        >>> inverse(torch.tensor([[0.0, -torch.inf, 0.0]] * 2), torch.tensor([0.4, 0.6]))
+        tensor([0, 2])
+    """
+    upto = logits.double().softmax(-1).cumsum(-1)
+    return torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True).squeeze(-1)
+
+
 class _Sequences(Distribution):
     arg_constraints = {}
 
@@ -226,12 +237,11 @@ class _Sequences(Distribution):
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
             found, done = [start[:, 1:]], torch.zeros(n, dtype=torch.bool, device=start.device)
             new, look = start, 16 if start.is_cuda else 1  # to look is to wait for the device
+            # a number for each token, whenever the writing ends: what is drawn afterwards doesn't depend on it
+            uniform = torch.rand((*lead, longest), device=start.device).view(n, longest)
             for i in range(longest - len(how.start)):
                 logits = run(new, given)[:, -1]
-                if how.temperature == 0:
-                    token = logits.argmax(-1)
-                else:
-                    token = noise.choose(how.limited(logits).view(*lead, -1)).flatten()
+                token = logits.argmax(-1) if how.temperature == 0 else inverse(how.limited(logits), uniform[:, i])
                 token = token.masked_fill(done, END)
                 done = done | (token == END)
                 new = token[:, None]
