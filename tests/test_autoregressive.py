@@ -24,7 +24,7 @@ from fusevae import (
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.nets.mlp import MLP
-from fusevae.nets.transformer import rotate
+from fusevae.nets.transformer import rotate, turn
 
 
 def sees(function, channels, height, width, at):
@@ -227,8 +227,7 @@ def test_attention_depends_on_the_distance_of_two_positions_alone():
     query, key, frequency = torch.randn(1, 8), torch.randn(1, 8), Transformer(8, heads=1, layers=1).frequency
 
     def at(x, place):
-        angle = (frequency * place)[None]
-        return rotate(x, angle.cos(), angle.sin())
+        return rotate(x, *(table[-1:] for table in turn(frequency, place + 1)))
 
     products = [at(query, p + 3) @ at(key, p).T for p in range(5)]
     torch.testing.assert_close(torch.cat(products), products[0].expand(5, 1))

@@ -235,9 +235,9 @@ def test_use_of_a_run(refused: Refused, run: Path, tmp_path: Path) -> None:
     assert "above 0" in refused("evaluate", run, "--importance-samples", "0")
     assert ".parquet" in refused("encode", run, "--data", "x.npz", "--output", "folder")
     (tmp_path / "full").mkdir()
-    (tmp_path / "full/mine.txt").touch()
+    (tmp_path / "full/mine").touch()
     assert "not empty" in refused("sample", run, "--output", "full")
-    assert "is a file" in refused("sample", run, "--output", "full/mine.txt")
+    assert "is a file" in refused("sample", run, "--output", "full/mine")
 
 
 # ---------------------------------------------------------------- places and artifacts

@@ -56,7 +56,7 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU of texts, each against its own reference, from 0 to 1 (Papineni et al. 2002; sacrebleu's).
 
     Example:
-        >>> bleu(["a man rides a red bike"], ["a man rides a red bike"])
+        >>> round(bleu(["a man rides a red bike"], ["a man rides a red bike"]), 6)
         1.0
     """
     return float(_sacrebleu().corpus_bleu(list(texts), [list(references)]).score / 100)
