@@ -407,3 +407,23 @@ def test_a_frozen_part_stays_as_it_is():
         fit(model, torch.randn(64, 4), training=Training(frozen=("encoder",)), quiet=True)
     with pytest.raises(InputError, match="leaves nothing to train"):
         fit(model, torch.randn(64, 4), training=Training(frozen=("latents", "decoder")), quiet=True)
+
+
+def test_a_run_on_resized_images_draws_what_the_model_makes(tmp_path):
+    from fusevae.training.run import run
+
+    node = {
+        "model": {
+            "class": "VAE",
+            "latents": {
+                "class": "Flat",
+                "prior": {"class": "Normal", "shape": 2},
+                "posterior": {"class": "Gaussian", "net": {"class": "MLP", "inputs": [1, 4, 4], "outputs": 4}},
+            },
+            "decoder": {"class": "Bernoulli", "net": {"class": "MLP", "inputs": 2, "outputs": [1, 4, 4]}},
+        },
+        "views": [{"class": "Resize", "height": 4, "width": 4}, {"class": "Binarize"}],
+        "training": {"epochs": 0.1},
+    }
+    assert run(node, tmp_path / "run", quiet=True, importance_samples=1).finished
+    assert (tmp_path / "run" / "reconstructions.png").exists() and (tmp_path / "run" / "interpolations.png").exists()

@@ -31,7 +31,7 @@ def interpolate(options: Namespace) -> int:
     first, second = (data.subset(torch.tensor(side)) for side in zip(*pairs, strict=True))
     with load.precision(options):
         x = reading.interpolate(artifact, first, second, options.steps, options.path, seed=options.seed)
-    ends = [part.batch(torch.arange(len(pairs)))[0] for part in (first, second)]
+    ends = [artifact.seen(part.batch(torch.arange(len(pairs)))[0]) for part in (first, second)]
     sheet = lambda: latent_pictures.interpolation(ends[0], x, ends[1], artifact.data)  # noqa: E731
     output.examples(x.flatten(0, 1), artifact.data, sheet)
     facts = {"n": len(pairs) * options.steps, "data": name, "pairs": pairs, "steps": options.steps}

@@ -42,7 +42,7 @@ def reconstruct(options: Namespace) -> int:
         x = latents.reconstruct(artifact, data, seed=options.seed, generation=how or GREEDY)
     shown = min(len(x), 96)
     raw, _ = data.batch(torch.arange(shown))
-    output.examples(x, artifact.data, lambda: pictures.pairs(raw, x[:shown], artifact.data))
+    output.examples(x, artifact.data, lambda: pictures.pairs(artifact.seen(raw), x[:shown], artifact.data))
     return output.tell(options.json, {"n": len(x), "data": name}, lambda: artifact.data.text(x))
 
 

@@ -59,6 +59,12 @@ class Artifact(Described, nn.Module):
             x = x.round().clamp(self.data.low, self.data.high)
         return x.to(getattr(torch, self.data.dtype))
 
+    @torch.no_grad()
+    def seen(self, x: Tensor) -> Tensor:
+        """Raw examples beside what the model makes of them: as they are, or, where a view changes their shape (a
+        resize, a crop), in the shape of the view."""
+        return x if self.viewed.shape == self.data.shape else self.restore(self.view(x)).cpu()
+
     @property
     def is_mass(self) -> bool:
         """Whether the likelihood is a probability of discrete data, so that bits per dimension are defined."""

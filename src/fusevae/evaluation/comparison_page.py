@@ -107,8 +107,10 @@ def draw(
                 pictures.save_image(neighbourhood(few, near, spec), folder / f"neighbours-{i}.png")
         if artifact.distribution.has_latents:
             some = data.subset(torch.arange(len(originals)))
-            sheet.append(reconstruct(artifact, some, seed=seed))
-            labels.append(names[name])
+            again = reconstruct(artifact, some, seed=seed)
+            if again.shape == originals.shape:  # a model of smaller images has no place beside them
+                sheet.append(again)
+                labels.append(names[name])
     if len(sheet) > 1:
         together = torch.cat([x.to(originals.dtype) for x in sheet])
         spec = next(iter(artifacts.values())).data

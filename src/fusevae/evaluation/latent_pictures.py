@@ -126,7 +126,7 @@ def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
         a, b = torch.tensor(pairs).T
         first, last = (None, None) if found.label is None else (found.label[a], found.label[b])
         between = along(artifact, way(found.z[a], found.z[b], 7, "spherical"), first, last, seed=0)
-        start, end = examples_at(some, a), examples_at(some, b)
+        start, end = (artifact.seen(examples_at(some, side)) for side in (a, b))
         whole = ways(start, between, end) if spec.vocabulary is not None else between
         words = [f"{i} to {j}" for i, j in pairs]
         draw("interpolations", lambda: interpolation(start, between, end, spec), words, whole)

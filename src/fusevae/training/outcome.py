@@ -123,7 +123,7 @@ def draw_reconstructions(artifact: Artifact, examples: Examples, path: Path) -> 
         return
     n = min(36 if artifact.data.is_image or artifact.data.vocabulary is not None else 500, len(examples))
     some = examples.subset(torch.arange(n))
-    x, again_ = some.batch(torch.arange(n))[0], reconstruct(artifact, some)
+    x, again_ = artifact.seen(some.batch(torch.arange(n))[0]), reconstruct(artifact, some)
     if artifact.data.is_image:
         pictures.save_image(pictures.pairs(x, again_, artifact.data), path)
     elif artifact.data.vocabulary is not None:
