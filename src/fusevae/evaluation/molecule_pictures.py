@@ -55,7 +55,9 @@ def molecule_grid(smiles: Sequence[str], legends: Sequence[str] = (), columns: i
         if structure is not None:
             sheet.paste(structure, (x, y))
         else:
-            text = "\n".join(["can't be parsed:", *textwrap.wrap(_shown(each), 30)[:8]])
+            fits = int((CELL - 8) / font.getlength("O"))  # a wide letter
+            lines = textwrap.wrap(_shown(each), fits, break_on_hyphens=False)[:8]
+            text = "\n".join(["can't be parsed:", *lines])
             draw.multiline_text((x + CELL / 2, y + CELL / 2), text, fill=(150, 60, 60), font=font, anchor="mm")
         if legends:
             text = _fitting(legends[i], font)
