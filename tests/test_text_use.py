@@ -142,7 +142,8 @@ def test_commands_print_texts(runs, capsys):
     code, out = run(capsys, "sample", runs / "vae", "-n", 3, "--temperature", 0.5, "--top-p", 0.9, "--top-k", 5)
     assert code == 0 and len(out.out.splitlines()) == 3
     code, out = run(capsys, "sample", runs / "vae", "-n", 2, "--start", "two dogs", "--json")
-    assert code == 0 and all(t.startswith("two dogs") for t in json.loads(out.out)["texts"])
+    assert code == 0 and out.out.endswith("\n")
+    assert all(t.startswith("two dogs") for t in json.loads(out.out)["texts"])
     code, out = run(capsys, "interpolate", runs / "vae", *SENTENCES[:2], "--steps", 4)
     assert code == 0 and len(out.out.splitlines()) == 4
     code, out = run(capsys, "reconstruct", runs / "vae", "--text", SENTENCES[0], "--beams", 2)

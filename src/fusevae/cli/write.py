@@ -15,11 +15,12 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.files import written_whole
+from fusevae.core.files import write_text, written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.evaluation import pictures
 from fusevae.evaluation.molecule_pictures import molecule_grid
 from fusevae.evaluation.molecules import molecule_table
+from fusevae.evaluation.texts import write_rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -93,26 +94,22 @@ class Output:
     def tell(self, as_json: bool, facts: Mapping[str, Any], texts: Callable[[], list[str]] | None = None) -> int:
         """Say on stdout what was written, ``facts`` that include its number ``n``; or print the texts themselves."""
         if self.none and texts is not None:
-            print(json.dumps({**facts, "texts": texts()}, ensure_ascii=False) if as_json else _lines(texts()), end="")
+            found = json.dumps({**facts, "texts": texts()}, ensure_ascii=False) + "\n" if as_json else _lines(texts())
+            print(found, end="")
         else:
             told = {"output": str(self.path), **facts}
             print(json.dumps(told) if as_json else f"{facts['n']} written to {self.path}")
         return 0
 
-    def texts(self, texts: Sequence[str], more: Mapping[str, Sequence[object]] | None = None) -> None:
-        """Texts, a line each (one that has lines itself is followed by an empty one); with ``more`` columns beside
-        them in a ``.csv`` or ``.jsonl``."""
-        columns: dict[str, Sequence[object]] = {"text": texts, **(more or {})}
-        with written_whole(self.path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
-            if self.kind == ".txt":
-                file.write(_lines(texts))
-            elif self.kind == ".csv":
-                writer = csv.writer(file)
-                writer.writerow(columns)
-                writer.writerows(zip(*columns.values(), strict=True))
-            else:
-                for row in zip(*columns.values(), strict=True):
-                    file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
+    def texts(self, texts: Sequence[str]) -> None:
+        """Texts, a line each; in a ``.txt`` one that has lines itself is followed by an empty one."""
+        if self.kind == ".csv":
+            write_rows(self.path, ("text",), ((text,) for text in texts))
+        elif self.kind == ".txt":
+            write_text(self.path, _lines(texts))
+        else:
+            rows = (json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+            write_text(self.path, "".join(rows))
 
     def _molecules(self, smiles: Sequence[str]) -> None:
         """Molecules as a picture of the first, or as a table with their properties."""

@@ -15,6 +15,7 @@ from fusevae.core.description import Described
 
 END = 0  # ends a sequence, and fills what follows it
 UNKNOWN = 1  # stands for what the vocabulary doesn't have
+FIRST = 2  # number of the first entry
 
 
 class Vocabulary(Described):

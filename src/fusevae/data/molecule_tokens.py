@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any, Self
 
 from fusevae.core.errors import InputError
-from fusevae.core.vocabulary import UNKNOWN
-from fusevae.data.tokens import FIRST, MARK, Pieces, most_common, until_end
+from fusevae.core.vocabulary import FIRST, UNKNOWN
+from fusevae.data.tokens import MARK, Pieces, most_common, until_end
 
 
 class SmilesAtoms(Pieces):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from fusevae.core.errors import InputError
-from fusevae.core.vocabulary import UNKNOWN
-from fusevae.data.tokens import BPE, FIRST, tokenizers, vocabularies
+from fusevae.core.vocabulary import FIRST, UNKNOWN
+from fusevae.data.tokens import BPE, tokenizers, vocabularies
 
 
 class PretrainedTokens(BPE):

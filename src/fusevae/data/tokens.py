@@ -11,10 +11,9 @@ from typing import Any, Self
 
 from fusevae.core.description import library_classes
 from fusevae.core.errors import InputError, near
-from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
+from fusevae.core.vocabulary import END, FIRST, UNKNOWN, Vocabulary
 
 MARK = "\N{REPLACEMENT CHARACTER}"  # what an unknown token looks like
-FIRST = 2  # number of a vocabulary's first entry
 
 
 class Pieces(Vocabulary):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from fusevae.core.errors import InputError
-from fusevae.core.vocabulary import END, UNKNOWN
+from fusevae.core.vocabulary import END, FIRST, UNKNOWN
 from fusevae.distributions.language_model import Given, SequenceModel
 from fusevae.nets.mlp import Embedding
-from fusevae.nets.pretrained import FIRST, config_of, numbers, positions, pretrained, transformers
+from fusevae.nets.pretrained import config_of, numbers, positions, pretrained, transformers
 
 
 class PretrainedLanguageModel(SequenceModel):

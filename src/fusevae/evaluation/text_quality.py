@@ -105,7 +105,7 @@ class TextReference:
     def __init__(
         self, held: Examples, train: Examples | None = None, n: int = 1000, judge: Artifact | None = None
     ) -> None:
-        self.n, self.judge_ = min(n, len(held)), judge
+        self.n, self.reader = min(n, len(held)), judge
         if held.spec.vocabulary is None:
             raise InputError(f"the data have shape {held.spec.shape} and are no text: judge samples by sample_quality")
         texts = held.spec.text(held.batch(torch.arange(self.n))[0])
@@ -130,7 +130,7 @@ class TextReference:
         found: dict[str, Any] = {**self._about(texts), "n": self.n, "kind": "sample", "seed": seed, "real": self.real}
         found["repeated"] = 1 - len(set(texts)) / self.n
         found["copied"] = None if self.known is None else sum(text in self.known for text in texts) / self.n
-        if self.judge_ is not None:
+        if self.reader is not None:
             found["ratio"] = found["perplexity"] / self.real["perplexity"]
         return found | {"seconds_per_sample": seconds, "features": None}
 
@@ -152,8 +152,8 @@ class TextReference:
             "self_bleu": self_bleu(texts),
             "words": sum(len(words(t)) for t in texts) / len(texts),
         }
-        if self.judge_ is not None:
-            found["perplexity"] = perplexity(self.judge_, [t for t in texts if t])
+        if self.reader is not None:
+            found["perplexity"] = perplexity(self.reader, [t for t in texts if t])
         return found
 
 

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.vocabulary import END, UNKNOWN
+from fusevae.core.vocabulary import END, FIRST, UNKNOWN
 from fusevae.core.weights import weights_are_read
 
-FIRST = 2  # number of a vocabulary's first entry
 CODE = ("auto_map", "quantization_config")  # settings that bring other code in
 PLACE = ("_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype")  # of where it was saved
 
