@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -148,14 +149,13 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         figure = f"{trained:,} trained, {f['triples'] - trained:,} refused, {len(f['faults'])} not as the table says"
         return [(f"Every (posterior, prior, decoder): {f['triples']:,} triples", figure, "0 not as the table says")]
     if name == "fusions":
-        found = [
-            (
-                f"MNIST, {f['budget']} each, {f['seeds']} seeds: FID of {g['kind']}s of `{model}` (floor)",
-                f"{g['fid']['mean']:.3f}" + (f" ({g['floor']['mean']:.3f})" if g["floor"] else ""),
-                "",
-            )
-            for model, g in f["models"].items()
-        ]
+        runs = list(f["seeds"].values())
+        found = []
+        for model, g in runs[0].items():
+            fid = statistics.fmean(run[model]["fid"] for run in runs)
+            floor = f" ({statistics.fmean(run[model]['floor'] for run in runs):.2f})" if g["floor"] is not None else ""
+            what = f"MNIST, {f['budget']} each, {len(runs)} seeds: FID of {g['kind']}s of `{model}` (its floor)"
+            found.append((what, f"{fid:.2f}{floor}", ""))
         found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
         share = {model: f"{100 * g['mean']:.0f} %" for model, g in f["closed"].items()}
         return [*found, *((f"`{m}` closes of the way to the best floor", v, "at least 70 %") for m, v in share.items())]

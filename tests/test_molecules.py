@@ -50,13 +50,13 @@ SET = (
 
 @needs_rdkit
 def test_what_is_no_molecule_is_none_and_never_a_crash():
-    from fusevae.evaluation.molecules import molecule_table, parse
+    from fusevae.data.molecules import molecule_table, parse
 
     assert [parse(each) for each in GARBAGE] == [None] * len(GARBAGE)
     assert parse("CCO").GetNumAtoms() == 3
     table = molecule_table([*GARBAGE, ASPIRIN])
     assert table["valid"].tolist() == [False] * len(GARBAGE) + [True]
-    assert list(table) == ["smiles", "valid", *fusevae.evaluation.molecules.PROPERTIES]
+    assert list(table) == ["smiles", "valid", *fusevae.data.molecules.PROPERTIES]
     assert np.isnan(table["qed"][:-1]).all() and np.isfinite(table["qed"][-1])
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_molecule_is_none_and_never_a_crash():
 def test_rdkit_is_silent_inside_and_as_loud_as_before_outside(capfd):
     from rdkit import Chem
 
-    from fusevae.evaluation.molecules import parse
+    from fusevae.data.molecules import parse
 
     parse("CC(")
     assert capfd.readouterr().err == ""
@@ -92,7 +92,7 @@ def test_tanimoto_similarities_by_hand():
     from rdkit.Chem import MolFromSmiles
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
-    from fusevae.evaluation.molecules import fingerprints, similarity, tanimoto
+    from fusevae.data.molecules import fingerprints, similarity, tanimoto
 
     # environments of CCO: three atoms, two bonded neighbourhoods and one of radius 1 in the middle, which at radius 2
     # add nothing new; of CCN as many; in common are CH3 and CH2
@@ -122,8 +122,8 @@ def test_a_set_beside_itself_is_perfect_but_not_new():
 def test_the_frechet_chemnet_distance_is_that_of_its_package():
     from fcd_torch import FCD
 
+    from fusevae.data.molecules import parse
     from fusevae.evaluation.molecule_distances import chemnet_distance
-    from fusevae.evaluation.molecules import parse
 
     a, b = SET[:12], SET[12:]
     ours = chemnet_distance([parse(s) for s in a], [parse(s) for s in b])
@@ -190,8 +190,8 @@ def test_divergences_and_distances_agree_with_scipy():
 
 @needs_rdkit
 def test_scaffolds_and_diversity_by_hand():
+    from fusevae.data.molecules import fingerprints, parse, similarity
     from fusevae.evaluation.molecule_distances import nearest_and_mean, nearest_of, scaffolds
-    from fusevae.evaluation.molecules import fingerprints, parse, similarity
 
     molecules = [parse(s) for s in ("Cc1ccccc1", "Oc1ccccc1", "C1CC1C", "CCO")]
     assert scaffolds(molecules) == {"c1ccccc1": 2, "C1CC1": 1}
@@ -205,7 +205,7 @@ def test_scaffolds_and_diversity_by_hand():
 
 
 def test_without_rdkit_one_line_names_the_extra(monkeypatch):
-    from fusevae.evaluation import molecules
+    from fusevae.data import molecules
 
     def refuse(name, *rest, **given):
         raise ImportError(name)
@@ -386,7 +386,7 @@ def chains(monkeypatch):
 @needs_rdkit
 @pytest.mark.parametrize("method", ["evolution", "random", "prior"])
 def test_molecules_are_optimised_within_their_similarity(chains, method):
-    from fusevae.evaluation.molecules import similarity
+    from fusevae.data.molecules import similarity
 
     starts = ["CCO", "C((", "CCCCO"]
     found = fusevae.optimise_molecules(chains, starts, "logp", 0.3, 60, method=method)

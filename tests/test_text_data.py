@@ -323,7 +323,7 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         ("a.jsonl", b'{"text": "a"}\n{"text"\n', {}, "line 2 is no JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', {}, "line 2 has no 'text'"),
         ("a.jsonl", b'{"a": "a", "b": "c"}\n', {}, "has columns a, b: name the one"),
-        ("a.jsonl", b'{"a": "a"}\n', {"labels": "b"}, "no 'b' for the labels"),
+        ("a.jsonl", b'{"a": "a"}\n', {"labels": "b"}, "no column 'b' for the labels"),
         ("a.csv", b"text,k\n", {"column": "text"}, "no rows"),
         ("a.smi", b"CCO\nC[C\n", {"tokens": "selfies"}, r"line 2: SELFIES can't hold the molecule 'C\[C'"),
     ],

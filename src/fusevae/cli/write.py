@@ -17,9 +17,9 @@ from torch import Tensor
 from fusevae.core.errors import InputError
 from fusevae.core.files import write_text, written_whole
 from fusevae.core.spec import DataSpec
+from fusevae.data.molecules import molecule_table
 from fusevae.evaluation import pictures
 from fusevae.evaluation.molecule_pictures import molecule_grid
-from fusevae.evaluation.molecules import molecule_table
 from fusevae.evaluation.texts import write_rows
 
 if TYPE_CHECKING:

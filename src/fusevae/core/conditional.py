@@ -99,6 +99,14 @@ def batch_of(given: Sequence[Tensor | None]) -> torch.Size:
     return torch.broadcast_shapes(*shapes) if shapes else torch.Size()
 
 
+def flattened(condition: Tensor | None, lead: Sequence[int]) -> Tensor | None:
+    """Labels, or vectors, broadcast to ``(*lead, ...)`` and with these dimensions made one: a row for each example."""
+    if condition is None:
+        return None
+    event = condition.shape[-1:] if condition.is_floating_point() else torch.Size()
+    return condition.expand(*lead, *event).reshape(-1, *event)
+
+
 def parameters(net: nn.Module, given: Sequence[Tensor | None]) -> Tensor:
     """What a net gives for a distribution, in float32 whatever the precision of the net.
 

@@ -9,7 +9,10 @@ from torch import Tensor
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import Vocabulary
+
+MOLECULES = ("smiles", "selfies")  # kinds of tokens
 
 
 class DataSpec(Described):
@@ -23,6 +26,7 @@ class DataSpec(Described):
         high: largest value (255 for uint8).
         classes: the names of the labels in order, or None where there are none.
         vocabulary: of token sequences, else None.
+        properties: numbers that stand in the place of labels, or None.
 
     Example:
         >>> DataSpec((1, 28, 28), "uint8", 0, 255).dims
@@ -37,11 +41,12 @@ class DataSpec(Described):
         high: float = 1.0,
         classes: list[str] | None = None,
         vocabulary: Vocabulary | None = None,
+        properties: Properties | None = None,
     ) -> None:
         self.shape, self.dtype = tuple(shape), dtype
         self.low, self.high = float(low), float(high)
         self.classes = list(classes) if classes is not None else None
-        self.vocabulary = vocabulary
+        self.vocabulary, self.properties = vocabulary, properties
 
     @property
     def dims(self) -> int:
@@ -60,19 +65,25 @@ class DataSpec(Described):
     @property
     def is_molecules(self) -> bool:
         """Whether texts are molecules, by the kind of their tokens."""
-        return self.vocabulary is not None and self.vocabulary.kind in ("smiles", "selfies")
+        return self.vocabulary is not None and self.vocabulary.kind in MOLECULES
 
     @property
     def n_classes(self) -> int:
         return len(self.classes) if self.classes is not None else 0
 
+    @property
+    def condition(self) -> int | Properties:
+        """What a net is told about what it is given beside the data: the properties, else how many classes there are
+        (0 for none)."""
+        return self.properties or self.n_classes
+
     def with_shape(self, shape: Sequence[int]) -> DataSpec:
         """The same data in another shape (after a resize, say)."""
-        return DataSpec(tuple(shape), self.dtype, self.low, self.high, self.classes, self.vocabulary)
+        return self.replaced(shape=tuple(shape))
 
     def with_range(self, low: float, high: float) -> DataSpec:
         """The same data in another range."""
-        return DataSpec(self.shape, self.dtype, low, high, self.classes, self.vocabulary)
+        return self.replaced(low=low, high=high)
 
     def text(self, x: Tensor) -> list[str]:
         """Token sequences ``(n, length)`` as the texts that they stand for."""

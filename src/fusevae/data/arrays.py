@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
+from fusevae.core.properties import Properties
 from fusevae.core.spec import DataSpec
 
 CHUNK = 4096
@@ -163,6 +164,37 @@ def as_labels(y: Any, n: int, name: str) -> np.ndarray:
             f"{name} holds {array.dtype} values: expected whole numbers or text, and none missing; convert them"
         )
     return array
+
+
+def as_numbers(y: Any, n: int, names: Sequence[str], name: str) -> np.ndarray:
+    """Properties as float32 ``(n, len(names))``, NaN where one isn't known; :class:`InputError` for anything else."""
+    try:
+        array = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {', '.join(names)} are not all numbers: expected numbers, or NaN") from None
+    array = array[:, None] if array.ndim == 1 else array
+    if array.shape != (n, len(names)):
+        raise InputError(
+            f"{name}: {', '.join(names)} have shape {array.shape}: expected ({n}, {len(names)}), a number of each for "
+            "every example"
+        )
+    if np.isinf(array).any():
+        raise InputError(f"{name}: {', '.join(names)} have infinite values: expected numbers, or NaN for unknown ones")
+    return array
+
+
+def encode_conditions(
+    parts: Sequence[np.ndarray | None],
+    names: list[str] | None = None,
+    classes: list[str] | None = None,
+    properties: Sequence[str] | None = None,
+) -> tuple[list[Tensor | None], list[str] | None, Properties | None]:
+    """:func:`encode_labels`, or properties as tensors, with their moments in the first part."""
+    if properties is None:
+        return *encode_labels(parts, names, classes), None
+    found = [None if part is None else torch.from_numpy(part) for part in parts]
+    first = next((part for part in found if part is not None), None)
+    return found, None, None if first is None else Properties.fitted(properties, first)
 
 
 def encode_labels(

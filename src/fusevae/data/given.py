@@ -33,7 +33,7 @@ def parts_from(data: Any, options: Options) -> dict[str, Part]:
             raise InputError(
                 f"a mapping of datasets has keys {', '.join(data)}: expected train, and validation or test"
             )
-        parts = {name: _scanned(dataset, f"the {name} dataset") for name, dataset in data.items()}
+        parts = {name: _scanned(dataset, options, f"the {name} dataset") for name, dataset in data.items()}
     elif isinstance(data, Mapping):
         arrays: dict[str, Any] = {}
         for key, value in data.items():
@@ -55,7 +55,7 @@ def parts_from(data: Any, options: Options) -> dict[str, Part]:
         name = "the array" if is_array(data[0]) else "the texts"
         parts = {"train": part_of(data[0], data[1], options, name, "the labels")}
     elif _is_dataset(data):
-        parts = {"train": _scanned(data, kind)}
+        parts = {"train": _scanned(data, options, kind)}
     else:
         raise InputError(
             f"{kind} was given as data: expected a path, an array, a list of texts, a pair (x, y), a mapping of splits "
@@ -69,10 +69,12 @@ def is_array(data: Any) -> bool:
     return isinstance(data, (Tensor, np.ndarray))
 
 
-def _scanned(dataset: Any, name: str) -> Part:
+def _scanned(dataset: Any, options: Options, name: str) -> Part:
     scan = Scan(dataset, name)
     known = scan.range(scan.ends) if scan.dtype in (torch.uint8, torch.bool) else None
-    return Part(dataset, scan.labels, scan.names, known, scan.ends, total=len(dataset))
+    return Part(
+        dataset, options.given(scan.labels, len(dataset), name), scan.names, known, scan.ends, total=len(dataset)
+    )
 
 
 def _is_dataset(data: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fusevae.core.errors import InputError, near
-from fusevae.data.arrays import as_examples, as_labels
+from fusevae.data.arrays import as_examples
 from fusevae.data.parts import SPLITS, Options, Part, need_memory
 from fusevae.data.text import are_texts, text_part
 
@@ -74,10 +74,9 @@ def parts_of(arrays: Mapping[str, Any], options: Options, name: str) -> dict[str
 def part_of(x: Any, y: Any, options: Options, name: str, labels: str) -> Part:
     """An array or texts in memory, with labels or None, as one split."""
     if are_texts(x):
-        y = None if y is None else as_labels(y, len(x), labels)
         return text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, y)
     examples = as_examples(x, name)
-    return Part(examples, None if y is None else as_labels(y, len(examples), labels), total=len(examples))
+    return Part(examples, options.given(y, len(examples), labels), total=len(examples))
 
 
 def read_npz(path: Path, options: Options) -> dict[str, Part]:
@@ -90,7 +89,7 @@ def read_npz(path: Path, options: Options) -> dict[str, Part]:
     arrays = load_arrays(path, wanted, headers)
     for split, (x, y) in chosen.items():
         examples = as_examples(arrays.pop(x), f"{path}: {x}")
-        labels = as_labels(arrays[y], len(examples), f"{path}: {y}") if y else None
+        labels = options.given(arrays[y], len(examples), f"{path}: {y}") if y else None
         parts[split] = Part(examples, labels, total=len(examples))
     return parts
 

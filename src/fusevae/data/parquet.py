@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fusevae.core.errors import InputError, near
-from fusevae.data.arrays import as_examples, as_labels
+from fusevae.core.errors import InputError
+from fusevae.data.arrays import as_examples
 from fusevae.data.images import Decoded, collect
 from fusevae.data.parts import Options, Part, need_memory, splits_of
 from fusevae.data.text import pick_column, text_part
@@ -52,19 +52,19 @@ def _read(paths: list[Path], options: Options, memory: int) -> Part:
     total = sum(file.metadata.num_rows for file in files)
     if not total:
         raise InputError(f"{paths[0]} has no rows: expected at least one")
-    label = _label_column(schema.names, options, paths[0])
+    beside = _beside(schema.names, options, paths[0])
     image = None if options.text else _image_column(schema)
-    names = _class_names(schema, label) if label else None
-    y = _column(files, label, paths[0]) if label else None
+    names = _class_names(schema, beside[0]) if beside and options.properties is None else None
+    y = _columns(files, beside, options, paths[0])
     if options.text:
-        column = pick_column([name for name in schema.names if name != label], options, str(paths[0]))
+        column = pick_column([name for name in schema.names if name not in beside], options, str(paths[0]))
         cells = [cell for file in files for cell in file.read(columns=[column]).column(0).to_pylist()]
         counts = [file.metadata.num_rows for file in files]
         firsts = [sum(counts[:i]) for i in range(len(counts))]
         places = [(first, f"{path}: row", 0) for first, path in zip(firsts, paths, strict=True)]
         return text_part(cells, places, options, y, names)
     if image is None:
-        return _table(files, schema, label, y, names, options, paths[0])
+        return _table(files, schema, beside, y, names, options, paths[0])
     found = collect(
         _encoded(paths, files, image), total, options, memory, str(paths[0].parent if len(paths) > 1 else paths[0])
     )
@@ -133,21 +133,24 @@ def _image_column(schema: Any) -> str | None:
     return None
 
 
-def _label_column(names: list[str], options: Options, path: Path) -> str | None:
-    wanted = options.label_name
-    if wanted is None:
-        return next((name for name in _LABELS if name in names), None) if not options.labels else None
-    if wanted not in names:
-        raise InputError(f"{path} has no column {wanted!r} for the labels{near(wanted, names)}")
-    return wanted
+def _beside(names: list[str], options: Options, path: Path) -> list[str]:
+    """The columns of the labels or properties: those asked for, else one with a usual name."""
+    if options.labels or options.properties:
+        return options.columns(names, str(path))
+    return [name for name in _LABELS if name in names][:1]
 
 
-def _column(files: list[Any], column: str, path: Path) -> np.ndarray:
-    values = [file.read(columns=[column]).column(0) for file in files]
-    if any(v.null_count for v in values):
-        raise InputError(f"{path}: column {column} has missing labels: fill them in, or drop the column")
-    merged = np.concatenate([v.to_numpy() for v in values])
-    return as_labels(merged, len(merged), f"{path}: {column}")
+def _columns(files: list[Any], columns: list[str], options: Options, path: Path) -> np.ndarray | None:
+    found = []
+    for column in columns:
+        values = [file.read(columns=[column]).column(0) for file in files]
+        if options.properties is None and any(v.null_count for v in values):
+            raise InputError(f"{path}: column {column} has missing labels: fill them in, or drop the column")
+        found.append(np.concatenate([v.to_numpy() for v in values]))
+    if not found:
+        return None
+    y = found[0] if options.properties is None else np.stack(found, 1)
+    return options.given(y, len(y), f"{path}: {columns[0]}")
 
 
 def _class_names(schema: Any, column: str) -> list[str] | None:
@@ -161,11 +164,11 @@ def _class_names(schema: Any, column: str) -> list[str] | None:
 
 
 def _table(
-    files: list[Any], schema: Any, label: str | None, y: Any, names: list[str] | None, options: Options, path: Path
+    files: list[Any], schema: Any, beside: list[str], y: Any, names: list[str] | None, options: Options, path: Path
 ) -> Part:
     import pyarrow.types as kinds
 
-    columns = [field for field in schema if field.name != label and field.name != "__index_level_0__"]
+    columns = [field for field in schema if field.name not in (*beside, "__index_level_0__")]
     other = [
         f.name
         for f in columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fusevae.core.errors import InputError
+from fusevae.core.errors import InputError, near
 from fusevae.core.vocabulary import Vocabulary
+from fusevae.data.arrays import as_labels, as_numbers
+from fusevae.data.molecules import PROPERTIES
 
 #: words in the names of files, folders and arrays, and the split that they mean
 SPLITS = {
@@ -38,6 +41,7 @@ class Options:
     vocabulary_size: int | None = None
     longest: int = 512
     stream: int | None = None
+    properties: tuple[str, ...] | None = None
     vocabulary: Vocabulary | None = None  # of a model that the data are read for, instead of one fitted on them
 
     @property
@@ -60,6 +64,24 @@ class Options:
         """``labels`` where it is the name of an array or column."""
         return None if self.label_file else self.labels
 
+    def given(self, y: Any, n: int, name: str) -> np.ndarray | None:
+        """What was found beside ``n`` examples, as labels or as properties."""
+        if y is None:
+            return None
+        return as_labels(y, n, name) if self.properties is None else as_numbers(y, n, self.properties, name)
+
+    def columns(self, names: Sequence[str], where: str) -> list[str]:
+        """The columns of a table that aren't data but stand beside them: of the labels, or of the properties; none
+        where properties are computed from molecules."""
+        wanted = list(self.properties or ()) or ([self.label_name] if self.label_name else [])
+        if self.properties and set(wanted) <= set(PROPERTIES) and not set(wanted) & set(names):
+            return []
+        for name in wanted:
+            if name not in names:
+                what = "labels" if self.properties is None else "properties"
+                raise InputError(f"{where} has no column {name!r} for the {what}{near(name, names)}")
+        return wanted
+
 
 @dataclass
 class Part:
@@ -68,7 +90,7 @@ class Part:
     Attributes:
         x: checked examples ``(N, *shape)``, or a map-style dataset of them where memory doesn't hold them; a list of
             texts, which become tokens when it is known which of them are for training.
-        y: labels as int64 or text ``(N,)``, or None.
+        y: labels as int64 or text ``(N,)``, properties as float32 ``(N, properties)``, or None.
         names: what integer labels stand for, where the file says so.
         range: the values that the data can take, where the format says so.
         ends: extremes of each example ``(N, 2)`` where ``x`` is a dataset of floats.

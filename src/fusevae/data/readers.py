@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from fusevae.core.errors import InputError, near
-from fusevae.data.arrays import as_labels
 from fusevae.data.images import SUFFIXES, read_folder
 from fusevae.data.npz import load_arrays, load_npy, npz_headers, read_npy, read_npz, role
 from fusevae.data.parquet import parquet_splits, read_parquet
@@ -50,13 +49,11 @@ def read_digits(options: Options) -> dict[str, Part]:
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError("the digits need scikit-learn: pip install scikit-learn, or give a path of data") from None
-    if options.label_name:
-        raise InputError(
-            f"labels={options.labels!r} was given without a path: the digits have their own labels; leave it out"
-        )
+    if asked := options.label_name or options.properties:
+        raise InputError(f"{asked!r} was asked for without a path: the digits have their own labels; leave it out")
     digits = load_digits()
     x = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
-    return {"train": Part(x, as_labels(digits.target, len(x), "digits"), range=(0.0, 16.0), total=len(x))}
+    return {"train": Part(x, digits.target.astype(np.int64), range=(0.0, 16.0), total=len(x))}
 
 
 def existing(path: str, what: str) -> Path:
@@ -89,9 +86,10 @@ def with_label_file(parts: dict[str, Part], options: Options) -> dict[str, Part]
             )
         name = f"{options.label_file} ({split})"
         if part.kept is not None and len(part.kept) < part.total:
-            part.y = as_labels(found[split], part.total, name)[part.kept]
+            y = options.given(found[split], part.total, name)
+            part.y = None if y is None else y[part.kept]
         else:
-            part.y = as_labels(found[split], len(part), name)
+            part.y = options.given(found[split], len(part), name)
         part.names = None
     return parts
 
@@ -130,11 +128,8 @@ def _folder(folder: Path, options: Options) -> dict[str, Part]:
     if options.text or not any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")):
         if texts := text_splits(folder, options):
             return {split: _texts(paths, options) for split, paths in texts.items()}
-    if options.label_name:
-        raise InputError(
-            f"labels={options.labels!r} was given for a folder of images: expected a file of labels (.npz, "
-            ".npy or .csv)"
-        )
+    if asked := options.label_name or (options.properties if options.label_file is None else None):
+        raise InputError(f"{asked!r} was asked of a folder of images: expected labels=FILE (.npz, .npy or .csv)")
     return read_folder(folder, options)
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import Vocabulary
-from fusevae.data.arrays import encode_labels, extremes, fixed_range, observed_range
+from fusevae.data.arrays import encode_conditions, extremes, fixed_range, observed_range
 from fusevae.data.examples import Examples, InMemory, Streamed, split_item
 from fusevae.data.given import parts_from
 from fusevae.data.images import WORKERS, Decoded
@@ -58,6 +59,9 @@ class Source(Described):
             else ``"bpe"``. The vocabulary is fitted on the training part.
         vocabulary_size: its size at most; 2,000 for ``"bpe"`` and 8,000 for ``"words"`` by default, else no limit.
         longest: tokens of a text at most, its end included; a longer one is refused, never cut.
+        properties: numbers that stand in the place of labels, for models that are given them: names of columns, or of
+            those of ``y`` in ``(x, y)``; of molecules also ``qed``, ``logp``, ``sa`` and ``weight``, which are then
+            computed. A number that isn't known is an empty cell, or NaN.
         stream: the text is one long one, cut into windows of so many tokens; validation and test are then pieces from
             its end. Windows for training overlap, so that an epoch sees a token 16 times.
 
@@ -84,6 +88,7 @@ class Source(Described):
         vocabulary_size: int | None = None,
         longest: int = 512,
         stream: int | None = None,
+        properties: list[str] | None = None,
     ) -> None:
         for name, value in (("validation", validation), ("test", test)):
             if not 0 <= value < 1:
@@ -105,11 +110,16 @@ class Source(Described):
         ):
             if given is not None and given < least:
                 raise InputError(f"{name}={given} was given: expected at least {least}")
+        if properties is not None and (not properties or len(set(properties)) < len(properties)):
+            raise InputError(f"properties={properties} was given: expected names, each once, such as ['qed']")
+        if properties and Options(labels).label_name:
+            raise InputError(f"labels={labels!r} and properties={properties} were given: expected one of them")
         self.path, self.validation, self.test, self.seed = path, validation, test, seed
         self.other = {"validation": validation_path, "test": test_path}
         size = None if size is None else (size[0], size[1])
         text = (column, tokens, vocabulary_size, longest, stream)
-        self.options = Options(labels, memory_gb, skip_damaged, size, *text)
+        asked = None if properties is None else tuple(properties)
+        self.options = Options(labels, memory_gb, skip_damaged, size, *text, asked)
 
     def read(self) -> Splits:
         """Read and split; every :class:`InputError` about the data is raised here."""
@@ -150,16 +160,27 @@ class Source(Described):
             names = ("train", "validation", "test")
             pieces = {name: part_at(parts["train"], rows) for name, rows in zip(names, reversed(cuts), strict=True)}
             found, spec = tokenised(pieces | {k: v for k, v in parts.items() if k != "train"}, self.options)
+            self._check(spec, source)
             return Splits(found["train"], found["validation"], found["test"], spec, source)
-        whole, spec = examples_of(parts)
+        whole, spec = examples_of(parts, None, self.options.properties)
+        self._check(spec, source)
         found = {
             name: whole["train"].subset(rows) for name, rows in zip(("test", "validation", "train"), cuts, strict=True)
         }
         found |= {name: part for name, part in whole.items() if name != "train"}
-        spec = DataSpec(spec.shape, spec.dtype, *_range(parts, cuts[2], spec.dtype), spec.classes)
+        low, high = _range(parts, cuts[2], spec.dtype)
+        spec = spec.replaced(low=low, high=high)
+        if spec.properties is not None and (y := parts["train"].y) is not None:
+            known = Properties.fitted(spec.properties.names, torch.from_numpy(y)[cuts[2]])
+            spec = spec.replaced(properties=known)
         for examples in found.values():
             examples.spec = spec
         return Splits(found["train"], found["validation"], found["test"], spec, source)
+
+    def _check(self, spec: DataSpec, source: str) -> None:
+        if self.options.properties and spec.properties is None:
+            asked = ", ".join(self.options.properties)
+            raise InputError(f"properties {asked} were asked for and {source} holds none: give columns of them, or y")
 
 
 def read_data(data: Any, **settings: Any) -> Splits:
@@ -214,19 +235,21 @@ def read_examples(
     name = "test" if "test" in parts else "train"
     if is_text(parts[name]):
         return tokenised({name: parts[name]}, replace(source.options, vocabulary=vocabulary), classes)[0][name]
-    whole, spec = examples_of({name: parts[name]}, classes)
+    whole, spec = examples_of({name: parts[name]}, classes, source.options.properties)
     low, high = _range({name: parts[name]}, None, spec.dtype)
     tokens = vocabulary if len(spec.shape) == 1 and spec.is_discrete and low >= 0 else None
     if tokens is not None and high >= tokens.size:
         raise InputError(f"tokens up to {high:g} were given, the model's vocabulary has {tokens.size}: give its own")
-    whole[name].spec = DataSpec(spec.shape, spec.dtype, low, high, spec.classes, tokens)
+    whole[name].spec = spec.replaced(low=low, high=high, vocabulary=tokens)
     return whole[name]
 
 
-def examples_of(parts: dict[str, Part], classes: list[str] | None = None) -> tuple[dict[str, Examples], DataSpec]:
+def examples_of(
+    parts: dict[str, Part], classes: list[str] | None = None, properties: tuple[str, ...] | None = None
+) -> tuple[dict[str, Examples], DataSpec]:
     """Examples with common classes for each part; the range in their spec is not yet known."""
     names = next((part.names for part in parts.values() if part.names), None)
-    labels, known = encode_labels([part.y for part in parts.values()], names, classes)
+    labels, known, numbers = encode_conditions([part.y for part in parts.values()], names, classes, properties)
     if mixed := [name for name, part in parts.items() if is_text(part)]:
         raise InputError(f"the {mixed[0]} part is text, others are not: expected the same; convert one of them")
     kinds = {name: _kind(part.x) for name, part in parts.items()}
@@ -239,7 +262,7 @@ def examples_of(parts: dict[str, Part], classes: list[str] | None = None) -> tup
                 "expected the same; convert one of them"
             )
     shape, dtype = kinds[first]
-    spec = DataSpec(shape, dtype, classes=known)
+    spec = DataSpec(shape, dtype, classes=known, properties=numbers)
     whole: dict[str, Examples] = {}
     for (name, part), y in zip(parts.items(), labels, strict=True):
         threads = WORKERS if isinstance(part.x, Decoded) else 0

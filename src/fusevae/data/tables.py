@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fusevae.core.errors import InputError, near
-from fusevae.data.arrays import as_examples, as_labels
+from fusevae.core.errors import InputError
+from fusevae.data.arrays import as_examples
 from fusevae.data.parts import Options, Part
 from fusevae.data.text import pick_column, text_part
 
@@ -16,7 +17,8 @@ from fusevae.data.text import pick_column, text_part
 def read_csv(path: Path, options: Options) -> dict[str, Part]:
     """Rows of numbers as float32 ``(N, D)``; a first row that isn't numbers names the columns.
 
-    The column called ``labels`` holds the labels (numbers or text), every other must be numeric; unless text is asked
+    The column called ``labels`` holds the labels (numbers or text), those of ``properties`` these, every other must be
+    numeric; unless text is asked
     for, which is in one column, and the first row then names the columns.
     """
     rows = read_rows(path)
@@ -27,21 +29,24 @@ def read_csv(path: Path, options: Options) -> dict[str, Part]:
     if not body:
         raise InputError(f"{path} has a header and no rows: expected at least one row of numbers")
     names = header or [str(i + 1) for i in range(len(rows[0]))]
-    labels = None
-    if options.label_name:
-        if header is None or options.label_name not in header:
-            why = near(options.label_name, header) if header else "; it has no header row, add one"
-            raise InputError(f"{path} has no column {options.label_name!r} for the labels{why}")
-        at = header.index(options.label_name)
-        labels = as_labels(label_values([row.pop(at) for row in body]), len(body), f"{path}: {options.label_name}")
-        names.pop(at)
+    if header is None and (options.label_name or options.properties):
+        asked = options.label_name or options.properties
+        raise InputError(f"{path} has no header row, so no column {asked!r}: add one")
+    beside = options.columns(names, str(path))
+    y: Any = None
+    if beside:
+        cells = [[row[names.index(name)].strip() for name in beside] for row in body]
+        y = label_values([one for (one,) in cells]) if options.properties is None else _with_gaps(cells)
+        y = options.given(y, len(body), f"{path}: {beside[0]}")
+        others = [i for i, name in enumerate(names) if name not in beside]
+        names, body = [names[i] for i in others], [[row[i] for i in others] for row in body]
     if options.text:
         at = names.index(pick_column(names, options, str(path)))
-        return {"train": text_part([row[at] for row in body], [(0, f"{path}: row", 2)], options, labels)}
+        return {"train": text_part([row[at] for row in body], [(0, f"{path}: row", 2)], options, y)}
     if not names:
         raise InputError(f"{path} has no column beside the labels: expected columns of numbers")
     x = as_examples(_numbers(body, names, path, line=2 if header else 1), str(path))
-    return {"train": Part(x, labels, total=len(x))}
+    return {"train": Part(x, y, total=len(x))}
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -73,6 +78,11 @@ def label_values(cells: list[str]) -> np.ndarray:
         return np.array([int(cell) for cell in cells], dtype=np.int64)
     except ValueError:
         return np.array(cells)
+
+
+def _with_gaps(cells: list[list[str]]) -> list[list[str]]:
+    """An empty cell is a number that isn't known."""
+    return [[cell or "nan" for cell in row] for row in cells]
 
 
 def _numbers(body: list[list[str]], names: list[str], path: Path, line: int) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from fusevae.core.errors import InputError, near
-from fusevae.data.arrays import as_labels
 from fusevae.data.parts import Options, Part, splits_of
 
 SMILES = (".smi", ".smiles")
@@ -81,7 +80,8 @@ def text_part(
     if options.stream is not None:
         part.x, part.kept = ["\n".join(part.x)], None
     if y is not None:
-        part.y = as_labels([y[i] for i in kept] if isinstance(y, list) else y[kept], len(kept), f"{where}: the labels")
+        some = [y[i] for i in kept] if isinstance(y, list) else y[kept]
+        part.y = options.given(some, len(kept), f"{where}: the labels" if options.properties is None else where)
     return part
 
 
@@ -147,9 +147,11 @@ def read_lines(paths: list[Path], options: Options) -> Part:
             labels += found
         elif options.label_name or options.column:
             raise InputError(f"{path} has lines and no columns: leave labels={options.label_name!r} and column out")
+        else:
+            options.columns([], str(path))
         cells += lines
     tokens = "smiles" if paths[0].suffix.lower() in SMILES else None
-    return text_part(cells, places, options, labels if options.label_name else None, None, tokens)
+    return text_part(cells, places, options, labels or None, None, tokens)
 
 
 def pick_column(names: Sequence[str], options: Options, where: str) -> str:
@@ -158,7 +160,8 @@ def pick_column(names: Sequence[str], options: Options, where: str) -> str:
         if options.column not in names:
             raise InputError(f"{where} has no column {options.column!r}{near(options.column, names)}")
         return options.column
-    names = [name for name in names if name != options.label_name]
+    beside = {options.label_name, *(options.properties or ())}
+    names = [name for name in names if name not in beside]
     if "text" in names or len(names) == 1:
         return "text" if "text" in names else names[0]
     raise InputError(f"{where} has columns {', '.join(names)}: name the one with the text (--set data.column=...)")
@@ -173,14 +176,14 @@ def read_datasets(found: Any, options: Options, where: str) -> dict[str, Part]:
             raise InputError(f"{where} holds {', '.join(found)} and no train: expected it; give one of them by itself")
         parts = {name: data for name, data in found.items() if name in ("train", "validation", "test")}
         return {name: read_datasets(data, options, f"{where} {name}")["train"] for name, data in parts.items()}
-    label = options.label_name or ("label" if "label" in found.column_names and not options.labels else None)
-    if label is not None and label not in found.column_names:
-        raise InputError(f"{where} has no column {label!r} for the labels{near(label, found.column_names)}")
-    column = pick_column([name for name in found.column_names if name != label], options, where)
+    beside = options.columns(found.column_names, where)
+    if not beside and options.labels is None and options.properties is None and "label" in found.column_names:
+        beside = ["label"]
+    column = pick_column([name for name in found.column_names if name not in beside], options, where)
     if options.stream is not None and options.label_name is None:
-        label = None
-    names = getattr(found.features[label], "names", None) if label else None
-    y = list(found[label]) if label else None
+        beside = []
+    names = getattr(found.features[beside[0]], "names", None) if beside else None
+    y = _beside([list(found[name]) for name in beside], options)
     return {"train": text_part(list(found[column]), [(0, f"{where}: row", 0)], options, y, names)}
 
 
@@ -220,12 +223,19 @@ def _columns(lines: list[str | bytes], path: Path, options: Options) -> tuple[li
     first = next((row for row in rows if isinstance(row, dict)), None)
     if first is None:
         raise InputError(f'{path} holds no JSON objects: expected one a line, such as {{"text": "..."}}')
-    if options.label_name and options.label_name not in first:
-        raise InputError(f"{path} has no {options.label_name!r} for the labels{near(options.label_name, first)}")
+    beside = options.columns(list(first), str(path))
     column = pick_column(list(first), options, str(path))
     missing = ValueError(f"has no {column!r}")
     texts = [row.get(column, missing) if isinstance(row, dict) else row for row in rows]
-    return texts, [row.get(options.label_name) if isinstance(row, dict) else None for row in rows]
+    columns = [[row.get(name) if isinstance(row, dict) else None for row in rows] for name in beside]
+    return texts, _beside(columns, options) or []
+
+
+def _beside(columns: list[list[Any]], options: Options) -> list[Any] | None:
+    """A label for each text, or a row of properties; None where there is no column of them."""
+    if not columns:
+        return None
+    return columns[0] if options.properties is None else [list(row) for row in zip(*columns, strict=True)]
 
 
 def _object(line: str | bytes) -> Any:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec
+from fusevae.core.spec import MOLECULES, DataSpec
 from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
-from fusevae.data.arrays import encode_labels
+from fusevae.data.arrays import encode_conditions
 from fusevae.data.examples import Examples
+from fusevae.data.molecules import PROPERTIES, properties
 from fusevae.data.parts import Options, Part
 from fusevae.data.pretrained_tokens import PretrainedTokens, is_folder
 from fusevae.data.sequences import Sequences, Windows
@@ -60,15 +61,19 @@ def tokenised(
         else:
             words = vocabulary(kind).fit(first.x, options.vocabulary_size or USUAL.get(kind))
     encoded = {name: _encode(part, words, options) for name, part in parts.items()}
+    if options.properties is not None and words.kind in MOLECULES:
+        for part, _, _ in encoded.values():
+            part.y = _computed(part, options.properties) if part.y is None else part.y
     for name, (part, tokens, _) in encoded.items():
         unknown = int((tokens == UNKNOWN).sum())
         if unknown and (part is not first or options.vocabulary is not None):
             said = "%s: %d of %d tokens (%s) are unknown to the vocabulary"
             logger.warning(said, f"{file_of(part)} ({name})", unknown, len(tokens), words.kind)
     names = next((part.names for part in parts.values() if part.names), None)
-    labels, known = encode_labels([part.y for part, _, _ in encoded.values()], names, classes)
+    given = [part.y for part, _, _ in encoded.values()]
+    labels, known, numbers = encode_conditions(given, names, classes, options.properties)
     longest = options.stream or max([1, *(int(n.max()) for _, _, n in encoded.values() if len(n))])
-    spec = DataSpec((longest,), "int64", 0, words.size - 1, known, words)
+    spec = DataSpec((longest,), "int64", 0, words.size - 1, known, words, numbers)
     found: dict[str, Examples] = {}
     for (name, (_, tokens, lengths)), y in zip(encoded.items(), labels, strict=True):
         if options.stream is None:
@@ -82,6 +87,13 @@ def tokenised(
                 "stream, or another fraction for it"
             )
     return found, spec
+
+
+def _computed(part: Part, names: tuple[str, ...]) -> np.ndarray | None:
+    """Properties of molecules that none were given with, where they are such that can be computed."""
+    if not set(names) <= set(PROPERTIES):
+        return None
+    return np.stack(list(properties(part.x, names).values()), 1).astype(np.float32)
 
 
 def _encode(part: Part, words: Vocabulary, options: Options) -> tuple[Part, Tensor, Tensor]:

@@ -60,7 +60,7 @@ class Binarize(View):
         if data.vocabulary is not None:
             raise InputError("Binarize is for grey values, these data are tokens: leave the view out")
         self.low, self.high = data.low, data.high
-        return DataSpec(data.shape, "bool", 0, 1, data.classes)
+        return data.replaced(dtype="bool", low=0, high=1)
 
     def restore(self, x: Tensor) -> Tensor:
         return x * (self.high - self.low) + self.low

@@ -12,8 +12,9 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, batch_of, flattened
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.pixel_cnn import in_parts
 from fusevae.nets.mlp import Embedding
@@ -37,7 +38,7 @@ class ImageTransformer(Conditional):
         layers: number of its blocks.
         dropout: of what each block adds, and of the attention.
         context: width of a vector that is given (a latent), added to every token; 0 for none.
-        classes: number of labels, added to every token; 0 for none.
+        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
 
     Example:
         >>> import torch
@@ -60,7 +61,7 @@ class ImageTransformer(Conditional):
         layers: int = 4,
         dropout: float = 0.0,
         context: int = 0,
-        classes: int = 0,
+        classes: int | Properties = 0,
     ) -> None:
         super().__init__()
         if len(shape) != 3:
@@ -110,19 +111,14 @@ class _ImageTransformer(Distribution):
 
     def __init__(self, owner: ImageTransformer, vector: Tensor | None, label: Tensor | None) -> None:
         self.owner, self.vector, self.label = owner, vector, label
-        leads = [t.shape[: t.dim() - dims] for t, dims in ((vector, 1), (label, 0)) if t is not None]
-        super().__init__(torch.broadcast_shapes(*leads), torch.Size(owner.shape), validate_args=False)
+        super().__init__(batch_of((vector, label)), torch.Size(owner.shape), validate_args=False)
 
     @constraints.dependent_property(is_discrete=True)
     def support(self) -> constraints.Constraint:
         return on_grid(self.owner.low, self.owner.high, self.owner.spacing, 3)
 
     def _flat(self, lead: torch.Size) -> list[Tensor | None]:
-        vector, label = self.vector, self.label
-        return [
-            vector if vector is None else vector.expand(*lead, -1).reshape(-1, vector.shape[-1]),
-            label if label is None else label.expand(lead).reshape(-1),
-        ]
+        return [flattened(given, lead) for given in (self.vector, self.label)]
 
     def log_prob(self, value: Tensor) -> Tensor:
         owner, shape = self.owner, self.event_shape

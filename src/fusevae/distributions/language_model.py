@@ -13,10 +13,11 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional, batch_of
+from fusevae.core.conditional import Conditional, batch_of, flattened
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
 from fusevae.core.memory import keep_freed_memory
+from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import AT_ONCE
@@ -41,7 +42,7 @@ class SequenceModel(Conditional):
     vocabulary: int
     context: int
     context_dims: int = 1
-    classes: int
+    classes: int | Properties
     longest: int
     width: int
 
@@ -74,7 +75,7 @@ class LanguageModel(SequenceModel):
         net: a causal net over vectors: ``Transformer(width, heads, layers)`` or ``LSTM(width, layers)``.
         vocabulary: number of tokens, 0 the end and 1 the unknown one.
         context: width of a vector that is given (a latent), or the shape of a map (of codes); 0 for none.
-        classes: number of labels, added to every token; 0 for none.
+        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
         inject: how the vector reaches the net: ``"add"`` adds a map of it before every layer; ``"prefix"`` makes
             tokens of it that stand before the first; ``"cross"`` makes tokens of it that every layer attends to.
         places: number of these tokens.
@@ -94,7 +95,7 @@ class LanguageModel(SequenceModel):
         net: Transformer | LSTM,
         vocabulary: int,
         context: int | tuple[int, ...] = 0,
-        classes: int = 0,
+        classes: int | Properties = 0,
         inject: Inject = "add",
         places: int = 4,
         word_dropout: float = 0.0,
@@ -185,11 +186,7 @@ class _Sequences(Distribution):
         return constraints.independent(constraints.integer_interval(0, self.owner.vocabulary - 1), 1)
 
     def _flat(self, lead: torch.Size) -> Given:
-        vector, label = self.vector, self.label
-        return [
-            vector if vector is None else vector.expand(*lead, -1).reshape(-1, vector.shape[-1]),
-            label if label is None else label.expand(lead).reshape(-1),
-        ]
+        return [flattened(given, lead) for given in (self.vector, self.label)]
 
     def log_prob(self, value: Tensor) -> Tensor:
         owner, length = self.owner, value.shape[-1]

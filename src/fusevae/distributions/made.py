@@ -12,8 +12,9 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.masked import MaskedMLP
 from fusevae.nets.mlp import ActivationName, as_shape
@@ -32,7 +33,7 @@ class MADE(Conditional):
         kind: ``"bernoulli"`` for x in {0, 1}; ``"gaussian"`` for reals, each conditional a mixture of Gaussians.
         components: of each mixture.
         context: width of the latent that it is given, as a decoder; 0 as a prior.
-        classes: number of labels if it is conditioned on one.
+        classes: number of labels, or :class:`Properties`, if it is conditioned on one.
         activation: between the net's layers.
 
     Example:
@@ -50,7 +51,7 @@ class MADE(Conditional):
         kind: Literal["bernoulli", "gaussian"] = "bernoulli",
         components: int = 1,
         context: int = 0,
-        classes: int = 0,
+        classes: int | Properties = 0,
         activation: ActivationName = "relu",
     ) -> None:
         super().__init__()
@@ -82,11 +83,8 @@ class _MADE(Distribution):
     def __init__(self, owner: MADE, given: Sequence[Tensor | None]) -> None:
         self.owner, self.given = owner, given
         batch = torch.Size()
-        if owner.net.context:
-            assert given[0] is not None
-            batch = given[0].shape[:-1]
-        elif owner.net.classes and given and given[0] is not None:
-            batch = given[0].shape
+        if owner.net.context or owner.net.classes:
+            batch = batch_of(given[:1])
         super().__init__(batch, torch.Size(owner.shape), validate_args=False)
 
     @constraints.dependent_property

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic, _LogisticMixture
 from fusevae.nets.masked_conv import ChannelHead, PixelNet, Walk
@@ -44,7 +45,7 @@ class PixelCNN(Conditional):
         high: the largest; ``low + levels - 1`` by default, so that x are integers.
         components: logistics in the mixture.
         context: width of a vector that is given (a latent), for every layer; 0 for none.
-        classes: number of labels that every layer is given; 0 for none.
+        classes: number of labels, or :class:`Properties`, that every layer is given; 0 for none.
         net: maps what is given, a latent and a label, to features ``(channels, height, width)``: every layer is given
             those of its own pixel.
 
@@ -69,7 +70,7 @@ class PixelCNN(Conditional):
         high: float | None = None,
         components: int = 5,
         context: int = 0,
-        classes: int = 0,
+        classes: int | Properties = 0,
         net: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -158,7 +159,8 @@ class _PixelCNN(Distribution):
 
     def __init__(self, owner: PixelCNN, vector: Tensor | None, label: Tensor | None, features: Tensor | None) -> None:
         self.owner = owner
-        self.given = [(vector, 1), (label, 0), (features, 3)]  # each with the dimensions of its event
+        numbers = int(label is not None and label.is_floating_point())
+        self.given = [(vector, 1), (label, numbers), (features, 3)]  # each with the dimensions of its event
         leads = [g.shape[: g.dim() - dims] for g, dims in self.given if g is not None]
         super().__init__(torch.broadcast_shapes(*leads), torch.Size(owner.shape), validate_args=False)
 

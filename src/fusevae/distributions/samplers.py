@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.conditional import parameters
+from fusevae.core.conditional import flattened, parameters
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties, forgotten
 
 #: what a diffusion model knows of noisy ``z`` at one level: its estimates of the data and of the noise
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -145,9 +146,12 @@ def sigma(level: Tensor) -> Tensor:
 def evaluate(net: Any, x: Tensor, t: Tensor, given: Sequence[Tensor | None], guidance: float = 1.0) -> Tensor:
     """The net's output for ``(n, *shape)`` at times ``(n,)``; with ``guidance`` other than 1 the one without a label is
     moved on by so many times the difference that the label makes (classifier-free guidance, Ho & Salimans 2022)."""
-    if guidance == 1 or all(g is None or g.is_floating_point() for g in given):
+    is_label = [g is not None and not g.is_floating_point() for g in given]
+    if isinstance(getattr(net, "classes", 0), Properties) and given:
+        is_label[-1] = given[-1] is not None  # numbers stand where a label does, after a latent
+    if guidance == 1 or not any(is_label):
         return parameters(net, (x, t, *given))
-    without = [g if g is None or g.is_floating_point() else torch.full_like(g, -1) for g in given]
+    without = [forgotten(g) if label else g for g, label in zip(given, is_label, strict=True)]  # type: ignore[arg-type]
     if guidance == 0:
         return parameters(net, (x, t, *without))
     both = [None if g is None else torch.cat([g, w]) for g, w in zip(given, without, strict=True)]  # type: ignore[list-item]
@@ -172,9 +176,4 @@ class Rows:
 
     def given(self, given: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Latent vectors and labels, one for each row."""
-        return [
-            None if g is None
-            else g.expand(*self.lead, g.shape[-1]).reshape(-1, g.shape[-1]) if g.is_floating_point()
-            else g.expand(self.lead).reshape(-1)
-            for g in given
-        ]  # fmt: skip
+        return [flattened(g, self.lead) for g in given]

@@ -40,7 +40,9 @@ def as_examples(artifact: Artifact, data: Any, label: Any = None) -> Examples:
     """Arrays, a path or a data set as examples that the artifact can take; raises :class:`InputError` where it
     can't."""
     spec = artifact.data
-    settings = {"longest": max(LONGEST, *spec.shape)} if spec.vocabulary is not None else {}
+    settings: dict[str, Any] = {"longest": max(LONGEST, *spec.shape)} if spec.vocabulary is not None else {}
+    if spec.properties is not None and artifact.is_conditional:
+        settings["properties"] = spec.properties.names
     given = (data, label) if label is not None else data
     examples = read_examples(given, spec.classes, spec.vocabulary, **settings)
     check_examples(artifact, examples)

@@ -118,7 +118,7 @@ def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
             write_rows(folder / f"{name}.csv", ("", "text"), in_groups(words, x, spec))
 
     z, values, dims = sweep(found, 0, DIMS, steps=9, reach=0.95, seed=0)
-    own = None if found.label is None else found.label[0].repeat(values.numel())
+    own = None if found.label is None else found.label[[0] * values.numel()]
     x = decoded(artifact, z.flatten(0, 1), own, seed=0).unflatten(0, values.shape)
     draw("traversals", lambda: traversal(Traversal(x, dims, values), spec), [f"z {d}" for d in dims.tolist()], x)
     pairs = choose_pairs(found.label, len(some), 8, same=artifact.is_conditional)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusevae.data.molecules import canonical, chemistry, fingerprints, quiet, tanimoto
 from fusevae.evaluation.distances import frechet_distance
-from fusevae.evaluation.molecules import canonical, chemistry, fingerprints, quiet, tanimoto
 
 CONTINUOUS = ("BertzCT", "MolLogP", "MolWt", "TPSA")
 DISCRETE = ("NumHAcceptors", "NumHDonors", "NumRotatableBonds", "NumAliphaticRings", "NumAromaticRings")

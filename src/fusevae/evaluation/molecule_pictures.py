@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fusevae.core.errors import InputError
-from fusevae.evaluation.molecules import PROPERTIES, chemistry, parse, properties, quiet
+from fusevae.data.molecules import PROPERTIES, chemistry, parse, properties, quiet
 from fusevae.evaluation.pictures import BLUE, GREY, PAPER, _save, _sheet
 
 if TYPE_CHECKING:

@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
+from fusevae.data.molecules import PROPERTIES, canonical, fingerprints, measures, parse
 from fusevae.evaluation.molecule_distances import (
     chemnet_distance,
     cosine,
@@ -22,7 +25,6 @@ from fusevae.evaluation.molecule_distances import (
     scaffolds,
     wasserstein,
 )
-from fusevae.evaluation.molecules import canonical, fingerprints, measures, parse
 from fusevae.evaluation.samples import sample
 
 LIMIT = 10_000  # molecules of each set that are compared; GuacaMol takes as many
@@ -101,21 +103,59 @@ class MoleculeReference:
     """
 
     def __init__(self, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
-        self.n, self.held = n, held.spec.text(held.batch(torch.arange(len(held)))[0])
+        x, self.given = held.batch(torch.arange(len(held)))
+        self.n, self.held = n, held.spec.text(x)
         parts = torch.arange(len(train) if train is not None else 0).split(1000)
         self.train = None if train is None else [t for p in parts for t in train.spec.text(train.batch(p)[0])]
 
     def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> dict[str, Any]:
-        """:func:`molecule_quality` of samples at temperature 1, and ``seconds_per_sample``, in batches of 256."""
+        """:func:`molecule_quality` of samples at temperature 1, and ``seconds_per_sample``, in batches of 256.
+
+        A model that is given properties gets those of the held-out molecules, and ``as_asked`` says how near its
+        samples come to them (:func:`as_asked`); None for any other.
+        """
+        properties = artifact.data.properties if artifact.is_conditional else None
+        asked = None
+        if properties is not None and self.given is not None:
+            asked = self.given[torch.arange(self.n) % len(self.given)]
         started = time.perf_counter()
-        x = sample(artifact, self.n, seed=seed)
+        x = sample(artifact, self.n, asked, seed)
         seconds = (time.perf_counter() - started) / self.n
-        found = molecule_quality(artifact.data.text(x), self.train, self.held, seed=seed)
+        made = artifact.data.text(x)
+        found = molecule_quality(made, self.train, self.held, seed=seed)
+        found["as_asked"] = None if asked is None or properties is None else as_asked(made, asked, properties.names)
         return found | {"n": self.n, "kind": "sample", "seed": seed, "features": None, "seconds_per_sample": seconds}
 
     def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The figures of :meth:`judge` in words."""
         return [*molecule_lines(found), ("time of a sample", f"{1000 * found['seconds_per_sample']:.3g} ms")]
+
+
+def as_asked(smiles: Sequence[str], asked: Tensor, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """How near molecules come to the properties ``(n, len(names))`` that they were to have, by name, of those that can
+    be parsed: ``error``, the mean absolute difference; ``by_chance``, that of the same molecules to what was asked of
+    others (the next ones); ``correlation`` of what was asked and what was got.
+
+    Example:
+        >>> import pytest; _ = pytest.importorskip("rdkit")
+        >>> found = as_asked(["C", "CC", "CCC("], torch.tensor([[16.0], [30.0], [44.0]]), ["weight"])["weight"]
+        >>> {name: round(value, 2) for name, value in found.items()}
+        {'error': 0.06, 'by_chance': 14.03, 'correlation': 1.0}
+    """
+    molecules = [parse(text) for text in smiles]
+    found = {}
+    for i, name in enumerate(names):
+        if name not in PROPERTIES:
+            continue
+        got, wanted = measures(molecules, [name])[name], asked[:, i].double().numpy()
+        known = np.isfinite(got) & np.isfinite(wanted)
+        got, wanted = got[known], wanted[known]
+        if len(got) > 1:
+            error = {"error": abs(got - wanted).mean(), "by_chance": abs(got - np.roll(wanted, 1)).mean()}
+            spread = got.std() * wanted.std()
+            correlation = ((got - got.mean()) * (wanted - wanted.mean())).mean() / spread if spread else 0.0
+            found[name] = {key: float(v) for key, v in (error | {"correlation": correlation}).items()}
+    return found
 
 
 def compared(made: Sequence[Any], real: Sequence[Any], fcd: bool, device: str, of: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +209,9 @@ def molecule_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("scaffolds", f"{text}; similarity {found['scaffold_similarity']:.4f}, {_of(found['of']['scaffolds'])}")
         )
+    for name, value in (found.get("as_asked") or {}).items():
+        text = f"off by {value['error']:.3g}{UNITS[name]} on average (by chance {value['by_chance']:.3g})"
+        rows.append((f"{name}, as asked", f"{text}, correlation {value['correlation']:.3f}"))
     for name, value in (found["wasserstein"] or {}).items():
         mean, real, unit = found["mean"][name], found["reference_mean"][name], UNITS[name]
         rows.append((name, f"mean {mean:.4g}{unit}, of the reference {real:.4g}{unit}; Wasserstein {value:.4g}{unit}"))

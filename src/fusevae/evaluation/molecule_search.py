@@ -13,7 +13,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.evaluation.molecules import PROPERTIES, fingerprints, measure, parse, properties, tanimoto
+from fusevae.data.molecules import PROPERTIES, fingerprints, measure, parse, properties, tanimoto
 from fusevae.evaluation.probing import Probe, fit_property
 from fusevae.evaluation.reading import check_latents, decoded, read
 from fusevae.evaluation.search import Found, Method, optimise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,9 @@ from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
-from fusevae.evaluation.samples import label_number, sample
+from fusevae.evaluation.samples import conditions, label_number, sample
 
-Label = int | str | Sequence[int | str] | Tensor | np.ndarray | None
+Label = int | str | Mapping[str, float] | Sequence[int | str] | Tensor | np.ndarray | None
 OWN = 1000  # samples of the model that stand for data where none are given
 DIMS = 10  # dimensions that a traversal shows
 
@@ -50,9 +50,12 @@ def read(artifact: Artifact, data: Any, label: Label = None, seed: int = 0) -> L
     device = next(model.parameters(), torch.zeros(())).device
     found: list[tuple[Tensor, ...]] = []
     labels: list[Tensor] = []
+    given: Any = _conditions(artifact, label, data)
+    if given is not None and not given.is_floating_point():
+        given = [(artifact.data.classes or [])[k] for k in given.tolist()]
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
-        for block in blocks(artifact, as_examples(artifact, data, _names(artifact, label, data)), seed, device):
+        for block in blocks(artifact, as_examples(artifact, data, given), seed, device):
             with noise.keyed(seed, "encode", block.number, device=device):
                 arrays = model.encode(block.x, block.label)
             z = next(iter(arrays.values())).cpu()
@@ -94,22 +97,19 @@ def decode(
     z, shape = torch.as_tensor(z).to(one.dtype), one.shape[1:]
     if z.shape[1:] != shape or not len(z):
         raise InputError(f"latents of shape {tuple(z.shape)} were given, expected (n, {', '.join(map(str, shape))})")
-    names = _names(artifact, label, z)
-    known = artifact.data.classes or []
-    numbers = None if names is None else torch.tensor([known.index(name) for name in names])
-    return decoded(artifact, z, numbers, seed, generation)
+    return decoded(artifact, z, _conditions(artifact, label, z), seed, generation)
 
 
 def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, generation: Generation = GREEDY) -> Tensor:
     """What :func:`decode` returns, for classes given by their numbers ``(n,)`` as :func:`read` gives them."""
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device
-    conditions = [None] * len(z) if label is None else label.split(BLOCK)
+    each = [None] * len(z) if label is None else label.split(BLOCK)
     found = []
     with torch.no_grad(), noise.preserved(device), generating(generation):
         artifact.eval()
         for i, part in enumerate(z.split(BLOCK)):
-            condition = conditions[i]
+            condition = each[i]
             with noise.keyed(seed, "reconstruct", i, device=device):
                 p = model.decode(part.to(device), condition if condition is None else condition.to(device))
                 found.append(artifact.restore(p.mean if model.has_mean else noise.sample(p)).cpu())
@@ -151,10 +151,10 @@ def traverse(
     """
     check_latents(artifact)
     if data is None:
-        data = sample(artifact, OWN, label if isinstance(label, int | str) else None, seed, "sample")
+        data = sample(artifact, OWN, label if isinstance(label, int | str | Mapping) else None, seed, "sample")
     found = read(artifact, data, label, seed)
     z, values, chosen = sweep(found, example, dims, steps, reach, seed)
-    own = None if found.label is None else found.label[example].repeat(values.numel())
+    own = None if found.label is None else found.label[[example] * values.numel()]
     x = decoded(artifact, z.flatten(0, 1), own, seed)
     return Traversal(x.unflatten(0, values.shape), chosen, values)
 
@@ -192,16 +192,27 @@ def interpolate(
 
 
 def along(artifact: Artifact, z: Tensor, first: Tensor | None, last: Tensor | None, seed: int) -> Tensor:
-    """Latents ``(n, steps, *latent)`` of an interpolation decoded, with the class that both ends of each have."""
+    """Latents ``(n, steps, *latent)`` of an interpolation decoded, with the class that both ends of each have, or the
+    properties on the straight way between theirs."""
+    n = z.shape[1]
+    given = [first] * n
+    if first is not None and last is not None and first.is_floating_point():
+        given = [torch.lerp(first, last, part) for part in torch.linspace(0, 1, n).tolist()]
+    else:
+        check_alike(artifact, first, last)
+    # a step of all pairs at a time: the ends are then, bit by bit, what reconstruct gives
+    steps = [decoded(artifact, step, its, seed) for step, its in zip(z.unbind(1), given, strict=True)]
+    return joined(steps).unflatten(0, (len(steps), len(z))).transpose(0, 1)
+
+
+def check_alike(artifact: Artifact, first: Tensor | None, last: Tensor | None) -> None:
+    """Raise :class:`InputError` where the model is given the class and the two of a pair have not the same."""
     if artifact.is_conditional and not (first is None and last is None):
         if first is None or last is None or not torch.equal(first, last):
             raise InputError(
                 "the two examples of a pair are of different classes and the model is conditional on the class: give "
                 "pairs of one class"
             )
-    # a step of all pairs at a time: the ends are then, bit by bit, what reconstruct gives
-    steps = [decoded(artifact, step, first, seed) for step in z.unbind(1)]
-    return joined(steps).unflatten(0, (len(steps), len(z))).transpose(0, 1)
 
 
 def check_latents(artifact: Artifact) -> None:
@@ -216,19 +227,19 @@ def has_real_latents(artifact: Artifact) -> bool:
     return artifact.distribution.has_latents and _latent(artifact).is_floating_point()
 
 
-def _names(artifact: Artifact, label: Label, data: Any) -> list[str] | None:
-    """The class of each example by its name, where labels are given beside the data."""
+def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:
+    """The class of each example by its number, or its properties, where they are given beside the data."""
     if label is None:
         return None
     if isinstance(data, str | Examples) or not hasattr(data, "__len__"):
         raise InputError("labels were given beside data that bring their own: give arrays, or leave the labels out")
+    if artifact.data.properties is not None:
+        return conditions(artifact, label if isinstance(label, str | Mapping) else torch.as_tensor(label), len(data))
     given: list[Any] = [label] * len(data) if isinstance(label, int | str | np.integer) else list(label)
     if len(given) != len(data):
         raise InputError(f"{len(given)} labels were given for {len(data)} examples: expected one for each")
     plain: list[Any] = [v.item() if isinstance(v, Tensor | np.generic) else v for v in given]
-    numbers = [label_number(artifact, v) for v in plain]
-    known = artifact.data.classes or []
-    return [known[number] for number in numbers if number is not None]
+    return torch.tensor([label_number(artifact, v) for v in plain])
 
 
 def _latent(artifact: Artifact) -> Tensor:

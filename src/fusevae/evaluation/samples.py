@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -14,13 +15,14 @@ from fusevae.core.generation import Generation, generating
 from fusevae.core.vocabulary import joined
 
 Kind = Literal["auto", "mean", "sample"]
+Label = int | str | Mapping[str, float] | Tensor | None
 BATCH = 256
 
 
 def sample(
     artifact: Artifact,
     n: int = 16,
-    label: int | str | Tensor | None = None,
+    label: Label = None,
     seed: int = 0,
     kind: Kind = "auto",
     generation: Generation | None = None,
@@ -31,7 +33,8 @@ def sample(
     Args:
         artifact: the model.
         n: how many.
-        label: name of a class, or its number, or a tensor ``(n,)`` of numbers, one for each; None samples without a
+        label: name of a class, or its number, or a tensor ``(n,)`` of numbers, one for each; properties by their names,
+            ``{"qed": 0.9}`` or ``"qed=0.9"``, or a tensor ``(n, properties)`` of them; None samples without a
             condition.
         seed: the same seed gives the same samples.
         kind: ``"sample"`` draws x ~ p(x | z) for z from the prior; ``"mean"`` takes the mean of p(x | z), which
@@ -48,7 +51,7 @@ def sample(
     if n < 1:
         raise InputError(f"n is {n}, expected at least 1")
     check_generation(artifact, generation)
-    labels = label_numbers(artifact, label, n)
+    labels = conditions(artifact, label, n)
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device
     kind = kind_used(artifact, kind)
@@ -85,22 +88,29 @@ def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
     return "mean" if has_mean and artifact.data.is_image else "sample"
 
 
-def label_numbers(artifact: Artifact, label: int | str | Tensor | None, n: int) -> Tensor | None:
-    """The class of each of ``n`` samples, ``(n,)``."""
-    if not isinstance(label, Tensor):
-        number = label_number(artifact, label)
-        return None if number is None else torch.full((n,), number)
-    if label.shape != (n,) or not artifact.is_conditional:
-        raise InputError(
-            f"labels of shape {tuple(label.shape)} were given for {n} samples: expected ({n},), and a conditional model"
-        )
-    return label
-
-
-def label_number(artifact: Artifact, label: int | str | None) -> int | None:
-    """The number of a class given by its name or number."""
+def conditions(artifact: Artifact, label: Label, n: int) -> Tensor | None:
+    """The class of each of ``n`` samples, ``(n,)``, or its properties, ``(n, properties)``."""
+    properties = artifact.data.properties if artifact.is_conditional else None
     if label is None:
         return None
+    if isinstance(label, Tensor):
+        wanted = (n,) if properties is None else (n, len(properties))
+        if label.shape != wanted or not artifact.is_conditional:
+            raise InputError(
+                f"labels of shape {tuple(label.shape)} were given for {n} samples: expected {wanted}, and a "
+                "conditional model"
+            )
+        return label
+    if properties is not None:
+        row = properties.row(label) if isinstance(label, Mapping) else properties.read(str(label))
+        return row.expand(n, -1)
+    if isinstance(label, Mapping):
+        raise InputError(f"{dict(label)} was given and the model has no properties: train it with data.properties")
+    return torch.full((n,), label_number(artifact, label))
+
+
+def label_number(artifact: Artifact, label: int | str) -> int:
+    """The number of a class given by its name or number."""
     classes = artifact.data.classes
     if not artifact.is_conditional or classes is None:
         raise InputError(f"label {label!r} was given but the model has no condition: train a conditional recipe")

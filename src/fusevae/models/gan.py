@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional, parameters
+from fusevae.core.conditional import Conditional, batch_of, parameters
 from fusevae.core.errors import InputError, SlotError
 from fusevae.core.levels import BoundOnly, Level
 from fusevae.core.trace import Trace
@@ -65,8 +65,7 @@ class _Pushed(BoundOnly):
 
     def __init__(self, owner: Generator, conditions: tuple[Tensor | None, ...]) -> None:
         self.owner, self.conditions = owner, conditions
-        label = next((c for c in conditions if c is not None), None)
-        super().__init__(label.shape if label is not None else torch.Size(), validate_args=False)
+        super().__init__(batch_of(conditions), validate_args=False)
 
     @property
     def event_shape(self) -> torch.Size:

@@ -8,7 +8,9 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditional import flattened
 from fusevae.core.description import Described
+from fusevae.core.properties import Properties
 from fusevae.nets.mlp import Embedding, as_shape
 
 
@@ -17,7 +19,7 @@ class ResidualBlock(nn.Module):
     keeps
     deep stacks stable without normalisation (Child 2021)."""
 
-    def __init__(self, channels: int, blocks: int, classes: int = 0) -> None:
+    def __init__(self, channels: int, blocks: int, classes: int | Properties = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.last = nn.Conv2d(channels, channels, 3, padding=1)
@@ -48,7 +50,7 @@ class ConvEncoder(Described, nn.Module):
         outputs: shape of one output event (twice the latent's size for a Gaussian).
         channels: width of each stage; the image is halved after each.
         blocks: residual blocks a stage; 0 leaves a plain stack of halvings, several times as fast.
-        classes: number of labels if the net is conditioned on one (by its residual blocks).
+        classes: number of labels, or :class:`Properties`, if the net is conditioned on one (by its residual blocks).
 
     Example:
         >>> import torch
@@ -62,7 +64,7 @@ class ConvEncoder(Described, nn.Module):
         outputs: int | tuple[int, ...],
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
-        classes: int = 0,
+        classes: int | Properties = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
@@ -81,7 +83,7 @@ class ConvEncoder(Described, nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for images ``(*batch, *inputs)``."""
         batch = x.shape[:-3]
-        h = self.maps(x.reshape(-1, *self.inputs), per_image(label, batch))[-1]
+        h = self.maps(x.reshape(-1, *self.inputs), flattened(label, batch))[-1]
         return self.head(F.silu(h).flatten(1)).view(*batch, *self.outputs)
 
     def maps(self, x: Tensor, label: Tensor | None = None) -> list[Tensor]:
@@ -103,7 +105,7 @@ class ConvDecoder(Described, nn.Module):
         outputs: ``(channels, height, width)``, channels counting every parameter of the likelihood.
         channels: width of each stage, from the smallest image to the largest.
         blocks: residual blocks a stage.
-        classes: number of labels if the net is conditioned on one.
+        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
 
     Example:
         >>> import torch
@@ -117,7 +119,7 @@ class ConvDecoder(Described, nn.Module):
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
-        classes: int = 0,
+        classes: int | Properties = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
@@ -137,14 +139,9 @@ class ConvDecoder(Described, nn.Module):
         """``(*batch, *outputs)`` for latents ``(*batch, inputs)``."""
         batch = z.shape[:-1]
         h = self.stem(z.reshape(-1, *self.inputs)).view(-1, *self.smallest)
-        label = per_image(label, batch)
+        label = flattened(label, batch)
         for size, widen, blocks in zip(self.sizes[1:], self.widenings, self.stages, strict=True):
             h = widen(F.interpolate(h, size=size, mode="nearest"))
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
         return self.head(F.silu(h)).view(*batch, *self.outputs)
-
-
-def per_image(label: Tensor | None, batch: tuple[int, ...]) -> Tensor | None:
-    """Labels for images whose leading dimensions ``batch`` are flattened into one."""
-    return label.expand(batch).reshape(-1) if label is not None else None

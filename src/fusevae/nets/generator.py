@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditional import flattened
 from fusevae.core.description import Described
-from fusevae.nets.conv import per_image, sizes
+from fusevae.core.properties import Properties
+from fusevae.nets.conv import sizes
 from fusevae.nets.mlp import Embedding, as_shape
 
 
@@ -22,7 +24,7 @@ class ConvGenerator(Described, nn.Module):
         inputs: size of the latent vector.
         outputs: ``(channels, height, width)`` of an image.
         channels: width at each size, from the smallest image; the image is doubled after each.
-        classes: number of labels if the net is conditioned on one.
+        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
         groups: of channels that are normalised together; 0 for no normalisation.
         bounded: whether a tanh keeps the values between -1 and 1.
 
@@ -37,7 +39,7 @@ class ConvGenerator(Described, nn.Module):
         inputs: int,
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (128, 64, 32),
-        classes: int = 0,
+        classes: int | Properties = 0,
         groups: int = 8,
         bounded: bool = True,
     ) -> None:
@@ -57,7 +59,7 @@ class ConvGenerator(Described, nn.Module):
         """``(*batch, *outputs)`` for latents ``(*batch, inputs)``."""
         batch = z.shape[:-1]
         h = self.stem(z.reshape(-1, *self.inputs)).view(-1, *self.smallest)
-        label = per_image(label, batch)
+        label = flattened(label, batch)
         for i, ((height, width), double) in enumerate(zip(self.sizes[1:], self.doublings, strict=True)):
             h = self.norms[i](h)
             if self.labels is not None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import counted
 from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
@@ -28,7 +29,7 @@ class SequenceEncoder(Described, nn.Module):
         vocabulary: number of tokens.
         outputs: size of the vector: twice the latent for a Gaussian; or the shape of a map, ``(features, 1, groups)``
             for a quantizer.
-        classes: number of labels, added to every token; 0 for none.
+        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
 
     Example:
         >>> net = SequenceEncoder(Transformer(8, 2, 1, causal=False), vocabulary=10, outputs=4).eval()
@@ -38,7 +39,7 @@ class SequenceEncoder(Described, nn.Module):
     """
 
     def __init__(
-        self, net: Transformer | LSTM, vocabulary: int, outputs: int | tuple[int, ...], classes: int = 0
+        self, net: Transformer | LSTM, vocabulary: int, outputs: int | tuple[int, ...], classes: int | Properties = 0
     ) -> None:
         super().__init__()
         if isinstance(net, Transformer) and net.causal:

@@ -7,8 +7,10 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditional import flattened
 from fusevae.core.description import Described
-from fusevae.nets.conv import ResidualBlock, per_image, sizes
+from fusevae.core.properties import Properties
+from fusevae.nets.conv import ResidualBlock, sizes
 from fusevae.nets.mlp import as_shape
 
 
@@ -23,7 +25,7 @@ class SpatialEncoder(Described, nn.Module):
         features: channels of the map (twice the latent's for a Gaussian).
         channels: width of each stage; the image is halved (rounding up) before each.
         blocks: residual blocks a stage.
-        classes: number of labels if the net is conditioned on one.
+        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
 
     Example:
         >>> import torch
@@ -38,7 +40,7 @@ class SpatialEncoder(Described, nn.Module):
         features: int,
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
-        classes: int = 0,
+        classes: int | Properties = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.classes = as_shape(inputs), classes
@@ -52,7 +54,7 @@ class SpatialEncoder(Described, nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for images ``(*batch, *inputs)``."""
         batch = x.shape[:-3]
-        h, label = x.reshape(-1, *self.inputs), per_image(label, batch)
+        h, label = x.reshape(-1, *self.inputs), flattened(label, batch)
         for i, (halve, blocks) in enumerate(zip(self.halvings, self.stages, strict=True)):
             h = halve(F.silu(h) if i else h)
             for block in cast(nn.ModuleList, blocks):
@@ -68,7 +70,7 @@ class SpatialDecoder(Described, nn.Module):
         outputs: ``(channels, height, width)``, channels counting every parameter of the likelihood.
         channels: width of each stage, from the smallest map on; each is doubled after.
         blocks: residual blocks a stage.
-        classes: number of labels if the net is conditioned on one.
+        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
 
     Example:
         >>> import torch
@@ -83,7 +85,7 @@ class SpatialDecoder(Described, nn.Module):
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
-        classes: int = 0,
+        classes: int | Properties = 0,
     ) -> None:
         super().__init__()
         self.outputs, self.classes = as_shape(outputs), classes
@@ -98,7 +100,7 @@ class SpatialDecoder(Described, nn.Module):
     def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for feature maps ``(*batch, *inputs)``."""
         batch = z.shape[:-3]
-        h, label = self.stem(z.reshape(-1, *self.inputs)), per_image(label, batch)
+        h, label = self.stem(z.reshape(-1, *self.inputs)), flattened(label, batch)
         for size, blocks, double in zip(self.sizes[1:], self.stages, self.doublings, strict=True):
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
@@ -106,6 +108,6 @@ class SpatialDecoder(Described, nn.Module):
         return h.view(*batch, *self.outputs)
 
 
-def _stages(channels: tuple[int, ...], blocks: int, classes: int) -> nn.ModuleList:
+def _stages(channels: tuple[int, ...], blocks: int, classes: int | Properties) -> nn.ModuleList:
     total = blocks * len(channels)
     return nn.ModuleList(nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels)

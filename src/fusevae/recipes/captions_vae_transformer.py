@@ -35,7 +35,7 @@ def recipe(
     of the training (Kingma et al. 2016; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a
     posterior can be different in the same way for every sentence, which fills the free bits and tells nothing.
     ``conditional`` gives the labels of the data, where they have some, to encoder and decoder."""
-    vocabulary, classes = tokens_of(data), data.n_classes if conditional else 0
+    vocabulary, classes = tokens_of(data), data.condition if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(

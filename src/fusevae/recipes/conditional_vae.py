@@ -16,17 +16,17 @@ from fusevae.training.settings import Training
 
 def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400)) -> Experiment:
     """A tenth of the labels is hidden in training, so that the model also samples without one."""
-    if not data.n_classes:
+    if not data.condition:
         raise InputError(
             "conditional-vae needs labels and the data have none: give data with labels, or take mnist-vae"
         )
     return Experiment(
         model=VAE(
             Flat(
-                prior=Gaussian(Embedding(data.n_classes, 2 * latent)),
-                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", data.n_classes)),
+                prior=Gaussian(Embedding(data.condition, 2 * latent)),
+                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", data.condition)),
             ),
-            decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", data.n_classes)),
+            decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", data.condition)),
         ),
         views=[Binarize()],
         training=Training(epochs=50, batch_size=100),

@@ -19,7 +19,7 @@ def recipe(
 ) -> Experiment:
     """``channels`` are the widths of the critic's stages, the generator has them in reverse; ``conditional`` gives both
     the label."""
-    classes = data.n_classes if conditional else 0
+    classes = data.condition if conditional else 0
     return Experiment(
         model=Preprocessed(
             [Normalise(data.low, data.high, -1.0, 1.0)],

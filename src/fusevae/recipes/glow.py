@@ -25,7 +25,7 @@ def recipe(
     conditional: bool = False,
 ) -> Experiment:
     """Density and sample cost the same; ``dequantization="variational"`` learns the noise (Ho et al. 2019)."""
-    classes = data.n_classes if conditional else 0
+    classes = data.condition if conditional else 0
     net = Embedding(classes, Glow.outputs(data.shape, 16)) if classes else None
     channels = data.shape[0]
     learned = VariationalDequantize(

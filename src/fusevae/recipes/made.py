@@ -18,7 +18,7 @@ def recipe(
     conditional: bool = False,
 ) -> Experiment:
     """Germain et al. 2015, as in the comparison of Papamakarios et al. (2017); a sample takes a pass for each pixel."""
-    classes = data.n_classes if conditional else 0
+    classes = data.condition if conditional else 0
     made = MADE(data.shape, hidden, "gaussian", components, classes=classes)
     return Experiment(
         model=Preprocessed(into_reals(data, alpha), made),

@@ -21,7 +21,7 @@ def recipe(
     conditional: bool = False,
 ) -> Experiment:
     """The density takes one pass, a sample one for each pixel; ``conditional`` gives it the label."""
-    classes = data.n_classes if conditional else 0
+    classes = data.condition if conditional else 0
     net = Embedding(classes, Flow.outputs(data.shape, 16)) if classes else None
     flow = Flow(data.shape, structure, kind, transforms, hidden, net=net, context=16 if classes else 0)
     return Experiment(

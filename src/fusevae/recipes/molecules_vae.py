@@ -28,15 +28,17 @@ def recipe(
     layers: int = 3,
     rate: float = 25.0,
     randomised: bool = False,
+    conditional: bool = False,
 ) -> Experiment:
     """The latent may hold ``rate`` nats for nothing, most of what a molecule is, so that one can be looked for near
     another; the flow learns where the molecules lie, so that samples of it are some (Chen et al. 2017). ``randomised``
     writes a molecule in another order of atoms each time that it is seen in training (Bjerrum 2017), which rdkit takes
-    some time for."""
-    vocabulary = tokens_of(data)
-    encoder = SequenceEncoder(Transformer(width, heads, 2, causal=False), vocabulary, 2 * latent)
+    some time for. ``conditional`` gives the labels or properties of the data, where they have some, to encoder and
+    decoder."""
+    vocabulary, classes = tokens_of(data), data.condition if conditional else 0
+    encoder = SequenceEncoder(Transformer(width, heads, 2, causal=False), vocabulary, 2 * latent, classes)
     decoder = LanguageModel(
-        Transformer(width, heads, layers), vocabulary, context=latent, inject="add", longest=data.shape[0]
+        Transformer(width, heads, layers), vocabulary, latent, classes, inject="add", longest=data.shape[0]
     )
     return Experiment(
         model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3), Gaussian(encoder)), decoder),

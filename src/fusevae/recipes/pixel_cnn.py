@@ -12,7 +12,7 @@ from fusevae.training.settings import Training
 def recipe(data: DataSpec, width: int = 32, kernels: tuple[int, ...] = (7, 5, 5, 5, 5)) -> Experiment:
     """Each batch is binarized afresh; with the labels, where there are any."""
     return Experiment(
-        model=PixelCNN(data.shape, "bernoulli", width, kernels, classes=data.n_classes),
+        model=PixelCNN(data.shape, "bernoulli", width, kernels, classes=data.condition),
         views=[Binarize()],
         training=Training(epochs=20, batch_size=64, learning_rate=2e-3),
     )

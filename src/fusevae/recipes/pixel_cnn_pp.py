@@ -15,7 +15,7 @@ def recipe(
     levels = round(data.high - data.low) + 1
     return Experiment(
         model=PixelCNN(
-            data.shape, "logistic", width, kernels, levels, data.low, data.high, components, classes=data.n_classes
+            data.shape, "logistic", width, kernels, levels, data.low, data.high, components, classes=data.condition
         ),
         training=Training(epochs=20, batch_size=64, learning_rate=1e-3),
     )

@@ -232,7 +232,7 @@ def check_game(artifact: Artifact, objective: Opposed, x: Tensor, label: Tensor 
         raise InputError(
             f"{name} needs a model with latents, {type(model).__name__} has none: take a VAE, or Adversarial"
         )
-    if objective.extractor is not None and label is None:
+    if objective.extractor is not None and (label is None or label.is_floating_point()):
         raise InputError(f"the extractor of {name} needs labels and the data have none: leave the extractor out")
     trace = model.trace(artifact.view(x), label)
     if trace.generate is not None and not model.has_latents:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import Level, bounds_as, log_bound
+from fusevae.core.properties import forgotten
 from fusevae.core.trace import Trace
 from fusevae.evaluation.baseline import Marginals, Unigram
 from fusevae.evaluation.collapse import diagnose, warnings
@@ -206,7 +207,7 @@ class MaximumLikelihood(Player):
     def _forget_some(self, label: Tensor | None) -> Tensor | None:
         if label is None or not (self.training and self.unlabelled and self.artifact.is_conditional):
             return label
-        return torch.where(noise.uniform(label.shape, label.device) < self.unlabelled, -1, label)
+        return torch.where(noise.uniform(label.shape, label.device) < self.unlabelled, forgotten(label), label)
 
 
 class EncoderFirst(MaximumLikelihood):

@@ -13,6 +13,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
+from fusevae.core.properties import Properties
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.preprocessing import Standardise
@@ -169,16 +170,16 @@ def _fitted(
 ) -> Conditional:
     if kind == "mixture":
         return GaussianMixture.fitted(z, components, seed)
-    classes = len(artifact.data.classes or []) if labels is not None else 0
+    classes = artifact.data.condition if labels is not None else 0
     shape, latents = tuple(z.shape[1:]), latents_of(artifact.distribution)
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "prior"))
         if isinstance(latents, Quantized):
             levels = latents.quantizer.levels
-            z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1, artifact.data.classes)
+            z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1)
             model = _of_codes(kind, shape, levels, classes)
         else:
-            spec = DataSpec(shape, "float32", float(z.min()), float(z.max()), artifact.data.classes)
+            spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
             model = Preprocessed([Standardise(shape)], inside)
         order = torch.randperm(len(z))
@@ -190,18 +191,18 @@ def _fitted(
     return trained(loop).distribution
 
 
-def _diffusion(shape: tuple[int, ...], classes: int) -> Diffusion:
+def _diffusion(shape: tuple[int, ...], classes: int | Properties) -> Diffusion:
     net = UNet(shape, classes=classes) if len(shape) == 3 else TimeMLP(shape, classes=classes)
     return Diffusion(net, shape, "v", LinearSchedule(-10.0, 8.0))
 
 
-def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int) -> Conditional:
+def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int | Properties) -> Conditional:
     if kind == "pixel-cnn":
         return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
     return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
 
 
-def _density(kind: Kind, dims: int, classes: int) -> Conditional:
+def _density(kind: Kind, dims: int, classes: int | Properties) -> Conditional:
     if kind == "flow":
         net = Embedding(classes, Flow.outputs(dims, 16)) if classes else None
         return Flow(dims, "coupling", "spline", transforms=6, net=net, context=16 if classes else 0)
