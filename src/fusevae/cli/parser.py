@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     sample = command("sample", "use:sample", "new examples from a trained model")
     _run(sample)
     sample.add_argument("-n", type=_positive, default=16, metavar="N", help="how many (default: 16)")
-    sample.add_argument("--label", help="class to sample from, by name or number")
+    sample.add_argument("--label", help="class to sample from, by name or number; or properties, as in qed=0.9,logp=2")
     _kind(sample)
     sample.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
