@@ -6,7 +6,8 @@ model is a recipe as it stands (``plain`` is the VAE-Transformer without free bi
 likelihood, or the importance-weighted bound with k = 500. Differences are means over the same captions. Active units
 and I(x; z) are of 500 captions (at most 6.2 nats). Samples are 1,000 of each at temperature 1; the judge is the LSTM
 language model, trained with another net on the same captions. Interpolations: 200 random pairs of test captions, 7
-steps, the likeliest tokens; perplexity under the judge and overlap of words with both ends by step.
+steps, the likeliest tokens; perplexity under the judge and overlap of words with both ends by step. Reverse
+perplexity: of the test captions under LSTM models that are trained on 10,000 samples, or on as many real captions.
 ``python benchmarks/captions.py [NAME ...]`` trains and measures those named (all without a name), resumable, in
 ``runs/captions``; what was measured before stays in the report.
 """
@@ -14,14 +15,14 @@ steps, the likeliest tokens; perplexity under the judge and overlap of words wit
 from __future__ import annotations
 
 import json
-import math
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, report
+from common import RESULTS, ROOT, moments, report
 
 RUNS = ROOT / "runs" / "captions"
 TEXT = Path(os.environ.get("CAPTIONS", ROOT.parent / "shared" / "data" / "text"))
@@ -90,6 +91,8 @@ def measure(name: str) -> dict[str, Any]:
         figures["active_units"] = about["active_units"]["z"]
         figures["reconstruction"] = text_reconstruction(artifact, splits.test)
         figures["interpolation"] = interpolations(artifact, judge, splits.spec.text(x))
+    if name != JUDGE:
+        figures["reverse"] = fusevae.reverse_perplexity(artifact, splits.train, splits.test)
     kept.write_text(json.dumps(figures))
     print(name, {k: v for k, v in figures.items() if k != "log_likelihood"}, file=sys.stderr, flush=True)
     return figures
@@ -116,8 +119,12 @@ def interpolations(artifact: Any, judge: Any, texts: list[str]) -> dict[str, Any
     save(place, "Twenty ways between captions", ["<h1>Twenty ways between captions, none chosen</h1>", page])
     return {
         "perplexity": [perplexity(judge, [t for t in step if t]) for step in by_step],
-        "overlap_with_start": [_mean([overlap(s, t) for s, t in zip(a, step, strict=True)]) for step in by_step],
-        "overlap_with_end": [_mean([overlap(e, t) for e, t in zip(b, step, strict=True)]) for step in by_step],
+        "overlap_with_start": [
+            statistics.fmean([overlap(s, t) for s, t in zip(a, step, strict=True)]) for step in by_step
+        ],
+        "overlap_with_end": [
+            statistics.fmean([overlap(e, t) for e, t in zip(b, step, strict=True)]) for step in by_step
+        ],
     }
 
 
@@ -134,8 +141,8 @@ def main(*names: str) -> None:
         if model in found and base in found:
             pairs = zip(found[model]["log_likelihood"], found[base]["log_likelihood"], strict=True)
             gap = [y - x for x, y in pairs]  # nats more than the language model needs
-            value, stderr = _mean(gap), _stderr(gap)
-            of = -_mean(found[base]["log_likelihood"])
+            value, stderr = moments(gap).values()
+            of = -statistics.fmean(found[base]["log_likelihood"])
             interval = [100 * (value + z * stderr) / of for z in (-1.96, 1.96)]
             row = {"model": model, "beside": base, "nats": value, "stderr": stderr}
             differences.append(row | {"percent": 100 * value / of, "interval_percent": interval})
@@ -144,7 +151,7 @@ def main(*names: str) -> None:
         "models": before["models"]
         | {
             name: {k: v for k, v in f.items() if k != "log_likelihood"}
-            | {"nll": -_mean(f["log_likelihood"]), "nll_stderr": _stderr(f["log_likelihood"])}
+            | {"nll": -statistics.fmean(f["log_likelihood"]), "nll_stderr": moments(f["log_likelihood"])["stderr"]}
             for name, f in found.items()
         },
         "differences": [d for d in before["differences"] if d["model"] not in new] + differences,
@@ -157,15 +164,6 @@ def _source(folder: Path) -> dict[str, Any]:
 
     node = yaml.safe_load((folder / "config.yaml").read_text())["data"]
     return {k: v for k, v in node.items() if k != "class"}
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _stderr(values: list[float]) -> float:
-    mean = _mean(values)
-    return math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values))
 
 
 def _safe(text: str) -> str:

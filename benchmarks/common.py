@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -49,6 +50,11 @@ def report(name: str, figures: dict[str, Any], protocol: str, seed: int | None =
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
+
+
+def moments(values: list[float]) -> dict[str, float]:
+    """Mean and its standard error."""
+    return {"value": statistics.fmean(values), "stderr": statistics.stdev(values) / math.sqrt(len(values))}
 
 
 def median(values: list[float]) -> float:

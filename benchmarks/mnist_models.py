@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, mnist_path, report
+from common import RESULTS, ROOT, mnist_path, moments, report
 
 RUNS = ROOT / "runs" / "mnist"
 CONVOLUTIONAL = ("ladder-vae",)
@@ -60,12 +59,6 @@ def likelihoods(recipe: str, folder: Path) -> dict[str, Any]:
         minutes = (time.perf_counter() - started) / 60
         path.write_text(json.dumps({"k": k, "minutes": minutes, "log_likelihood": found.tolist()}))
     return json.loads(path.read_text())
-
-
-def moments(values: list[float]) -> dict[str, float]:
-    """Mean and its standard error."""
-    n, mean = len(values), sum(values) / len(values)
-    return {"value": mean, "stderr": math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)}
 
 
 def main(*names: str) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, report
+from common import ROOT, moments, report
 
 MODELS = {"molecules-vae": True, "selfies-vae": True, "molecules-transformer": False}  # whether it has a latent
 SAMPLES, STARTS, EVALUATIONS, SIMILARITY = 10_000, 100, 200, 0.4
@@ -165,12 +165,6 @@ def searched(folder: Path) -> dict[str, Any]:
         "best random": best,
         "evolution minus best random": moments([a - b for a, b in pairs]),
     }
-
-
-def moments(values: list[float]) -> dict[str, float]:
-    """Mean and its standard error."""
-    n, mean = len(values), sum(values) / len(values)
-    return {"value": mean, "stderr": (sum((v - mean) ** 2 for v in values) / (n - 1) / n) ** 0.5}
 
 
 def pictures(folder: Path, made: list[str]) -> None:

@@ -426,7 +426,7 @@ def test_the_command_writes_a_table_and_refuses_other_models(chains, tmp_path, m
     assert [r["start"] for r in rows] == ["CCO", "C((", "CCCO"] and rows[1]["value"] == "nan"
     data.write_text("\n\n")
     assert main(command) == 2
-    assert "is empty" in capsys.readouterr().err
+    assert "holds no text" in capsys.readouterr().err
     plain = Artifact(Normal(2), DataSpec((2,)))
     monkeypatch.setattr(load, "model", lambda options: plain)
     assert main(command) == 2

@@ -186,3 +186,15 @@ def test_bad_input_is_said_in_one_line(runs, capsys, monkeypatch, words, says):
     monkeypatch.chdir(runs)
     code, out = run(capsys, *words)
     assert code == 2 and says in out.err and len(out.err.strip().splitlines()) == 1
+
+
+def test_a_reader_of_samples_knows_less_of_real_texts_where_these_say_less(data, language_model):
+    training = Training(epochs=30, batch_size=16, learning_rate=1e-2)
+    found = fusevae.reverse_perplexity(language_model, data.train, data.test, 48, 16, training)
+    assert found["ratio"] == pytest.approx(found["perplexity"] / found["real"]) and found["n"] == 48
+    few = fusevae.read_data({"train": [SENTENCES[0]] * 40 + SENTENCES, "test": SENTENCES}, tokens="words")
+    dull = fusevae.fit(find("text-transformer")(few.spec, **SMALL).model, few, training=training, quiet=True)
+    worse = fusevae.reverse_perplexity(dull, data.train, data.test, 48, 16, training)
+    assert worse["real"] < worse["perplexity"] and worse["ratio"] > found["ratio"]
+    with pytest.raises(InputError, match="is for text"):
+        fusevae.reverse_perplexity(fusevae.Artifact(fusevae.Normal(2), fusevae.DataSpec((2,))), data.train, data.test)

@@ -101,6 +101,7 @@ _WHERE = {
     "evaluation.disentanglement": "disentanglement",
     "data.shapes": "shapes",
     "evaluation.samples": "sample",
+    "training.reverse": "reverse_perplexity",
     "evaluation.quality": "Reference sample_quality",
     "evaluation.distances": "energy_distance frechet_distance kernel_distance neighbourhoods",
     "evaluation.fidelity": "psnr reconstruction_quality ssim",

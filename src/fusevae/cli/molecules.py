@@ -6,7 +6,6 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from fusevae.cli import load
 from fusevae.cli.train import table
 from fusevae.cli.write import Output
 from fusevae.core.errors import InputError
+from fusevae.data.source import Source
+from fusevae.data.text import is_text
 from fusevae.evaluation.molecule_search import check_molecules, optimise_molecules
 from fusevae.evaluation.search import Found
 from fusevae.training.outcome import to_json
@@ -25,7 +26,7 @@ def optimize(options: Namespace) -> int:
     output.check_table()
     artifact = load.model(options)
     check_molecules(artifact)
-    starts = lines(options.data)
+    starts = molecules(options.data)
     print(f"{len(starts):,} molecules, {options.evaluations} evaluations each", file=sys.stderr)
     settings = {"property": options.property, "similarity": options.similarity, "evaluations": options.evaluations}
     with load.precision(options):
@@ -73,15 +74,10 @@ def summary(found: Sequence[Found]) -> dict[str, float]:
     }
 
 
-def lines(path: str) -> list[str]:
-    """The SMILES of a file: the first word of each line that has one."""
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): convert it") from None
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"no file at {path}: give a text file with a SMILES a line") from None
-    found = [line.split()[0] for line in text.splitlines() if line.strip()]
-    if not found:
-        raise InputError(f"{path} is empty: expected a SMILES a line")
-    return found
+def molecules(path: str) -> list[str]:
+    """The SMILES of a file of text: the first word of each."""
+    parts = Source(path, tokens="smiles").parts()
+    part = parts.get("test", parts["train"])
+    if not is_text(part):
+        raise InputError(f"{path} holds no text: give a .smi with a SMILES a line")
+    return [text.split()[0] for text in part.x]

@@ -18,8 +18,8 @@ from fusevae.training.settings import Training
 
 
 def recipe(data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64, 128)) -> Experiment:
-    """The nets of ``gan``, with a plain encoder. The reconstruction is measured in the middle of the critic, where places
-    are still told apart; a larger beta keeps the latents of data near those that samples are made of."""
+    """The nets of ``gan``, with a plain encoder. The reconstruction is measured in the middle of the critic, where
+    places are still told apart; a larger beta keeps the latents of data near those that samples are made of."""
     vae = VAE(
         Flat(Normal(latent), Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks=0))),
         Gaussian(ConvGenerator(latent, data.shape, channels[::-1]), scale="optimal"),
