@@ -88,8 +88,8 @@ def draw_map(options: Namespace) -> int:
         latent_pictures.latent_map(found, output.path)
     else:
         arrays: dict[str, np.ndarray] = {"x": found.points[:, 0].numpy(), "y": found.points[:, 1].numpy()}
-        if found.label is not None:
-            arrays["label"] = _words(found.label, found.classes or [])
+        if found.label is not None and found.classes:
+            arrays["label"] = _words(found.label, found.classes)
         output.arrays(arrays)
     return output.tell(options.json, {"n": len(some), "data": name, "axes": list(found.axes)})
 
