@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import MNIST, ROOT, mnist_path, report
+from common import RESULTS, ROOT, mnist_path, report
 
 RUNS = ROOT / "runs" / "fitted-prior"
 PARENTS = {"mnist": ("mnist-vae", 40), "cifar10": ("sigma-vae", 10)}
@@ -25,7 +25,7 @@ KINDS = ("flow", "mixture", "made", "vae")
 
 
 def data_path(name: str) -> Path:
-    return mnist_path() if name == "mnist" else MNIST.parent / "cifar10"
+    return mnist_path() if name == "mnist" else mnist_path().parent / "cifar10"
 
 
 def parent(name: str) -> Path:
@@ -89,7 +89,14 @@ def main(name: str = "", *kinds: str) -> None:
     if not name:
         for n in PARENTS:
             one(n, KINDS)
-    report("fitted_prior", {n: json.loads(p.read_text()) for n, p in files.items() if p.exists()}, __doc__ or "", 0)
+    kept = RESULTS / "fitted_prior.json"
+    before = json.loads(kept.read_text())["figures"] if kept.exists() else {}
+    report(
+        "fitted_prior",
+        before | {n: json.loads(p.read_text()) for n, p in files.items() if p.exists()},
+        __doc__ or "",
+        0,
+    )
 
 
 if __name__ == "__main__":

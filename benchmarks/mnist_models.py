@@ -26,7 +26,7 @@ MODELS = [
     ("mnist-vae", 200),
     ("mnist-vae", 120),
     ("iwae", 200),
-    ("iwae", 280),
+    ("iwae", 240),
     ("flow-vae", 200),
     ("vamp-vae", 120),
     ("hvae-vamp", 120),

@@ -23,7 +23,7 @@ def main(rounds: int = 9) -> None:
     training = {who: Arm(sys.executable, ARM, "train", who) for who in ("library", "by hand")}
     turns = take_turns(training, rounds)
     steps = {who: BATCH * WINDOW * median([t["steps"] / t["seconds"] for t in found]) for who, found in turns.items()}
-    writers = [("library", 1), ("library", 32), ("whole passes", 1), ("transformers", 1), ("transformers", 32)]
+    writers = [(who, n) for who in ("library", "whole passes", "transformers") for n in (1, 32)]
     arms = {f"{who}, {n}": Arm(sys.executable, ARM, "write", who, str(n)) for who, n in writers}
     written = take_turns(arms, rounds)
     rate = {name: median([t["tokens"] / t["seconds"] for t in found]) for name, found in written.items()}
@@ -33,6 +33,7 @@ def main(rounds: int = 9) -> None:
         "last_log_prob": {who: found[-1]["log_prob"] for who, found in turns.items()},
         "written_tokens_per_second": {name: round(value) for name, value in rate.items()},
         "cached_over_whole_passes": rate["library, 1"] / rate["whole passes, 1"],
+        "cached_over_whole_passes_batch_32": rate["library, 32"] / rate["whole passes, 32"],
         "library_over_transformers_batch_1": rate["library, 1"] / rate["transformers, 1"],
         "library_over_transformers_batch_32": rate["library, 32"] / rate["transformers, 32"],
         "rounds": rounds,

@@ -12,6 +12,7 @@ import torch
 
 import fusevae
 from fusevae import InputError, build, describe
+from fusevae.cli import main
 from fusevae.core import noise
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import END, UNKNOWN, counted
@@ -325,3 +326,18 @@ def test_a_missing_library_is_one_line(monkeypatch):
     with pytest.raises(InputError, match=r"fusevae\[pretrained\]"):
         tiny()
     assert PretrainedLanguageModel.examples() == []
+
+
+def test_the_commands_train_and_use_it(tmp_path, gpt2, bert, capsys):
+    data, place = folder_of_texts(tmp_path), str(tmp_path / "run")
+    settings = [f"data.tokens={gpt2}", f"recipe.decoder={gpt2}", f"recipe.encoder={bert}", "recipe.latent=4"]
+    settings += ["recipe.frozen=[decoder.net]", "training.epochs=1"]
+    words = [word for s in settings for word in ("--set", s)]
+    assert main(["train", "pretrained-vae", "--data", str(data), "--output", place, *words]) == 0
+    capsys.readouterr()
+    assert main(["sample", place, "-n", "3", "--temperature", "0.8", "--longest", "6"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["interpolate", place, "a dog runs", "a man rides", "--steps", "3"]) == 0
+    assert main(["reconstruct", place, "--text", "a cat sleeps"]) == 0
+    assert main(["evaluate", place, "--importance-samples", "5", "--json"]) == 0
+    assert '"perplexity"' in capsys.readouterr().out
