@@ -230,7 +230,7 @@ def text_speed(f: dict[str, Any]) -> list[tuple[str, str, str]]:
         "library_over_transformers_batch_1": ("Writing 200 tokens, against `generate` of transformers, one text", "at least 1.5"),
         "library_over_transformers_batch_32": ("The same, 32 texts at once", "at least 1.5"),
     }
-    return [(what, f"{f[key]:.2f}", asked) for key, (what, asked) in named.items()]
+    return [(what, f"{f[key]:.2f}", asked) for key, (what, asked) in named.items() if key in f]
 
 
 TEXT = {"captions": captions, "shakespeare": shakespeare, "molecules": molecules, "text_speed": text_speed}

@@ -145,7 +145,7 @@ def one(
     place = folder / name
     if (place / "report.html").is_file():
         return True
-    k = options.importance_samples
+    k = 1  # of the run's own report: the comparison weights more
     if (place / CONFIG).is_file():
         print(f"{name}: going on", file=sys.stderr)
         return _kept(folder, name, kept, resume(place, options.device, options.trust, k, limit=seconds))
