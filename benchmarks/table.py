@@ -227,7 +227,10 @@ def text_speed(f: dict[str, Any]) -> list[tuple[str, str, str]]:
         "library_over_hand_written": ("Training a language model, against a hand-written loop", "at least 0.95"),
         "cached_over_whole_passes": ("Writing 200 tokens with the cache, against whole passes, one text", "at least 5"),
         "cached_over_whole_passes_batch_32": ("The same with the cache, 32 texts at once", "at least 5"),
-        "library_over_transformers_batch_1": ("Writing 200 tokens, against `generate` of transformers, one text", "at least 1.5"),
+        "library_over_transformers_batch_1": (
+            "Writing 200 tokens, against `generate` of transformers, one text",
+            "at least 1.5",
+        ),
         "library_over_transformers_batch_32": ("The same, 32 texts at once", "at least 1.5"),
     }
     return [(what, f"{f[key]:.2f}", asked) for key, (what, asked) in named.items() if key in f]
