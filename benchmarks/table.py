@@ -155,8 +155,15 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             fid = statistics.fmean(run[model]["fid"] for run in runs)
             floor = f" ({statistics.fmean(run[model]['floor'] for run in runs):.2f})" if g["floor"] is not None else ""
             what = f"MNIST, {f['budget']} each, {len(runs)} seeds: FID of {g['kind']}s of `{model}` (its floor)"
-            found.append((what, f"{fid:.2f}{floor}", ""))
+            figure = f"{fid:.2f}{floor}"
+            if (g["support"] or "").startswith("mass on {0..255}"):
+                figure += f"; {statistics.fmean(run[model]['log_likelihood'] for run in runs):.1f} nats"
+            found.append((what, figure, ""))
         found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
+        floors = f"{f['vae_gan_floor_over_vae']['mean']:.2f}"
+        found.append(("FID of reconstructions of `vae-gan` over that of its VAE's", floors, "at most 1"))
+        gain = f"{f['flow_prior_gains']['mean']:+.1f} nats"
+        found.append(("`flow-logistic-vae` better than `logistic-vae` by", gain, "above 0"))
         share = {model: f"{100 * g['mean']:.0f} %" for model, g in f["closed"].items()}
         return [*found, *((f"`{m}` closes of the way to the best floor", v, "at least 70 %") for m, v in share.items())]
     if name in TEXT:
