@@ -60,7 +60,7 @@ def test_what_has_collapsed_or_exploded_is_said_with_settings_that_exist():
     for setting in (
         "objective.free_bits=0.1",
         "objective.beta={class: Cyclical}",
-        "training.encoder_steps=10",
+        "training.encoder_steps=5",
         "objective.beta=0",
         "model.decoder.scale=optimal",
     ):

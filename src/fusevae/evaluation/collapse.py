@@ -118,9 +118,10 @@ def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str
     if diagnosis["kl"] < COLLAPSED and not diagnosis["codes"]:
         found["collapsed"] = (
             f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats, so the decoder ignores it. Any of these "
-            "mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; training.encoder_steps=10; starting "
-            "from an autoencoder (a run with objective.beta=0, then --from RUN --only latents); a weaker decoder; for "
-            "a Gaussian decoder model.decoder.scale=optimal"
+            "mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; a beta that rises over most of the "
+            "training (objective.beta={class: Linear, part: 0.75}), with training.encoder_steps=5 where that is not "
+            "enough; starting from an autoencoder (a run with objective.beta=0, then --from RUN --only latents); a "
+            "weaker decoder; for a Gaussian decoder model.decoder.scale=optimal"
         )
     largest = diagnosis["largest_kl"]
     if (largest is not None and not largest < EXPLODED) or not math.isfinite(diagnosis["kl"]):

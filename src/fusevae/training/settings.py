@@ -34,7 +34,8 @@ class Training(Described):
         checkpoint_every: steps between checkpoints.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
-            the training: against a latent that collapses (He et al. 2019). 0 for none.
+            the training: against a latent that collapses (He et al. 2019), beside a beta that rises, since a decoder
+            that makes nothing of the latent yet gives the posterior nothing to learn. 0 for none.
         encoder_part: a part of the training.
         frozen: parts of the model that stay as they are, by name (``decoder``, ``latents.posterior.net`` ...): those
             that came with weights of their own, say.
