@@ -227,7 +227,8 @@ def cache_folder() -> Path:
 
 def data_fingerprint(examples: Examples) -> str:
     """A hash of what examples are, how many, and the contents of at most 10,000 of them, evenly spread."""
-    digest = hashlib.blake2b(f"{len(examples)} {json.dumps(describe(examples.spec))}".encode(), digest_size=12)
+    about = {key: value for key, value in describe(examples.spec).items() if value is not None}
+    digest = hashlib.blake2b(f"{len(examples)} {json.dumps(about)}".encode(), digest_size=12)
     n = min(len(examples), LOOKED_AT)
     spread = torch.arange(n) * len(examples) // max(1, n)
     for x, label in examples.batches(iter(spread.split(500))):
