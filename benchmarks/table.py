@@ -154,7 +154,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         for model, g in runs[0].items():
             fid = statistics.fmean(run[model]["fid"] for run in runs)
             floor = f" ({statistics.fmean(run[model]['floor'] for run in runs):.2f})" if g["floor"] is not None else ""
-            what = f"MNIST, {f['budget']} each, {len(runs)} seeds: FID of {g['kind']}s of `{model}` (its floor)"
+            seeds = ", ".join(f["seeds"])
+            what = f"MNIST, {f['budget']} each, seed {seeds}: FID of {g['kind']}s of `{model}` (its floor)"
             figure = f"{fid:.2f}{floor}"
             if (g["support"] or "").startswith("mass on {0..255}"):
                 figure += f"; {statistics.fmean(run[model]['log_likelihood'] for run in runs):.1f} nats"
