@@ -214,6 +214,7 @@ def test_parquet_and_datasets(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> 
         (np.zeros((9, 2)), {"properties": ["a"]}, "holds none"),
         (["ab", "ba", "aa"] * 3, {"properties": ["qed"], "tokens": "characters"}, "holds none"),
         ((np.zeros((9, 2)), np.zeros((9, 2))), {"properties": ["a"]}, r"expected \(9, 1\)"),
+        ((["ab", "ba"] * 3, np.zeros(7)), {"properties": ["a"], "tokens": "characters"}, r"expected \(6, 1\)"),
         ((np.zeros((9, 2)), np.full(9, np.inf)), {"properties": ["a"]}, "infinite"),
         ((np.zeros((9, 2)), ["x"] * 9), {"properties": ["a"]}, "not all numbers"),
         (None, {"properties": ["a"]}, "their own labels"),

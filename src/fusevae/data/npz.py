@@ -74,7 +74,7 @@ def parts_of(arrays: Mapping[str, Any], options: Options, name: str) -> dict[str
 def part_of(x: Any, y: Any, options: Options, name: str, labels: str) -> Part:
     """An array or texts in memory, with labels or None, as one split."""
     if are_texts(x):
-        return text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, y)
+        return text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, options.given(y, len(x), labels))
     examples = as_examples(x, name)
     return Part(examples, options.given(y, len(examples), labels), total=len(examples))
 

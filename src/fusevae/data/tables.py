@@ -18,8 +18,7 @@ def read_csv(path: Path, options: Options) -> dict[str, Part]:
     """Rows of numbers as float32 ``(N, D)``; a first row that isn't numbers names the columns.
 
     The column called ``labels`` holds the labels (numbers or text), those of ``properties`` these, every other must be
-    numeric; unless text is asked
-    for, which is in one column, and the first row then names the columns.
+    numeric; unless text is asked for, which is in one column, and the first row then names the columns.
     """
     rows = read_rows(path)
     header = (
