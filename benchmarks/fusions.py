@@ -4,7 +4,7 @@
 test images by the features of one classifier (its hash is in the record); reconstructions are of 5,000 other test
 images. ``vae`` has the nets and the likelihood of ``vae-gan``; ``logistic-vae`` (784-400-400-z32, three discretized
 logistics a pixel, 3.5 million parameters) gives the probability of the grey values themselves, ``flow-logistic-vae``
-has a flow as prior, ``flow`` is a RealNVP of 3.2 million alone on dequantized pixels; the others are recipes as they
+has a flow as prior, ``flow`` is a RealNVP of 3.3 million alone on dequantized pixels; the others are recipes as they
 stand. Asked: VAE-GAN at most 0.6 of the VAE's FID, with reconstructions in feature space no worse; latent diffusion and
 VQ-VAE close at least 70 % of the way from the plain VAE's FID to the best floor; the VAE with a flow prior better in
 likelihood and FID than the plain one and than a flow alone. Likelihoods are bounds with k = 5. ``python
