@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from test_training import loop, stop_at, two_players
 
+from fusevae.core.processes import leave
+
 
 def main(game: str, parallel: str, folder: Path) -> None:
     torch.set_num_threads(1)
@@ -41,8 +43,7 @@ def main(game: str, parallel: str, folder: Path) -> None:
     held = run.average.ready().state_dict()
     if run.rank == 0:
         torch.save({"state": state, "held": held, "records": list(run.records)}, folder / "result.pt")
-    if several:
-        distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

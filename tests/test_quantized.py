@@ -52,7 +52,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import Level
 from fusevae.core.noise import Rows
-from fusevae.core.processes import world
+from fusevae.core.processes import leave, world
 from fusevae.data.preprocessing import Dequantize, Normalise
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.recipes.find import find
@@ -266,8 +266,7 @@ def moved_by_processes(folder: Path) -> None:
             quantizer(h[rows.start : rows.stop])
     if rank == 0:
         torch.save(dict(quantizer.named_buffers()), folder / f"{processes}.pt")
-    if several:
-        torch.distributed.destroy_process_group()
+    leave()
 
 
 def test_the_codebook_is_of_the_features_of_all_processes(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -28,3 +30,14 @@ def sum_over_processes(value: Tensor) -> Tensor:
         with torch.no_grad():
             dist.all_reduce(value)
     return value
+
+
+def leave() -> None:
+    """Leave the processes beside this one, where there are any: nothing can be gathered from them any more.
+
+    Gloo's threads let go of the tensors of a collective a moment after it is done, and ask Python for that; one that
+    asks while the interpreter ends aborts the process, and torchrun then stops all the others. They get that moment.
+    """
+    if world()[1] > 1:
+        dist.destroy_process_group()
+        time.sleep(0.2)

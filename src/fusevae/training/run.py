@@ -17,7 +17,7 @@ from fusevae.core.artifact import WEIGHTS, Artifact
 from fusevae.core.description import Trust
 from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
-from fusevae.core.processes import world
+from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
 from fusevae.data.source import Splits
 from fusevae.training import configuration
@@ -164,7 +164,7 @@ def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int
     seconds = loop.progress.seconds
     artifact = trained(loop)
     if loop.processes > 1:
-        dist.destroy_process_group()  # what follows is for one; the others need not wait
+        leave()  # what follows is for one; the others need not wait
         if loop.rank:
             return Result(folder, finished, None, loop.step, seconds)
     artifact.save(folder, {"seed": str(experiment.seed)})
