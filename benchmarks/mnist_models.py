@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, mnist_path, moments, report
+from common import RESULTS, ROOT, doubled_likelihood, mnist_path, moments, report
 
 RUNS = ROOT / "runs" / "mnist"
 CONVOLUTIONAL = ("ladder-vae",)
@@ -46,50 +46,21 @@ def train(recipe: str, epochs: int, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def doubled(artifact: Any, test: Any, k: int) -> tuple[int, Any, list[float]]:
-    """k, the log-likelihoods and what each doubling of k changed: as many new samples of the same binarized images."""
-    import math
-
-    import torch
-
-    from fusevae.core.memory import keep_freed_memory
-    from fusevae.evaluation.blocks import blocks
-    from fusevae.evaluation.likelihood import block_likelihood
-
-    def drawn(seed: int) -> torch.Tensor:
-        with torch.no_grad():
-            return torch.cat([block_likelihood(artifact, b, k, seed) for b in blocks(artifact, test, 0, device)])
-
-    keep_freed_memory()
-    artifact.eval()
-    device = next(artifact.distribution.parameters()).device
-    found, changes = drawn(0), []
-    while not changes or changes[-1] >= 0.05:
-        more = torch.logaddexp(found, drawn(k)) - math.log(2)
-        changes.append((more - found).mean().item())
-        found, k = more, 2 * k
-        print(f"k = {k}: {found.mean():.3f}, {changes[-1]:+.3f}", file=sys.stderr, flush=True)
-    return k, found, changes
-
-
 def likelihoods(recipe: str, folder: Path) -> dict[str, Any]:
     """Log-likelihoods of the test images, kept in the run's folder."""
     path = folder / "likelihood.json"
-    if not path.exists():
+    if recipe in CONVOLUTIONAL or not path.exists():
         import torch
 
         import fusevae
 
-        started = time.perf_counter()
         artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist_path())).test
-        k, changes = 5000, []
         if recipe in CONVOLUTIONAL:
-            k, found, changes = doubled(artifact, test.subset(torch.arange(1000)), 1000)
-        else:
-            found = fusevae.log_likelihood(artifact, test, importance_samples=k)
+            return doubled_likelihood(artifact, test.subset(torch.arange(1000)), path, 1000)
+        started = time.perf_counter()
+        found = fusevae.log_likelihood(artifact, test, importance_samples=5000)
         minutes = (time.perf_counter() - started) / 60
-        kept = {"k": k, "minutes": minutes, "log_likelihood": found.tolist()}
-        path.write_text(json.dumps(kept | ({"changes": changes} if changes else {})))
+        path.write_text(json.dumps({"k": 5000, "minutes": minutes, "log_likelihood": found.tolist()}))
     return json.loads(path.read_text())
 
 

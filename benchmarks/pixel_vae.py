@@ -10,17 +10,16 @@ in training and in evaluation. ``python benchmarks/pixel_vae.py [MINUTES [RECIPE
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, mnist_path, report
+from common import ROOT, doubled_likelihood, mnist_path, report
 
 TRIAL = 150  # steps, the first third of which warm up
-FIRST, CLOSE, MOST = 64, 0.05, 2**14
+FIRST = 64  # importance samples
 
 
 def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int) -> float:
@@ -59,46 +58,6 @@ def train(recipe: str, minutes: float, seed: int, settings: list[str], folder: P
     return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
 
 
-def likelihood(artifact: Any, images: Any, folder: Path) -> dict[str, Any]:
-    """log p(x) of the images by twice as many samples each time, until it stays; kept in the run's folder."""
-    import torch
-
-    from fusevae.core import noise
-    from fusevae.core.memory import keep_freed_memory
-    from fusevae.evaluation.blocks import blocks
-    from fusevae.evaluation.likelihood import block_weights
-
-    path = folder / f"likelihood-{len(images)}.json"
-    kept = json.loads(path.read_text()) if path.exists() else {"k": 0, "sum": None, "bounds": {}, "minutes": 0.0}
-    keep_freed_memory()
-    while not done(kept):
-        started = time.perf_counter()
-        more = max(FIRST, kept["k"])  # samples beside those there are
-        with torch.no_grad(), noise.preserved():
-            found = [
-                torch.logsumexp(w, 0)
-                for block in blocks(artifact, images, 0)
-                for w in block_weights(artifact, block, more, kept["k"])  # a seed for each doubling
-            ]
-        total = torch.cat(found)
-        if kept["sum"] is not None:
-            total = torch.logaddexp(total, torch.tensor(kept["sum"], dtype=torch.float64))
-        k = kept["k"] + more
-        each = total - math.log(k)
-        bounds = kept["bounds"] | {str(k): each.mean().item()}
-        stderr = each.std().item() / math.sqrt(len(each))
-        minutes = kept["minutes"] + (time.perf_counter() - started) / 60
-        kept = {"k": k, "sum": total.tolist(), "bounds": bounds, "stderr": stderr, "minutes": minutes}
-        path.write_text(json.dumps(kept))
-        print(f"k = {k}: {-bounds[str(k)]:.3f} nats", file=sys.stderr, flush=True)
-    return {k: v for k, v in kept.items() if k != "sum"}
-
-
-def done(kept: dict[str, Any]) -> bool:
-    values = list(kept["bounds"].values())
-    return len(values) > 1 and (values[-1] - values[-2] < CLOSE or kept["k"] >= MOST)
-
-
 def main(
     minutes: float = 60, recipe: str = "vlae", images: int = 1000, seed: int = 0, settings: tuple[str, ...] = ()
 ) -> None:
@@ -111,7 +70,8 @@ def main(
     last = train(recipe, minutes, seed, list(settings), folder)
     artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist_path())).test
     some = test.subset(torch.arange(min(images, len(test))))
-    found = likelihood(artifact, some, folder)
+    found = doubled_likelihood(artifact, some, folder / f"likelihood-{len(some)}.json", FIRST)
+    del found["log_likelihood"]
     parts = fusevae.evaluate(artifact, some, importance_samples=1)
     nll = -list(found["bounds"].values())[-1]
     figures = {"recipe": recipe, "settings": list(settings), "nll": nll, "images": len(some), **found}
