@@ -7,9 +7,10 @@ logistics a pixel, 3.5 million parameters) gives the probability of the grey val
 has a flow as prior, ``flow`` is a RealNVP of 3.3 million alone on dequantized pixels; the others are recipes as they
 stand. Asked: VAE-GAN at most 0.6 of the VAE's FID, with reconstructions in feature space no worse; latent diffusion and
 VQ-VAE close at least 70 % of the way from the plain VAE's FID to the best floor; the VAE with a flow prior better in
-likelihood and FID than the plain one and than a flow alone. Likelihoods are bounds with k = 5. ``python
-benchmarks/fusions.py [BUDGET [SEED ...]]`` (5m, 0 1 2), resumable, in ``runs/fusions-BUDGET``; seeds measured before
-stay in the report.
+likelihood and FID than the plain one and than a flow alone. Likelihoods are bounds with k = 5. On CIFAR-10 (a JPEG
+copy) the children of ``vae`` are itself with a flow (``flow-vae``) or a diffusion model (``diffusion-vae``) as prior,
+beside the recipes ``gan``, ``vae-gan`` and ``vq-vae``. ``python benchmarks/fusions.py [mnist|cifar10 [BUDGET [SEED
+...]]]`` (mnist 5m 0 1 2), resumable, in ``runs/fusions-DATA-BUDGET``; seeds measured before stay in the report.
 """
 
 from __future__ import annotations
@@ -24,20 +25,22 @@ from typing import Any
 from common import RESULTS, ROOT, mnist_path, report
 
 K = 5
-RECIPES = ("gan", "vae-gan", "mnist-vae", "latent-diffusion", "vq-vae")
+RECIPES = {
+    "mnist": ("gan", "vae-gan", "mnist-vae", "latent-diffusion", "vq-vae"),
+    "cifar10": ("gan", "vae-gan", "vq-vae"),
+}
 
 
-def configurations(folder: Path) -> list[str]:
-    """Recipes, and files with the models that are none."""
+def data_path(data: str) -> Path:
+    return mnist_path() if data == "mnist" else mnist_path().parent / data
+
+
+def on_mnist(spec: Any, vae: Any) -> dict[str, Any]:
+    """The models that are no recipes: likelihoods of grey values."""
     import fusevae
-    from fusevae import read_data
-    from fusevae.recipes import realnvp, vae_gan
-    from fusevae.training.configuration import dump
+    from fusevae.recipes import realnvp
     from fusevae.training.prior import with_prior
 
-    spec = read_data(str(mnist_path())).spec
-    gan = vae_gan.recipe(spec)
-    usual = gan.training.replaced(betas=(0.9, 0.999), clip=4.0, skip=20.0)
     outputs = fusevae.DiscretizedLogistic.outputs(spec.shape, 3)
     logistic = fusevae.VAE(
         fusevae.Flat(fusevae.Normal(32), fusevae.Gaussian(fusevae.MLP(spec.shape, 64, (400, 400), "silu"))),
@@ -48,27 +51,58 @@ def configurations(folder: Path) -> list[str]:
         training=fusevae.Training(epochs=30, batch_size=128, learning_rate=1e-3),
     )
     prior = fusevae.Flow(32, "autoregressive", "affine", 4)
-    made = {
-        "vae": gan.replaced(objective=fusevae.ELBO(), training=usual),
+    return {
+        "vae": vae,
         "logistic-vae": plain,
         "flow-logistic-vae": plain.replaced(model=with_prior(plain.model, prior)),
         "flow": realnvp.recipe(spec, hidden=(256, 256)),
     }
+
+
+def on_cifar10(spec: Any, vae: Any) -> dict[str, Any]:
+    """A prior in the place of another, all else as it is."""
+    import fusevae
+    from fusevae.training.prior import with_prior
+
+    latent = 64
+    flow = fusevae.Flow(latent, "autoregressive", "affine", 4)
+    diffusion = fusevae.Diffusion(
+        fusevae.TimeMLP(latent), latent, "v", fusevae.LinearSchedule(-10.0, 8.0), fusevae.DPMSolver(25)
+    )
+    return {
+        "vae": vae,
+        "flow-vae": vae.replaced(model=with_prior(vae.model, flow)),
+        "diffusion-vae": vae.replaced(model=with_prior(vae.model, diffusion)),
+    }
+
+
+def configurations(data: str, folder: Path) -> list[str]:
+    """Recipes, and files with the models that are none."""
+    import fusevae
+    from fusevae import read_data
+    from fusevae.recipes import vae_gan
+    from fusevae.training.configuration import dump
+
+    spec = read_data(str(data_path(data))).spec
+    gan = vae_gan.recipe(spec)
+    usual = gan.training.replaced(betas=(0.9, 0.999), clip=4.0, skip=20.0)
+    vae = gan.replaced(objective=fusevae.ELBO(), training=usual)
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for name, experiment in made.items():
+    for name, experiment in (on_mnist if data == "mnist" else on_cifar10)(spec, vae).items():
         path = folder / f"{name}.yaml"
         if not path.exists():
             path.write_text(dump(experiment))
         found.append(str(path))
-    return [*found, *RECIPES]
+    return [*found, *RECIPES[data]]
 
 
-def one(seed: int, budget: str, folder: Path) -> dict[str, Any]:
+def one(data: str, seed: int, budget: str, folder: Path) -> dict[str, Any]:
     """What counts of the models of a seed, by name."""
     place = folder / f"seed-{seed}"
-    command = [sys.executable, "-m", "fusevae", "bench", ",".join(configurations(folder)), "--data", str(mnist_path())]
-    command += ["--budget", budget, "--seed", str(seed), "--samples", "5000", "--importance-samples", str(K)]
+    command = [sys.executable, "-m", "fusevae", "bench", ",".join(configurations(data, folder))]
+    command += ["--data", str(data_path(data)), "--budget", budget, "--seed", str(seed)]
+    command += ["--samples", "5000", "--importance-samples", str(K)]
     if not (place / "comparison.json").exists():
         subprocess.run([*command, "--output", str(place)], check=True, stdout=subprocess.DEVNULL)
     found = json.loads((place / "comparison.json").read_text())
@@ -83,23 +117,21 @@ def one(seed: int, budget: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def before(budget: str) -> dict[str, Any]:
+def before(name: str, budget: str) -> dict[str, Any]:
     """The seeds of this budget that are in the report."""
-    path = RESULTS / "fusions.json"
+    path = RESULTS / f"{name}.json"
     found = json.loads(path.read_text())["figures"] if path.exists() else {}
     return dict(found["seeds"]) if found.get("budget") == budget else {}
 
 
-def main(budget: str = "5m", *seeds: str) -> None:
-    folder = ROOT / "runs" / f"fusions-{budget}"
-    runs = before(budget)
-    for seed in seeds or ("0", "1", "2"):
-        runs[seed] = one(int(seed), budget, folder)
-    floors = [n for n, model in next(iter(runs.values())).items() if model["floor"] is not None]
+def over_seeds(runs: dict[str, Any], value: Any) -> dict[str, Any]:
+    each = [value(run) for run in runs.values()]
+    return {"mean": statistics.fmean(each), "values": each}
 
-    def over_seeds(value: Any) -> dict[str, Any]:
-        each = [value(run) for run in runs.values()]
-        return {"mean": statistics.fmean(each), "values": each}
+
+def asked(runs: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for on MNIST."""
+    floors = [n for n, model in next(iter(runs.values())).items() if model["floor"] is not None]
 
     def closed(name: str) -> Any:
         def value(run: dict[str, Any]) -> float:
@@ -111,17 +143,25 @@ def main(budget: str = "5m", *seeds: str) -> None:
     def ratio(key: str) -> Any:
         return lambda run: run["vae-gan"][key] / run["vae"][key]
 
-    figures = {
-        "budget": budget,
-        "vae_gan_over_vae": over_seeds(ratio("fid")),
-        "vae_gan_floor_over_vae": over_seeds(ratio("floor")),
-        "closed": {n: over_seeds(closed(n)) for n in ("latent-diffusion", "vq-vae")},
-        "flow_prior_gains": over_seeds(
-            lambda r: r["flow-logistic-vae"]["log_likelihood"] - r["logistic-vae"]["log_likelihood"]
-        ),
-        "seeds": runs,
+    def gain(run: dict[str, Any]) -> float:
+        return run["flow-logistic-vae"]["log_likelihood"] - run["logistic-vae"]["log_likelihood"]
+
+    return {
+        "vae_gan_over_vae": over_seeds(runs, ratio("fid")),
+        "vae_gan_floor_over_vae": over_seeds(runs, ratio("floor")),
+        "closed": {n: over_seeds(runs, closed(n)) for n in ("latent-diffusion", "vq-vae")},
+        "flow_prior_gains": over_seeds(runs, gain),
     }
-    report("fusions", figures, __doc__ or "")
+
+
+def main(data: str = "mnist", budget: str = "5m", *seeds: str) -> None:
+    folder = ROOT / "runs" / f"fusions-{data}-{budget}"
+    name = "fusions" if data == "mnist" else f"fusions_{data}"
+    runs = before(name, budget)
+    for seed in seeds or ("0", "1", "2"):
+        runs[seed] = one(data, int(seed), budget, folder)
+    figures = {"data": data, "budget": budget, **(asked(runs) if data == "mnist" else {}), "seeds": runs}
+    report(name, figures, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -148,18 +148,21 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         trained = f["counts"]["trained, sampled, saved and read"]
         figure = f"{trained:,} trained, {f['triples'] - trained:,} refused, {len(f['faults'])} not as the table says"
         return [(f"Every (posterior, prior, decoder): {f['triples']:,} triples", figure, "0 not as the table says")]
-    if name == "fusions":
+    if name.startswith("fusions"):
         runs = list(f["seeds"].values())
+        data = {"mnist": "MNIST", "cifar10": "CIFAR-10"}[f["data"]]
         found = []
         for model, g in runs[0].items():
             fid = statistics.fmean(run[model]["fid"] for run in runs)
             floor = f" ({statistics.fmean(run[model]['floor'] for run in runs):.2f})" if g["floor"] is not None else ""
             seeds = ", ".join(f["seeds"])
-            what = f"MNIST, {f['budget']} each, seed {seeds}: FID of {g['kind']}s of `{model}` (its floor)"
+            what = f"{data}, {f['budget']} each, seed {seeds}: FID of {g['kind']}s of `{model}` (its floor)"
             figure = f"{fid:.2f}{floor}"
             if (g["support"] or "").startswith("mass on {0..255}"):
                 figure += f"; {statistics.fmean(run[model]['log_likelihood'] for run in runs):.1f} nats"
             found.append((what, figure, ""))
+        if f["data"] != "mnist":
+            return found
         found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
         floors = f"{f['vae_gan_floor_over_vae']['mean']:.2f}"
         found.append(("FID of reconstructions of `vae-gan` over that of its VAE's", floors, "at most 1"))
