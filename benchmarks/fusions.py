@@ -109,6 +109,8 @@ def one(data: str, seed: int, budget: str, folder: Path) -> dict[str, Any]:
     return {
         Path(name).name: {
             **{key: model["quality"][key] for key in ("fid", "floor", "kind", "extractor")},
+            "feature_error": (model["quality"]["reconstructions"] or {}).get("feature_error"),
+            "real": model["quality"]["real"]["fid"],
             "log_likelihood": model.get("value"),
             "support": model.get("support"),
             "steps": model["training"]["steps"],

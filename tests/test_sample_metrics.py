@@ -239,6 +239,8 @@ def test_reconstruction_error_is_in_the_units_of_the_data():
     found = reconstruction_quality(Artifact(vae, DataSpec((4,), "float32", -5, 11)), x)
     assert found["error"] == pytest.approx((x - 3).square().mean().sqrt().item(), rel=1e-5)
     assert found["psnr"] is None and found["ssim"] is None and found["kind"] == "mean" and found["span"] == 16
+    again = sample_quality(Artifact(vae, DataSpec((4,), "float32", -5, 11)), x, Plain())["reconstructions"]
+    assert again["feature_error"] == pytest.approx((x - 3).square().mean().item(), rel=0.1)  # of one half of them
 
 
 # samples of models

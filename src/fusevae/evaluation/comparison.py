@@ -231,6 +231,7 @@ def rows(found: Mapping[str, Any]) -> dict[str, list[Row]]:
         row("error, root mean square", "reconstruction.error", ".4g", "low"),
         row("PSNR in dB", "reconstruction.psnr", ".2f", "high"),
         row("SSIM", "reconstruction.ssim", ".4f", "high"),
+        row("error of features, mean square", f"{q}reconstructions.feature_error", ".4f", "low"),
         row("BLEU", "reconstruction.bleu", ".3f", "high"),
         row("tokens that are the same", "reconstruction.tokens", ".1%", "high"),
         row("texts that are the same", "reconstruction.exact", ".1%", "high"),

@@ -52,12 +52,13 @@ def sample_quality(
 
     Returns a dictionary: ``fid`` (:func:`frechet_distance`), ``kid`` and ``kid_stderr`` (:func:`kernel_distance`),
     ``energy`` (:func:`energy_distance`), ``precision``, ``recall``, ``density`` and ``coverage``
-    (:func:`neighbourhoods`) of samples against n real examples; the same in ``reconstructions`` (of n others, with its
-    own ``kind``; None without latents) and in ``real`` (those n others themselves); ``floor``, the FID of
-    reconstructions; ``kind``; ``labels``: a conditional model is given those of the real examples; ``accuracy``: how
-    often the extractor, where it is a classifier, finds the label that a sample was given, and ``real_accuracy``, that
-    of real examples; ``copying``; ``seconds_per_sample``, in batches of 256; ``n``, ``seed``, ``extractor`` (a hash of
-    its weights) and ``features`` (what they are).
+    (:func:`neighbourhoods`) of samples against n real examples; the same in ``reconstructions`` (of n others, with
+    its own ``kind``, and ``feature_error``, the mean square by which a feature of a reconstruction differs from its
+    example's, of features whose variance is 1 on average; None without latents) and in ``real`` (those n others
+    themselves); ``floor``, the FID of reconstructions; ``kind``; ``labels``: a conditional model is given those of
+    the real examples; ``accuracy``: how often the extractor, where it is a classifier, finds the label that a
+    sample was given, and ``real_accuracy``, that of real examples; ``copying``; ``seconds_per_sample``, in batches
+    of 256; ``n``, ``seed``, ``extractor`` (a hash of its weights) and ``features`` (what they are).
 
     ``copying`` (Meehan et al. 2020) compares distances, by features, to the nearest training example: ``nearer``, the
     probability that a sample's is less than a held-out example's (0.5 for fresh draws from the truth, 1 for copies),
@@ -86,7 +87,8 @@ class Reference:
         x, self.label = held.batch(half)
         self.others = held.subset(other)
         self.features = features(extractor, x)
-        self.real = compared(self.features, features_of(extractor, self.others))
+        self.wanted = features_of(extractor, self.others)
+        self.real = compared(self.features, self.wanted)
         names = held.spec.classes
         self.knows = self.label is not None and bool(names) and isinstance(extractor, Classifier)
         if isinstance(extractor, Classifier) and extractor.head.out_features != len(names or ()):
@@ -107,7 +109,9 @@ class Reference:
         made = self.features_of_made(x)
         again = None
         if artifact.distribution.has_latents:
-            again = compared(self.features, self.features_of_made(reconstruct(artifact, self.others, seed=seed)))
+            told = self.features_of_made(reconstruct(artifact, self.others, seed=seed))
+            again = compared(self.features, told)
+            again["feature_error"] = (told - self.wanted).square().mean().item()
             again["kind"] = "mean" if artifact.distribution.has_mean else "sample"
         return {
             **compared(self.features, made),
@@ -192,6 +196,8 @@ def quality_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key in ("precision", "recall", "density", "coverage"):
         floor = f", reconstructions {again[key]:.3f}" if again else ""
         rows.append((key, f"{found[key]:.3f}{floor}, real examples {real[key]:.3f}"))
+    if again:
+        rows.append(("error of features", f"{again['feature_error']:.4f} (mean square, reconstructions)"))
     if found["accuracy"] is not None:
         rows.append(
             ("accuracy given the label", f"{found['accuracy']:.1%}, real examples {found['real_accuracy']:.1%}")
