@@ -7,7 +7,7 @@ never put it beside nats of another support. The step after the logit (unit scal
 log-determinant is in the figure. Each model is a recipe; 54,000 images for training, 6,000 for validation, the averaged
 weights of the best validation. Seed 0. Published nets have as many hidden units (1,024) in each transform.
 Resumable, in ``runs/image-flows``. ``python benchmarks/image_flows.py [NAME ...]`` trains those named (the first three
-without a name) and reports all that are finished.
+without a name); what was measured before stays in the report.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import ROOT, mnist_path, report
+from common import RESULTS, ROOT, mnist_path, report
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +84,8 @@ def evaluate(folder: Path) -> dict[str, Any]:
 
 
 def main(*names: str) -> None:
-    figures: dict[str, Any] = {}
+    kept = RESULTS / "image_flows.json"
+    figures: dict[str, Any] = json.loads(kept.read_text())["figures"] if kept.exists() else {}
     for name, settings in MODELS.items():
         folder = RUNS / name
         if name in (names or WANTED) and not (folder / "evaluation.json").exists():
