@@ -161,6 +161,7 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             if (g["support"] or "").startswith("mass on {0..255}"):
                 figure += f"; {statistics.fmean(run[model]['log_likelihood'] for run in runs):.1f} nats"
             found.append((what, figure, ""))
+        found.append((f"{data}: FID of real images", f"{next(iter(runs[-1].values()))['real']:.2f}", ""))
         if f["data"] != "mnist":
             return found
         found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
