@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, Literal, Self
 
 import torch
@@ -19,7 +18,6 @@ from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.properties import Properties
-from fusevae.core.threads import at_most
 from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import AT_ONCE
@@ -29,8 +27,6 @@ from fusevae.nets.transformer import Transformer, by_columns
 
 Inject = Literal["add", "prefix", "cross"]
 Given = list[Tensor | None]
-
-FEW = 4  # sequences at once whose next tokens one thread finds sooner than several do
 
 
 class SequenceModel(Conditional):
@@ -221,10 +217,8 @@ class _Sequences(Distribution):
         owner, how = self.owner, current()
         keep_freed_memory()
         lead = torch.Size(sample_shape) + self.batch_shape
-        n = math.prod(lead) * max(1, how.beams)
-        kept = owner.keep(n, (how.longest or owner.longest) + 1)
-        with at_most(1) if n <= FEW else nullcontext():
-            return self.write(lead, how, lambda tokens, given: owner.logits(tokens, given, kept), kept)
+        kept = owner.keep(math.prod(lead) * max(1, how.beams), (how.longest or owner.longest) + 1)
+        return self.write(lead, how, lambda tokens, given: owner.logits(tokens, given, kept), kept)
 
     def write(
         self, lead: torch.Size, how: Generation, run: Callable[[Tensor, Given], Tensor], kept: Any = None
