@@ -9,8 +9,9 @@ stand. Asked: VAE-GAN at most 0.6 of the VAE's FID, with reconstructions in feat
 VQ-VAE close at least 70 % of the way from the plain VAE's FID to the best floor; the VAE with a flow prior better in
 likelihood and FID than the plain one and than a flow alone. Likelihoods are bounds with k = 5. On CIFAR-10 (a JPEG
 copy) the children of ``vae`` are itself with a flow (``flow-vae``) or a diffusion model (``diffusion-vae``) as prior,
-beside the recipes ``gan``, ``vae-gan`` and ``vq-vae``. ``python benchmarks/fusions.py [mnist|cifar10 [BUDGET [SEED
-...]]]`` (mnist 5m 0 1 2), resumable, in ``runs/fusions-DATA-BUDGET``; seeds measured before stay in the report.
+beside the recipes ``gan``, ``vae-gan`` and ``vq-vae``. ``python benchmarks/fusions.py [mnist|cifar10 [BUDGET [SEED|NAME
+...]]]`` (mnist 5m 0 1 2, all models), resumable, in ``runs/fusions-DATA-BUDGET``; seeds and models measured before stay
+in the report.
 """
 
 from __future__ import annotations
@@ -97,10 +98,11 @@ def configurations(data: str, folder: Path) -> list[str]:
     return [*found, *RECIPES[data]]
 
 
-def one(data: str, seed: int, budget: str, folder: Path) -> dict[str, Any]:
+def one(data: str, seed: int, budget: str, folder: Path, names: list[str]) -> dict[str, Any]:
     """What counts of the models of a seed, by name."""
-    place = folder / f"seed-{seed}"
-    command = [sys.executable, "-m", "fusevae", "bench", ",".join(configurations(data, folder))]
+    place = folder / "-".join([f"seed-{seed}", *names])
+    chosen = [c for c in configurations(data, folder) if not names or Path(c).stem in names]
+    command = [sys.executable, "-m", "fusevae", "bench", ",".join(chosen)]
     command += ["--data", str(data_path(data)), "--budget", budget, "--seed", str(seed)]
     command += ["--samples", "5000", "--importance-samples", str(K)]
     if not (place / "comparison.json").exists():
@@ -151,17 +153,19 @@ def asked(runs: dict[str, Any]) -> dict[str, Any]:
     return {
         "vae_gan_over_vae": over_seeds(runs, ratio("fid")),
         "vae_gan_floor_over_vae": over_seeds(runs, ratio("floor")),
+        "vae_gan_feature_error_over_vae": over_seeds(runs, ratio("feature_error")),
         "closed": {n: over_seeds(runs, closed(n)) for n in ("latent-diffusion", "vq-vae")},
         "flow_prior_gains": over_seeds(runs, gain),
     }
 
 
-def main(data: str = "mnist", budget: str = "5m", *seeds: str) -> None:
+def main(data: str = "mnist", budget: str = "5m", *which: str) -> None:
     folder = ROOT / "runs" / f"fusions-{data}-{budget}"
     name = "fusions" if data == "mnist" else f"fusions_{data}"
     runs = before(name, budget)
+    seeds, names = [w for w in which if w.isdigit()], [w for w in which if not w.isdigit()]
     for seed in seeds or ("0", "1", "2"):
-        runs[seed] = one(data, int(seed), budget, folder)
+        runs[seed] = runs.get(seed, {}) | one(data, int(seed), budget, folder, names)
     figures = {"data": data, "budget": budget, **(asked(runs) if data == "mnist" else {}), "seeds": runs}
     report(name, figures, __doc__ or "")
 

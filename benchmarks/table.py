@@ -167,6 +167,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         found.append(("FID of `vae-gan` over that of its VAE", f"{f['vae_gan_over_vae']['mean']:.2f}", "at most 0.6"))
         floors = f"{f['vae_gan_floor_over_vae']['mean']:.2f}"
         found.append(("FID of reconstructions of `vae-gan` over that of its VAE's", floors, "at most 1"))
+        errors = f"{f['vae_gan_feature_error_over_vae']['mean']:.1f}"
+        found.append(("Error of features of its reconstructions over its VAE's", errors, "at most 1"))
         gain = f"{f['flow_prior_gains']['mean']:+.1f} nats"
         found.append(("`flow-logistic-vae` better than `logistic-vae` by", gain, "above 0"))
         share = {model: f"{100 * g['mean']:.0f} %" for model, g in f["closed"].items()}

@@ -127,7 +127,12 @@ class Block(nn.Module):
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+        if query.device.type == "cpu" and query.dtype == torch.bfloat16:  # its gradient would take seven times as long
+            with torch.autocast("cpu", enabled=False):
+                query, key, value = query.float(), key.float(), value.float()
+                out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+        else:
+            out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
         return out.transpose(1, 2).flatten(2)
 
     def _drop(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from fusevae.training.experiment import Experiment
 reads = {"tokens": "smiles"}
 
 
-def recipe(data: DataSpec, width: int = 192, heads: int = 6, layers: int = 3, dropout: float = 0.0) -> Experiment:
+def recipe(data: DataSpec, width: int = 128, heads: int = 4, layers: int = 3, dropout: float = 0.0) -> Experiment:
     """The decoder of ``molecules-vae`` without its latent."""
     made = text_transformer.recipe(data, width, heads, layers, dropout)
-    return made.replaced(training=made.training.replaced(epochs=5, batch_size=64))
+    return made.replaced(training=made.training.replaced(epochs=20, batch_size=64))

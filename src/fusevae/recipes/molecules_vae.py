@@ -23,18 +23,18 @@ reads = {"tokens": "smiles"}
 def recipe(
     data: DataSpec,
     latent: int = 64,
-    width: int = 192,
-    heads: int = 6,
+    width: int = 128,
+    heads: int = 4,
     layers: int = 3,
-    rate: float = 25.0,
+    rate: float = 10.0,
     randomised: bool = False,
     conditional: bool = False,
 ) -> Experiment:
-    """The latent may hold ``rate`` nats for nothing, most of what a molecule is, so that one can be looked for near
-    another; the flow learns where the molecules lie, so that samples of it are some (Chen et al. 2017). ``randomised``
-    writes a molecule in another order of atoms each time that it is seen in training (Bjerrum 2017), which rdkit takes
-    some time for. ``conditional`` gives the labels or properties of the data, where they have some, to encoder and
-    decoder."""
+    """The latent may hold ``rate`` nats for nothing, so that one can be looked for near another; the flow learns where
+    the molecules lie, so that samples of it are some (Chen et al. 2017). A larger ``rate`` tells more of a molecule and
+    leaves more to the flow. ``randomised`` writes a molecule in another order of atoms each time that it is seen in
+    training (Bjerrum 2017), which rdkit takes some time for. ``conditional`` gives the labels or properties of the
+    data, where they have some, to encoder and decoder."""
     vocabulary, classes = tokens_of(data), data.condition if conditional else 0
     encoder = SequenceEncoder(Transformer(width, heads, 2, causal=False), vocabulary, 2 * latent, classes)
     decoder = LanguageModel(
@@ -44,5 +44,5 @@ def recipe(
         model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3), Gaussian(encoder)), decoder),
         views=[RandomSmiles()] if randomised else [],
         objective=ELBO(beta=Linear(part=0.1), free_bits=rate, per="whole"),
-        training=Training(epochs=5, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+        training=Training(epochs=20, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )

@@ -10,7 +10,7 @@ reads = {"tokens": "selfies"}
 
 
 def recipe(
-    data: DataSpec, latent: int = 64, width: int = 192, heads: int = 6, layers: int = 3, rate: float = 25.0
+    data: DataSpec, latent: int = 64, width: int = 128, heads: int = 4, layers: int = 3, rate: float = 10.0
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
     return molecules_vae.recipe(data, latent, width, heads, layers, rate)
