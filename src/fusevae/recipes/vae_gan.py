@@ -19,13 +19,14 @@ from fusevae.training.settings import Training
 
 def recipe(data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64, 128)) -> Experiment:
     """The nets of ``gan``, with a plain encoder. The reconstruction is measured in the middle of the critic, where
-    places are still told apart; a larger beta keeps the latents of data near those that samples are made of."""
+    places are still told apart. A larger ``objective.beta`` keeps the latents of data nearer to those that samples are
+    made of, at the cost of the reconstructions."""
     vae = VAE(
         Flat(Normal(latent), Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks=0))),
         Gaussian(ConvGenerator(latent, data.shape, channels[::-1]), scale="optimal"),
     )
     return Experiment(
         model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),
-        objective=VAEGAN(ConvCritic(data.shape, channels, inner=len(channels) // 2), content=0.5, beta=3.0),
-        training=Training(epochs=30, batch_size=64, learning_rate=5e-4, betas=(0.0, 0.99), clip=0.0, skip=0.0),
+        objective=VAEGAN(ConvCritic(data.shape, channels, inner=len(channels) // 2)),
+        training=Training(epochs=30, batch_size=64, learning_rate=1e-3, betas=(0.5, 0.99), clip=0.0, skip=0.0),
     )
