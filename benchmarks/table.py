@@ -266,7 +266,10 @@ def page() -> str:
         "",
         "Made by `python benchmarks/table.py` from `benchmarks/results/*.json`, which hold protocol,",
     ]
-    lines += ["seed, hardware and versions.", "", "| measured | figure | asked for | command |", "|---|---|---|---|"]
+    lines += [
+        "seed, hardware and versions. A command that names models is the newest of its report: the others were made by"
+    ]
+    lines += ["the same with their own names.", "", "| measured | figure | asked for | command |", "|---|---|---|---|"]
     hardware = set()
     for record, row in results():
         hw = record["hardware"]
