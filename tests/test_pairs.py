@@ -21,3 +21,8 @@ def test_a_posterior_with_every_part_does_what_the_table_says(posterior):
 
 def test_every_class_of_the_library_has_a_part_in_the_table():
     assert pairs.missing() == set()
+
+
+def test_latents_that_lie_inside_the_prior_by_chance_are_refused_all_the_same():
+    """Of this one the first two examples' do."""
+    assert pairs.wrong(("Preprocessed", "ContinuousBernoulli", "GaussianMixture")) is None
