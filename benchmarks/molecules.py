@@ -30,7 +30,7 @@ from common import ROOT, moments, report
 MODELS = {"molecules-vae": True, "selfies-vae": True, "molecules-transformer": False}  # whether it has a latent
 SAMPLES, STARTS, EVALUATIONS, SIMILARITY = 10_000, 100, 200, 0.4
 RADII = (1.0, 2.0, 4.0)
-PRECISION = "bfloat16"  # of training; a processor with such instructions takes 0.7 of the time
+PRECISION = "bfloat16"  # of training; a processor with such instructions takes 0.55 of the time
 
 
 def molecules(part: str) -> Path:
