@@ -265,11 +265,12 @@ def page() -> str:
         "# Results",
         "",
         "Made by `python benchmarks/table.py` from `benchmarks/results/*.json`, which hold protocol,",
+        "seed, hardware and versions. A command that names models is the newest of its report: the others were made by",
+        "the same with their own names.",
+        "",
+        "| measured | figure | asked for | command |",
+        "|---|---|---|---|",
     ]
-    lines += [
-        "seed, hardware and versions. A command that names models is the newest of its report: the others were made by"
-    ]
-    lines += ["the same with their own names.", "", "| measured | figure | asked for | command |", "|---|---|---|---|"]
     hardware = set()
     for record, row in results():
         hw = record["hardware"]

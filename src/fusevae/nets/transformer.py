@@ -126,13 +126,11 @@ class Block(nn.Module):
         return self._mix(query, key, value, None, False)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        dropout = self.dropout if self.training else 0.0
         if query.device.type == "cpu" and query.dtype == torch.bfloat16:  # its gradient would take seven times as long
             with torch.autocast("cpu", enabled=False):
-                query, key, value = query.float(), key.float(), value.float()
-                out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
-        else:
-            out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+                return self._mix(query.float(), key.float(), value.float(), mask, causal)
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
         return out.transpose(1, 2).flatten(2)
 
     def _drop(self, x: Tensor) -> Tensor:
