@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.nets.attention import attention
 
 Turn = tuple[Tensor, Tensor]
 
@@ -126,11 +127,7 @@ class Block(nn.Module):
         return self._mix(query, key, value, None, False)
 
     def _mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        if query.device.type == "cpu" and query.dtype == torch.bfloat16:  # its gradient would take seven times as long
-            with torch.autocast("cpu", enabled=False):
-                return self._mix(query.float(), key.float(), value.float(), mask, causal)
-        dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+        out = attention(query, key, value, mask, self.dropout if self.training else 0.0, causal)
         return out.transpose(1, 2).flatten(2)
 
     def _drop(self, x: Tensor) -> Tensor:

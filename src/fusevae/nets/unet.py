@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fusevae.core.description import Described
 from fusevae.core.properties import Properties
+from fusevae.nets.attention import attention
 from fusevae.nets.conv import sizes
 from fusevae.nets.time_mlp import TimeEmbedding
 
@@ -127,7 +128,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.into(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2).unbind(1)
-        return x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(x.shape))
+        return x + self.out(attention(q, k, v).transpose(-1, -2).reshape(x.shape))
 
 
 def _norm(channels: int) -> nn.GroupNorm:
