@@ -11,7 +11,7 @@ likelihood and FID than the plain one and than a flow alone. Likelihoods are bou
 copy) the children of ``vae`` are itself with a flow (``flow-vae``) or a diffusion model (``diffusion-vae``) as prior,
 beside the recipes ``gan``, ``vae-gan`` and ``vq-vae``. ``python benchmarks/fusions.py [mnist|cifar10 [BUDGET [SEED|NAME
 ...]]]`` (mnist 5m 0 1 2, all models), resumable, in ``runs/fusions-DATA-BUDGET``; seeds and models measured before stay
-in the report.
+in the report, of which each budget has its own.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ def over_seeds(runs: dict[str, Any], value: Any) -> dict[str, Any]:
 
 
 def asked(runs: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for on MNIST."""
-    floors = [n for n, model in next(iter(runs.values())).items() if model["floor"] is not None]
+    """What was asked for on MNIST, of the models that there are."""
+    there = set.intersection(*(set(run) for run in runs.values()))
+    floors = [n for n in there if next(iter(runs.values()))[n]["floor"] is not None]
 
     def closed(name: str) -> Any:
         def value(run: dict[str, Any]) -> float:
@@ -150,18 +151,21 @@ def asked(runs: dict[str, Any]) -> dict[str, Any]:
     def gain(run: dict[str, Any]) -> float:
         return run["flow-logistic-vae"]["log_likelihood"] - run["logistic-vae"]["log_likelihood"]
 
-    return {
-        "vae_gan_over_vae": over_seeds(runs, ratio("fid")),
-        "vae_gan_floor_over_vae": over_seeds(runs, ratio("floor")),
-        "vae_gan_feature_error_over_vae": over_seeds(runs, ratio("feature_error")),
-        "closed": {n: over_seeds(runs, closed(n)) for n in ("latent-diffusion", "vq-vae")},
-        "flow_prior_gains": over_seeds(runs, gain),
-    }
+    found: dict[str, Any] = {}
+    if {"vae", "vae-gan"} <= there:
+        found["vae_gan_over_vae"] = over_seeds(runs, ratio("fid"))
+        found["vae_gan_floor_over_vae"] = over_seeds(runs, ratio("floor"))
+        found["vae_gan_feature_error_over_vae"] = over_seeds(runs, ratio("feature_error"))
+    if {"vae", "latent-diffusion", "vq-vae"} <= there:
+        found["closed"] = {n: over_seeds(runs, closed(n)) for n in ("latent-diffusion", "vq-vae")}
+    if {"logistic-vae", "flow-logistic-vae"} <= there:
+        found["flow_prior_gains"] = over_seeds(runs, gain)
+    return found
 
 
 def main(data: str = "mnist", budget: str = "5m", *which: str) -> None:
     folder = ROOT / "runs" / f"fusions-{data}-{budget}"
-    name = "fusions" if data == "mnist" else f"fusions_{data}"
+    name = "_".join(["fusions", *([data] if data != "mnist" else []), *([budget] if budget != "5m" else [])])
     runs = before(name, budget)
     seeds, names = [w for w in which if w.isdigit()], [w for w in which if not w.isdigit()]
     for seed in seeds or ("0", "1", "2"):

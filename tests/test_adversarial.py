@@ -70,6 +70,7 @@ GAMES = {
     "wasserstein gan": lambda: (generator(), Adversarial(critic(), "wasserstein", "interpolates", 10.0, 2)),
     "gan of a vae": lambda: (autoencoder(), Adversarial(critic())),
     "vae gan": lambda: (autoencoder(), VAEGAN(critic(spectral=True))),
+    "vae gan with pixels": lambda: (autoencoder(), VAEGAN(critic(), pixels=1.0)),
     "adversarial autoencoder": lambda: (
         autoencoder(Deterministic(ConvEncoder(SHAPE, 4, (4, 8), blocks=0), 0.0, Normal(4))),
         AdversarialAutoencoder(MLP(4, 1, (8,), "leaky_relu")),
@@ -191,11 +192,11 @@ def gradients(run: Loop, name: str, batch: Batch) -> dict[str, torch.Tensor]:
     return found
 
 
-def vae_gan() -> tuple[Loop, Batch]:
+def vae_gan(**settings: float) -> tuple[Loop, Batch]:
     with noise.preserved():
         torch.manual_seed(1)
         model = Preprocessed([Normalise(0, 16, -1, 1)], autoencoder())
-        objective = VAEGAN(critic())
+        objective = VAEGAN(critic(), **settings)
     data = read_data(IMAGES, validation=0.0, test=0.0)
     return prepare(model, data, [], objective, Training(batch_size=16), 0), Batch(IMAGES[:16])
 
@@ -219,6 +220,27 @@ def test_the_simultaneous_step_of_vae_gan_has_the_gradients_of_three_separate_on
     critics = run.game.own("critic")
     wrong = [n for n in wanted if not torch.allclose(found[n], wanted[n], rtol=1e-2, atol=1e-6)]
     assert any(n not in critics for n in wrong) and any(n in critics for n in wrong)
+
+
+def test_until_its_start_a_vae_gan_is_trained_as_a_vae_and_its_critic_rests():
+    run, batch = vae_gan(pixels=1.0, start=0.5)
+    found = gradients(run, "encoder", batch)
+    model, dims = run.game.players["encoder"].artifact.distribution, batch.x[0].numel()
+    with noise.keyed(0, "step", 0, "encoder"):
+        trace = model.trace(batch.x.float())
+        loss = -trace.elbo.mean()
+    own = {who: run.game.own(who) for who in ("encoder", "decoder", "critic")}
+    wanted = {n: torch.zeros_like(p) for n, p in own["critic"].items()}
+    for who, scale in (("encoder", 1), ("decoder", dims)):
+        slopes = torch.autograd.grad(loss, list(own[who].values()), retain_graph=True)
+        wanted |= {n: g / scale for n, g in zip(own[who], slopes, strict=True)}
+    assert close(found, wanted)
+
+
+def test_pixels_add_the_likelihood_to_what_encoder_and_decoder_learn():
+    (plain, batch), (both, _), (alone, _) = vae_gan(), vae_gan(pixels=2.0), vae_gan(pixels=2.0, start=0.5, beta=0.0)
+    a, b, c = (gradients(run, "encoder", batch) for run in (plain, both, alone))
+    assert close(b, {n: a[n] + c[n] for n in a})
 
 
 def test_accumulated_gradients_of_a_simultaneous_step_are_those_of_the_batch():
@@ -354,6 +376,10 @@ def test_a_game_whose_parts_do_not_fit_is_refused_before_work_starts():
         fit(generator(), x, objective=Adversarial(ConvCritic((1, 9, 9))), quiet=True)
     with pytest.raises(InputError, match="inner layer"):
         VAEGAN(MLP(SHAPE, 1))
+    with pytest.raises(InputError, match="nothing to learn"):
+        VAEGAN(critic(), start=0.5)
+    with pytest.raises(InputError, match="below 1"):
+        VAEGAN(critic(), pixels=1.0, start=1.0)
 
 
 # what the games come to

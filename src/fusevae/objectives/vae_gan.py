@@ -28,12 +28,19 @@ class VAEGAN(Adversarial, Simultaneous):
     :math:`\sigma^2` is the mean square of the errors of the batch, so that the weight of the reconstruction does not
     depend on how large the critic's features are (as in sigma-VAE, Rybkin et al. 2021).
 
+    A critic's features forget what it doesn't need, and move while it learns, so that reconstructions by them alone are
+    far from the data for long. With ``pixels`` encoder and decoder also have the likelihood of the model,
+    :math:`-\log p(x|z)`, beside the features' (in the decoder's loss its mean over the dimensions). Until ``start``
+    they have it alone, and the critic rests: such a step takes a third of the time.
+
     The other arguments are those of :class:`Adversarial`.
 
     Args:
         critic: one with ``judge``, which also gives the features of an inner layer: :class:`ConvCritic`.
         content: the decoder's weight of the reconstruction against the critic.
         beta: the encoder's weight of the KL.
+        pixels: weight of :math:`-\log p(x|z)` of the model; 0 for the features alone, as in the paper.
+        start: part of the training from which on the critic learns and is heard.
 
     Example:
         >>> from fusevae import ConvCritic
@@ -49,6 +56,8 @@ class VAEGAN(Adversarial, Simultaneous):
         critic: nn.Module,
         content: float = 1.0,
         beta: float = 1.0,
+        pixels: float = 0.0,
+        start: float = 0.0,
         loss: Loss = "non-saturating",
         penalty: Penalty = "r1",
         weight: float = 1.0,
@@ -59,16 +68,30 @@ class VAEGAN(Adversarial, Simultaneous):
                 f"{type(critic).__name__} doesn't show an inner layer, in which VAEGAN measures reconstructions: take "
                 "a ConvCritic, or give it a method judge(x, label) that returns its output and the features"
             )
-        if min(content, beta) < 0:
-            raise InputError(f"content is {content} and beta {beta}, expected at least 0: 1 and 1, say")
-        self.content, self.beta = content, beta
+        if min(content, beta, pixels) < 0:
+            raise InputError(
+                f"content is {content}, beta {beta} and pixels {pixels}, expected at least 0: 1, 1 and 0, say"
+            )
+        if not 0 <= start < 1:
+            raise InputError(f"start is {start}, expected a part from 0 to below 1: 0.3, say")
+        if start and not pixels:
+            raise InputError(f"start is {start}, but until then there is nothing to learn: give pixels, 1, say")
+        self.content, self.beta, self.pixels, self.start = content, beta, pixels, start
 
     def __call__(self, trace: Trace, progress: float) -> Tensor:
         return -self.losses(trace, progress)["encoder"]
 
     def losses(self, trace: Trace, progress: float) -> dict[str, Tensor]:
-        x, label, made = trace.x, self.label(trace), trace.likelihood.mean
-        n = len(x)
+        x, label, n = trace.x, self.label(trace), len(trace.x)
+        likelihood = self.pixels * trace.reconstruction
+        if progress < self.start:
+            rest = torch.stack([p.sum() for p in self.opponent.parameters()]).sum() * 0.0  # moves nothing
+            return {
+                "encoder": self.beta * trace.kl - likelihood,
+                "decoder": -likelihood / x[0].numel(),
+                "critic": rest.expand(n),
+            }
+        made = trace.likelihood.mean
         both = torch.cat([made, self.fake(trace)])
         real, wanted = self.inspect(x, label)
         fake, found = self.inspect(both, torch.cat([label, label]) if label is not None else None)
@@ -76,8 +99,8 @@ class VAEGAN(Adversarial, Simultaneous):
         asked = self.persuade(fake).view(2, n).mean(0)
         told = self.tell_apart(real, fake[:n]) / 2 + self.tell_apart(real, fake[n:]) / 2
         return {
-            "encoder": self.beta * trace.kl + distance,
-            "decoder": self.content / wanted[0].numel() * distance + asked,
+            "encoder": self.beta * trace.kl + distance - likelihood,
+            "decoder": self.content / wanted[0].numel() * distance - likelihood / x[0].numel() + asked,
             "critic": told + self.smooth(x, made, label),
         }
 
