@@ -21,7 +21,7 @@ from fusevae.cli import main
 from fusevae.cli.train import compose
 from fusevae.core.conditional import Conditional
 from fusevae.core.vocabulary import END, UNKNOWN, counted
-from fusevae.data.molecule_tokens import Selfies, SmilesAtoms
+from fusevae.data.molecule_tokens import Selfies, SmilesAtoms, SmilesPairs
 from fusevae.data.random_smiles import RandomSmiles
 from fusevae.data.source import Source, read_data, read_examples
 from fusevae.data.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
@@ -50,7 +50,7 @@ def texts(examples) -> list[str]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=5))
-@pytest.mark.parametrize("kind", [Characters, Bytes, BPE, SmilesAtoms])
+@pytest.mark.parametrize("kind", [Characters, Bytes, BPE, SmilesAtoms, SmilesPairs])
 def test_what_a_vocabulary_is_fitted_on_comes_back(kind, found):
     made = kind.fit(found)
     for text in found:

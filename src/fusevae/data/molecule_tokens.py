@@ -1,7 +1,9 @@
-"""Vocabularies of molecules: the atoms and bonds of SMILES, and SELFIES, of which every sequence is a molecule."""
+"""Vocabularies of molecules: the atoms and bonds of SMILES, pieces of several of them, and SELFIES, of which every
+sequence is a molecule."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -9,8 +11,11 @@ from itertools import groupby
 from typing import Any, Self
 
 from fusevae.core.errors import InputError
-from fusevae.core.vocabulary import FIRST, UNKNOWN
-from fusevae.data.tokens import MARK, Pieces, most_common, until_end
+from fusevae.core.vocabulary import FIRST, UNKNOWN, Vocabulary
+from fusevae.data.tokens import MARK, Pieces, most_common, tokenizers, until_end
+
+LONGEST = 12  # atoms and bonds of a piece: a longer one is a molecule's, not a language's
+PRIVATE = 0xE000  # the first of the characters that mean nothing, one for each atom
 
 
 class SmilesAtoms(Pieces):
@@ -27,6 +32,59 @@ class SmilesAtoms(Pieces):
     @staticmethod
     def pieces(text: str) -> list[str]:
         return SmilesAtoms.pattern.findall(text)
+
+
+class SmilesPairs(Vocabulary):
+    """Pieces of SMILES: pairs of the tokens of :class:`SmilesAtoms`, joined the most frequent first (Li & Fourches
+    2021). A molecule takes a third or a fourth of the tokens, so a model reads it in as much less time.
+
+    Args:
+        atoms: the tokens that it starts from.
+        merges: pairs of pieces that are joined, in this order.
+
+    Raises :class:`InputError` where the library ``tokenizers`` is missing.
+
+    Example:
+        >>> v = SmilesPairs.fit(["CC(=O)O", "CCC(=O)N"] * 2, size=10)
+        >>> v.entries, v.decode(v.encode("CC(=O)N")), v.encode("C(=O)S")
+        (['(', ')', '=', 'C', 'N', 'O', 'CC', '(='], 'CC(=O)N', [5, 9, 7, 3, 1])
+    """
+
+    kind = "smiles-pairs"
+
+    def __init__(self, atoms: list[str], merges: list[list[str]]) -> None:
+        self.atoms, self.merges = list(atoms), [list(pair) for pair in merges]
+        self.entries = list(dict.fromkeys([*self.atoms, *("".join(pair) for pair in self.merges)]))
+        self.letters = {atom: chr(PRIVATE + i) for i, atom in enumerate(self.atoms, FIRST)}
+        numbers = {self._letters(entry): i for i, entry in enumerate(self.entries, FIRST)}
+        pairs = [(self._letters(a), self._letters(b)) for a, b in self.merges]
+        unknown = chr(PRIVATE + UNKNOWN)
+        self.model = tokenizers().models.BPE({unknown: UNKNOWN, **numbers}, pairs, unk_token=unknown)
+
+    def _letters(self, text: str) -> str:
+        """A character for each atom, since the library joins characters."""
+        return "".join(self.letters.get(atom, chr(PRIVATE)) for atom in SmilesAtoms.pieces(text))
+
+    def encode(self, text: str) -> list[int]:
+        return [token.id for token in self.model.tokenize(self._letters(text))] if text else []
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return "".join(MARK if t == UNKNOWN else self.entries[t - FIRST] for t in until_end(tokens))
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
+        """Of at most ``size`` tokens, 500 by default: every atom, and pairs that are seen twice or more."""
+        library, size = tokenizers(), 500 if size is None else size
+        plain = cls(SmilesAtoms.fit(texts := list(texts)).entries, [])
+        made = library.Tokenizer(library.models.BPE())
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=size - FIRST, min_frequency=2, max_token_length=LONGEST, show_progress=False
+        )
+        made.train_from_iterator((plain._letters(text) for text in texts), trainer)
+        atoms = {letter: atom for atom, letter in plain.letters.items()}
+        pairs = json.loads(made.to_str())["model"]["merges"]
+        pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]  # as older releases write them
+        return cls(plain.atoms, [["".join(atoms[c] for c in part) for part in pair] for pair in pairs])
 
 
 class Selfies(Pieces):
