@@ -83,7 +83,7 @@ class VAEGAN(Adversarial, Simultaneous):
 
     def losses(self, trace: Trace, progress: float) -> dict[str, Tensor]:
         x, label, n = trace.x, self.label(trace), len(trace.x)
-        likelihood = self.pixels * trace.reconstruction
+        likelihood = self.pixels * trace.reconstruction if self.pixels else torch.zeros_like(trace.kl)
         if progress < self.start:
             rest = torch.stack([p.sum() for p in self.opponent.parameters()]).sum() * 0.0  # moves nothing
             return {
