@@ -12,11 +12,26 @@ import pytest
 import torch
 
 import fusevae
-from fusevae import MLP, VAE, Artifact, DataSpec, Flat, Gaussian, InputError, Normal, fit_property, optimise
+from fusevae import (
+    MLP,
+    VAE,
+    Artifact,
+    DataSpec,
+    Flat,
+    Gaussian,
+    InputError,
+    LanguageModel,
+    Normal,
+    SequenceEncoder,
+    Transformer,
+    fit_property,
+    optimise,
+)
 from fusevae.cli import main
 from fusevae.core.vocabulary import Vocabulary
-from fusevae.evaluation import molecule_search
+from fusevae.evaluation import blocks, molecule_search
 from fusevae.evaluation.paths import Latents
+from fusevae.evaluation.refinement import refined
 
 needs_rdkit = pytest.mark.skipif(
     importlib.util.find_spec("rdkit") is None, reason="rdkit is not installed: pip install 'fusevae[molecules]'"
@@ -379,8 +394,37 @@ def chains(monkeypatch):
         return Latents(z, torch.full_like(z, 0.7), None)
 
     monkeypatch.setattr(molecule_search, "read", read)
+    monkeypatch.setattr(molecule_search, "refined", lambda artifact, data, z, steps, seed: z)
     monkeypatch.setattr(molecule_search, "decoded", lambda artifact, z, label, seed: z.round().clamp(0, 6).long())
     return artifact
+
+
+@torch.no_grad()
+def test_a_refined_latent_says_its_text_better_and_nothing_else_changes(monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 2)  # three examples are two blocks
+    vocabulary = Chains(["C", "O", "N", "F", "("])
+    encoder = SequenceEncoder(Transformer(8, 2, 1, causal=False), vocabulary.size, 8)
+    decoder = LanguageModel(Transformer(8, 2, 1), vocabulary.size, context=4, longest=9)
+    torch.nn.init.normal_(decoder.given.weight)
+    artifact = Artifact(VAE(Flat(Normal(4), Gaussian(encoder)), decoder), DataSpec((9,), vocabulary=vocabulary))
+    artifact.distribution.decoder.token.weight.requires_grad_(False)
+    before = {k: v.clone() for k, v in artifact.distribution.state_dict().items()}
+    texts = ["CCO", "NNCCFF", "O"]
+    z = molecule_search.read(artifact, texts).z
+    state = torch.get_rng_state()
+    found = refined(artifact, texts, z, 20)
+
+    def said(z):
+        x = [torch.tensor([[*vocabulary.encode(text), 0]]) for text in texts]
+        return torch.stack([decoder(each[None]).log_prob(x[i]).squeeze() for i, each in enumerate(z)])
+
+    assert (said(found) > said(z) + 0.1).all()
+    torch.testing.assert_close(refined(artifact, texts[:1], z[:1], 20), found[:1], rtol=1e-3, atol=1e-3)
+    assert torch.equal(refined(artifact, texts, z, 0), z)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(v, before[k]) for k, v in artifact.distribution.state_dict().items())
+    held = [k for k, p in artifact.distribution.named_parameters() if not p.requires_grad or p.grad is not None]
+    assert held == ["decoder.token.weight"]
 
 
 @needs_rdkit

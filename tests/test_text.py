@@ -23,6 +23,7 @@ from fusevae import (
 from fusevae.core import noise
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import END, counted, joined, lengths
+from fusevae.nets.sequence_encoder import shares
 
 V = 4
 
@@ -169,6 +170,26 @@ def test_the_posterior_ignores_what_follows_the_end(net):
     assert (posterior(short).mean - posterior(torch.tensor([[2, 3, 0]])).mean).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("net", [lambda: Transformer(8, 2, 1, causal=False), lambda: LSTM(8)], ids=["tf", "lstm"])
+@torch.no_grad()
+def test_the_parts_of_a_text_average_to_the_whole_and_each_has_its_own_entries(net):
+    parts = SequenceEncoder(net(), V, 6, parts=3)
+    whole = SequenceEncoder(parts.net, V, 2)
+    whole.load_state_dict(parts.state_dict())
+    x = torch.tensor([[3, 2, 3, 2, 0, 1, 3], [2, 0, 0, 3, 0, 0, 0], [3, 3, 3, 3, 3, 3, 3]])  # 5, 2 and 7 tokens
+    found = parts(x).view(3, 2, 3)  # entry p + 3 k is the k-th of part p
+    torch.testing.assert_close(found.mean(2), whole(x), rtol=1e-5, atol=1e-6)
+    assert (found[0, :, 0] - found[0, :, 2]).abs().max() > 1e-4
+    torch.testing.assert_close(parts(x[:1, :5]), parts(x[:1]), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_part_is_the_mean_of_its_tokens():
+    weights = shares(torch.ones(1, 6, dtype=torch.bool), 3)
+    torch.testing.assert_close(weights[0], torch.eye(3).repeat_interleave(2, 1) / 2)
+    torch.testing.assert_close(shares(torch.ones(1, 2, dtype=torch.bool), 4)[0].sum(1), torch.ones(4))
+
+
 @pytest.mark.parametrize("how", [{}, {"memory": torch.randn(5, 3, 16)}, {"kept": 9}], ids=["self", "memory", "kept"])
 def test_attention_in_bfloat16_has_the_gradient_of_float32_but_for_its_digits(how):
     """On a CPU it is computed in float32, whatever autocast says (seven times faster)."""
@@ -206,6 +227,8 @@ def test_lengths_and_batches_of_sequences():
         (lambda: LanguageModel(Transformer(8, 2, 1, causal=False), 5), "causal=True"),
         (lambda: LanguageModel(Transformer(8, 2, 1), 5, context=2, inject="cross"), "cross=True"),
         (lambda: SequenceEncoder(Transformer(8, 2, 1), 5, 4), "causal=False"),
+        (lambda: SequenceEncoder(LSTM(8), 5, 4, parts=3), "parts is 3 for a vector of 4"),
+        (lambda: SequenceEncoder(LSTM(8), 5, 4, parts=0), "parts is 0"),
     ],
 )
 def test_a_net_that_does_not_fit_is_refused(make, says):

@@ -16,6 +16,7 @@ from fusevae.core.errors import InputError
 from fusevae.data.molecules import PROPERTIES, fingerprints, measure, parse, properties, tanimoto
 from fusevae.evaluation.probing import Probe, fit_property
 from fusevae.evaluation.reading import check_latents, decoded, read
+from fusevae.evaluation.refinement import refined
 from fusevae.evaluation.search import Found, Method, optimise
 
 
@@ -29,6 +30,7 @@ def optimise_molecules(
     method: Method = "evolution",
     radius: float = 1.0,
     probe: Probe | None = None,
+    refine: int = 100,
     seed: int = 0,
 ) -> list[Found]:
     """Molecules with more (or less) of a property that are like those given, by a walk in the latent space.
@@ -43,6 +45,8 @@ def optimise_molecules(
         method: ``"evolution"``, or a baseline: ``"random"`` draws around the start, ``"prior"`` from the prior.
         radius: of the first draws, or of all draws of ``"random"``, in scales of the posterior.
         probe: from :func:`predict_property`, to guide the search.
+        refine: steps by which the latent of each start is first moved to where the decoder says that molecule better
+            (:func:`fusevae.evaluation.refinement.refined`); no molecule is scored in them.
         seed: the same seed gives the same result.
 
     Returns one :class:`fusevae.evaluation.search.Found` for each start; its scores are values of the property.
@@ -57,7 +61,8 @@ def optimise_molecules(
         return found
     given = [starts[i] for i in valid]
     at = read(artifact, given, seed=seed)
-    shape, scale = at.z.shape[1:], 1.0 if at.scale is None else at.scale.flatten(1)
+    z = refined(artifact, given, at.z, refine, seed)
+    shape, scale = z.shape[1:], 1.0 if at.scale is None else at.scale.flatten(1)
     rounds = itertools.count()
 
     def decode(z: Tensor) -> list[str]:
@@ -74,7 +79,7 @@ def optimise_molecules(
     score = functools.partial(_score, name=property, sign=sign)
     walked = optimise(
         given,
-        at.z.flatten(1),
+        z.flatten(1),
         decode,
         score,
         _Alike(),

@@ -1,4 +1,4 @@
-"""From a sequence of tokens to one vector: what encodes a text."""
+"""From a sequence of tokens to one vector, of the whole or of its parts: what encodes a text."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ class SequenceEncoder(Described, nn.Module):
     so that what follows the end changes nothing. The net is a transformer that looks both ways, or an LSTM, which
     reads once forwards and once backwards.
 
+    One mean of a long sequence blurs its tokens. With ``parts`` P there is one for each of P equal parts of the
+    sequence (a token that lies in two counts in each by its share), and each gives a P-th of the vector: its entries
+    p, p + P, p + 2P, ... are of part p.
+
     Args:
         net: ``Transformer(..., causal=False)``, or ``LSTM``.
         vocabulary: number of tokens.
         outputs: size of the vector: twice the latent for a Gaussian; or the shape of a map, ``(features, 1, groups)``
             for a quantizer.
         classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
+        parts: number of them, a divisor of ``outputs``, and of half of it for a Gaussian.
+
+    Raises :class:`InputError` for a net that looks back alone, and for parts that don't divide ``outputs``.
 
     Example:
         >>> net = SequenceEncoder(Transformer(8, 2, 1, causal=False), vocabulary=10, outputs=4).eval()
@@ -39,18 +46,26 @@ class SequenceEncoder(Described, nn.Module):
     """
 
     def __init__(
-        self, net: Transformer | LSTM, vocabulary: int, outputs: int | tuple[int, ...], classes: int | Properties = 0
+        self,
+        net: Transformer | LSTM,
+        vocabulary: int,
+        outputs: int | tuple[int, ...],
+        classes: int | Properties = 0,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         if isinstance(net, Transformer) and net.causal:
             raise InputError("an encoder looks both ways: give it Transformer(..., causal=False)")
-        self.outputs, self.classes = as_shape(outputs), classes
+        self.outputs, self.classes, self.parts = as_shape(outputs), classes, parts
+        size = math.prod(self.outputs)
+        if parts < 1 or size % parts:
+            raise InputError(f"parts is {parts} for a vector of {size}, expected a divisor of it: 1, say")
         self.token = nn.Embedding(vocabulary, net.width)
         nn.init.normal_(self.token.weight, std=0.3)
         self.label = Embedding(classes, net.width) if classes else None
         self.net = net
         self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None
-        self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), math.prod(self.outputs))
+        self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), size // parts)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """``(*batch, *outputs)`` for tokens ``(*batch, length)``."""
@@ -67,9 +82,23 @@ class SequenceEncoder(Described, nn.Module):
             turned = reversal(counts)
             back = self.backwards(h.gather(1, turned[..., None].expand_as(h)))
             out = torch.cat([self.net(h), back.gather(1, turned[..., None].expand_as(back))], -1)
-        share = counts.to(out.dtype) / counts.sum(1, keepdim=True)
-        pooled = (share[:, None] @ out).squeeze(1)
-        return self.head(pooled).view(*lead, *self.outputs)
+        pooled = shares(counts, self.parts).to(out.dtype) @ out
+        return self.head(pooled).transpose(1, 2).reshape(*lead, *self.outputs)
+
+
+def shares(counts: Tensor, parts: int) -> Tensor:
+    """Weights ``(n, parts, length)`` of the tokens in the mean over each of so many equal parts of what counts.
+
+    Example:
+        >>> shares(torch.tensor([[True, True, True, False]]), 2)
+        tensor([[[0.6667, 0.3333, 0.0000, 0.0000],
+                 [0.0000, 0.3333, 0.6667, 0.0000]]])
+    """
+    length = counts.sum(1).view(-1, 1, 1)
+    token = torch.arange(counts.shape[1], device=counts.device) / length
+    part = torch.arange(parts, device=counts.device)[:, None] / parts
+    both = torch.minimum(token + 1 / length, part + 1 / parts) - torch.maximum(token, part)
+    return (parts * both.clamp(min=0)).masked_fill(~counts[:, None], 0)
 
 
 def reversal(counts: Tensor) -> Tensor:

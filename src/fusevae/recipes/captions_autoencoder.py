@@ -8,11 +8,18 @@ from fusevae.training.experiment import Experiment
 
 
 def recipe(
-    data: DataSpec, latent: int = 256, width: int = 192, heads: int = 4, layers: int = 3, word_dropout: float = 0.4
+    data: DataSpec,
+    latent: int = 256,
+    width: int = 192,
+    heads: int = 4,
+    layers: int = 3,
+    parts: int = 16,
+    word_dropout: float = 0.4,
 ) -> Experiment:
-    """Most of what the decoder would see of the words before is hidden in training, and beta stays small, so that it
-    asks the latent; the bound is looser for it."""
+    """A mean over a whole sentence is too narrow to tell its words, so the encoder gives a mean of each of ``parts`` of
+    it, and the decoder attends to as many places. Some of what it would see of the words before is hidden in training,
+    and beta stays small, so that it asks the latent; the bound is looser for it."""
     made = captions_vae_transformer.recipe(
-        data, latent, width, heads, layers, inject="add", word_dropout=word_dropout, dropout=0.0
+        data, latent, width, heads, layers, "cross", parts, parts, word_dropout=word_dropout, dropout=0.0
     )
     return made.replaced(objective=made.objective.replaced(beta=0.1, free_bits=0.0))

@@ -26,6 +26,8 @@ def recipe(
     heads: int = 4,
     layers: int = 3,
     inject: Literal["add", "prefix", "cross"] = "add",
+    places: int = 4,
+    parts: int = 1,
     free_bits: float = 0.15,
     word_dropout: float = 0.0,
     dropout: float = 0.1,
@@ -34,19 +36,25 @@ def recipe(
     """Against a collapse each dimension may hold ``free_bits`` nats for nothing, while beta rises over the first part
     of the training (Kingma et al. 2016; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a
     posterior can be different in the same way for every sentence, which fills the free bits and tells nothing.
-    ``conditional`` gives the labels of the data, where they have some, to encoder and decoder."""
+    The encoder's mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
+    ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to encoder and
+    decoder."""
     vocabulary, classes = tokens_of(data), data.condition if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(
         model=VAE(
-            Flat(Gaussian(Constant(2 * latent)), Gaussian(SequenceEncoder(encoder, vocabulary, 2 * latent, classes))),
+            Flat(
+                Gaussian(Constant(2 * latent)),
+                Gaussian(SequenceEncoder(encoder, vocabulary, 2 * latent, classes, parts)),
+            ),
             decoder=LanguageModel(
                 net,
                 vocabulary,
                 context=latent,
                 classes=classes,
                 inject=inject,
+                places=places,
                 word_dropout=word_dropout,
                 dropout=dropout,
                 longest=data.shape[0],
