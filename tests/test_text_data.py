@@ -58,6 +58,23 @@ def test_what_a_vocabulary_is_fitted_on_comes_back(kind, found):
         assert min(made.encode(text), default=2) >= 2
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(alphabet="C()12%[]·<>"), min_size=1, max_size=5))
+@pytest.mark.parametrize("kind", [SmilesAtoms, SmilesPairs])
+def test_what_only_looks_like_a_token_of_smiles_comes_back_too(kind, found):
+    made = kind.fit(found * 2)
+    assert [made.decode(made.encode(text)) for text in found] == found
+
+
+def test_a_token_of_smiles_says_how_deep_it_is_and_what_it_closes():
+    found = SmilesAtoms.pieces("C(C(C)(C)C)C%10C1C%10C1" + "C(" * 7 + "C" + ")" * 7)
+    brackets = [piece for piece in found if piece[0] in "()"]
+    assert brackets[:6] == ["(·1", "(·2", ")·2", "(·2", ")·2", ")·1"]
+    assert brackets[6:13] == ["(·1", "(·2", "(·3", "(·4", "(·5", "(·5", "(·5"]
+    assert brackets[13:] == [")·5", ")·5", ")·5", ")·4", ")·3", ")·2", ")·1"]
+    assert [piece for piece in found if piece[-1] in "<>"] == ["%10·<", "1·<", "%10·>", "1·>"]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(alphabet="ab .,!\n\u00e9\u4e2d"), min_size=1, max_size=5))
 def test_words_come_back(found):

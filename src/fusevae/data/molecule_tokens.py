@@ -15,23 +15,44 @@ from fusevae.core.vocabulary import FIRST, UNKNOWN
 from fusevae.data.tokens import MARK, Pieces, most_common, tokenizers, until_end
 
 LONGEST = 12  # atoms and bonds of a piece: a longer one is a molecule's, not a language's
+DOT, DEEPEST = "·", 5  # before what a token says of itself; the deepest parentheses that are told apart
 PRIVATE = 0xE000  # the first of the characters that mean nothing, one for each atom
 
 
 class SmilesAtoms(Pieces):
-    """SMILES (Weininger 1988) by atoms in brackets, Cl and Br, ring closures of two digits, and other characters.
+    """SMILES (Weininger 1988) by atoms in brackets, Cl and Br, ring closures, and other characters.
+
+    A parenthesis says after a dot how deep it is (5 stands for more), a ring closure whether it opens or closes: what a
+    model would have to count is what it reads (O'Boyle & Dalke 2018 change the language for it).
 
     Example:
-        >>> SmilesAtoms.pieces("C[C@H](Cl)Br%12")
-        ['C', '[C@H]', '(', 'Cl', ')', 'Br', '%12']
+        >>> SmilesAtoms.pieces("C[C@H](Cl)c1nc1")
+        ['C', '[C@H]', '(·1', 'Cl', ')·1', 'c', '1·<', 'n', 'c', '1·>']
     """
 
     kind = "smiles"
     pattern = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
+    entry = re.compile(rf"(\[[^\]]*\]|Br|Cl)|(%\d\d|\d|[()]){DOT}[\d<>]|(.)", re.DOTALL)  # a piece, and one of a pair's
 
     @staticmethod
     def pieces(text: str) -> list[str]:
-        return SmilesAtoms.pattern.findall(text)
+        depth, opened, found = 0, set[str](), []
+        for piece in SmilesAtoms.pattern.findall(text):
+            about: str | int = ""
+            if piece == "(":
+                depth += 1
+                about = min(depth, DEEPEST)
+            elif piece == ")":
+                about, depth = min(depth, DEEPEST), max(0, depth - 1)
+            elif piece.isdecimal() or (piece[0] == "%" and len(piece) == 3):
+                opened ^= {piece}
+                about = "<" if piece in opened else ">"
+            found.append(f"{piece}{DOT}{about}" if about != "" else piece)
+        return found
+
+    @staticmethod
+    def said(entry: str) -> str:
+        return SmilesAtoms.entry.sub(r"\1\2\3", entry)
 
 
 class SmilesPairs(SmilesAtoms):
@@ -47,7 +68,7 @@ class SmilesPairs(SmilesAtoms):
     Example:
         >>> v = SmilesPairs.fit(["CC(=O)O", "CCC(=O)N"] * 2, size=10)
         >>> v.entries, v.decode(v.encode("CC(=O)N")), v.encode("C(=O)S")
-        (['(', ')', '=', 'C', 'N', 'O', 'CC', '(='], 'CC(=O)N', [5, 9, 7, 3, 1])
+        (['(·1', ')·1', '=', 'C', 'N', 'O', 'CC', '(·1='], 'CC(=O)N', [5, 9, 7, 3, 1])
     """
 
     kind = "smiles-pairs"
@@ -61,12 +82,15 @@ class SmilesPairs(SmilesAtoms):
         unknown = chr(PRIVATE + UNKNOWN)
         self.model = tokenizers().models.BPE({unknown: UNKNOWN, **numbers}, pairs, unk_token=unknown)
 
-    def _letters(self, text: str) -> str:
+    def _letters(self, entry: str) -> str:
         """A character for each atom, since the library joins characters."""
-        return "".join(self.letters.get(atom, chr(PRIVATE)) for atom in SmilesAtoms.pieces(text))
+        return self._of([found[0] for found in self.entry.finditer(entry)])
+
+    def _of(self, pieces: list[str]) -> str:
+        return "".join(self.letters.get(atom, chr(PRIVATE)) for atom in pieces)
 
     def encode(self, text: str) -> list[int]:
-        return [token.id for token in self.model.tokenize(self._letters(text))] if text else []
+        return [token.id for token in self.model.tokenize(self._of(self.pieces(text)))] if text else []
 
     @classmethod
     def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
@@ -77,7 +101,7 @@ class SmilesPairs(SmilesAtoms):
         trainer = library.trainers.BpeTrainer(
             vocab_size=size - FIRST, min_frequency=2, max_token_length=LONGEST, show_progress=False
         )
-        made.train_from_iterator((plain._letters(text) for text in texts), trainer)
+        made.train_from_iterator((plain._of(plain.pieces(text)) for text in texts), trainer)
         atoms = {letter: atom for atom, letter in plain.letters.items()}
         pairs = json.loads(made.to_str())["model"]["merges"]
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]  # as older releases write them

@@ -32,14 +32,19 @@ class Pieces(Vocabulary):
     @staticmethod
     @abstractmethod
     def pieces(text: str) -> list[str]:
-        """The pieces of a text; joined they are the text."""
+        """The pieces of a text; what they say, joined, is the text."""
 
     def encode(self, text: str) -> list[int]:
         get = self.numbers.get
         return [get(piece, UNKNOWN) for piece in self.pieces(text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return "".join(MARK if t == UNKNOWN else self.entries[t - FIRST] for t in until_end(tokens))
+        return "".join(MARK if t == UNKNOWN else self.said(self.entries[t - FIRST]) for t in until_end(tokens))
+
+    @staticmethod
+    def said(entry: str) -> str:
+        """The text of a piece."""
+        return entry
 
     @classmethod
     def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.recipes import text_transformer
+from fusevae.recipes import molecules_vae, text_transformer
 from fusevae.training.experiment import Experiment
 
-reads = {"tokens": "smiles"}
+reads = molecules_vae.reads
 
 
-def recipe(data: DataSpec, width: int = 128, heads: int = 4, layers: int = 3, dropout: float = 0.0) -> Experiment:
+def recipe(data: DataSpec, width: int = 256, heads: int = 4, layers: int = 3, dropout: float = 0.1) -> Experiment:
     """The decoder of ``molecules-vae`` without its latent."""
     made = text_transformer.recipe(data, width, heads, layers, dropout)
-    return made.replaced(training=made.training.replaced(epochs=20, batch_size=64))
+    return made.replaced(training=made.training.replaced(epochs=20, batch_size=64, learning_rate=1e-3))

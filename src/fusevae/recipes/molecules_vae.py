@@ -17,16 +17,17 @@ from fusevae.recipes.find import tokens_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
-reads = {"tokens": "smiles"}
+reads = {"tokens": "smiles-pairs", "vocabulary_size": 300}
 
 
 def recipe(
     data: DataSpec,
     latent: int = 64,
-    width: int = 128,
+    width: int = 256,
     heads: int = 4,
     layers: int = 3,
-    rate: float = 10.0,
+    rate: float = 6.0,
+    dropout: float = 0.1,
     randomised: bool = False,
     conditional: bool = False,
 ) -> Experiment:
@@ -36,13 +37,20 @@ def recipe(
     training (Bjerrum 2017), which rdkit takes some time for. ``conditional`` gives the labels or properties of the
     data, where they have some, to encoder and decoder."""
     vocabulary, classes = tokens_of(data), data.condition if conditional else 0
-    encoder = SequenceEncoder(Transformer(width, heads, 2, causal=False), vocabulary, 2 * latent, classes)
+    encoder = SequenceEncoder(
+        Transformer(width, heads, 2, dropout=dropout, causal=False), vocabulary, 2 * latent, classes
+    )
     decoder = LanguageModel(
-        Transformer(width, heads, layers), vocabulary, latent, classes, inject="add", longest=data.shape[0]
+        Transformer(width, heads, layers, dropout=dropout),
+        vocabulary,
+        latent,
+        classes,
+        inject="add",
+        longest=data.shape[0],
     )
     return Experiment(
         model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3), Gaussian(encoder)), decoder),
         views=[RandomSmiles()] if randomised else [],
         objective=ELBO(beta=Linear(part=0.1), free_bits=rate, per="whole"),
-        training=Training(epochs=20, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+        training=Training(epochs=20, batch_size=64, learning_rate=1e-3, weight_decay=0.01),
     )

@@ -10,7 +10,13 @@ reads = {"tokens": "selfies"}
 
 
 def recipe(
-    data: DataSpec, latent: int = 64, width: int = 128, heads: int = 4, layers: int = 3, rate: float = 10.0
+    data: DataSpec,
+    latent: int = 64,
+    width: int = 256,
+    heads: int = 4,
+    layers: int = 3,
+    rate: float = 6.0,
+    dropout: float = 0.1,
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
-    return molecules_vae.recipe(data, latent, width, heads, layers, rate)
+    return molecules_vae.recipe(data, latent, width, heads, layers, rate, dropout)
