@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.objectives.beta import Linear
 from fusevae.recipes import captions_vae_transformer
 from fusevae.training.experiment import Experiment
 
@@ -18,8 +19,9 @@ def recipe(
 ) -> Experiment:
     """A mean over a whole sentence is too narrow to tell its words, so the encoder gives a mean of each of ``parts`` of
     it, and the decoder attends to as many places. Some of what it would see of the words before is hidden in training,
-    and beta stays small, so that it asks the latent; the bound is looser for it."""
+    and beta rises from 0 and stays small, so that it asks the latent: with 0.1 from the first step the posterior falls
+    to the prior before the decoder has learned to attend. The bound is looser for it."""
     made = captions_vae_transformer.recipe(
         data, latent, width, heads, layers, "cross", parts, parts, word_dropout=word_dropout, dropout=0.0
     )
-    return made.replaced(objective=made.objective.replaced(beta=0.1, free_bits=0.0))
+    return made.replaced(objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), free_bits=0.0))
