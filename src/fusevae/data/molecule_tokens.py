@@ -32,27 +32,26 @@ class SmilesAtoms(Pieces):
 
     kind = "smiles"
     pattern = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
-    entry = re.compile(rf"(\[[^\]]*\]|Br|Cl)|(%\d\d|\d|[()]){DOT}[\d<>]|(.)", re.DOTALL)  # a piece, and one of a pair's
+    told = re.compile(rf"(\[[^\]]*\]|Br|Cl)|(%\d\d|\d|[()]){DOT}[\d<>]|(.)", re.DOTALL)  # a piece, and one of a pair's
 
     @staticmethod
     def pieces(text: str) -> list[str]:
         depth, opened, found = 0, set[str](), []
         for piece in SmilesAtoms.pattern.findall(text):
-            about: str | int = ""
-            if piece == "(":
-                depth += 1
-                about = min(depth, DEEPEST)
-            elif piece == ")":
-                about, depth = min(depth, DEEPEST), max(0, depth - 1)
-            elif piece.isdecimal() or (piece[0] == "%" and len(piece) == 3):
+            about = ""
+            if piece in "()":
+                depth += piece == "("
+                about = f"{DOT}{min(depth, DEEPEST)}"
+                depth = max(0, depth - (piece == ")"))
+            elif piece.isdecimal() or re.fullmatch(r"%\d\d", piece):
                 opened ^= {piece}
-                about = "<" if piece in opened else ">"
-            found.append(f"{piece}{DOT}{about}" if about != "" else piece)
+                about = DOT + ("<" if piece in opened else ">")
+            found.append(piece + about)
         return found
 
     @staticmethod
     def said(entry: str) -> str:
-        return SmilesAtoms.entry.sub(r"\1\2\3", entry)
+        return SmilesAtoms.told.sub(r"\1\2\3", entry)
 
 
 class SmilesPairs(SmilesAtoms):
@@ -84,7 +83,7 @@ class SmilesPairs(SmilesAtoms):
 
     def _letters(self, entry: str) -> str:
         """A character for each atom, since the library joins characters."""
-        return self._of([found[0] for found in self.entry.finditer(entry)])
+        return self._of([found[0] for found in self.told.finditer(entry)])
 
     def _of(self, pieces: list[str]) -> str:
         return "".join(self.letters.get(atom, chr(PRIVATE)) for atom in pieces)
