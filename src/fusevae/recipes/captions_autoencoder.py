@@ -24,4 +24,7 @@ def recipe(
     made = captions_vae_transformer.recipe(
         data, latent, width, heads, layers, "cross", parts, parts, word_dropout=word_dropout, dropout=0.0
     )
-    return made.replaced(objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), free_bits=0.0))
+    return made.replaced(
+        objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), free_bits=0.0),
+        training=made.training.replaced(epochs=20),
+    )
