@@ -170,6 +170,7 @@ def main(data: str = "mnist", budget: str = "5m", *which: str) -> None:
     seeds, names = [w for w in which if w.isdigit()], [w for w in which if not w.isdigit()]
     for seed in seeds or ("0", "1", "2"):
         runs[seed] = runs.get(seed, {}) | one(data, int(seed), budget, folder, names)
+    runs = dict(sorted(runs.items()))
     figures = {"data": data, "budget": budget, **(asked(runs) if data == "mnist" else {}), "seeds": runs}
     report(name, figures, __doc__ or "")
 

@@ -166,8 +166,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             fid, floor, error = (f[f"vae_gan_{key}over_vae"]["mean"] for key in ("", "floor_", "feature_error_"))
             after = f"after {f['budget']} each"
             found.append((f"FID of `vae-gan` over that of its VAE, {after}", f"{fid:.2f}", "at most 0.6"))
-            found.append(("FID of reconstructions of `vae-gan` over that of its VAE's", f"{floor:.2f}", "at most 1"))
-            found.append(("Error of features of its reconstructions over its VAE's", f"{error:.2f}", "at most 1"))
+            found.append((f"FID of reconstructions of `vae-gan` over its VAE's, {after}", f"{floor:.2f}", "at most 1"))
+            found.append((f"Error of their features over its VAE's, {after}", f"{error:.2f}", "at most 1"))
         if "flow_prior_gains" in f:
             gain = f"{f['flow_prior_gains']['mean']:+.1f} nats"
             found.append(("`flow-logistic-vae` better than `logistic-vae` by", gain, "above 0"))
