@@ -93,8 +93,8 @@ class SmilesPairs(SmilesAtoms):
 
     @classmethod
     def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
-        """Of at most ``size`` tokens, 500 by default: every atom, and pairs that are seen twice or more."""
-        library, size, texts = tokenizers(), 500 if size is None else size, list(texts)
+        """Of at most ``size`` tokens, 300 by default: every atom, and pairs that are seen twice or more."""
+        library, size, texts = tokenizers(), 300 if size is None else size, list(texts)
         plain = cls(SmilesAtoms.fit(texts).entries, [])
         made = library.Tokenizer(library.models.BPE())
         trainer = library.trainers.BpeTrainer(

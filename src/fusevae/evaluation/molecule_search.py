@@ -61,7 +61,7 @@ def optimise_molecules(
         return found
     given = [starts[i] for i in valid]
     at = read(artifact, given, seed=seed)
-    z = refined(artifact, given, at.z, refine, seed)
+    z = at.z if method == "prior" else refined(artifact, given, at.z, refine, seed)
     shape, scale = z.shape[1:], 1.0 if at.scale is None else at.scale.flatten(1)
     rounds = itertools.count()
 

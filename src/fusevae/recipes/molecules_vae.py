@@ -17,7 +17,7 @@ from fusevae.recipes.find import tokens_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
-reads = {"tokens": "smiles-pairs", "vocabulary_size": 300}
+reads = {"tokens": "smiles-pairs"}
 
 
 def recipe(
