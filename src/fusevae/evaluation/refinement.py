@@ -31,25 +31,17 @@ def refined(artifact: Artifact, data: Any, z: Tensor, steps: int, seed: int = 0)
         True
     """
     model = artifact.distribution
-    weights = list(model.parameters())
-    device = next(iter(weights), torch.zeros(())).device
-    trained = [p.requires_grad for p in weights]
+    device = next(model.parameters(), torch.zeros(())).device
     artifact.eval()
     found: list[Tensor] = []
-    try:
-        for p in weights:
-            p.requires_grad_(False)
-        with torch.enable_grad(), noise.preserved(device):
-            for block in blocks(artifact, as_examples(artifact, data), seed, device):
-                first = sum(map(len, found))
-                at = z[first : first + len(block.x)].to(device).clone().requires_grad_()
-                adam = torch.optim.Adam([at], RATE)
-                for _ in range(steps):
-                    adam.zero_grad()
-                    (-model.decode(at, block.label).log_prob(block.x).sum()).backward()
-                    adam.step()
-                found.append(at.detach().cpu())
-    finally:
-        for p, was in zip(weights, trained, strict=True):
-            p.requires_grad_(was)
+    with torch.enable_grad(), noise.preserved(device):
+        for block in blocks(artifact, as_examples(artifact, data), seed, device):
+            first = sum(map(len, found))
+            at = z[first : first + len(block.x)].to(device).clone().requires_grad_()
+            adam = torch.optim.Adam([at], RATE)
+            for _ in range(steps):
+                said = model.decode(at, block.label).log_prob(block.x).sum()
+                (at.grad,) = torch.autograd.grad(-said, at)  # the weights get none
+                adam.step()
+            found.append(at.detach().cpu())
     return torch.cat(found)
