@@ -232,20 +232,24 @@ class _Sequences(Distribution):
             longest = how.longest or owner.longest
             if how.beams > 1:
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
-            found, done = [start[:, 1:]], torch.zeros(n, dtype=torch.bool, device=start.device)
-            new, look = start, 16 if start.is_cuda else 1  # to look is to wait for the device
+            first = len(how.start)
+            x = F.pad(start[:, 1:], (0, longest - first), value=END)
+            rows, new, done = torch.arange(n, device=x.device), start, x.new_zeros(n, dtype=torch.bool)
+            look = 16 if x.is_cuda else 1  # to look is to wait for the device
             # a number for each token, whenever the writing ends: what is drawn afterwards doesn't depend on it
-            uniform = torch.rand((*lead, longest), device=start.device).view(n, longest)
-            for i in range(longest - len(how.start)):
+            uniform = torch.rand((*lead, longest), device=x.device).view(n, longest)
+            for i in range(longest - first):
                 logits = run(new, given)[:, -1]
                 token = logits.argmax(-1) if how.temperature == 0 else inverse(how.limited(logits), uniform[:, i])
                 token = token.masked_fill(done, END)
-                done = done | (token == END)
-                new = token[:, None]
-                found.append(new)
-                if i % look == look - 1 and bool(done.all()):
-                    break
-            x = torch.cat(found, 1)
-            if look > 1:
-                x = x[:, : int(lengths(x).amax()) if x.numel() else None]
+                x[rows, first + i], done, new = token, done | (token == END), token[:, None]
+                if i % look == look - 1:
+                    going = (~done).nonzero()[:, 0]
+                    if not len(going):
+                        break
+                    if kept is not None and len(going) <= len(rows) / 2:  # go on with those that have no end yet
+                        kept.choose(going)
+                        given = [g if g is None else g[going] for g in given]
+                        rows, new, done, uniform = rows[going], new[going], done[going], uniform[going]
+            x = x[:, : int(lengths(x).amax()) if x.numel() else None]
             return x.view(*lead, x.shape[1])

@@ -17,7 +17,7 @@ class States:
         self.length = 0
 
     def choose(self, rows: Tensor) -> None:
-        """Go on with these sequences ``(n,)`` in place of those kept: some twice, others not (a beam search)."""
+        """Go on with these sequences ``(n,)`` in place of those kept: some twice (a beam search), others not."""
         self.of = [None if s is None else (s[0][:, rows], s[1][:, rows]) for s in self.of]
 
 

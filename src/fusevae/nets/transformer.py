@@ -41,9 +41,10 @@ class Kept:
         return keys.narrow(2, 0, self.length + new), values.narrow(2, 0, self.length + new)
 
     def choose(self, rows: Tensor) -> None:
-        """Go on with these sequences ``(n,)`` in place of those kept: some twice, others not (a beam search)."""
+        """Go on with these sequences ``(n,)`` in place of those kept: some twice (a beam search), others not."""
         self.keys = [k[rows] for k in self.keys]
         self.values = [v[rows] for v in self.values]
+        self.memory = {layer: (key[rows], value[rows]) for layer, (key, value) in self.memory.items()}
 
 
 def by_columns(weight: Tensor) -> Tensor:
