@@ -1,17 +1,18 @@
 """Molecules: a SMILES VAE, a SELFIES VAE and a language model on GuacaMol's split of ChEMBL, sampled and searched.
 
-Each model is trained on the 71,611 training molecules for about the time given (a recipe's epochs are scaled from a
-timed tenth of one; seed 0, nets in bfloat16) and samples 10,000 molecules at temperature 1 from the prior. Validity,
-uniqueness and novelty are of these; KL, FCD and the rest are against the 3,979 held-out molecules, and KL and FCD also
-against 10,000 of the training set, as GuacaMol has them; beside both stands what other real molecules reach (the
-validation part), since these scores depend on how many there are. I(x; z) and active units are of 500 held-out
-molecules. Optimisation: the first 100 held-out molecules with QED under 0.6, 200 evaluations each, failures counted as
-0, Tanimoto similarity at least 0.4; against random draws around the start (the best of three radii) and from the prior,
-with as many. The latents of the starts are refined first, but for ``unrefined``, which starts from the encoder's.
+Each model is trained on the 71,611 training molecules for as many epochs as take about the same time, under an hour on
+2 cores (seed 0, nets in bfloat16), and samples 10,000 molecules at temperature 1 from the prior. Validity, uniqueness
+and novelty are of these; KL, FCD and the rest are against the 3,979 held-out molecules, and KL and FCD also against
+10,000 of the training set, as GuacaMol has them; beside both stands what other real molecules reach (the validation
+part), since these scores depend on how many there are. I(x; z) and active units are of 500 held-out molecules.
+Optimisation: the first 100 held-out molecules with QED under 0.6, 200 evaluations each, failures counted as 0, Tanimoto
+similarity at least 0.4; against random draws around the start (the best of three radii) and from the prior, with as
+many. The latents of the starts are refined first, but for ``unrefined``, which starts from the encoder's.
 Asked for, in 60 minutes a model on 2 cores: SMILES VAE validity at least 0.80 (SELFIES 1.0), uniqueness 0.998, novelty
 0.95, KL score 0.93, I(x; z) over 3 nats; QED raised by 0.15, and above random search.
-``python benchmarks/molecules.py [MINUTES [NAME ...]]`` (60, all), resumable, in ``runs/molecules-MINUTES``; the data
-are in ``$MOLECULES`` or ../shared/data/molecules.
+``python benchmarks/molecules.py [NAME ...]`` trains and measures those named (all without a name), resumable, in
+``runs/molecules``; what was measured before stays in the report. The data are in ``$MOLECULES`` or
+../shared/data/molecules.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, moments, report
+from common import RESULTS, ROOT, moments, report
 
-MODELS = {"molecules-vae": True, "selfies-vae": True, "molecules-transformer": False}  # whether it has a latent
+EPOCHS = {"molecules-vae": 14, "selfies-vae": 6, "molecules-transformer": 20}
+RUNS = ROOT / "runs" / "molecules"
 SAMPLES, STARTS, EVALUATIONS, SIMILARITY = 10_000, 100, 200, 0.4
 RADII = (1.0, 2.0, 4.0)
 PRECISION = "bfloat16"  # of training; a processor with such instructions takes 0.55 of the time
@@ -45,39 +47,20 @@ def smiles(part: str) -> list[str]:
     return molecules(part).read_text().split()
 
 
-def train(recipe: str, minutes: float, folder: Path) -> None:
-    """Train a recipe for about so many minutes, or go on with it."""
+def train(recipe: str, folder: Path) -> None:
+    """Train a recipe, or go on with it."""
     arguments = ["--resume", str(folder)]
     if not (folder / "config.yaml").exists():
-        length = f"training.epochs={epochs(recipe, minutes)}"
-        arguments = begun(recipe, folder, ["training.checkpoint_every=500", length])
-    fusevae_train(arguments)
-
-
-def begun(recipe: str, folder: Path, settings: list[str]) -> list[str]:
-    """The arguments of a new training."""
-    held = [f"data.validation_path={molecules('valid')}", f"data.test_path={molecules('test')}"]
-    settings = [*held, f"training.precision={PRECISION}", *settings]
-    arguments = [recipe, "--data", str(molecules("train")), "--output", str(folder), "--seed", "0"]
-    return [*arguments, "--importance-samples", "1", *(word for s in settings for word in ("--set", s))]
-
-
-def fusevae_train(arguments: list[str]) -> None:
+        settings = {
+            "data.validation_path": molecules("valid"),
+            "data.test_path": molecules("test"),
+            "training.precision": PRECISION,
+            "training.epochs": EPOCHS[recipe],
+            "training.checkpoint_every": 500,
+        }
+        arguments = [recipe, "--data", str(molecules("train")), "--output", str(folder), "--seed", "0"]
+        arguments += ["--importance-samples", "1", *(w for k, v in settings.items() for w in ("--set", f"{k}={v}"))]
     subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def epochs(recipe: str, minutes: float) -> float:
-    """Epochs that fit in the time, by the speed of a twentieth of one."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "timing"
-        settings = ["training.epochs=0.1", "training.log_every=10", "training.validate_every=1000000"]
-        fusevae_train(begun(recipe, folder, settings))
-        records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    timed = [(r["epoch"], r["seconds"]) for r in records if "epoch" in r and "learning_rate" in r]
-    (first, start), (last, end) = timed[0], timed[-1]
-    return round(60 * minutes * (last - first) / (end - start), 2)
 
 
 def kept(path: Path, compute: Callable[[], Any]) -> Any:
@@ -177,30 +160,35 @@ def pictures(folder: Path, made: list[str]) -> None:
     fusevae.property_histograms(made, smiles("test"), folder / "properties.png")
 
 
-def main(minutes: str = "60", *names: str) -> None:
-    runs = ROOT / "runs" / f"molecules-{minutes}"
-    runs.mkdir(parents=True, exist_ok=True)
-    found: dict[str, Any] = {"minutes": float(minutes), "models": {}}
-    for recipe, has_latents in MODELS.items():
-        folder = runs / recipe
-        if not names or recipe in names:
-            if not (folder / "report.html").exists():
-                train(recipe, float(minutes), folder)
-            made = kept(folder / "samples.json", lambda folder=folder: samples(folder))
-            kept(folder / "quality.json", lambda made=made: quality(made))
-            if has_latents:
-                kept(folder / "latents.json", lambda folder=folder: latents(folder))
-                searched(folder)
-            if not (folder / "properties.png").exists():
-                pictures(folder, made)
-        if (folder / "quality.json").exists():
-            last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
-            model = {"training_minutes": last["seconds"] / 60, "quality": kept(folder / "quality.json", dict)}
-            if (folder / "latents.json").exists():
-                model |= {"latents": kept(folder / "latents.json", dict), "optimisation": searched(folder)}
-            found["models"][recipe] = model
-    found["real"] = kept(runs / "real.json", lambda: quality(smiles("valid")))
-    report("molecules", found, __doc__ or "", 0)
+def measure(recipe: str) -> dict[str, Any]:
+    """Everything about one model, kept in its folder."""
+    folder = RUNS / recipe
+    if not (folder / "report.html").exists():
+        train(recipe, folder)
+    last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
+    made = kept(folder / "samples.json", lambda: samples(folder))
+    found = {
+        "training_minutes": last["seconds"] / 60,
+        "epochs": EPOCHS[recipe],
+        "quality": kept(folder / "quality.json", lambda: quality(made)),
+    }
+    if not (folder / "properties.png").exists():
+        pictures(folder, made)
+    if recipe.endswith("-vae"):
+        found["latents"] = kept(folder / "latents.json", lambda: latents(folder))
+        found["optimisation"] = searched(folder)
+    return found
+
+
+def main(*names: str) -> None:
+    if unknown := set(names) - set(EPOCHS):
+        raise SystemExit(f"unknown {', '.join(unknown)}: give some of {', '.join(EPOCHS)}")
+    RUNS.mkdir(parents=True, exist_ok=True)
+    found = {recipe: measure(recipe) for recipe in names or EPOCHS}
+    before = RESULTS / "molecules.json"
+    models = json.loads(before.read_text())["figures"]["models"] if before.exists() else {}
+    real = kept(RUNS / "real.json", lambda: quality(smiles("valid")))
+    report("molecules", {"models": models | found, "real": real}, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
