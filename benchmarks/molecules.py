@@ -153,13 +153,6 @@ def searched(folder: Path) -> dict[str, Any]:
     }
 
 
-def pictures(folder: Path, made: list[str]) -> None:
-    import fusevae
-
-    fusevae.molecule_grid(made[:36]).save(folder / "molecules.png")
-    fusevae.property_histograms(made, smiles("test"), folder / "properties.png")
-
-
 def measure(recipe: str) -> dict[str, Any]:
     """Everything about one model, kept in its folder."""
     folder = RUNS / recipe
@@ -172,8 +165,6 @@ def measure(recipe: str) -> dict[str, Any]:
         "epochs": EPOCHS[recipe],
         "quality": kept(folder / "quality.json", lambda: quality(made)),
     }
-    if not (folder / "properties.png").exists():
-        pictures(folder, made)
     if recipe.endswith("-vae"):
         found["latents"] = kept(folder / "latents.json", lambda: latents(folder))
         found["optimisation"] = searched(folder)
