@@ -25,7 +25,8 @@ TEXTS = {
 
 def some_text(name: str) -> Splits:
     how = dict(reads(name))
-    for extra in {"smiles": ["rdkit"], "selfies": ["selfies"], None: ["tokenizers"]}.get(how.get("tokens"), []):
+    needs = {"smiles-pairs": ["rdkit", "tokenizers"], "selfies-pairs": ["selfies", "tokenizers"], None: ["tokenizers"]}
+    for extra in needs.get(how.get("tokens"), []):
         pytest.importorskip(extra)
     if name.startswith("pretrained"):
         pytest.importorskip("transformers")

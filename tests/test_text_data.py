@@ -21,7 +21,7 @@ from fusevae.cli import main
 from fusevae.cli.train import compose
 from fusevae.core.conditional import Conditional
 from fusevae.core.vocabulary import END, UNKNOWN, counted
-from fusevae.data.molecule_tokens import Selfies, SmilesAtoms, SmilesPairs
+from fusevae.data.molecule_tokens import Selfies, SelfiesPairs, SmilesAtoms, SmilesPairs
 from fusevae.data.random_smiles import RandomSmiles
 from fusevae.data.source import Source, read_data, read_examples
 from fusevae.data.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
@@ -124,10 +124,11 @@ def test_the_most_frequent_are_kept():
         BPE("{}")
 
 
-def test_selfies_come_back_as_the_same_molecule():
+@pytest.mark.parametrize("kind", [Selfies, SelfiesPairs])
+def test_selfies_come_back_as_the_same_molecule(kind):
     from rdkit import Chem
 
-    made = Selfies.fit(MOLECULES)
+    made = kind.fit([*MOLECULES * 2, "C[C"])
     for smiles in MOLECULES:
         again = made.decode(made.encode(smiles))
         assert Chem.CanonSmiles(again) == Chem.CanonSmiles(smiles)

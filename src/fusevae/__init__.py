@@ -67,7 +67,7 @@ _WHERE = {
     "data.source": "Source Splits read_data",
     "data.tokens": "BPE Bytes Characters Words",
     "data.pretrained_tokens": "PretrainedTokens",
-    "data.molecule_tokens": "Selfies SmilesAtoms SmilesPairs",
+    "data.molecule_tokens": "Selfies SelfiesPairs SmilesAtoms SmilesPairs",
     "data.random_smiles": "RandomSmiles",
     "objectives.elbo": "ELBO",
     "objectives.beta": "Cyclical Linear",

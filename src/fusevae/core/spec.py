@@ -12,7 +12,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import Vocabulary
 
-MOLECULES = ("smiles", "smiles-pairs", "selfies")  # kinds of tokens
+MOLECULES = ("smiles", "smiles-pairs", "selfies", "selfies-pairs")  # kinds of tokens
 
 
 class DataSpec(Described):

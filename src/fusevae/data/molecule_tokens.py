@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import FIRST, UNKNOWN
-from fusevae.data.tokens import MARK, Pieces, most_common, tokenizers, until_end
+from fusevae.data.tokens import MARK, Pieces, tokenizers, until_end
 
 LONGEST = 12  # atoms and bonds of a piece: a longer one is a molecule's, not a language's
 DOT, DEEPEST = "·", 5  # before what a token says of itself; the deepest parentheses that are told apart
@@ -54,25 +54,20 @@ class SmilesAtoms(Pieces):
         return SmilesAtoms.told.sub(r"\1\2\3", entry)
 
 
-class SmilesPairs(SmilesAtoms):
-    """Pieces of SMILES: pairs of the tokens of :class:`SmilesAtoms`, joined the most frequent first (Li & Fourches
-    2021). A molecule takes a third or a fourth of the tokens, so a model reads it in as much less time.
+class Pairs(Pieces):
+    """Pairs of the pieces of another vocabulary, joined the most frequent first (Li & Fourches 2021). A molecule takes
+    a third of the tokens, so a model reads it in as much less time.
 
     Args:
-        atoms: the tokens that it starts from.
-        merges: pairs of pieces that are joined, in this order.
+        atoms: the pieces that it starts from.
+        merges: pairs of entries that are joined, in this order.
 
     Raises :class:`InputError` where the library ``tokenizers`` is missing.
-
-    Example:
-        >>> v = SmilesPairs.fit(["CC(=O)O", "CCC(=O)N"] * 2, size=10)
-        >>> v.entries, v.decode(v.encode("CC(=O)N")), v.encode("C(=O)S")
-        (['(·1', ')·1', '=', 'C', 'N', 'O', 'CC', '(·1='], 'CC(=O)N', [5, 9, 7, 3, 1])
     """
 
-    kind = "smiles-pairs"
+    told: re.Pattern[str]  # one of the pieces that an entry is made of
 
-    def __init__(self, atoms: list[str], merges: list[list[str]]) -> None:
+    def __init__(self, atoms: list[str], merges: Sequence[Sequence[str]] = ()) -> None:
         self.atoms, self.merges = list(atoms), [list(pair) for pair in merges]
         super().__init__(list(dict.fromkeys([*self.atoms, *("".join(pair) for pair in self.merges)])))
         self.letters = {atom: chr(PRIVATE + i) for i, atom in enumerate(self.atoms, FIRST)}
@@ -95,16 +90,28 @@ class SmilesPairs(SmilesAtoms):
     def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
         """Of at most ``size`` tokens, 300 by default: every atom, and pairs that are seen twice or more."""
         library, size, texts = tokenizers(), 300 if size is None else size, list(texts)
-        plain = cls(SmilesAtoms.fit(texts).entries, [])
+        plain = super().fit(texts)
         made = library.Tokenizer(library.models.BPE())
         trainer = library.trainers.BpeTrainer(
             vocab_size=size - FIRST, min_frequency=2, max_token_length=LONGEST, show_progress=False
         )
-        made.train_from_iterator((plain._of(plain.pieces(text)) for text in texts), trainer)
+        made.train_from_iterator((plain._of(pieces) for pieces in cls.readable(texts)), trainer)
         atoms = {letter: atom for atom, letter in plain.letters.items()}
         pairs = json.loads(made.to_str())["model"]["merges"]
         pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in pairs]  # as older releases write them
         return cls(plain.atoms, [["".join(atoms[c] for c in part) for part in pair] for pair in pairs])
+
+
+class SmilesPairs(Pairs, SmilesAtoms):
+    """Pieces of SMILES: pairs of the tokens of :class:`SmilesAtoms`, see :class:`Pairs`.
+
+    Example:
+        >>> v = SmilesPairs.fit(["CC(=O)O", "CCC(=O)N"] * 2, size=10)
+        >>> v.entries, v.decode(v.encode("CC(=O)N")), v.encode("C(=O)S")
+        (['(·1', ')·1', '=', 'C', 'N', 'O', 'CC', '(·1='], 'CC(=O)N', [5, 9, 7, 3, 1])
+    """
+
+    kind = "smiles-pairs"
 
 
 class Selfies(Pieces):
@@ -135,9 +142,23 @@ class Selfies(Pieces):
         )
 
     @classmethod
-    def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
+    def readable(cls, texts: Iterable[str]) -> Iterable[list[str]]:
         """The symbols of the molecules; one that SELFIES can't hold is passed over, :meth:`encode` says so."""
-        return cls(sorted(most_common((s for text in texts for s in _known(text)), size)))
+        return (list(found) for found in map(_known, texts) if found)
+
+
+class SelfiesPairs(Pairs, Selfies):
+    """Pieces of SELFIES: pairs of the symbols of :class:`Selfies`, see :class:`Pairs`. Any sequence of them is a
+    molecule, too.
+
+    Example:
+        >>> v = SelfiesPairs.fit(["CCO", "CCOC"] * 2, size=6)
+        >>> v.entries, v.decode(v.encode("OCC"))
+        (['[C]', '[O]', '[C][C]', '[C][C][O]'], 'OCC')
+    """
+
+    kind = "selfies-pairs"
+    told = re.compile(r"\[[^\]]*\]|.", re.DOTALL)
 
 
 @lru_cache(maxsize=1 << 18)  # a set of molecules is gone through to fit and again to encode, half a millisecond each

@@ -55,11 +55,11 @@ class Source(Described):
         test_path: the same for the test.
         column: which column of a table holds the text.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
-            ``"smiles-pairs"`` (pieces of several) or ``"selfies"``, or a folder with a pretrained model's
-            ``tokenizer.json``. None is ``"smiles"`` for ``.smi``, else ``"bpe"``. The vocabulary is fitted on the
-            training part.
-        vocabulary_size: its size at most; by default 2,000 for ``"bpe"``, 500 for ``"smiles-pairs"`` and 8,000 for
-            ``"words"``, else no limit.
+            ``"selfies"``, ``"smiles-pairs"`` or ``"selfies-pairs"`` (pieces of several), or a folder with a pretrained
+            model's ``tokenizer.json``. None is ``"smiles"`` for ``.smi``, else ``"bpe"``. The vocabulary is fitted on
+            the training part.
+        vocabulary_size: its size at most; by default 2,000 for ``"bpe"``, 300 for pairs and 8,000 for ``"words"``, else
+            no limit.
         longest: tokens of a text at most, its end included; a longer one is refused, never cut.
         properties: numbers that stand in the place of labels, for models that are given them: names of columns, or of
             those of ``y`` in ``(x, y)``; of molecules also ``qed``, ``logp``, ``sa`` and ``weight``, which are then

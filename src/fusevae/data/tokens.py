@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import groupby, takewhile
+from itertools import chain, groupby, takewhile
 from typing import Any, Self
 
 from fusevae.core.description import library_classes
@@ -47,9 +47,14 @@ class Pieces(Vocabulary):
         return entry
 
     @classmethod
+    def readable(cls, texts: Iterable[str]) -> Iterable[list[str]]:
+        """The pieces of each text that a vocabulary is fitted on."""
+        return map(cls.pieces, texts)
+
+    @classmethod
     def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
         """The pieces of the texts in their order; of more than ``size`` allows, those that are seen most often."""
-        return cls(sorted(most_common((piece for text in texts for piece in cls.pieces(text)), size)))
+        return cls(sorted(most_common(chain.from_iterable(cls.readable(texts)), size)))
 
 
 class Characters(Pieces):

@@ -6,7 +6,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.recipes import molecules_vae
 from fusevae.training.experiment import Experiment
 
-reads = {"tokens": "selfies"}
+reads = {"tokens": "selfies-pairs"}
 
 
 def recipe(
