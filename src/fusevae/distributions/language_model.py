@@ -233,7 +233,7 @@ class _Sequences(Distribution):
             if how.beams > 1:
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
             first = len(how.start)
-            x = F.pad(start[:, 1:], (0, longest - first), value=END)
+            x = F.pad(start[:, 1:], (0, max(0, longest - first)), value=END)
             rows, new, done = torch.arange(n, device=x.device), start, x.new_zeros(n, dtype=torch.bool)
             look = 16 if x.is_cuda else 1  # to look is to wait for the device
             # a number for each token, whenever the writing ends: what is drawn afterwards doesn't depend on it
