@@ -220,7 +220,7 @@ def molecules(f: dict[str, Any]) -> list[tuple[str, str, str]]:
     found = []
     for name, m in f["models"].items():
         q = m["quality"]
-        figure = ", ".join(f"{q[k]:.3f}" for k in ("validity", "uniqueness", "novelty", "kl_score", "fcd_score"))
+        figure = ", ".join(f"{q[k]:.4f}" for k in ("validity", "uniqueness", "novelty", "kl_score", "fcd_score"))
         what = f"Molecules, `{name}`, {m['training_minutes']:.0f} minutes: validity, uniqueness, novelty, KL, FCD score"
         asked = {"molecules-vae": "0.80, 0.998, 0.95, 0.93", "selfies-vae": "1.0, 0.998, 0.95, 0.93"}.get(name, "")
         found.append((what, figure, asked))
