@@ -148,8 +148,8 @@ class Selfies(Pieces):
 
 
 class SelfiesPairs(Pairs, Selfies):
-    """Pieces of SELFIES: pairs of the symbols of :class:`Selfies`, see :class:`Pairs`. Any sequence of them is a
-    molecule, too.
+    """Pieces of SELFIES: pairs of the symbols of :class:`Selfies`, see :class:`Pairs`. Any sequence of them that
+    says an atom is a molecule, too.
 
     Example:
         >>> v = SelfiesPairs.fit(["CCO", "CCOC"] * 2, size=6)
