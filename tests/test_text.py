@@ -36,6 +36,7 @@ def models():
         "add": LanguageModel(Transformer(8, **small), V, context=3, longest=6),
         "prefix": LanguageModel(Transformer(8, **small), V, context=3, inject="prefix", places=2, longest=6),
         "cross": LanguageModel(Transformer(8, **small, cross=True), V, context=3, inject="cross", longest=6),
+        "never first": LanguageModel(Transformer(8, **small), V, longest=6, never_first=[END, 3]),
         "lstm": LanguageModel(LSTM(8, 2), V, context=3, longest=6),
         "lstm-prefix": LanguageModel(LSTM(8, 2), V, context=3, inject="prefix", longest=6),
     }

@@ -41,6 +41,11 @@ class Vocabulary(Described):
         """Eight digits that tell the entries from others: a likelihood over other tokens is another quantity."""
         return hashlib.blake2b("\0".join(self.entries).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
+    @property
+    def never_first(self) -> list[int]:
+        """Tokens that no text begins with; a model may give them no probability there."""
+        return []
+
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, without an end."""

@@ -1,18 +1,14 @@
-"""Vocabularies of molecules: the atoms and bonds of SMILES, pieces of several of them, and SELFIES, of which every
-sequence is a molecule."""
+"""Vocabularies of molecules as SMILES: atoms and bonds, and pieces of several of them."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from itertools import groupby
-from typing import Any, Self
+from typing import Self
 
-from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import FIRST, UNKNOWN
-from fusevae.data.tokens import MARK, Pieces, tokenizers, until_end
+from fusevae.data.tokens import Pieces, tokenizers
 
 LONGEST = 12  # atoms and bonds of a piece: a longer one is a molecule's, not a language's
 DOT, DEEPEST = "·", 5  # before what a token says of itself; the deepest parentheses that are told apart
@@ -112,78 +108,3 @@ class SmilesPairs(Pairs, SmilesAtoms):
     """
 
     kind = "smiles-pairs"
-
-
-class Selfies(Pieces):
-    """SELFIES (Krenn et al. 2020): SMILES are read, and written again; any sequence of these tokens is a molecule.
-
-    What comes back is a SMILES of the same molecule, though not always the same SMILES.
-
-    Raises :class:`InputError` where the library is missing, and for a molecule that SELFIES can't hold.
-
-    Example:
-        >>> v = Selfies.fit(["CCO", "C=C"])
-        >>> v.entries, v.decode(v.encode("OC=C"))
-        (['[=C]', '[C]', '[O]'], 'OC=C')
-    """
-
-    kind = "selfies"
-
-    @staticmethod
-    def pieces(text: str) -> list[str]:
-        return list(symbols(text))
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        library = selfies()
-        runs = groupby(until_end(tokens), key=lambda t: t == UNKNOWN)
-        return "".join(
-            MARK * len(list(run)) if unknown else library.decoder("".join(self.entries[t - FIRST] for t in run))
-            for unknown, run in runs
-        )
-
-    @classmethod
-    def readable(cls, texts: Iterable[str]) -> Iterable[list[str]]:
-        """The symbols of the molecules; one that SELFIES can't hold is passed over, :meth:`encode` says so."""
-        return (list(found) for found in map(_known, texts) if found)
-
-
-class SelfiesPairs(Pairs, Selfies):
-    """Pieces of SELFIES: pairs of the symbols of :class:`Selfies`, see :class:`Pairs`. Any sequence of them that
-    says an atom is a molecule, too.
-
-    Example:
-        >>> v = SelfiesPairs.fit(["CCO", "CCOC"] * 2, size=6)
-        >>> v.entries, v.decode(v.encode("OCC"))
-        (['[C]', '[O]', '[C][C]', '[C][C][O]'], 'OCC')
-    """
-
-    kind = "selfies-pairs"
-    told = re.compile(r"\[[^\]]*\]|.", re.DOTALL)
-
-
-@lru_cache(maxsize=1 << 18)  # a set of molecules is gone through to fit and again to encode, half a millisecond each
-def symbols(smiles: str) -> tuple[str, ...]:
-    """The SELFIES of a SMILES, symbol by symbol."""
-    library = selfies()
-    try:
-        return tuple(library.split_selfies(library.encoder(smiles)))
-    except library.EncoderError as error:
-        reason = " ".join(str(error).split()).removeprefix("failed to parse input ")[:120]
-        raise InputError(f"SELFIES can't hold the molecule {smiles!r} ({reason}): leave it out") from None
-
-
-def selfies() -> Any:
-    """The library ``selfies``."""
-    try:
-        import selfies as library
-    except ImportError:
-        raise InputError("SELFIES need the library selfies: pip install 'fusevae[molecules]'") from None
-    return library
-
-
-def _known(smiles: str) -> tuple[str, ...]:
-    try:
-        return symbols(smiles)
-    except InputError:
-        selfies()  # if that is missing, nothing is
-        return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -83,12 +83,16 @@ class LanguageModel(SequenceModel):
             that it has to ask the latent (Bowman et al. 2016).
         dropout: of the embedded tokens, in training.
         longest: tokens after which a sample without an end is given up.
+        never_first: tokens that no sequence begins with, of probability 0 there, as of
+            :attr:`fusevae.core.vocabulary.Vocabulary.never_first`: with the end among them none is empty.
 
     Example:
         >>> p = LanguageModel(Transformer(8, heads=2, layers=1), vocabulary=10, context=3)
         >>> p(torch.zeros(5, 3)).log_prob(torch.tensor([4, 7, 0])).shape
         torch.Size([5])
     """
+
+    impossible: Tensor | None
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class LanguageModel(SequenceModel):
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         longest: int = 256,
+        never_first: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if vocabulary < 3:
@@ -115,6 +120,9 @@ class LanguageModel(SequenceModel):
         self.context, self.context_dims = math.prod(shape) if shape else 0, len(shape)
         self.inject, self.places = inject, places
         self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
+        impossible = torch.zeros(vocabulary)
+        impossible[list(never_first)] = -torch.inf
+        self.register_buffer("impossible", impossible if len(never_first) else None, persistent=False)
         self.token = nn.Embedding(vocabulary, net.width)
         nn.init.normal_(self.token.weight, std=0.02)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
@@ -132,17 +140,20 @@ class LanguageModel(SequenceModel):
         if self.label is not None:
             h = h + self.label(label)[..., None, :]
         ways: dict[str, Tensor] = {}
-        first = 0
+        beginning, first = kept is None or not kept.length, 0
         if self.given is not None:
             assert vector is not None
             told = self.given(vector).unflatten(-1, (-1, self.net.width))
             if self.inject == "prefix":
-                if kept is None or not kept.length:
+                if beginning:
                     h, first = torch.cat([told.to(h.dtype), h], 1), self.places
             else:
                 ways["added" if self.inject == "add" else "memory"] = told
         out = self.net(h, kept, **ways)[:, first:]
-        return F.linear(out, self.token.weight if kept is None else kept.laid[self.token], self.bias).float()
+        logits = F.linear(out, self.token.weight if kept is None else kept.laid[self.token], self.bias).float()
+        if self.impossible is not None and beginning:
+            logits[:, 0] += self.impossible
+        return logits
 
     def keep(self, n: int, length: int) -> Any:
         kept = self.net.keep(n, length + (self.places if self.context and self.inject == "prefix" else 0))
@@ -157,6 +168,7 @@ class LanguageModel(SequenceModel):
         z = torch.randn(3, 2)
         return [
             (cls(net(), 3, longest=3), ()),
+            (cls(net(), 4, longest=3, never_first=[END, 3]), ()),
             (cls(LSTM(4), 3, context=2, longest=3), (z,)),
             (cls(net(), 3, context=2, inject="prefix", places=2, longest=3), (z,)),
             (cls(net(cross=True), 3, context=2, inject="cross", places=2, longest=3), (z,)),

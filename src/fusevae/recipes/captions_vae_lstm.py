@@ -12,7 +12,7 @@ from fusevae.nets.recurrent import LSTM
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -22,7 +22,7 @@ def recipe(
 ) -> Experiment:
     """The latent is added to what the decoder is given at every token; free bits and a rise of beta against a
     collapse."""
-    vocabulary, longest = tokens_of(data), data.shape[0]
+    vocabulary, longest = vocabulary_of(data).size, data.shape[0]
     encoder = SequenceEncoder(LSTM(width, 1, dropout), vocabulary, 2 * latent)
     decoder = LanguageModel(LSTM(width, 1, dropout), vocabulary, context=latent, dropout=dropout, longest=longest)
     return Experiment(

@@ -14,7 +14,7 @@ from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -39,7 +39,7 @@ def recipe(
     The encoder's mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
     ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to encoder and
     decoder."""
-    vocabulary, classes = tokens_of(data), data.condition if conditional else 0
+    vocabulary, classes = vocabulary_of(data).size, data.condition if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(

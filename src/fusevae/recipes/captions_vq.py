@@ -10,7 +10,7 @@ from fusevae.models.vae import VAE
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -26,7 +26,7 @@ def recipe(
     dropout: float = 0.1,
 ) -> Experiment:
     """``groups`` codes of ``codes`` each (van den Oord et al. 2017; Kaiser et al. 2018 for text)."""
-    vocabulary, shape = tokens_of(data), (features, 1, groups)
+    vocabulary, shape = vocabulary_of(data).size, (features, 1, groups)
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     return Experiment(
         model=VAE(

@@ -13,7 +13,7 @@ from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -36,17 +36,18 @@ def recipe(
     leaves more to the flow. ``randomised`` writes a molecule in another order of atoms each time that it is seen in
     training (Bjerrum 2017), which rdkit takes some time for. ``conditional`` gives the labels or properties of the
     data, where they have some, to encoder and decoder."""
-    vocabulary, classes = tokens_of(data), data.condition if conditional else 0
+    vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = SequenceEncoder(
-        Transformer(width, heads, 2, dropout=dropout, causal=False), vocabulary, 2 * latent, classes
+        Transformer(width, heads, 2, dropout=dropout, causal=False), vocabulary.size, 2 * latent, classes
     )
     decoder = LanguageModel(
         Transformer(width, heads, layers, dropout=dropout),
-        vocabulary,
+        vocabulary.size,
         latent,
         classes,
         inject="add",
         longest=data.shape[0],
+        never_first=vocabulary.never_first,
     )
     return Experiment(
         model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3), Gaussian(encoder)), decoder),

@@ -15,7 +15,7 @@ from fusevae.nets.mlp import Constant
 from fusevae.nets.pretrained_encoder import PretrainedEncoder
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -34,7 +34,7 @@ def recipe(
     """``decoder`` and ``encoder`` are folders of ``save_pretrained``, and the data are read with the decoder's tokens
     (``--set data.tokens=FOLDER``); the encoder may have tokens of its own. A part without a folder is a small one that
     starts anew. ``frozen`` names what keeps the weights that it came with: ``decoder.net``, say."""
-    size, longest = tokens_of(data), data.shape[0]
+    size, longest = vocabulary_of(data).size, data.shape[0]
     words = data.vocabulary
     if words is not None and not isinstance(words, PretrainedTokens) and (decoder or encoder):
         part = decoder or encoder

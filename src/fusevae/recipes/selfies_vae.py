@@ -1,4 +1,4 @@
-"""VAE-Transformer over molecules as SELFIES, of which every string is a molecule (Krenn et al. 2020)."""
+"""VAE-Transformer over molecules as SELFIES, of which every sequence is a molecule (Krenn et al. 2020)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.language_model import LanguageModel
 from fusevae.nets.recurrent import LSTM
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -13,6 +13,8 @@ from fusevae.training.settings import Training
 def recipe(data: DataSpec, width: int = 256, layers: int = 1, dropout: float = 0.3) -> Experiment:
     """The transformer's sibling: the same distribution with another net."""
     return Experiment(
-        model=LanguageModel(LSTM(width, layers, dropout), tokens_of(data), dropout=dropout, longest=data.shape[0]),
+        model=LanguageModel(
+            LSTM(width, layers, dropout), vocabulary_of(data).size, dropout=dropout, longest=data.shape[0]
+        ),
         training=Training(epochs=10, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
     )

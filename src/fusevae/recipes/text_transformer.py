@@ -5,15 +5,15 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.language_model import LanguageModel
 from fusevae.nets.transformer import Transformer
-from fusevae.recipes.find import tokens_of
+from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
 
 def recipe(data: DataSpec, width: int = 192, heads: int = 4, layers: int = 3, dropout: float = 0.1) -> Experiment:
     """Pre-norm blocks, rotary positions, the embedding of the tokens used again to read the outputs."""
-    net = Transformer(width, heads, layers, dropout=dropout)
+    net, tokens, longest = Transformer(width, heads, layers, dropout=dropout), vocabulary_of(data), data.shape[0]
     return Experiment(
-        model=LanguageModel(net, tokens_of(data), dropout=dropout, longest=data.shape[0]),
+        model=LanguageModel(net, tokens.size, dropout=dropout, longest=longest, never_first=tokens.never_first),
         training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )
