@@ -42,6 +42,15 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def trained_on(folder: Path) -> str:
+    """The processor that a run was trained on: this one, the first time that it is asked."""
+    noted = folder / "hardware.txt"
+    if not noted.exists():
+        here = hardware()
+        noted.write_text(here["gpu"] or f"{here['cpu']}, {here['cores']} cores")
+    return noted.read_text()
+
+
 def report(name: str, figures: dict[str, Any], protocol: str, seed: int | None = None) -> None:
     """Print the figures and write them to ``benchmarks/results/NAME.json``."""
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])

@@ -23,7 +23,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.vocabulary import END, UNKNOWN, counted
 from fusevae.data.molecule_tokens import SmilesAtoms, SmilesPairs
 from fusevae.data.random_smiles import RandomSmiles
-from fusevae.data.selfies_tokens import Selfies, SelfiesPairs
+from fusevae.data.selfies_tokens import Selfies, SelfiesPairs, flat, nested, symbols
 from fusevae.data.source import Source, read_data, read_examples
 from fusevae.data.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
 from fusevae.evaluation.baseline import Unigram
@@ -143,6 +143,31 @@ def test_selfies_come_back_as_the_same_molecule(kind):
         made.encode("C[C")
     with pytest.raises(InputError, match="did you mean 'selfies'"):
         Source("a.smi", tokens="selfie")
+
+
+# the last two close a ring between two branches, and have two parts
+@pytest.mark.parametrize(
+    "smiles", [*MOLECULES, "C1CC2CCC1(C(=O)N3CC3)C2", "C/C=C/c1ccc2c(c1)OCO2", "C(C1)C1", "CC(=O)O.N"]
+)
+def test_nested_selfies_are_selfies(smiles):
+    pieces = list(nested(symbols(smiles)))
+    assert flat(pieces) == list(symbols(smiles))
+    depth = [("Branch" in p) - ("End" in p) for p in pieces]
+    assert sum(depth) == 0 and all(sum(depth[:i]) >= 0 for i in range(len(depth)))
+
+
+def test_a_ring_says_its_size_whatever_hangs_on_it():
+    for smiles in ("C1CCCCC1", "C1CC(CCO)C(C(=O)N)CC1"):
+        assert [p for p in nested(symbols(smiles)) if "Ring" in p] == ["[Ring·5]"]
+
+
+def test_what_makes_no_sense_in_nested_selfies_is_passed_over():
+    assert flat(["[End·1]", "[Ring·2]", "[Branch·1]", "[C]", "[Branch·1]", "[End·1]", "[Ring·9]", "[C]"]) == [
+        "[C]",
+        "[C]",
+    ]
+    assert flat(["[C]", "[Branch·1]", "[O]", ".", "[N]"]) == ["[C]", "[Branch1]", "[C]", "[O]", ".", "[N]"]
+    assert flat(["[C]", "[C]", "[C]", "[Ring·9]"]) == ["[C]", "[C]", "[C]", "[Ring1]", "[Ring1]"]
 
 
 # ---------------------------------------------------------------- batches

@@ -83,11 +83,11 @@ class SelfiesPairs(Pairs, Selfies):
 
     @staticmethod
     def pieces(text: str) -> list[str]:
-        return list(told(symbols(text)))
+        return list(nested(symbols(text)))
 
     @staticmethod
     def smiles(entries: Iterable[str]) -> str:
-        return Selfies.smiles(counted(SelfiesPairs.told.findall("".join(entries))))
+        return Selfies.smiles(flat(SelfiesPairs.told.findall("".join(entries))))
 
 
 @lru_cache(maxsize=1 << 18)  # a set of molecules is gone through to fit and again to encode, half a millisecond each
@@ -101,7 +101,7 @@ def symbols(smiles: str) -> tuple[str, ...]:
         raise InputError(f"SELFIES can't hold the molecule {smiles!r} ({reason}): leave it out") from None
 
 
-def told(symbols: Sequence[str]) -> Iterator[str]:
+def nested(symbols: Sequence[str]) -> Iterator[str]:
     """SELFIES of a molecule with ends of branches in place of their lengths, and rings by the way back.
 
     The way is that over the bonds written so far, in atoms: 5 for a ring of six, whatever hangs on it. Where it doesn't
@@ -130,8 +130,8 @@ def told(symbols: Sequence[str]) -> Iterator[str]:
             way.close()
 
 
-def counted(pieces: Iterable[str]) -> list[str]:
-    """SELFIES of the symbols of :func:`told`, in any order: an end of nothing, or a branch or ring of no atom is passed
+def flat(pieces: Iterable[str]) -> list[str]:
+    """SELFIES of the symbols of :func:`nested`, in any order: an end of nothing, or a branch or ring of no atom is passed
     over, an open branch ends at last, and a ring goes back no further than to the first atom."""
     way, written = Way(), [list[str]()]
     prefixes: list[str] = []
