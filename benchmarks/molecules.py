@@ -29,7 +29,7 @@ from typing import Any
 
 from common import RESULTS, ROOT, moments, report, trained_on
 
-WIDE = ["recipe.width=384", "recipe.layers=6", "recipe.dropout=0.2", "training.batch_size=128", "training.epochs=40"]
+WIDE = ["recipe.width=384", "recipe.layers=6", "recipe.dropout=0.2", "training.batch_size=128", "training.epochs=20"]
 MODELS: dict[str, tuple[str, list[str]]] = {  # a recipe, and what is changed of it
     "molecules-vae": ("molecules-vae", ["training.epochs=14"]),
     "selfies-vae": ("selfies-vae", ["training.epochs=14"]),

@@ -180,8 +180,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def took(m: dict[str, Any]) -> str:
     """How long a model was trained, and where that was not the processor of the others."""
-    on = m.get("trained_on", "")
-    return f"{m['training_minutes']:.0f} minutes" + (f" of an {on}" if on.startswith("NVIDIA") else "")
+    on, minutes = m.get("trained_on", ""), m["training_minutes"]
+    return f"{minutes:.{int(minutes < 10)}f} minutes" + (f" of an {on}" if on.startswith("NVIDIA") else "")
 
 
 def captions(f: dict[str, Any]) -> list[tuple[str, str, str]]:
