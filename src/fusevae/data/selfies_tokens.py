@@ -131,8 +131,8 @@ def nested(symbols: Sequence[str]) -> Iterator[str]:
 
 
 def flat(pieces: Iterable[str]) -> list[str]:
-    """SELFIES of the symbols of :func:`nested`, in any order: an end of nothing, or a branch or ring of no atom is passed
-    over, an open branch ends at last, and a ring goes back no further than to the first atom."""
+    """SELFIES of the symbols of :func:`nested`, in any order: an end of nothing, or a branch or ring of no atom is
+    passed over, an open branch ends at last, and a ring goes back no further than to the first atom."""
     way, written = Way(), [list[str]()]
     prefixes: list[str] = []
 
