@@ -3,7 +3,7 @@
 Tokens are byte pairs, 2,000 of them, fitted on the training part; a caption ends with its end token, which counts. Each
 model is a recipe as it stands (``plain`` is the VAE-Transformer without free bits or a rise of beta; the ``longer``
 ones have twice the epochs and the dropout, and the VAE among them a flow as its prior and whole free bits), trained
-with seed 0, at most 30 minutes each on 2 cores (``plain``, ``high-rate`` and the ``longer`` ones in bfloat16), and
+with seed 0 on one core, within 60 minutes of it (``plain``, ``high-rate`` and the ``longer`` ones in bfloat16), and
 evaluated with its averaged weights on all 1,000 test captions: the exact likelihood, or the importance-weighted bound
 with k = 500. Differences are means over the same captions. Active units and I(x; z) are of 500 captions (at most 6.2
 nats). Samples are 1,000 of each at temperature 1; the judge is the LSTM language model, trained with another net on the

@@ -53,6 +53,15 @@ def some_data(name: str) -> Splits:
     )
 
 
+@pytest.mark.parametrize("name", [n for n in recipes() if n.split("-")[0] in {*TEXTS} - {"pretrained", "character"}])
+def test_whatever_writes_selfies_begins_with_an_atom(name):
+    pytest.importorskip("selfies")
+    torch.manual_seed(0)
+    data = fusevae.read_data(["CCO", "c1ccccc1O", "CC(C)N"] * 9, tokens="selfies", validation=0, test=0)
+    untrained = fusevae.Artifact(find(name)(data.spec).model, data.spec)
+    assert all(data.spec.text(fusevae.sample(untrained, 99)))
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_is_a_configuration_that_trains(name):
     torch.manual_seed(0)

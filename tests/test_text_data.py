@@ -147,7 +147,7 @@ def test_selfies_come_back_as_the_same_molecule(kind):
 
 # the last two close a ring between two branches, and have two parts
 @pytest.mark.parametrize(
-    "smiles", [*MOLECULES, "C1CC2CCC1(C(=O)N3CC3)C2", "C/C=C/c1ccc2c(c1)OCO2", "C(C1)C1", "CC(=O)O.N"]
+    "smiles", [*MOLECULES[:6], "C1CC2CCC1(C(=O)N3CC3)C2", "C/C=C/c1ccc2c(c1)OCO2", "C(C1)C1", "CC(=O)O.N"]
 )
 def test_nested_selfies_are_selfies(smiles):
     pieces = list(nested(symbols(smiles)))

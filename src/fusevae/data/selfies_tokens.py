@@ -117,7 +117,7 @@ def nested(symbols: Sequence[str]) -> Iterator[str]:
             at += 1
         else:
             digits = symbols[at + 1 : at + 1 + int(symbols[at][-2])]
-            number, at = grammar().get_index_from_selfies(*digits), at + 1 + len(digits)
+            number, at = selfies().grammar_rules.get_index_from_selfies(*digits), at + 1 + len(digits)
             if found[2] == "Branch":
                 open_branches.append(at + number + 1)
                 way.open()
@@ -206,16 +206,8 @@ class Way:
 
 
 def _numbered(bond: str, kind: str, number: int) -> list[str]:
-    digits = grammar().get_selfies_from_index(number)
+    digits = selfies().grammar_rules.get_selfies_from_index(number)
     return [f"[{bond}{kind}{len(digits)}]", *digits]
-
-
-def grammar() -> Any:
-    """The library's numbers as symbols."""
-    selfies()
-    from selfies import grammar_rules
-
-    return grammar_rules
 
 
 def selfies() -> Any:

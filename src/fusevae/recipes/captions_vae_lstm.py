@@ -22,9 +22,16 @@ def recipe(
 ) -> Experiment:
     """The latent is added to what the decoder is given at every token; free bits and a rise of beta against a
     collapse."""
-    vocabulary, longest = vocabulary_of(data).size, data.shape[0]
-    encoder = SequenceEncoder(LSTM(width, 1, dropout), vocabulary, 2 * latent)
-    decoder = LanguageModel(LSTM(width, 1, dropout), vocabulary, context=latent, dropout=dropout, longest=longest)
+    vocabulary = vocabulary_of(data)
+    encoder = SequenceEncoder(LSTM(width, 1, dropout), vocabulary.size, 2 * latent)
+    decoder = LanguageModel(
+        LSTM(width, 1, dropout),
+        vocabulary.size,
+        context=latent,
+        dropout=dropout,
+        longest=data.shape[0],
+        never_first=vocabulary.never_first,
+    )
     return Experiment(
         model=VAE(Flat(Gaussian(Constant(2 * latent)), Gaussian(encoder)), decoder=decoder),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),

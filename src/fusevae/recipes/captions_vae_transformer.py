@@ -39,18 +39,18 @@ def recipe(
     The encoder's mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
     ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to encoder and
     decoder."""
-    vocabulary, classes = vocabulary_of(data).size, data.condition if conditional else 0
+    vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(
         model=VAE(
             Flat(
                 Gaussian(Constant(2 * latent)),
-                Gaussian(SequenceEncoder(encoder, vocabulary, 2 * latent, classes, parts)),
+                Gaussian(SequenceEncoder(encoder, vocabulary.size, 2 * latent, classes, parts)),
             ),
             decoder=LanguageModel(
                 net,
-                vocabulary,
+                vocabulary.size,
                 context=latent,
                 classes=classes,
                 inject=inject,
@@ -58,6 +58,7 @@ def recipe(
                 word_dropout=word_dropout,
                 dropout=dropout,
                 longest=data.shape[0],
+                never_first=vocabulary.never_first,
             ),
         ),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),

@@ -26,21 +26,22 @@ def recipe(
     dropout: float = 0.1,
 ) -> Experiment:
     """``groups`` codes of ``codes`` each (van den Oord et al. 2017; Kaiser et al. 2018 for text)."""
-    vocabulary, shape = vocabulary_of(data).size, (features, 1, groups)
+    vocabulary, shape = vocabulary_of(data), (features, 1, groups)
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     return Experiment(
         model=VAE(
             Quantized(
-                SequenceEncoder(encoder, vocabulary, shape),
+                SequenceEncoder(encoder, vocabulary.size, shape),
                 VectorQuantizer(codes, features),
                 prior=ImageTransformer((1, 1, groups), levels=codes, width=64, heads=4, layers=2),
             ),
             decoder=LanguageModel(
                 Transformer(width, heads, layers, dropout=dropout),
-                vocabulary,
+                vocabulary.size,
                 context=shape,
                 dropout=dropout,
                 longest=data.shape[0],
+                never_first=vocabulary.never_first,
             ),
         ),
         training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),

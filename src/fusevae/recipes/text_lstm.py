@@ -12,9 +12,8 @@ from fusevae.training.settings import Training
 
 def recipe(data: DataSpec, width: int = 256, layers: int = 1, dropout: float = 0.3) -> Experiment:
     """The transformer's sibling: the same distribution with another net."""
+    net, tokens, longest = LSTM(width, layers, dropout), vocabulary_of(data), data.shape[0]
     return Experiment(
-        model=LanguageModel(
-            LSTM(width, layers, dropout), vocabulary_of(data).size, dropout=dropout, longest=data.shape[0]
-        ),
+        model=LanguageModel(net, tokens.size, dropout=dropout, longest=longest, never_first=tokens.never_first),
         training=Training(epochs=10, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
     )
