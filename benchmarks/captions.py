@@ -82,7 +82,7 @@ def measure(name: str) -> dict[str, Any]:
     from fusevae.core import noise
     from fusevae.core.vocabulary import lengths
     from fusevae.evaluation.collapse import diagnose
-    from fusevae.evaluation.text_quality import TextReference, text_reconstruction
+    from fusevae.modalities.text.quality import TextReference, text_reconstruction
 
     folder = train(name)
     kept = folder / "figures.json"
@@ -122,7 +122,7 @@ def interpolations(artifact: Any, judge: Any, texts: list[str]) -> dict[str, Any
 
     import fusevae
     from fusevae.evaluation.report import save
-    from fusevae.evaluation.text_quality import overlap, perplexity
+    from fusevae.modalities.text.quality import overlap, perplexity
 
     order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(0))[: 2 * PAIRS].tolist()
     a, b = ([texts[i] for i in part] for part in (order[:PAIRS], order[PAIRS:]))

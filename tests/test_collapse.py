@@ -10,7 +10,7 @@ from torch import nn
 import fusevae
 from fusevae import ELBO, MLP, VAE, Bernoulli, FactorVAE, Flat, Flow, Gaussian, Normal, Training
 from fusevae.cli import main
-from fusevae.evaluation.baseline import Marginals
+from fusevae.data.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.training.configuration import experiment, override
 from fusevae.training.fit import prepare

@@ -214,9 +214,9 @@ def test_short_names():
 
 @pytest.fixture(autouse=True)
 def quick_extractor(monkeypatch):
-    monkeypatch.setattr("fusevae.training.extractor.UPDATES", 10)
+    monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 10)
     monkeypatch.setattr(
-        "fusevae.training.extractor.USUAL", fusevae.Training(epochs=0.2, batch_size=64, learning_rate=3e-3)
+        "fusevae.modalities.images.extractor.USUAL", fusevae.Training(epochs=0.2, batch_size=64, learning_rate=3e-3)
     )
 
 

@@ -104,8 +104,8 @@ def test_every_container_gives_the_same_pixels_and_labels(tmp_path, channels):
     held = {
         "last.npz": (str(tmp_path / "last.npz"), {}),
         "first.npz": (tmp_path / "first.npz", {}),
-        "npy": (tmp_path / "plain.npy", {"labels": str(tmp_path / "words.npy")}),
-        "folder": (write_folder(tmp_path / "flat", x), {"labels": str(tmp_path / "words.csv")}),
+        "npy": (tmp_path / "plain.npy", {"conditions": str(tmp_path / "words.npy")}),
+        "folder": (write_folder(tmp_path / "flat", x), {"conditions": str(tmp_path / "words.csv")}),
         "parquet": (write_parquet(tmp_path / "p" / "a.parquet", x, words), {}),
         "dataset": (Pairs(x, words), {}),
         "pil dataset": (Pairs(x, words, image_of), {}),
@@ -244,7 +244,7 @@ def test_damaged_images_are_refused_or_left_out_with_their_labels(tmp_path, capl
         assert torch.equal(got, x[[0, 2, 4, 3]])
         assert y.tolist() == [0, 0, 0, 1]
         assert "left out 1 damaged images of 5" in caplog.text
-        options = {"skip_damaged": True, "memory_gb": memory, "labels": str(tmp_path.parent / "five.npy")}
+        options = {"skip_damaged": True, "memory_gb": memory, "conditions": str(tmp_path.parent / "five.npy")}
         assert whole(tmp_path, **options)[1].tolist() == [0, 1, 2, 3]
 
 
@@ -283,7 +283,7 @@ def test_layouts():
 
 def test_tables(tmp_path):
     (tmp_path / "t.csv").write_text("a,kind,b\n1,x,2.5\n3,y,-4\n1e2,x,0\n")
-    x, y = whole(tmp_path / "t.csv", labels="kind")
+    x, y = whole(tmp_path / "t.csv", conditions="kind")
     assert x.tolist() == [[1, 2.5], [3, -4], [100, 0]]
     assert y.tolist() == [0, 1, 0]
     (tmp_path / "n.tsv").write_text("1\t2\n3\t4\n")
@@ -362,7 +362,7 @@ BAD = {
     "nan": (lambda t: npz(t / "x.npz", x=NAN), "3 values are NaN.*example 1 "),
     "too large for float32": (lambda t: np.full((2, 2), 1e300), "too large"),
     "many arrays": (lambda t: npz(t / "x.npz", a=NAN, b=NAN), "can't tell"),
-    "two labels": (lambda t: npz(t / "x.npz", x=NAN, y=[1], labels=[1]), "labels='y'"),
+    "two labels": (lambda t: npz(t / "x.npz", x=NAN, y=[1], labels=[1]), "conditions='y'"),
     "label count": (lambda t: npz(t / "x.npz", x=np.ones((3, 2)), y=[1, 2]), "2 labels for 3"),
     "one-hot": (lambda t: (np.ones((3, 2)), np.eye(3)), "argmax"),
     "float labels": (lambda t: (np.ones((3, 2)), [0.5, 1, 2]), "whole numbers"),
@@ -411,8 +411,8 @@ def test_bad_data_are_refused_in_one_line_that_helps(tmp_path, name):
         ({"memory_gb": -1.0}, "memory_gb"),
         ({"size": (0, 4)}, "height, width"),
         ({"memory_gb": 0.0}, "more than memory_gb"),
-        ({"labels": "z"}, "no array 'z'"),
-        ({"labels": "absent.csv"}, "no labels at"),
+        ({"conditions": "z"}, "no array 'z'"),
+        ({"conditions": "absent.csv"}, "no labels at"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(tmp_path, settings, message):
@@ -445,7 +445,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, missing):
 
 def test_labels_may_be_an_array_or_column_by_name(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.ones((4, 2)), shape=[1, 1, 0, 0], y=np.arange(4), shape_test=[5])
-    assert whole(tmp_path / "x.npz", labels="shape")[1].tolist() == [1, 1, 0, 0]
+    assert whole(tmp_path / "x.npz", conditions="shape")[1].tolist() == [1, 1, 0, 0]
     np.savez(tmp_path / "s.npz", train=np.ones((4, 2)), labels=[3, 3, 1, 1])
     assert whole(tmp_path / "s.npz")[1].tolist() == [1, 1, 0, 0]
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import fusevae
 from fusevae import VAE, Artifact, DataSpec, Flat, Gaussian, InputError, Normal
-from fusevae.data.shapes import FACTORS, draw_shapes
+from fusevae.modalities.images.shapes import FACTORS, draw_shapes
 from fusevae.evaluation.disentanglement import check_factors, dci, disentanglement, factor_vae, mig, mutual_information
 
 N = 3000

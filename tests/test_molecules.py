@@ -29,7 +29,8 @@ from fusevae import (
 )
 from fusevae.cli import main
 from fusevae.core.vocabulary import Vocabulary
-from fusevae.evaluation import blocks, molecule_search
+from fusevae.evaluation import blocks
+from fusevae.modalities.molecules import search as molecule_search
 from fusevae.evaluation.paths import Latents
 from fusevae.evaluation.refinement import refined
 
@@ -65,13 +66,13 @@ SET = (
 
 @needs_rdkit
 def test_what_is_no_molecule_is_none_and_never_a_crash():
-    from fusevae.data.molecules import molecule_table, parse
+    from fusevae.modalities.molecules.chemistry import molecule_table, parse
 
     assert [parse(each) for each in GARBAGE] == [None] * len(GARBAGE)
     assert parse("CCO").GetNumAtoms() == 3
     table = molecule_table([*GARBAGE, ASPIRIN])
     assert table["valid"].tolist() == [False] * len(GARBAGE) + [True]
-    assert list(table) == ["smiles", "valid", *fusevae.data.molecules.PROPERTIES]
+    assert list(table) == ["smiles", "valid", *fusevae.modalities.molecules.chemistry.PROPERTIES]
     assert np.isnan(table["qed"][:-1]).all() and np.isfinite(table["qed"][-1])
 
 
@@ -79,7 +80,7 @@ def test_what_is_no_molecule_is_none_and_never_a_crash():
 def test_rdkit_is_silent_inside_and_as_loud_as_before_outside(capfd):
     from rdkit import Chem
 
-    from fusevae.data.molecules import parse
+    from fusevae.modalities.molecules.chemistry import parse
 
     parse("CC(")
     assert capfd.readouterr().err == ""
@@ -107,7 +108,7 @@ def test_tanimoto_similarities_by_hand():
     from rdkit.Chem import MolFromSmiles
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
-    from fusevae.data.molecules import fingerprints, similarity, tanimoto
+    from fusevae.modalities.molecules.chemistry import fingerprints, similarity, tanimoto
 
     # environments of CCO: three atoms, two bonded neighbourhoods and one of radius 1 in the middle, which at radius 2
     # add nothing new; of CCN as many; in common are CH3 and CH2
@@ -137,8 +138,8 @@ def test_a_set_beside_itself_is_perfect_but_not_new():
 def test_the_frechet_chemnet_distance_is_that_of_its_package():
     from fcd_torch import FCD
 
-    from fusevae.data.molecules import parse
-    from fusevae.evaluation.molecule_distances import chemnet_distance
+    from fusevae.modalities.molecules.chemistry import parse
+    from fusevae.modalities.molecules.distances import chemnet_distance
 
     a, b = SET[:12], SET[12:]
     ours = chemnet_distance([parse(s) for s in a], [parse(s) for s in b])
@@ -157,7 +158,7 @@ def test_every_figure_counts_what_it_is_of():
     assert found["uniqueness"] == 3 / 6  # mirror images are one molecule, as GuacaMol has it
     assert found["novelty"] == 2 / 3
     assert (found["n"], found["valid"], found["unique"], found["novel"], found["train"]) == (20, 6, 3, 2, 1)
-    words = dict(fusevae.evaluation.molecule_quality.molecule_lines(found))
+    words = dict(fusevae.modalities.molecules.quality.molecule_lines(found))
     assert words["molecules"] == "20 samples, 14 of them can't be parsed"
     assert words["novelty"].endswith("of 3") and words["nearest similarity"].endswith("of 6 against 25")
 
@@ -168,7 +169,7 @@ def test_few_molecules_give_what_can_be_given(samples):
     found = fusevae.molecule_quality(samples, SET, SET, fcd=False)
     assert found["novelty"] == (None if samples == ["C("] else 0)
     assert found["diversity"] is None or found["diversity"] == pytest.approx(0)
-    assert fusevae.evaluation.molecule_quality.molecule_lines(found)
+    assert fusevae.modalities.molecules.quality.molecule_lines(found)
     with pytest.raises(InputError, match="no samples"):
         fusevae.molecule_quality([], SET, SET)
     with pytest.raises(InputError, match="of 2 reference strings 1 can be parsed"):
@@ -177,7 +178,7 @@ def test_few_molecules_give_what_can_be_given(samples):
 
 @needs_rdkit
 def test_more_than_are_compared_are_drawn_by_the_seed(monkeypatch):
-    monkeypatch.setattr(fusevae.evaluation.molecule_quality, "LIMIT", 10)
+    monkeypatch.setattr(fusevae.modalities.molecules.quality, "LIMIT", 10)
     a, again, b = (fusevae.molecule_quality(SET, None, SET, fcd=False, seed=seed) for seed in (0, 0, 1))
     assert (
         a == again and a["diversity"] != b["diversity"] and a["of"]["snn"] == [10, 10] and a["of"]["validity"] == [25]
@@ -187,7 +188,7 @@ def test_more_than_are_compared_are_drawn_by_the_seed(monkeypatch):
 def test_divergences_and_distances_agree_with_scipy():
     from scipy import stats
 
-    from fusevae.evaluation.molecule_distances import continuous_kl, discrete_kl, wasserstein
+    from fusevae.modalities.molecules.distances import continuous_kl, discrete_kl, wasserstein
 
     generator = np.random.default_rng(0)
     p, q = generator.normal(size=3000), generator.normal(0.5, 1.2, size=2500)
@@ -205,8 +206,8 @@ def test_divergences_and_distances_agree_with_scipy():
 
 @needs_rdkit
 def test_scaffolds_and_diversity_by_hand():
-    from fusevae.data.molecules import fingerprints, parse, similarity
-    from fusevae.evaluation.molecule_distances import nearest_and_mean, nearest_of, scaffolds
+    from fusevae.modalities.molecules.chemistry import fingerprints, parse, similarity
+    from fusevae.modalities.molecules.distances import nearest_and_mean, nearest_of, scaffolds
 
     molecules = [parse(s) for s in ("Cc1ccccc1", "Oc1ccccc1", "C1CC1C", "CCO")]
     assert scaffolds(molecules) == {"c1ccccc1": 2, "C1CC1": 1}
@@ -220,7 +221,7 @@ def test_scaffolds_and_diversity_by_hand():
 
 
 def test_without_rdkit_one_line_names_the_extra(monkeypatch):
-    from fusevae.data import molecules
+    from fusevae.modalities.molecules import chemistry as molecules
 
     def refuse(name, *rest, **given):
         raise ImportError(name)
@@ -234,7 +235,7 @@ def test_importing_the_library_or_a_command_imports_no_rdkit():
     import subprocess
 
     code = (
-        "import sys, fusevae.cli.molecules, fusevae.evaluation.molecule_quality, fusevae.evaluation.molecule_pictures;"
+        "import sys, fusevae.cli.molecules, fusevae.modalities.molecules.quality, fusevae.modalities.molecules.pictures;"
         "print(sorted({'rdkit', 'fcd_torch', 'selfies'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -386,7 +387,7 @@ def chains(monkeypatch):
     """A model of six letters whose latent is told and whose decoder rounds: what it decodes is known."""
     vocabulary = Chains(["C", "O", "N", "F", "("])
     vae = VAE(Flat(Normal(6), Gaussian(MLP(6, 12))), decoder=Gaussian(MLP(6, 12)))
-    artifact = Artifact(vae, DataSpec((7,), "int64", 0, 6, vocabulary=vocabulary))
+    artifact = Artifact(vae, DataSpec((7,), "int64", 0, 6, schema=MoleculeSchema(vocabulary)))
 
     def read(artifact, data, label=None, seed=0):
         rows = [vocabulary.encode(text) + [0] * (6 - len(text)) for text in data]
@@ -406,7 +407,7 @@ def test_a_refined_latent_says_its_text_better_and_nothing_else_changes(monkeypa
     encoder = SequenceEncoder(Transformer(8, 2, 1, causal=False), vocabulary.size, 8)
     decoder = LanguageModel(Transformer(8, 2, 1), vocabulary.size, context=4, longest=9)
     torch.nn.init.normal_(decoder.given.weight)
-    artifact = Artifact(VAE(Flat(Normal(4), Gaussian(encoder)), decoder), DataSpec((9,), vocabulary=vocabulary))
+    artifact = Artifact(VAE(Flat(Normal(4), Gaussian(encoder)), decoder), DataSpec((9,), schema=MoleculeSchema(vocabulary)))
     artifact.distribution.decoder.token.weight.requires_grad_(False)
     before = {k: v.clone() for k, v in artifact.distribution.state_dict().items()}
     texts = ["CCO", "NNCCFF", "O"]
@@ -430,7 +431,7 @@ def test_a_refined_latent_says_its_text_better_and_nothing_else_changes(monkeypa
 @needs_rdkit
 @pytest.mark.parametrize("method", ["evolution", "random", "prior"])
 def test_molecules_are_optimised_within_their_similarity(chains, method):
-    from fusevae.data.molecules import similarity
+    from fusevae.modalities.molecules.chemistry import similarity
 
     starts = ["CCO", "C((", "CCCCO"]
     found = fusevae.optimise_molecules(chains, starts, "logp", 0.3, 60, method=method)

@@ -11,7 +11,7 @@ from fusevae.core.description import build, describe
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Standardise
-from fusevae.data.views import Binarize, Crop, Flip, Resize, content_noise
+from fusevae.modalities.images.views import Binarize, Crop, Flip, Resize, content_noise
 
 GREY = DataSpec((1, 8, 8), "uint8", 0, 255)
 
@@ -136,7 +136,7 @@ def test_normalise_fits_only_what_was_not_given():
         lambda: Binarize("soft"),  # type: ignore[arg-type]
         lambda: Binarize().spec(DataSpec((2,), "float32", -1, 1)),
         lambda: Binarize().spec(DataSpec((2,), "float32", 0, math.inf)),
-        lambda: Binarize().spec(DataSpec((2,), "int64", 0, 5, vocabulary=6)),
+        lambda: Binarize().spec(DataSpec((2,), "int64", 0, 5, schema=TextSchema(Bytes()))),
         lambda: Resize(0, 4),
         lambda: Resize(4, 4).spec(DataSpec((2,))),
         lambda: Crop(9, 8).spec(GREY),

@@ -17,13 +17,14 @@ from fusevae.core import noise
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import END, UNKNOWN, counted
 from fusevae.core.weights import weights_follow
-from fusevae.data.pretrained_tokens import PretrainedTokens
+from fusevae.modalities.text.pretrained_tokens import PretrainedTokens
 from fusevae.data.source import Source
 from fusevae.distributions.pretrained_language_model import PretrainedLanguageModel
 from fusevae.nets.pretrained_encoder import PretrainedEncoder
 from fusevae.recipes.find import find
 from fusevae.training.fit import prepare, trained
-from fusevae.training.run import resume, run
+from fusevae.training.train import resume
+from fusevae.training.train import train as run
 
 transformers = pytest.importorskip("transformers", reason="pip install 'fusevae[pretrained]'")
 tokenizers = pytest.importorskip("tokenizers", reason="pip install 'fusevae[pretrained]'")

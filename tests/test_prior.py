@@ -46,7 +46,7 @@ def wide_vae(classes=0):
     decoder = Gaussian(MLP(3, 3, hidden=(8,), classes=classes), scale=0.3)
     return Artifact(
         VAE(Flat(Normal(3), Gaussian(net)), decoder),
-        DataSpec((3,), classes=["a", "b", "c"] if classes else None),
+        DataSpec((3,), conditions=["a", "b", "c"] if classes else None),
     )
 
 

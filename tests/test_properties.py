@@ -15,6 +15,7 @@ from fusevae import (
     MADE,
     VAE,
     Artifact,
+    Conditions,
     DataSpec,
     Diffusion,
     Flat,
@@ -24,15 +25,15 @@ from fusevae import (
     InputError,
     LanguageModel,
     Normal,
+    Number,
     PixelCNN,
-    Properties,
 )
 from fusevae.cli import main
 from fusevae.core.conditional import Conditional
 from fusevae.core.description import build, describe
 from fusevae.core.levels import Level, log_bound
 from fusevae.data.source import read_data
-from fusevae.evaluation.molecule_quality import MoleculeReference
+from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.evaluation.reading import decode, interpolate, read, traverse
 from fusevae.evaluation.samples import sample
 from fusevae.nets.conv import ConvDecoder, ConvEncoder
@@ -43,7 +44,7 @@ from fusevae.nets.unet import UNet
 from fusevae.objectives.elbo import ELBO
 from fusevae.training.settings import Training
 
-TWO = Properties(["width", "height"], [1.0, 10.0], [2.0, 5.0])
+TWO = Conditions([Number("width", 1.0, 2.0), Number("height", 10.0, 5.0)])
 GAP = float("nan")
 VALUES = torch.tensor([[1.0, 10.0], [3.0, GAP], [GAP, GAP]])
 
@@ -117,7 +118,7 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def trained(rows: tuple[np.ndarray, np.ndarray]) -> Artifact:
-    splits = read_data(rows, properties=["a", "b"])
+    splits = read_data(rows, conditions=["a", "b"])
     condition = splits.spec.condition
     vae = VAE(
         Flat(Normal(2), Gaussian(MLP(3, 4, (32,), classes=condition))),
@@ -178,7 +179,7 @@ def test_every_format(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> None:
     lines = [",".join(map(repr, (*map(float, a), *map(float, b)))) for a, b in zip(x, y, strict=True)]
     lines[0] = ",".join([*lines[0].split(",")[:4], ""])  # an empty cell
     table.write_text("x0,x1,x2,a,b\n" + "\n".join(lines))
-    splits = read_data(str(table), properties=["b", "a"], test=0.0, validation=0.25)
+    splits = read_data(str(table), conditions=["b", "a"], test=0.0, validation=0.25)
     assert splits.spec.shape == (3,) and splits.spec.properties is not None
     assert splits.spec.properties.names == ["b", "a"] and splits.spec.classes is None
     got = splits.train.batch(torch.arange(len(splits.train)))[1]
@@ -187,12 +188,12 @@ def test_every_format(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> None:
     assert math.isclose(splits.spec.properties.mean[1], float(known.double().mean()), rel_tol=1e-5)
     lines = [json.dumps({"text": "ab", "a": i, "b": None if i else 2}) for i in range(6)]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
-    splits = read_data(str(tmp_path / "t.jsonl"), properties=["a", "b"], tokens="characters", test=0.0, validation=0.0)
+    splits = read_data(str(tmp_path / "t.jsonl"), conditions=["a", "b"], tokens="characters", test=0.0, validation=0.0)
     label = splits.train.batch(torch.arange(6))[1]
     assert label is not None and sorted(label[:, 0].tolist()) == [0, 1, 2, 3, 4, 5]
     assert int(label[:, 1].isfinite().sum()) == 1
     np.savez(tmp_path / "t.npz", x=x, y=y)
-    assert read_data(str(tmp_path / "t.npz"), properties=["a", "b"]).spec.condition
+    assert read_data(str(tmp_path / "t.npz"), conditions=["a", "b"]).spec.condition
 
 
 def test_parquet_and_datasets(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> None:
@@ -201,10 +202,10 @@ def test_parquet_and_datasets(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> 
     x, y = rows
     columns = {"x0": x[:, 0], "x1": x[:, 1], "a": y[:, 0], "b": y[:, 1]}
     datasets.Dataset.from_dict(columns).to_parquet(str(tmp_path / "t.parquet"))
-    spec = read_data(str(tmp_path / "t.parquet"), properties=["a", "b"]).spec
-    assert spec.shape == (2,) and isinstance(spec.condition, Properties)
+    spec = read_data(str(tmp_path / "t.parquet"), conditions=["a", "b"]).spec
+    assert spec.shape == (2,) and isinstance(spec.condition, Conditions)
     texts = datasets.Dataset.from_dict({"text": ["ab", "ba"] * 5, "score": [0.5] * 10})
-    spec = read_data(texts, properties=["score"], tokens="characters").spec
+    spec = read_data(texts, conditions=["score"], tokens="characters").spec
     assert spec.properties is not None and spec.properties.scale == [1.0]  # a constant
 
 
@@ -231,7 +232,7 @@ def test_bad_input_is_one_line(data, settings, words) -> None:
 def test_a_column_that_is_not_there(tmp_path) -> None:
     (tmp_path / "t.csv").write_text("x,size\n" + "1,2\n" * 9)
     with pytest.raises(InputError, match="no column 'sise' for the properties; did you mean 'size'"):
-        read_data(str(tmp_path / "t.csv"), properties=["sise"])
+        read_data(str(tmp_path / "t.csv"), conditions=["sise"])
 
 
 def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) -> None:
@@ -239,7 +240,7 @@ def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) ->
     smiles = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "Cl", "C=O")]
     path = tmp_path / "m.smi"
     path.write_text("\n".join(smiles * 5) + "\n")
-    settings = ["recipe.conditional=true", "data.properties=[weight]", "recipe.width=32", "recipe.heads=2"]
+    settings = ["recipe.conditional=true", "data.conditions=[weight]", "recipe.width=32", "recipe.heads=2"]
     settings += ["training.epochs=2", "recipe.layers=1", "recipe.latent=4"]
     words = [word for s in settings for word in ("--set", s)]
     run = str(tmp_path / "run")
@@ -252,7 +253,7 @@ def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) ->
     assert json.loads(capsys.readouterr().out)["label"] == "weight=60"
     assert main(["sample", run, "--label", "qed=1"]) == 2
     assert "weight" in capsys.readouterr().err
-    splits = read_data(str(path), properties=["weight"])
+    splits = read_data(str(path), conditions=["weight"])
     reference = MoleculeReference(splits.test, splits.train, 40)
     found = reference.judge(artifact)
     assert found["as_asked"] is not None and any("as asked" in name for name, _ in reference.lines(found)) == bool(
@@ -262,7 +263,7 @@ def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) ->
 
 
 def test_a_spec_keeps_its_properties_through_views() -> None:
-    spec = DataSpec((1, 4, 4), "uint8", 0, 255, properties=TWO)
+    spec = DataSpec((1, 4, 4), "uint8", 0, 255, conditions=TWO)
     assert fusevae.Binarize().spec(spec).properties is TWO
     assert spec.with_shape((1, 2, 2)).properties is TWO and spec.with_range(0, 1).properties is TWO
     encoder = ConvEncoder((1, 4, 4), 4, (8,), classes=TWO)

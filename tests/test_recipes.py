@@ -41,7 +41,7 @@ def some_data(name: str) -> Splits:
         return some_text(name)
     label = torch.arange(64) % 3
     if name == "table-vae":
-        x, spec = torch.randn(64, 5), DataSpec((5,), classes=CLASSES)
+        x, spec = torch.randn(64, 5), DataSpec((5,), conditions=CLASSES)
     else:
         x, spec = (
             torch.randint(0, 17, (64, 1, 12, 12), dtype=torch.uint8),
@@ -79,6 +79,6 @@ def test_a_recipe_is_a_configuration_that_trains(name):
     assert all(p.isfinite().all() for p in artifact.parameters())
     if artifact.distribution.level >= fusevae.Level.BOUND:
         assert fusevae.sample(artifact, 2).shape[0] == 2
-        assert data.spec.vocabulary is not None or fusevae.sample(artifact, 2).shape[1:] == data.spec.shape
+        assert data.spec.modality in ("text", "molecules") or fusevae.sample(artifact, 2).shape[1:] == data.spec.shape
         found = fusevae.log_likelihood(artifact, data.validation, importance_samples=3)
         assert found.shape == (len(data.validation),) and found.isfinite().all()

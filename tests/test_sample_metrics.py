@@ -25,7 +25,7 @@ from fusevae.evaluation.distances import (
 from fusevae.evaluation.features import Columns, Scripted, features, fingerprint
 from fusevae.evaluation.fidelity import psnr, reconstruction_quality, ssim
 from fusevae.evaluation.quality import Reference, quality_lines, sample_quality
-from fusevae.training.extractor import Turned, cache_folder, extractor_for, train_extractor
+from fusevae.modalities.images.extractor import Turned, cache_folder, extractor_for, train_extractor
 
 
 class Plain(nn.Module):
@@ -355,8 +355,8 @@ def test_images_without_labels_are_told_by_their_orientation():
 
 def test_the_extractor_is_trained_once_for_the_same_data(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path / "kept"))
-    monkeypatch.setattr("fusevae.training.extractor.UPDATES", 1)
-    monkeypatch.setattr("fusevae.training.extractor.USUAL", fusevae.Training(epochs=0.2, batch_size=64))
+    monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 1)
+    monkeypatch.setattr("fusevae.modalities.images.extractor.USUAL", fusevae.Training(epochs=0.2, batch_size=64))
     assert cache_folder() == tmp_path / "kept"
     data = Source().read()
     first = extractor_for(data, quiet=True)

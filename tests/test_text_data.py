@@ -21,12 +21,12 @@ from fusevae.cli import main
 from fusevae.cli.train import compose
 from fusevae.core.conditional import Conditional
 from fusevae.core.vocabulary import END, UNKNOWN, counted
-from fusevae.data.molecule_tokens import SmilesAtoms, SmilesPairs
-from fusevae.data.random_smiles import RandomSmiles
-from fusevae.data.selfies_tokens import Selfies, SelfiesPairs, flat, nested, symbols
+from fusevae.modalities.molecules.smiles_tokens import SmilesAtoms, SmilesPairs
+from fusevae.modalities.molecules.random_smiles import RandomSmiles
+from fusevae.modalities.molecules.selfies_tokens import Selfies, SelfiesPairs, flat, nested, symbols
 from fusevae.data.source import Source, read_data, read_examples
-from fusevae.data.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
-from fusevae.evaluation.baseline import Unigram
+from fusevae.modalities.text.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
+from fusevae.data.baseline import Unigram
 from fusevae.evaluation.blocks import as_examples
 from fusevae.training import batches as batches_module
 from fusevae.training.batches import Batches
@@ -185,7 +185,7 @@ def test_a_batch_is_as_long_as_its_longest():
     assert train.batch(torch.arange(0))[0].shape[0] == 0
     assert torch.equal(train.subset(torch.tensor([3, 1])).lengths, lengths[[3, 1]])
     assert splits.spec.shape == (max(int(p.lengths.max()) for p in (train, splits.validation, splits.test)),)
-    assert (splits.spec.low, splits.spec.high) == (0, splits.spec.vocabulary.size - 1)
+    assert (splits.spec.low, splits.spec.high) == (0, splits.spec.schema.vocabulary.size - 1)
 
 
 def many(n: int = 1003) -> list[str]:
@@ -245,7 +245,7 @@ def test_the_vocabulary_is_of_the_training_part(tmp_path, caplog):
     data = {"train": ["abc"] * 5, "test": ["abz"], "validation": ["cba"]}
     with caplog.at_level(logging.WARNING):
         splits = read_data(data, tokens="characters")
-    assert splits.spec.vocabulary.entries == ["a", "b", "c"]
+    assert splits.spec.schema.vocabulary.entries == ["a", "b", "c"]
     assert texts(splits.test) == [f"ab{MARK}"] and texts(splits.validation) == ["cba"]
     said = ["the mapping: test (test): 1 of 4 tokens (characters) are unknown to the vocabulary"]
     assert [record.getMessage() for record in caplog.records] == said
@@ -280,7 +280,7 @@ def test_every_format_gives_the_same(tmp_path):
     for name in ("a.txt", "crlf.txt"):
         assert texts(read_examples(tmp_path / name)) == lines
     for name in ("a.jsonl", "a.csv", "a.parquet", "saved", "dict"):
-        found = read_examples(tmp_path / name, column="t", labels="k")
+        found = read_examples(tmp_path / name, column="t", conditions="k")
         x, y = found.batch(torch.arange(12))
         assert torch.equal(x, expected.batch(torch.arange(12))[0]) and y.tolist() == label, name
         assert found.spec.classes == ["0", "1", "2"]
@@ -288,10 +288,10 @@ def test_every_format_gives_the_same(tmp_path):
             read_examples(tmp_path / name, column="tt")
     assert len(read_data(tmp_path / "dict", column="t").test) == 12
     for data in (table, (lines, label), np.array(lines), {"train": (lines, label)}):
-        given_ = read_data(data, column="t", labels="k" if data is table else None, validation=0, test=0)
+        given_ = read_data(data, column="t", conditions="k" if data is table else None, validation=0, test=0)
         assert texts(given_.train) == lines
     np.save(tmp_path / "y.npy", np.array(label))
-    assert read_examples(tmp_path / "a.txt", labels=str(tmp_path / "y.npy")).batch(torch.arange(3))[1].tolist() == [
+    assert read_examples(tmp_path / "a.txt", conditions=str(tmp_path / "y.npy")).batch(torch.arange(3))[1].tolist() == [
         0,
         1,
         2,
@@ -301,8 +301,8 @@ def test_every_format_gives_the_same(tmp_path):
 def test_smiles_are_the_first_field(tmp_path):
     (tmp_path / "a.smi").write_text("CCO ethanol\nc1ccccc1\tbenzene\n\nCCl\n")
     found = read_examples(tmp_path / "a.smi")
-    assert texts(found) == ["CCO", "c1ccccc1", "CCl"] and found.spec.vocabulary.kind == "smiles"
-    assert "Cl" in found.spec.vocabulary.entries
+    assert texts(found) == ["CCO", "c1ccccc1", "CCl"] and found.spec.schema.vocabulary.kind == "smiles"
+    assert "Cl" in found.spec.schema.vocabulary.entries
 
 
 def test_a_folder_gives_the_splits_and_a_file_only_itself(tmp_path):
@@ -387,7 +387,7 @@ def test_what_is_damaged_is_left_out_and_counted(tmp_path, caplog):
     np.save(tmp_path / "y.npy", np.arange(6))
     with caplog.at_level(logging.WARNING):
         found = read_examples(tmp_path / "a.txt", skip_damaged=True, longest=30, tokens="bytes",
-                              labels=str(tmp_path / "y.npy"))  # fmt: skip
+                              conditions=str(tmp_path / "y.npy"))  # fmt: skip
     assert texts(found) == ["good one", "good two"]
     labels = found.batch(torch.arange(2))[1]
     assert [found.spec.classes[k] for k in labels] == ["0", "4"]  # each has kept its own
@@ -442,10 +442,10 @@ class Letters(Conditional):
 
 def test_a_model_of_text_is_trained_judged_saved_and_sampled(tmp_path):
     splits = read_data(CAPTIONS * 4, tokens="characters")
-    size, longest = splits.spec.vocabulary.size, splits.spec.shape[0]
+    size, longest = splits.spec.schema.vocabulary.size, splits.spec.shape[0]
     training = Training(epochs=40, batch_size=16, learning_rate=0.1)
     artifact = fusevae.fit(Letters(size, longest), splits, training=training, quiet=True)
-    assert artifact.support == (f"mass on sequences of {size} characters tokens ({splits.spec.vocabulary.fingerprint})")
+    assert artifact.support == (f"mass on sequences of {size} characters tokens ({splits.spec.schema.vocabulary.fingerprint})")
     assert artifact.is_mass
     log_p = fusevae.log_likelihood(artifact, splits.test)
     x = splits.train.batch(torch.arange(len(splits.train)))[0]
@@ -470,8 +470,8 @@ def test_a_model_of_text_is_trained_judged_saved_and_sampled(tmp_path):
 def test_other_data_are_read_with_the_models_vocabulary(caplog):
     model = read_data(CAPTIONS, tokens="words").spec
     with caplog.at_level(logging.WARNING):
-        found = read_examples(["a zebra on the grass."], vocabulary=model.vocabulary)
-    assert found.spec.vocabulary is model.vocabulary
+        found = read_examples(["a zebra on the grass."], known=model)
+    assert found.spec.schema.vocabulary is model.schema.vocabulary
     assert texts(found) == [f"a{MARK} on the grass."]
     assert len(caplog.records) == 1 and "1 of " in caplog.text
     model.check(found.spec)
@@ -526,7 +526,7 @@ def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
         skip_damaged=False, seed=None, precision=None,
     )  # fmt: skip
     node, _ = compose(options)
-    assert seen[0].vocabulary.kind == "characters"
+    assert seen[0].schema.vocabulary.kind == "characters"
     assert (node["data"]["tokens"], node["data"]["longest"]) == ("characters", 50)  # --set comes over it
     assert find.reads("made") == {}
     assert bench.read_by({"mnist-vae": "mnist-vae", "made": "made"}) == {"tokens": "characters", "longest": 40}

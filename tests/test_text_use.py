@@ -11,7 +11,7 @@ import torch
 import fusevae
 from fusevae import Generation, InputError, Training
 from fusevae.cli import main
-from fusevae.evaluation.text_quality import (
+from fusevae.modalities.text.quality import (
     TextReference,
     bleu,
     distinct,
@@ -61,7 +61,7 @@ def run(capsys, *words):
 def test_samples_are_texts_and_a_start_is_kept(vae):
     texts = vae.data.text(fusevae.sample(vae, 300, seed=1))
     assert len(texts) == 300 and len({len(t) for t in texts}) > 1
-    start = tuple(vae.data.vocabulary.encode("two dogs"))
+    start = tuple(vae.data.schema.vocabulary.encode("two dogs"))
     begun = vae.data.text(fusevae.sample(vae, 5, generation=Generation(0.5, start=start)))
     assert all(t.startswith("two dogs") for t in begun)
 
@@ -105,7 +105,7 @@ def test_a_model_given_labels_writes_what_they_say():
 
 def test_evaluation_counts_tokens(vae, data):
     found = fusevae.evaluate(vae, data.test, importance_samples=5)
-    assert found["tokens"] == sum(len(vae.data.vocabulary.encode(s)) + 1 for s in SENTENCES * 3)
+    assert found["tokens"] == sum(len(vae.data.schema.vocabulary.encode(s)) + 1 for s in SENTENCES * 3)
     assert found["nats_per_token"] == pytest.approx(-found["log_likelihood"]["value"] * 12 / found["tokens"])
     assert found["bits_per_dim"] is None and found["perplexity"] > 1
     assert found["active_units"]["z"] is not None and found["mutual_information"] is not None
@@ -119,7 +119,7 @@ def test_figures_of_texts_have_their_known_values(language_model):
     assert self_bleu(SENTENCES) < 0.5
     assert overlap("a b", "c d") == 0 and overlap("A b", "a, B!") == 1
     total = fusevae.log_likelihood(language_model, SENTENCES).sum().item()
-    tokens = sum(len(language_model.data.vocabulary.encode(s)) + 1 for s in SENTENCES)
+    tokens = sum(len(language_model.data.schema.vocabulary.encode(s)) + 1 for s in SENTENCES)
     assert perplexity(language_model, SENTENCES) == pytest.approx(torch.tensor(-total / tokens).exp().item())
 
 

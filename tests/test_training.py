@@ -410,7 +410,7 @@ def test_a_frozen_part_stays_as_it_is():
 
 
 def test_a_run_on_resized_images_draws_what_the_model_makes(tmp_path):
-    from fusevae.training.run import run
+    from fusevae.training.train import train as run
 
     node = {
         "model": {

@@ -17,16 +17,18 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
+from fusevae.data.examples import data_fingerprint
 from fusevae.data.source import Source, Splits
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.budget import Plan, duration, plan
 from fusevae.training.configuration import Node, one_line
-from fusevae.training.extractor import data_fingerprint, extractor_for
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.outcome import duration as words
-from fusevae.training.outcome import held_out_part, to_json
-from fusevae.training.run import CONFIG, Result, resume, run
+from fusevae.training.outcome import to_json
+from fusevae.training.run import CONFIG, Run
+from fusevae.training.train import resume
+from fusevae.training.train import train as run
 
 KEPT = "bench.json"  # what was asked for, and the plan of each training
 #: what a recipe says of data that it is not for, in whatever words
@@ -45,13 +47,12 @@ def bench(options: Namespace) -> int:
     folder = Path(options.output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
-    source = Source(options.data, labels=options.labels, skip_damaged=options.skip_damaged, **read_by(makers))
+    asked_of_data = {"conditions": options.conditions, "skip_damaged": options.skip_damaged} | read_by(makers)
+    source = Source(options.data, **asked_of_data)
     splits = source.read()
     asked = {"budget": seconds, "seed": options.seed, "precision": options.precision, "device": place.type}
     asked |= {"data": describe(source), "fingerprint": data_fingerprint(splits.train)}
     kept = known(folder, asked)
-    if options.samples and options.extractor:
-        extractor_for(splits, options.extractor)  # what is wrong with it is said before any work
     nodes, refused = fitting(options, makers, source, splits)
     if not nodes:
         raise InputError(f"no recipe fits the data: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
@@ -161,7 +162,7 @@ def one(
     return _kept(folder, name, kept, run(node, place, splits, importance_samples=k, **settings))
 
 
-def _kept(folder: Path, name: str, kept: dict[str, Any], result: Result) -> bool:
+def _kept(folder: Path, name: str, kept: dict[str, Any], result: Run) -> bool:
     """Note how far a training has come; whether it is at its end."""
     kept["done"][name] = {"steps": result.steps, "seconds": result.seconds}
     _write(folder, kept)
@@ -181,12 +182,10 @@ def compared(
     refused: dict[str, str],
 ) -> int:
     """Compare the runs and write what came out."""
-    artifacts: dict[str, Artifact] = {}
-    for run_ in runs:
-        options.run = run_
-        artifacts[run_] = load.model(options)
-    data, name = held_out_part(splits)
-    reference = load.reference(options, data, splits) if options.samples else None
+    artifacts: dict[str, Artifact] = {run_: load.opened(options, run_).artifact for run_ in runs}
+    data, name = splits.held
+    first = Run(next(iter(runs)), data=splits, device=options.device, trust=options.trust)
+    reference = first.judge(options.samples, options.extractor, data, options.json) if options.samples else None
     print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
     found = judged(options, artifacts, data, reference)
     for run_, model in found["models"].items():

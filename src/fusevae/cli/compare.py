@@ -14,14 +14,16 @@ from fusevae.cli.train import table
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
+from fusevae.data.modality import Judge
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
-from fusevae.evaluation.comparison import AnyReference, comparison, difference_lines, rows, short_names
+from fusevae.evaluation.comparison import comparison, difference_lines, rows, short_names
 from fusevae.evaluation.features import about as features_about
 from fusevae.evaluation.features import fingerprint
 from fusevae.evaluation.quality import Reference
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment, to_json
+from fusevae.training.run import Run
 
 
 def compare(options: Namespace) -> int:
@@ -30,21 +32,17 @@ def compare(options: Namespace) -> int:
         raise InputError(f"{' '.join(options.runs)} was given to compare: give at least two runs, each once")
     if options.output:
         check_page(options.output)
-    artifacts = {}
-    for run in reversed(options.runs):  # the data are those of the first
-        options.run = run
-        artifacts[run] = load.model(options)
-    artifacts = {run: artifacts[run] for run in options.runs}
-    data, name, splits = load.held_and_splits(options, artifacts[options.run])
-    for run in options.runs:
-        check_examples(artifacts[run], data)
-    for run in options.runs[1:] if options.samples else ():
-        splits = splits or load.splits(Namespace(**vars(options) | {"run": run}))  # a file alone names no data
+    runs = {path: load.opened(options, path) for path in options.runs}
+    artifacts = {path: run.artifact for path, run in runs.items()}
+    data, name = load.examples(options, next(iter(runs.values())))  # the data are those of the first
+    for artifact in artifacts.values():
+        check_examples(artifact, data)
+    named = next((run for run in runs.values() if run.source is not None), None)  # a file alone names no data
     reference = None
-    if options.samples and splits is None:
+    if options.samples and named is None:
         print("no figures about samples: none of these names its training data", file=sys.stderr)
-    elif options.samples and splits is not None:
-        reference = load.reference(options, data, splits)
+    elif options.samples and named is not None:
+        reference = named.judge(options.samples, options.extractor, data, options.json)
     print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
     found = judged(options, artifacts, data, reference)
     found["data"] = name
@@ -61,15 +59,14 @@ def check_page(path: str) -> None:
 
 
 def judged(
-    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: AnyReference | None
+    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: Judge | None
 ) -> dict[str, Any]:
     """The comparison of runs by their folders, their training times among the figures."""
     with load.precision(options):
         k = options.importance_samples
         found = comparison(artifacts, data, reference, None, k, options.kind, options.seed)
     for run, model in found["models"].items():
-        path = Path(run).expanduser()
-        model["training"] = load.training_state(path) if path.is_dir() else None
+        model["training"] = Run.open(run, trust=options.trust).state
     return found
 
 
@@ -78,7 +75,7 @@ def write_page(
     found: dict[str, Any],
     artifacts: dict[str, Artifact],
     data: Examples,
-    reference: AnyReference | None,
+    reference: Judge | None,
     about: dict[str, Any] | None = None,
 ) -> None:
     """Write the page of a comparison to ``--output``."""

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from fusevae.cli import load
 from fusevae.cli.train import table
-from fusevae.cli.write import Output, write_csv
+from fusevae.cli.write import Output, which
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.files import written_whole
+from fusevae.data.delimited import GAPS, is_number, read_table
+from fusevae.data.examples import Examples
+from fusevae.data.given import existing
+from fusevae.data.modality import modality_of
 from fusevae.data.npz import load_arrays, load_npy, npz_headers
-from fusevae.data.readers import existing
-from fusevae.data.tables import read_rows
-from fusevae.evaluation import pictures
+from fusevae.data.parts import pick
+from fusevae.data.sheet import Sheet
 from fusevae.evaluation.anomaly import check_reference, group_p_value, parts_of_both, scores
 from fusevae.evaluation.chain import Draws, Space
 from fusevae.evaluation.denoising import check_noise
@@ -29,23 +31,22 @@ from fusevae.evaluation.imputation import impute as imputed
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.training.outcome import to_json
 
-GAPS = {"", "?", "na", "n/a", "nan", "null", "none"}  # cells of a table that hold no value
-
 
 def anomaly(options: Namespace) -> int:
     """Write how unusual each example is."""
     output = Output(options.output)
     output.check_table()
-    artifact = load.model(options)
+    run = load.opened(options)
+    artifact = run.artifact
     check_samples(artifact, options.importance_samples)
-    data, name = load.examples(options, artifact)
-    reference, usual = load.examples(Namespace(**vars(options) | {"data": options.reference}), artifact)
+    data, name = load.examples(options, run)
+    reference, usual = run.examples(options.reference)
     check_reference(data, reference)
     print(f"scoring {len(data):,} examples of {name} against {len(reference):,} of {usual}", file=sys.stderr)
     with load.precision(options):
         ours, theirs = parts_of_both(artifact, data, reference, options.importance_samples, options.seed)
     found = scores(ours, theirs)
-    output.columns(found)
+    output.columns({**which(data), **found})
     p_values = [key for key in found if key.startswith("p_")]
     unusual = {key: float((found[key] < 0.05).mean()) for key in p_values}
     group = group_p_value(ours["log_p"], theirs["log_p"], seed=options.seed)
@@ -60,31 +61,29 @@ def anomaly(options: Namespace) -> int:
 
 def impute(options: Namespace) -> int:
     """Write examples whose missing values are filled in."""
-    output = Output(options.output)
-    artifact = load.model(options)
+    output, run = Output(options.output), load.opened(options)
+    artifact = run.artifact
     output.check(artifact.data)
     Space(artifact)
-    columns = None
     data: Any
     if options.missing == "nan":
-        columns, data = with_gaps(options)
-        mask, name = None, options.data
+        data, mask, name = with_gaps(options, artifact), None, options.data
     else:
         mask = read_mask(options.missing)
-        data, name = load.examples(options, artifact)
+        data, name = load.examples(options, run)
     print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)
     with load.precision(options):
         found = imputed(artifact, data, mask, samples=options.samples, steps=options.steps, seed=options.seed)
-    return _write(options, output, artifact, found, data, name, columns)
+    return _write(options, output, artifact, found, data, name)
 
 
 def denoise(options: Namespace) -> int:
     """Write examples without their noise."""
-    output = Output(options.output)
-    artifact = load.model(options)
+    output, run = Output(options.output), load.opened(options)
+    artifact = run.artifact
     output.check(artifact.data)
     check_noise(options.noise, Space(artifact))
-    data, name = load.examples(options, artifact)
+    data, name = load.examples(options, run)
     print(f"denoising {len(data):,} examples: {name}", file=sys.stderr)
     with load.precision(options):
         found = denoised(artifact, data, options.noise, samples=options.samples, steps=options.steps, seed=options.seed)
@@ -114,62 +113,47 @@ def read_mask(path: str) -> np.ndarray:
     raise InputError(f"{path} is no mask: expected a .npy, .npz or .png of booleans, or the word nan")
 
 
-def with_gaps(options: Namespace) -> tuple[list[str] | None, np.ndarray]:
-    """The names of the columns, where there are some, and the values of a table with NaN where a cell is empty."""
+def with_gaps(options: Namespace, artifact: Artifact) -> np.ndarray:
+    """The values of a table with NaN where a cell is empty, its columns in the model's order."""
     place = existing(options.data, "data")
     suffix = place.suffix.lower()
-    if options.labels:
-        raise InputError("--labels can't be given with --missing nan: give a mask as a file, or leave the labels out")
+    if options.conditions:
+        raise InputError("--conditions can't be given with --missing nan: give a mask as a file, or leave them out")
     if suffix == ".npy":
-        return None, np.array(load_npy(place))
+        return np.array(load_npy(place))
     if suffix not in (".csv", ".tsv"):
         raise InputError(f"{place} can't be read with --missing nan: give a .csv, .tsv or .npy, or a mask as a file")
-    rows = read_rows(place)
-    header = rows.pop(0) if any(_value(cell) is None for cell in rows[0]) else None
+    names, rows, line = read_table(place, None)
     values = [[_value(cell) for cell in row] for row in rows]
     for i, row in enumerate(values):
         if None in row:
             at = row.index(None)
             raise InputError(
-                f"{place}: row {i + (2 if header else 1)}, column {header[at] if header else at + 1} is "
-                f"{rows[i][at].strip()[:40]!r}: expected a number, or an empty cell where it is missing"
+                f"{place}: row {i + line}, column {names[at]} is {rows[i][at].strip()[:40]!r}: expected a number, or an "
+                "empty cell where it is missing"
             )
-    if not values:
-        raise InputError(f"{place} has a header and no rows: expected at least one row")
-    return header and [cell.strip() for cell in header], np.array(values, dtype=np.float64)
+    wanted = getattr(artifact.data.schema, "columns", names)
+    order = [names.index(pick(name, names, str(place), "the model")) for name in wanted] if line == 2 else slice(None)
+    return np.array(values, dtype=np.float64)[:, order]
 
 
 def _value(cell: str) -> float | None:
     """A cell's number, NaN where it holds none, None where it holds something else."""
     if cell.strip().lower() in GAPS:
         return float("nan")
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    return float(cell) if is_number(cell) else None
 
 
-def _write(
-    options: Namespace,
-    output: Output,
-    artifact: Artifact,
-    found: Draws,
-    data: Any,
-    name: str,
-    columns: list[str] | None = None,
-) -> int:
-    """Write the mean or a draw of what chains gave; a table read from a .csv keeps the names of its columns."""
+def _write(options: Namespace, output: Output, artifact: Artifact, found: Draws, data: Any, name: str) -> int:
+    """Write the mean or a draw of what chains gave."""
     x = found.mean if options.kind == "mean" else found.samples[0]
 
-    def sheet() -> Any:
+    def sheet() -> Sheet:
         shown = min(len(x), 96)
-        return pictures.pairs(_first(data, shown), x[:shown], artifact.data)
+        return modality_of(artifact.data).pairs(_first(data, shown), x[:shown], artifact.data)
 
-    if columns is not None and output.kind == ".csv":
-        with written_whole(output.path) as beside:
-            write_csv(dict(zip(columns, x.T.numpy(), strict=True)), beside)
-    else:
-        output.examples(x, artifact.data, sheet)
+    pictured = isinstance(data, Examples)  # what has gaps can't be shown
+    output.examples(x, artifact.data, which(data) if pictured else None, sheet if pictured else None)
     accepted = found.accepted.mean().item()
     stuck = int((found.accepted == 0).sum())
     print("means of the draws" if options.kind == "mean" else "a draw for each example", file=sys.stderr)

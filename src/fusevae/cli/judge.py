@@ -6,39 +6,33 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from fusevae.cli import load
 from fusevae.cli.train import table
-from fusevae.core.artifact import WEIGHTS, read_header
+from fusevae.core.artifact import read_header
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
+from fusevae.data.modality import modality_of
 from fusevae.evaluation.comparison import size
-from fusevae.evaluation.fidelity import fidelity_lines, reconstruction_quality
+from fusevae.evaluation.fidelity import fidelity_lines
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
 from fusevae.evaluation.report import lines
-from fusevae.evaluation.text_quality import text_reconstruction, text_reconstruction_lines
-from fusevae.training.outcome import to_json
+from fusevae.training.outcome import to_json, words_of
 
 
 def evaluate(options: Namespace) -> int:
     """Print the figures of a model on held-out data."""
-    artifact = load.model(options)
+    run = load.opened(options)
+    artifact = run.artifact
     if not options.samples or artifact.distribution.level >= Level.BOUND:
         check_samples(artifact, options.importance_samples)
-    if not options.samples:
-        if options.extractor:
-            raise InputError("--extractor is what samples are judged by: add --samples")
-        data, name = load.examples(options, artifact)
-        reference = None
-    else:
-        data, name, splits = load.held_and_splits(options, artifact)
-        if splits is None:
-            raise InputError(f"{options.run} names no training data, whose features judge samples: give a run folder")
-        reference = load.reference(options, data, splits)
+    if options.extractor and not options.samples:
+        raise InputError("--extractor is what samples are judged by: add --samples")
+    data, name = load.examples(options, run)
+    reference = run.judge(options.samples, options.extractor, data, options.json) if options.samples else None
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
     found: dict[str, Any] = {}
     rows: list[tuple[str, str]] = []
@@ -51,11 +45,8 @@ def evaluate(options: Namespace) -> int:
             found["samples"] = reference.judge(artifact, options.kind, options.seed)
             found["bytes"] = size(artifact.distribution)
             rows += [*reference.lines(found["samples"]), ("size", f"{found['bytes']:,} bytes")]
-            if artifact.distribution.has_latents and artifact.data.vocabulary is not None:
-                found["reconstructions"] = text_reconstruction(artifact, data, options.samples, options.seed)
-                rows += text_reconstruction_lines(found["reconstructions"])
-            elif artifact.distribution.has_latents:
-                found["reconstructions"] = reconstruction_quality(artifact, data, seed=options.seed)
+            if artifact.distribution.has_latents:
+                found["reconstructions"] = modality_of(artifact.data).reconstruction(artifact, data, options.seed)
                 rows += fidelity_lines(found["reconstructions"])
     found |= {"run": str(options.run), "data": name}
     if options.json:
@@ -67,9 +58,8 @@ def evaluate(options: Namespace) -> int:
 
 def info(options: Namespace) -> int:
     """Print what a model is, and how far its training is."""
-    artifact = load.model(options)
-    path = Path(options.run).expanduser()
-    header = read_header(path / WEIGHTS if path.is_dir() else path)
+    run = load.opened(options)
+    artifact, header = run.artifact, read_header(run.weights)
     facts: dict[str, Any] = {
         "run": str(options.run),
         "model": describe(artifact.distribution),
@@ -82,7 +72,7 @@ def info(options: Namespace) -> int:
         "fusevae": header.get("fusevae"),
         "format": int(header["format"]),
         "seed": int(header["seed"]) if "seed" in header else None,
-        "training": load.training_state(path) if path.is_dir() else None,
+        "training": run.state,
     }
     if options.json:
         print(to_json(facts))
@@ -94,9 +84,9 @@ def info(options: Namespace) -> int:
     data, state = artifact.data, facts["training"]
     rows = [
         ("parameters", f"{artifact.n_parameters:,}"),
-        ("data", f"{'x'.join(map(str, data.shape))} {data.dtype} in [{data.low:g}, {data.high:g}]"),
-        ("classes", ", ".join(data.classes or []) or "none"),
-        ("properties", ", ".join(data.properties.names) if data.properties is not None else "none"),
+        ("modality", data.modality or "none"),
+        ("data", data.schema.about(data)),
+        ("conditions", words_of(data.conditions) if data.conditions is not None else "none"),
         ("conditional", "yes" if artifact.is_conditional else "no"),
         ("support", artifact.support),
         ("promises", facts["level"]),

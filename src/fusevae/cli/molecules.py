@@ -12,11 +12,9 @@ import numpy as np
 from fusevae.cli import load
 from fusevae.cli.train import table
 from fusevae.cli.write import Output
-from fusevae.core.errors import InputError
 from fusevae.data.source import Source
-from fusevae.data.text import is_text
-from fusevae.evaluation.molecule_search import check_molecules, optimise_molecules
 from fusevae.evaluation.search import Found
+from fusevae.modalities.molecules.search import check_molecules, optimise_molecules
 from fusevae.training.outcome import to_json
 
 
@@ -24,7 +22,7 @@ def optimize(options: Namespace) -> int:
     """Walk the latent space from each start, and write the best found for each."""
     output = Output(options.output)
     output.check_table()
-    artifact = load.model(options)
+    artifact = load.opened(options).artifact
     check_molecules(artifact)
     starts = molecules(options.data)
     print(f"{len(starts):,} molecules, {options.evaluations} evaluations each", file=sys.stderr)
@@ -76,8 +74,6 @@ def summary(found: Sequence[Found]) -> dict[str, float]:
 
 def molecules(path: str) -> list[str]:
     """The SMILES of a file of text: the first word of each."""
-    parts = Source(path, tokens="smiles").parts()
-    part = parts.get("test", parts["train"])
-    if not is_text(part):
-        raise InputError(f"{path} holds no text: give a .smi with a SMILES a line")
-    return [text.split()[0] for text in part.x]
+    source = Source(path, modality="molecules")
+    parts = source.parts(None, source.options)[1]
+    return [text.split()[0] for text in parts.get("test", parts["train"]).x]

@@ -67,7 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     sample = command("sample", "use:sample", "new examples from a trained model")
     _run(sample)
     sample.add_argument("-n", type=_positive, default=16, metavar="N", help="how many (default: 16)")
-    sample.add_argument("--label", help="class to sample from, by name or number; or properties, as in qed=0.9,logp=2")
+    sample.add_argument(
+        "--label", help="conditions, all or some: sentiment=positive,year=1999; of one column 7 or qed=0.9"
+    )
     _kind(sample)
     sample.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
@@ -121,7 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("what", metavar="RECIPE,RECIPE,...", help="recipes, or YAML configurations")
     bench.add_argument("--budget", required=True, metavar="TIME", help="of each training: 90s, 20m, 1h30m")
     bench.add_argument("--data", metavar="PATH", help=f"{_DATA}; without it digits")
-    bench.add_argument("--labels", metavar="NAME", help="array or column of the labels, or a file of them")
+    _conditions(bench)
     _damaged(bench)
     bench.add_argument(
         "--output", default="runs/bench", metavar="DIR",
@@ -262,12 +264,20 @@ def _data(
 ) -> None:
     default = "" if required else default
     parser.add_argument("--data", required=required, metavar="PATH", help=_DATA + default)
-    parser.add_argument("--labels", metavar="NAME", help="array or column of the labels, or a file of them")
+    _conditions(parser)
     _damaged(parser)
 
 
+def _conditions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--conditions", metavar="NAMES", type=_names,
+        help="columns or arrays beside the data, by name with commas between, or a file of labels (default: those of "
+        "the model)",
+    )  # fmt: skip
+
+
 def _damaged(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-damaged", action="store_true", help="leave out images that can't be decoded")
+    parser.add_argument("--skip-damaged", action="store_true", help="leave out examples that can't be read")
 
 
 def _kind(parser: argparse.ArgumentParser) -> None:
@@ -326,6 +336,11 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number above 0")
     return value
+
+
+def _names(text: str) -> str | list[str]:
+    """One name, pattern or file as it is; several names as a list."""
+    return text.split(",") if "," in text and "{" not in text else text
 
 
 def _part(text: str) -> float:

@@ -23,15 +23,16 @@ from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import to_json
-from fusevae.training.run import Result, fresh, resume, run
+from fusevae.training.run import Run, trusted
+from fusevae.training.train import fresh, resume
+from fusevae.training.train import train as run
 
 INTERRUPTED = 130
 
 
 def train(options: Namespace) -> int:
     """Train a recipe or a configuration, or go on with a run."""
-    if options.trust:
-        sys.path.insert(0, os.getcwd())  # the user's own module lies there
+    trusted(options.trust)
     with processes(options.device):
         if options.resume:
             result = _resume(options)
@@ -128,7 +129,7 @@ def processes(device: str) -> Iterator[None]:
             dist.destroy_process_group()
 
 
-def tell(result: Result, as_json: bool) -> int:
+def tell(result: Run, as_json: bool) -> int:
     """Print what became of a run, in the first process."""
     if int(os.environ.get("RANK", "0")) or world()[0]:
         return 0 if result.finished else INTERRUPTED
@@ -151,7 +152,7 @@ def table(rows: list[tuple[str, str]]) -> None:
         print(f"{name:{width}}  {value}")
 
 
-def _resume(options: Namespace) -> Result:
+def _resume(options: Namespace) -> Run:
     given = {
         "a recipe or YAML": options.what,
         "--data": options.data,

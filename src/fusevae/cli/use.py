@@ -8,58 +8,54 @@ from argparse import Namespace
 import torch
 
 from fusevae.cli import load
-from fusevae.cli.write import Output
-from fusevae.core.artifact import Artifact
-from fusevae.core.errors import InputError
+from fusevae.cli.write import Output, which
 from fusevae.core.generation import GREEDY
-from fusevae.evaluation import latents, pictures, samples
+from fusevae.data.modality import modality_of
+from fusevae.evaluation import latents, samples
+
+SHOWN = 96  # examples of a sheet
 
 
 def sample(options: Namespace) -> int:
     """Write new examples."""
-    output = Output(options.output)
-    artifact = load.model(options)
-    output.check(artifact.data)
+    output, run = Output(options.output), load.opened(options)
+    artifact, spec = run.artifact, run.artifact.data
+    output.check(spec)
     kind = samples.kind_used(artifact, options.kind)
     how = load.generation(options, artifact)
+    asked = samples.conditions(artifact, options.label, options.n)
     with load.precision(options):
-        x = samples.sample(artifact, options.n, options.label, options.seed, options.kind, how)
+        x = samples.sample(artifact, options.n, asked, options.seed, options.kind, how)
     print("means of p(x | z)" if kind == "mean" else "samples from the model", file=sys.stderr)
-    output.examples(x, artifact.data, lambda: pictures.grid(x[:400], artifact.data))
+    beside = spec.conditions.values(asked) if asked is not None and spec.conditions is not None else {}
+    output.examples(x, spec, beside)
     facts = {"n": len(x), "kind": kind, "label": options.label, "seed": options.seed}
-    return output.tell(options.json, facts, lambda: artifact.data.text(x))
+    return output.tell(options.json, facts, x, spec)
 
 
 def reconstruct(options: Namespace) -> int:
     """Write examples after encoding and decoding."""
-    output = Output(options.output)
-    artifact = load.model(options)
-    output.check(artifact.data)
-    _need_latents(artifact)
-    data, name = load.examples(options, artifact)
+    output, run = Output(options.output), load.opened(options)
+    artifact, spec = run.artifact, run.artifact.data
+    output.check(spec)
+    load.need_latents(artifact)
+    data, name = load.examples(options, run)
     how = load.generation(options, artifact)
     with load.precision(options):
         x = latents.reconstruct(artifact, data, seed=options.seed, generation=how or GREEDY)
-    shown = min(len(x), 96)
-    raw, _ = data.batch(torch.arange(shown))
-    output.examples(x, artifact.data, lambda: pictures.pairs(artifact.seen(raw), x[:shown], artifact.data))
-    return output.tell(options.json, {"n": len(x), "data": name}, lambda: artifact.data.text(x))
+    raw, _ = data.batch(torch.arange(min(len(x), SHOWN)))
+    output.examples(x, spec, which(data), lambda: modality_of(spec).pairs(artifact.seen(raw), x[: len(raw)], spec))
+    return output.tell(options.json, {"n": len(x), "data": name}, x, spec)
 
 
 def encode(options: Namespace) -> int:
     """Write the latents of examples."""
     output = Output(options.output)
     output.check_table()
-    artifact = load.model(options)
-    _need_latents(artifact)
-    data, name = load.examples(options, artifact)
+    run = load.opened(options)
+    load.need_latents(run.artifact)
+    data, name = load.examples(options, run)
     with load.precision(options):
-        arrays = latents.encode(artifact, data, seed=options.seed)
-    output.arrays(arrays)
+        arrays = latents.encode(run.artifact, data, seed=options.seed)
+    output.columns({**which(data), **arrays})
     return output.tell(options.json, {"n": len(data), "data": name, "arrays": list(arrays)})
-
-
-def _need_latents(artifact: Artifact) -> None:
-    if not artifact.distribution.has_latents:
-        name = type(artifact.distribution).__name__
-        raise InputError(f"{name} has no latents: give the run of a model that has (a VAE)")

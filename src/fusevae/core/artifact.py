@@ -17,11 +17,12 @@ from fusevae.core.description import Described, Trust, build, describe
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.levels import Level
+from fusevae.core.migration import migrated
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import View
 from fusevae.core.weights import weights_follow
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "model.safetensors"
 
 
@@ -47,13 +48,13 @@ class Artifact(Described, nn.Module):
         """Raw examples ``(batch, *shape)`` as the model sees them: floating point, or integers for tokens."""
         for view in self.views:
             x = view(x)
-        return x if self.viewed.vocabulary is not None or x.is_floating_point() else x.float()
+        return self.viewed.typed(x)
 
     def restore(self, x: Tensor) -> Tensor:
         """Values of the view ``(*batch, *shape)`` back in the units and the dtype of the data."""
         for view in reversed(self.views):
             x = view.restore(x)
-        if self.data.vocabulary is not None:
+        if not self.data.schema.numeric:
             return x.long()
         if self.data.is_discrete:
             x = x.round().clamp(self.data.low, self.data.high)
@@ -75,13 +76,8 @@ class Artifact(Described, nn.Module):
         """Over what the likelihood is; figures over different supports are never compared."""
         if self.distribution.level < Level.BOUND:
             return "none: it only samples"
-        shape = "x".join(map(str, self.viewed.shape))
         views = "".join(f", {v.label}" for v in self.views if v.changes_support)
-        if (words := self.viewed.vocabulary) is not None:
-            return f"mass on sequences of {words.size:,} {words.kind} tokens ({words.fingerprint}){views}"
-        if self.is_mass:
-            return f"mass on {{{self.viewed.low:g}..{self.viewed.high:g}}}^{shape}{views}"
-        return f"density on R^{shape}{views}"
+        return self.viewed.schema.support(self.viewed, self.is_mass) + views
 
     @property
     def is_conditional(self) -> bool:
@@ -130,7 +126,7 @@ class Artifact(Described, nn.Module):
                 f"{path}: its description can't be read ({reason}): give a file that fusevae saved"
             ) from None
         with weights_follow():
-            artifact = build(node, trust)
+            artifact = build(migrated(node), trust)
         if not isinstance(artifact, cls):
             raise InputError(
                 f"{path} describes a {type(artifact).__name__}, not an artifact: give a file that fusevae saved"

@@ -23,7 +23,7 @@ Trust = Iterable[str] | Mapping[str, Callable[..., Any]]
 
 T = TypeVar("T", bound=type)
 
-FOLDERS = ("core", "nets", "distributions", "models", "data", "objectives", "training")
+FOLDERS = ("core", "nets", "distributions", "models", "data", "objectives", "training", "modalities")
 
 
 class Described:
@@ -161,8 +161,8 @@ def library_classes() -> dict[str, type]:
     found: dict[str, type] = {}
     for folder in FOLDERS:
         package = importlib.import_module(f"fusevae.{folder}")
-        for info in pkgutil.iter_modules(package.__path__):
-            module = importlib.import_module(f"fusevae.{folder}.{info.name}")
+        for info in pkgutil.walk_packages(package.__path__, f"fusevae.{folder}."):
+            module = importlib.import_module(info.name)
             for name, cls in vars(module).items():
                 own = isinstance(cls, type) and cls.__module__ == module.__name__
                 if (

@@ -7,16 +7,55 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fusevae.core.conditions import Conditions, Label
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
-from fusevae.core.vocabulary import Vocabulary
 
-MOLECULES = ("smiles", "smiles-pairs", "selfies", "selfies-pairs")  # kinds of tokens
+
+class Schema(Described):
+    """What is known of one kind of data beside its numbers; each modality has its own.
+
+    Attributes:
+        modality: the name of the kind.
+        numeric: whether values are numbers to compute with; tokens are not.
+    """
+
+    modality: str = ""
+    numeric: bool = True
+
+    def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
+        """Raise :class:`InputError` unless ``theirs`` fit what was made for ``ours``."""
+        if ours.shape != theirs.shape:
+            raise InputError(
+                f"{what} was made for examples of shape {ours.shape}, these have {theirs.shape}: "
+                "resize them, or train a model on them"
+            )
+        if ours.is_discrete != theirs.is_discrete or (ours.is_discrete and ours.high < theirs.high):
+            raise InputError(
+                f"{what} was made for {ours.dtype} data in [{ours.low:g}, {ours.high:g}], these are {theirs.dtype} in "
+                f"[{theirs.low:g}, {theirs.high:g}]: convert them first"
+            )
+
+    def support(self, spec: DataSpec, mass: bool) -> str:
+        """Over what a likelihood is: a mass over stated values, or a density."""
+        shape = "x".join(map(str, spec.shape))
+        return f"mass on {{{spec.low:g}..{spec.high:g}}}^{shape}" if mass else f"density on R^{shape}"
+
+    def text(self, x: Tensor) -> list[str]:
+        """The texts that examples stand for, where they do."""
+        raise InputError(f"the data are arrays of shape {tuple(x.shape[1:])}, not text: use them as they are")
+
+    def tokens(self, text: str) -> list[int]:
+        """A text as tokens, without an end, where examples are such."""
+        raise InputError("the data are arrays, not text: leave texts out")
+
+    def about(self, spec: DataSpec) -> str:
+        """One example in words."""
+        return f"{'x'.join(map(str, spec.shape))} {spec.dtype} in [{spec.low:g}, {spec.high:g}]"
 
 
 class DataSpec(Described):
-    """Shape, dtype and range of one example, and its labels.
+    """Shape, dtype and range of one example, what is known beside it, and of what kind it is.
 
     Args:
         shape: of one example without the batch: ``(channels, height, width)`` for images, ``(features,)`` for tables,
@@ -24,9 +63,8 @@ class DataSpec(Described):
         dtype: as the data came: ``"uint8"``, ``"float32"``, ``"int64"`` ...
         low: smallest value that the data can take (0 for uint8), or was seen to take.
         high: largest value (255 for uint8).
-        classes: the names of the labels in order, or None where there are none.
-        vocabulary: of token sequences, else None.
-        properties: numbers that stand in the place of labels, or None.
+        conditions: the columns beside the examples, or None; the names of classes alone are one column ``label``.
+        schema: what its modality knows of the data; None for plain arrays.
 
     Example:
         >>> DataSpec((1, 28, 28), "uint8", 0, 255).dims
@@ -39,14 +77,19 @@ class DataSpec(Described):
         dtype: str = "float32",
         low: float = 0.0,
         high: float = 1.0,
-        classes: list[str] | None = None,
-        vocabulary: Vocabulary | None = None,
-        properties: Properties | None = None,
+        conditions: Conditions | list[str] | None = None,
+        schema: Schema | None = None,
     ) -> None:
         self.shape, self.dtype = tuple(shape), dtype
         self.low, self.high = float(low), float(high)
-        self.classes = list(classes) if classes is not None else None
-        self.vocabulary, self.properties = vocabulary, properties
+        named = isinstance(conditions, list)
+        self.conditions = Conditions([Label("label", conditions)]) if named and conditions else conditions or None
+        self.schema = schema or Schema()
+
+    @property
+    def modality(self) -> str:
+        """The name of the kind of data; empty for plain arrays."""
+        return self.schema.modality
 
     @property
     def dims(self) -> int:
@@ -54,28 +97,24 @@ class DataSpec(Described):
         return math.prod(self.shape)
 
     @property
-    def is_image(self) -> bool:
-        return len(self.shape) == 3
-
-    @property
     def is_discrete(self) -> bool:
         """Whether the raw data are integers, so that probabilities (not densities) can be claimed for them."""
         return "int" in self.dtype or self.dtype == "bool"
 
     @property
-    def is_molecules(self) -> bool:
-        """Whether texts are molecules, by the kind of their tokens."""
-        return self.vocabulary is not None and self.vocabulary.kind in MOLECULES
+    def classes(self) -> list[str] | None:
+        """The names of the classes, where one column of them is all that is known beside the data."""
+        return self.conditions.label.classes if self.conditions is not None and self.conditions.label else None
 
     @property
     def n_classes(self) -> int:
-        return len(self.classes) if self.classes is not None else 0
+        return len(self.classes or ())
 
     @property
-    def condition(self) -> int | Properties:
-        """What a net is told about what it is given beside the data: the properties, else how many classes there are
-        (0 for none)."""
-        return self.properties or self.n_classes
+    def condition(self) -> int | Conditions:
+        """What a net is told about what it is given beside the data: how many classes there are where that is all (0
+        for none), else the columns."""
+        return len(self.classes) if self.classes is not None else self.conditions or 0
 
     def with_shape(self, shape: Sequence[int]) -> DataSpec:
         """The same data in another shape (after a resize, say)."""
@@ -85,31 +124,16 @@ class DataSpec(Described):
         """The same data in another range."""
         return self.replaced(low=low, high=high)
 
+    def check(self, other: DataSpec, what: str = "the model") -> None:
+        """Raise :class:`InputError` unless ``other`` is data of this kind, with what belongs to it."""
+        if self.modality and other.modality and self.modality != other.modality:
+            raise InputError(f"{what} was made for {self.modality}, these are {other.modality}: give data of that kind")
+        self.schema.check(self, other, what)
+
     def text(self, x: Tensor) -> list[str]:
         """Token sequences ``(n, length)`` as the texts that they stand for."""
-        if self.vocabulary is None:
-            raise InputError(f"the data are arrays of shape {self.shape}, not text: use them as they are")
-        return [self.vocabulary.decode(row) for row in x.tolist()]
+        return self.schema.text(x)
 
-    def check(self, other: DataSpec, what: str = "the model") -> None:
-        """Raise :class:`InputError` unless ``other`` is data of this kind; texts may be of any length."""
-        if (self.vocabulary is None) != (other.vocabulary is None):
-            kinds = ["arrays" if spec.vocabulary is None else "text" for spec in (self, other)]
-            raise InputError(f"{what} was made for {kinds[0]}, these are {kinds[1]}: give data of that kind")
-        if self.vocabulary is not None and other.vocabulary is not None:
-            if self.vocabulary.entries != other.vocabulary.entries:
-                raise InputError(
-                    f"{what} was made for a vocabulary of {self.vocabulary.size} {self.vocabulary.kind}, these have "
-                    f"another of {other.vocabulary.size}: read them with the model's own"
-                )
-            return
-        if self.shape != other.shape:
-            raise InputError(
-                f"{what} was made for examples of shape {self.shape}, these have {other.shape}: "
-                "resize them, or train a model on them"
-            )
-        if self.is_discrete != other.is_discrete or (self.is_discrete and self.high < other.high):
-            raise InputError(
-                f"{what} was made for {self.dtype} data in [{self.low:g}, {self.high:g}], these are {other.dtype} in "
-                f"[{other.low:g}, {other.high:g}]: convert them first"
-            )
+    def typed(self, x: Tensor) -> Tensor:
+        """Raw examples as a model computes with them: floating point, or integers for tokens."""
+        return x.float() if self.schema.numeric and not x.is_floating_point() else x

@@ -26,10 +26,12 @@ class Vocabulary(Described):
     Attributes:
         entries: the tokens from number 2 on.
         kind: one word for the kind of token, for figures' support: ``"characters"``.
+        modality: the kind of data that such tokens are of.
     """
 
     entries: list[str]
     kind: str = "tokens"
+    modality: str = "text"
 
     @property
     def size(self) -> int:

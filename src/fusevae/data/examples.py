@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -12,11 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusevae.core.conditions import Conditions
+from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
-from fusevae.data.arrays import as_labels, as_tensor, encode_labels, extremes, fixed_range, observed_range, spec_of
+from fusevae.data.arrays import as_tensor, extremes, fixed_range, observed_range, spec_of
+from fusevae.data.conditions import USUAL, Asked, as_column, encode, fitted
+from fusevae.data.parts import Part
 
 Batch = tuple[Tensor, Tensor | None]
+LOOKED_AT = 10_000  # examples by which data are told from other data
 
 
 class Examples(ABC):
@@ -25,17 +32,20 @@ class Examples(ABC):
     Attributes:
         spec: what one example is.
         lengths: tokens of each example ``(N,)`` where these differ, else None; batches of like ones waste little.
+        ids: a word for each example where it has one (the name of its file), else None.
     """
 
     spec: DataSpec
     lengths: Tensor | None = None
+    ids: Sequence[str] | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def batch(self, indices: Tensor) -> Batch:
-        """Raw examples ``(n, *shape)`` in their own dtype and labels ``(n,)`` (int64) or None, at indices ``(n,)``."""
+        """Raw examples ``(n, *shape)`` in their own dtype and what is known beside them or None (labels ``(n,)`` int64,
+        or :class:`fusevae.core.conditions.Conditions` ``(n, columns)``), at indices ``(n,)``."""
 
     def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
         """A batch for each batch of indices, in that order; may read ahead."""
@@ -46,6 +56,25 @@ class Examples(ABC):
         """The examples at ``indices``, sharing the storage of these."""
         return Subset(self, indices)
 
+    def rows(self) -> Tensor:
+        """Where each example stands in what was read, counted from 0: ``(N,)``."""
+        return torch.arange(len(self))
+
+    def spread(self, n: int) -> Examples:
+        """At most ``n`` examples, evenly over all: a file that is sorted by class shows each class."""
+        return self if len(self) <= n else self.subset(torch.arange(n) * len(self) // n)
+
+    def beside(self) -> dict[str, Any]:
+        """What tells the examples apart where it is written, as columns: ``row``, the ``file``, the conditions."""
+        found: dict[str, Any] = {"row": self.rows().numpy()}
+        if self.ids is not None:
+            found["file"] = np.array(self.ids)
+        if self.spec.conditions is not None and len(self):
+            parts = [y for _, y in self.batches(torch.arange(len(self)).split(1000))]
+            if parts[0] is not None:
+                found |= self.spec.conditions.values(torch.cat(parts))  # type: ignore[arg-type]
+        return found
+
 
 class Subset(Examples):
     """Some examples of others, in the order of ``indices``; nothing is copied."""
@@ -53,6 +82,7 @@ class Subset(Examples):
     def __init__(self, whole: Examples, indices: Tensor) -> None:
         self.whole, self.indices, self.spec = whole, indices.long(), whole.spec
         self.lengths = None if whole.lengths is None else whole.lengths[self.indices]
+        self.ids = None if whole.ids is None else [whole.ids[i] for i in self.indices.tolist()]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -62,6 +92,9 @@ class Subset(Examples):
 
     def batches(self, index_batches: Iterable[Tensor]) -> Iterator[Batch]:
         return self.whole.batches(self.indices[indices] for indices in index_batches)
+
+    def rows(self) -> Tensor:
+        return self.whole.rows()[self.indices]
 
 
 class InMemory(Examples):
@@ -83,8 +116,9 @@ class InMemory(Examples):
         if y is not None and len(y) != len(x):
             raise InputError(f"{len(x)} examples came with {len(y)} labels: expected one for each")
         if spec is None:
-            (y,), classes = encode_labels([None if y is None else as_labels(y, len(x), "the labels")])
-            spec = spec_of(x, classes)
+            columns = {} if y is None else {USUAL: as_column(y, len(x), "the labels")}
+            conditions = fitted({"train": columns}, {}, Asked())
+            spec, y = spec_of(x, conditions), encode(conditions, columns, {})
         self.x, self.y, self.spec = x, y, spec
 
     def __len__(self) -> int:
@@ -116,11 +150,11 @@ class Streamed(Examples):
         check_dataset(dataset)
         if spec is None:
             scan = Scan(dataset)
+            columns = {} if scan.labels is None else {USUAL: scan.labels}
+            conditions = fitted({"train": columns}, scan.names, Asked())
             if labels is None:
-                (labels,), classes = encode_labels([scan.labels], scan.names)
-            else:
-                classes = [str(k) for k in range(int(labels.max()) + 1)]
-            spec = scan.spec(classes)
+                labels = encode(conditions, columns, scan.names)
+            spec = scan.spec(conditions)
         if labels is not None and len(labels) != len(dataset):
             raise InputError(f"{len(dataset)} examples came with {len(labels)} labels: expected one for each")
         self.dataset, self.spec, self.workers, self.labels = dataset, spec, workers, labels
@@ -158,18 +192,17 @@ class Streamed(Examples):
     def _labels(self, indices: Tensor, found: list[Any]) -> Tensor | None:
         if self.labels is not None:
             return self.labels[indices]
-        if self.spec.classes is None or any(label is None for label in found):
+        if self.spec.conditions is None or any(label is None for label in found):
             return None
-        classes = self.spec.classes
-        return torch.tensor([classes.index(v) if isinstance(v, str) else int(v) for v in found], dtype=torch.long)
+        return self.spec.conditions.given(found, len(found))
 
 
 class Scan:
     """One pass over a map-style dataset: labels, the extremes of each item, and every check.
 
     Attributes:
-        labels: of all items as int64 or text, or None.
-        names: what integer labels stand for where the dataset says so (``dataset.classes``), else None.
+        labels: of all items as int64, text or numbers, or None.
+        names: what integer labels stand for where the dataset says so (``dataset.classes``).
         ends: smallest and largest value of each item ``(N, 2)``.
     """
 
@@ -196,14 +229,14 @@ class Scan:
             raise InputError(
                 f"item {without[0]} of {name} has no label, others have: expected (x, label) for all or none"
             )
-        self.labels = None if without else as_labels(labels, len(labels), f"{name}'s labels")
+        self.labels = None if without else as_column(labels, len(labels), f"{name}'s labels")
         names = getattr(dataset, "classes", None)
         ok = isinstance(names, Sequence) and not isinstance(names, str) and all(isinstance(v, str) for v in names)
-        self.names = list(names) if ok and self.labels is not None and names else None
+        self.names = {USUAL: list(names)} if ok and self.labels is not None and names else {}
 
-    def spec(self, classes: list[str] | None) -> DataSpec:
+    def spec(self, conditions: Conditions | None) -> DataSpec:
         """The :class:`DataSpec` of all items."""
-        return DataSpec(self.shape, str(self.dtype).removeprefix("torch."), *self.range(self.ends), classes)
+        return DataSpec(self.shape, str(self.dtype).removeprefix("torch."), *self.range(self.ends), conditions)
 
     def range(self, ends: Tensor) -> tuple[float, float]:
         """The range of items that have these extremes."""
@@ -251,3 +284,40 @@ def split_item(item: Any, name: str) -> tuple[Tensor, Any]:
         )
     label = label.item() if isinstance(label, (Tensor, np.generic)) else label
     return tensor, label
+
+
+def kind_of(x: Any) -> tuple[tuple[int, ...], str]:
+    """Shape and dtype of one example of a tensor or a dataset."""
+    example = split_item(x[0], "item 0")[0] if not isinstance(x, Tensor) else x[0]
+    return tuple(example.shape), str(example.dtype).removeprefix("torch.")
+
+
+def dataset_parts(data: Any, name: str) -> dict[str, Part]:
+    """The splits of a map-style dataset, or of a mapping of them, each looked through once."""
+    if isinstance(data, Mapping):
+        if "train" not in data or not set(data) <= {"train", "validation", "test"}:
+            raise InputError(
+                f"a mapping of datasets has keys {', '.join(map(str, data))}: expected train, and validation or test"
+            )
+        return {split: _scanned(dataset, f"the {split} dataset") for split, dataset in data.items()}
+    return {"train": _scanned(data, name)}
+
+
+def _scanned(dataset: Any, name: str) -> Part:
+    scan = Scan(dataset, name)
+    known = scan.range(scan.ends) if scan.dtype in (torch.uint8, torch.bool) else None
+    columns = {} if scan.labels is None else {USUAL: scan.labels}
+    return Part(dataset, columns, scan.names, range=known, ends=scan.ends, total=len(dataset))
+
+
+def data_fingerprint(examples: Examples) -> str:
+    """A hash of what examples are, how many, and the contents of at most 10,000 of them, evenly spread."""
+    about = {key: value for key, value in describe(examples.spec).items() if value is not None}
+    digest = hashlib.blake2b(f"{len(examples)} {json.dumps(about)}".encode(), digest_size=12)
+    n = min(len(examples), LOOKED_AT)
+    spread = torch.arange(n) * len(examples) // max(1, n)
+    for x, label in examples.batches(iter(spread.split(500))):
+        for part in (x, label):
+            if part is not None:
+                digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,88 +1,215 @@
-"""Data that are given in Python: arrays, texts, pairs, mappings of splits, datasets."""
+"""What is given as data, looked at but not yet read: so much that a modality can say whether it is its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, NoReturn
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from fusevae.core.errors import InputError
-from fusevae.data.examples import Scan
-from fusevae.data.npz import part_of, parts_of
-from fusevae.data.parts import Options, Part
-from fusevae.data.text import are_texts, read_datasets
+from fusevae.core.errors import InputError, near
+from fusevae.data import delimited, npz, parquet
+
+Kind = Literal["number", "words", "text", "image", "audio", "other"]
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
+LOOKED_AT = 200  # cells of a column
 
 
-def parts_from(data: Any, options: Options) -> dict[str, Part]:
-    """The splits of data that are in memory, or of datasets."""
-    from torch.utils.data import TensorDataset
+class Array(NamedTuple):
+    """Shape and dtype of an array, whose values may not have been read."""
 
-    kind = type(data).__name__
-    sets = list(data.values()) if isinstance(data, Mapping) else [data]
-    if sets and all(hasattr(one, "column_names") and hasattr(one, "features") for one in sets):
-        return read_datasets(data, options, f"the {kind}")
-    if hasattr(data, "to_numpy"):  # a table of pandas or polars
-        data = data.to_numpy()
-    if isinstance(data, TensorDataset):
-        data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
-    if isinstance(data, Mapping) and data and all(_is_dataset(v) for v in data.values()):
-        if "train" not in data or not set(data) <= {"train", "validation", "test"}:
-            raise InputError(
-                f"a mapping of datasets has keys {', '.join(data)}: expected train, and validation or test"
-            )
-        parts = {name: _scanned(dataset, options, f"the {name} dataset") for name, dataset in data.items()}
-    elif isinstance(data, Mapping):
-        arrays: dict[str, Any] = {}
-        for key, value in data.items():
-            pair = isinstance(value, tuple) and not are_texts(value)
-            if pair and len(value) != 2:
-                raise InputError(f"{key!r} is a tuple of {len(value)}: expected x or (x, y)")
-            arrays |= {f"{key}_x": value[0], f"{key}_y": value[1]} if pair else {key: value}
-        for key, value in arrays.items():
-            if not isinstance(value, (Tensor, np.ndarray, list)):
-                raise InputError(
-                    f"{key!r} is a {type(value).__name__}: expected a numpy array, tensor or list of texts"
-                )
-        parts = parts_of(arrays, options, "the mapping")
-    elif are_texts(data):
-        parts = {"train": part_of(data, None, options, "the texts", "the labels")}
-    elif is_array(data):
-        parts = {"train": part_of(data, None, options, "the array", "the labels")}
-    elif isinstance(data, (tuple, list)) and len(data) == 2 and (is_array(data[0]) or are_texts(data[0])):
-        name = "the array" if is_array(data[0]) else "the texts"
-        parts = {"train": part_of(data[0], data[1], options, name, "the labels")}
-    elif _is_dataset(data):
-        parts = {"train": _scanned(data, options, kind)}
-    else:
-        raise InputError(
-            f"{kind} was given as data: expected a path, an array, a list of texts, a pair (x, y), a mapping of splits "
-            "or a torch dataset"
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Given:
+    """Data as they are given: a path, or something in memory.
+
+    Args:
+        data: a path; an array, a tensor, texts, a pair ``(x, y)``, a mapping of these, a DataFrame, a dataset.
+
+    Attributes:
+        data: the same.
+        path: where it is, or None.
+        name: what to call it.
+    """
+
+    def __init__(self, data: Any) -> None:
+        from torch.utils.data import TensorDataset
+
+        if isinstance(data, TensorDataset):
+            data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
+        self.data = data
+        self.path = existing(data, "data") if isinstance(data, str | os.PathLike) else None
+        self.name = str(data) if self.path is not None else f"the {type(data).__name__} in memory"
+
+    @property
+    def suffix(self) -> str:
+        """The ending of a file's name; empty for a folder, and in memory."""
+        return "" if self.path is None or self.path.is_dir() else self.path.suffix.lower()
+
+    @functools.cached_property
+    def inside(self) -> set[str]:
+        """The endings of the files in a folder and below it, hidden ones left out."""
+        if self.path is None or not self.path.is_dir():
+            return set()
+        return {file.suffix.lower() for file in files_in(self.path)}
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether it is a folder that Hugging Face datasets saved."""
+        return self.path is not None and any((self.path / name).is_file() for name in SAVED)
+
+    @property
+    def is_dataset(self) -> bool:
+        """Whether it is a map-style dataset, or a mapping of them (or something that is refused as one)."""
+        from torch.utils.data import Dataset, IterableDataset
+
+        def one(value: Any) -> bool:
+            plain = isinstance(value, Tensor | np.ndarray | Mapping | list | tuple | str) or is_frame(value)
+            items = hasattr(value, "__getitem__") and hasattr(value, "__len__") and not plain
+            return isinstance(value, Dataset | IterableDataset) or items or is_hugging_face(value)
+
+        if isinstance(self.data, Mapping):
+            return bool(self.data) and all(one(value) for value in self.data.values())
+        return self.path is None and one(self.data)
+
+    @functools.cached_property
+    def item(self) -> Any:
+        """The first item of a dataset, without its label; None where there is none."""
+        data = next(iter(self.data.values())) if isinstance(self.data, Mapping) else self.data
+        try:
+            item = data[0]
+        except Exception:  # what is wrong is said when it is read
+            return None
+        return item[0] if isinstance(item, tuple | list) and len(item) == 2 else item
+
+    @functools.cached_property
+    def arrays(self) -> dict[str, Array]:
+        """The arrays of examples of an ``.npz`` or ``.npy``, or in memory, by name."""
+        if self.suffix == ".npz":
+            found = {name: Array(*header) for name, header in npz.npz_headers(self._file).items()}
+        elif self.suffix == ".npy":
+            array = npz.load_npy(self._file)
+            found = {"x": Array(array.shape, array.dtype)}
+        elif self.path is None and not self.is_dataset:
+            found = {
+                name: Array(tuple(v.shape), v.dtype if isinstance(v, np.ndarray) else np.dtype(str(v.dtype)[6:]))
+                for name, v in npz.in_memory(self.data).items()
+                if isinstance(v, Tensor | np.ndarray) and not (isinstance(v, Tensor) and v.dtype.is_complex)
+            }
+        else:
+            return {}
+        chosen = [name for name in found if npz.role(name)[1] == "x"]
+        return {name: found[name] for name in chosen or found}
+
+    @functools.cached_property
+    def columns(self) -> dict[str, Kind]:
+        """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each with
+        what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio or other."""
+        if self.suffix in (".csv", ".tsv"):
+            names, body, _ = delimited.read_table(self._file, None)
+            return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
+        files = [self._file] if self.suffix == ".parquet" else []
+        if self.path is not None and self.path.is_dir() and not self.is_saved:
+            files = next(iter(parquet.parquet_splits(self.path).values()), [])
+        if files:
+            return parquet.column_kinds(files[0])
+        data = next(iter(self.data.values()), None) if isinstance(self.data, Mapping) else self.data
+        if is_frame(data):
+            return {str(n): values_kind(list(data[n][:LOOKED_AT])) for n in data.columns}
+        if is_hugging_face(data):
+            some = data[:LOOKED_AT] if len(data) else {}
+            return {n: values_kind(list(values)) for n, values in some.items()}
+        return {}
+
+    @property
+    def are_texts(self) -> bool:
+        """Whether it is texts in memory."""
+        return (
+            self.path is None
+            and not self.is_dataset
+            and any(npz.are_texts(v) for v in npz.in_memory(self.data).values())
         )
-    return parts
+
+    @property
+    def _file(self) -> Path:
+        assert self.path is not None
+        return self.path
+
+    def refuse(self, kinds: Mapping[str, Any]) -> NoReturn:
+        """Raise :class:`InputError`: nobody knows what this is."""
+        known = "; ".join(f"{one.what}, data.modality={name}" for name, one in kinds.items())
+        if self.path is None or self.arrays or self.columns:
+            about = ", ".join(f"{n} {a.dtype} {a.shape}" for n, a in self.arrays.items())
+            about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
+            if not about:
+                raise InputError(
+                    f"{type(self.data).__name__} was given as data: expected a path, an array, a list of texts, a pair "
+                    "(x, y), a mapping of splits, a DataFrame or a torch dataset"
+                )
+            raise InputError(f"{self.name} holds {about}, which may be anything: say what it is ({known})")
+        if self.path.is_dir():
+            raise InputError(f"{self.path} holds no images, no parquet files and no text: expected some ({known})")
+        if self.suffix in PICKLES:
+            raise InputError(f"{self.path} is a pickle, which can run any code when opened: save arrays as .npz")
+        what = f"a file of type {self.suffix!r}" if self.suffix else "a file without a type"
+        raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type ({known})")
 
 
-def is_array(data: Any) -> bool:
-    """Whether something is a tensor or a numpy array."""
-    return isinstance(data, (Tensor, np.ndarray))
+def existing(path: str | os.PathLike[str], what: str) -> Path:
+    """``path``, or :class:`InputError` with the names nearest to the first part of it that isn't there."""
+    place = Path(path).expanduser()
+    if place.exists():
+        return place
+    missing = place
+    while not missing.parent.exists() and missing.parent != missing:
+        missing = missing.parent
+    siblings = [p.name for p in missing.parent.iterdir()] if missing.parent.is_dir() else []
+    hint = near(missing.name, siblings)
+    hint = hint if hint.startswith("; did") else f"; {str(missing.parent)!r} holds nothing of a similar name"
+    raise InputError(f"no {what} at {path}: {missing.name!r} doesn't exist{hint}")
 
 
-def _scanned(dataset: Any, options: Options, name: str) -> Part:
-    scan = Scan(dataset, name)
-    known = scan.range(scan.ends) if scan.dtype in (torch.uint8, torch.bool) else None
-    return Part(
-        dataset, options.given(scan.labels, len(dataset), name), scan.names, known, scan.ends, total=len(dataset)
-    )
+def files_in(folder: Path) -> list[Path]:
+    """The files below a folder, sorted by path; hidden ones and those of ``__MACOSX`` are left out."""
+    found = []
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        if not any(part.startswith(".") or part == "__MACOSX" for part in parts) and path.is_file():
+            found.append(path)
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _is_dataset(data: Any) -> bool:
-    from torch.utils.data import Dataset, IterableDataset
+def is_frame(data: Any) -> bool:
+    """Whether something is a table of pandas or polars."""
+    return hasattr(data, "to_numpy") and hasattr(data, "columns")
 
-    # an iterable one counts, so that it is refused by name
-    return isinstance(data, (Dataset, IterableDataset)) or (
-        hasattr(data, "__getitem__")
-        and hasattr(data, "__len__")
-        and not isinstance(data, (Tensor, np.ndarray, Mapping, list, tuple, str))
-    )
+
+def is_hugging_face(data: Any) -> bool:
+    """Whether something is a dataset of Hugging Face."""
+    return hasattr(data, "column_names") and hasattr(data, "features")
+
+
+def words_kind(cells: Iterable[str]) -> Kind:
+    """What the cells of a text table hold."""
+    known = [cell.strip() for cell in cells if cell.strip().lower() not in delimited.GAPS]
+    if all(delimited.is_number(cell) for cell in known):
+        return "number"
+    spaces = sum(cell.count(" ") >= 2 for cell in known)
+    return "text" if spaces > len(known) / 2 and len(set(known)) > len(known) / 2 else "words"
+
+
+def values_kind(values: list[Any]) -> Kind:
+    """What the values of a column hold."""
+    known = [v for v in values if v is not None]
+    if all(isinstance(v, str) for v in known):
+        return words_kind(known) if words_kind(known) != "number" else "words"
+    if all(isinstance(v, bool | int | float | np.number | np.bool_) for v in known):
+        return "number"
+    return "image" if known and hasattr(known[0], "getbands") else "other"

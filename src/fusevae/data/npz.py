@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from fusevae.core.errors import InputError, near
-from fusevae.data.arrays import as_examples
+from fusevae.data import delimited
+from fusevae.data.conditions import USUAL, Asked, named, parsed
 from fusevae.data.parts import SPLITS, Options, Part, need_memory
-from fusevae.data.text import are_texts, text_part
 
 _LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "classes"}
 _DATA_WORDS = {"x", "image", "images", "img", "imgs", "data", "arr"}
@@ -34,74 +35,190 @@ def role(key: str) -> tuple[str | None, str]:
     return split, "y" if _LABEL_WORDS & set(words) else "x"
 
 
-def choose(
-    shapes: Mapping[str, tuple[int, ...]], label_name: str | None, name: str
-) -> dict[str, tuple[str, str | None]]:
-    """For each split the names of its array of examples and of its labels (or None), by the names of all arrays."""
+def choose(shapes: Mapping[str, tuple[int, ...]], asked: Asked, name: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """For each split the name of its array of examples, and those of its conditions by the condition's name."""
     data: dict[str | None, list[str]] = {}
     labels: dict[str | None, list[str]] = {}
-    wanted = _words(label_name) if label_name else None
+    wanted = {column: _words(column) for column in asked.names} if not asked.pattern else {}
+    found: dict[str | None, dict[str, str]] = {}
     for key in shapes:
         split, kind = role(key)
-        if wanted:
-            rest = [w for w in _words(key) if w not in SPLITS]
-            kind = "y" if key == label_name or rest == wanted else "x" if kind == "x" else "other"
-        (labels if kind == "y" else data if kind == "x" else {}).setdefault(split, []).append(key)
-    if wanted and not labels:
-        raise InputError(f"{name} has no array {label_name!r} for the labels{near(str(label_name), shapes)}")
+        rest = [w for w in _words(key) if w not in SPLITS]
+        column = next((c for c, words in wanted.items() if key == c or rest == words), None)
+        if column is not None:
+            found.setdefault(split, {})[column] = key
+        elif kind == "x":
+            data.setdefault(split, []).append(key)
+        elif not wanted:
+            labels.setdefault(split, []).append(key)
+    missing = [column for column in wanted if not any(column in columns for columns in found.values())]
+    several = len(wanted) > 1 and missing == list(wanted) and not asked.optional  # one array may hold them all
+    if several:
+        for split, keys in {role(k)[0]: [k for k in shapes if role(k)[1] == "y"] for k in shapes}.items():
+            labels[split] = keys
+    elif missing and not asked.optional:
+        raise InputError(f"{name} has no array {missing[0]!r} for the conditions{near(missing[0], shapes)}")
+    if wanted and missing == list(wanted) and asked.optional:
+        labels = {split: [k for k in shapes if role(k) == (split, "y")] for split in {role(k)[0] for k in shapes}}
+
+    def beside(split: str | None) -> dict[str, str]:
+        if split in found:
+            return found[split]
+        keys = labels.get(split, [])
+        if len(keys) > 1:
+            raise InputError(
+                f"{name} holds {', '.join(keys)}: can't tell which are the labels; name them with "
+                f"conditions={keys[0]!r}"
+            )
+        return {"": keys[0]} if keys else {}
+
     if "train" in data or (None not in data and data):
         data.pop(None, None)  # arrays of no split beside x_train are something else
         if len(data) == 1:
             (split,) = data
-            return {"train": (_only(data[split], shapes, name), _label(labels.get(split) or labels.get(None), name))}
+            return {"train": (_only(data[split], shapes, name), beside(split) or beside(None))}
         if "train" not in data:
             raise InputError(f"{name} holds {', '.join(shapes)}: expected an array x_train beside them")
-        return {str(s): (_only(keys, shapes, name), _label(labels.get(s), name)) for s, keys in data.items()}
+        return {str(s): (_only(keys, shapes, name), beside(s)) for s, keys in data.items()}
     if not data:
         raise InputError(f"{name} holds {', '.join(shapes) or 'nothing'}: expected an array x, or x_train and x_test")
-    return {"train": (_only(data[None], shapes, name), _label(labels.get(None), name))}
+    return {"train": (_only(data[None], shapes, name), beside(None))}
 
 
-def parts_of(arrays: Mapping[str, Any], options: Options, name: str) -> dict[str, Part]:
-    """Splits of arrays or texts that are in memory."""
-    chosen = choose({k: tuple(np.shape(v)) for k, v in arrays.items()}, options.label_name, name)
-    return {
-        split: part_of(arrays[x], arrays[y] if y else None, options, f"{name}: {x}", f"{name}: {y}")
-        for split, (x, y) in chosen.items()
-    }
+def in_memory(data: Any) -> dict[str, Any]:
+    """What is in memory as values by name: an array or texts alone are ``x``, a pair ``x`` and ``y``; a mapping's pairs
+    are ``train_x`` and ``train_y``."""
+    if isinstance(data, Mapping):
+        found: dict[str, Any] = {}
+        for key, value in data.items():
+            pair = isinstance(value, tuple) and not are_texts(value)
+            if pair and len(value) != 2:
+                raise InputError(f"{key!r} is a tuple of {len(value)}: expected x or (x, y)")
+            found |= {f"{key}_x": value[0], f"{key}_y": value[1]} if pair else {str(key): value}
+        return found
+    if isinstance(data, Tensor | np.ndarray) or are_texts(data):
+        return {"x": data}
+    if (
+        isinstance(data, tuple | list)
+        and len(data) == 2
+        and (isinstance(data[0], Tensor | np.ndarray) or are_texts(data[0]))
+    ):
+        return {"x": data[0], "y": data[1]}
+    if hasattr(data, "to_numpy") and not hasattr(data, "columns"):
+        return {"x": data.to_numpy()}
+    return {}
 
 
-def part_of(x: Any, y: Any, options: Options, name: str, labels: str) -> Part:
-    """An array or texts in memory, with labels or None, as one split."""
-    if are_texts(x):
-        return text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, options.given(y, len(x), labels))
-    examples = as_examples(x, name)
-    return Part(examples, options.given(y, len(examples), labels), total=len(examples))
+Make = Callable[[Any, str], Part]
 
 
-def read_npz(path: Path, options: Options) -> dict[str, Part]:
-    """An ``.npz`` with one array, or x and y, or x_train, y_train, x_test, y_test (or names like these)."""
-    headers = npz_headers(path)
-    chosen = choose({k: shape for k, (shape, _) in headers.items()}, options.label_name, str(path))
-    wanted = [key for pair in chosen.values() for key in pair if key is not None]
-    need_memory(sum(_bytes(headers[x]) for x, _ in chosen.values()), options, str(path))
+def parts_of(data: Any, options: Options, name: str, make: Make) -> dict[str, Part]:
+    """Splits of what is in memory; ``make`` gives the part of an array or of texts, by a name to call it."""
+    values = in_memory(data)
+    for key, value in values.items():
+        if (
+            not isinstance(value, Tensor | np.ndarray | list | tuple)
+            and not hasattr(value, "to_numpy")
+            and role(key)[1] == "x"
+        ):
+            raise InputError(f"{key!r} is a {type(value).__name__}: expected a numpy array, tensor or list of texts")
+    plain = set(values) <= {"x", "y"} and not isinstance(data, Mapping)
+    if plain:
+        part = make(values["x"], name)
+        part.beside(named(values.get("y"), options.conditions, "the labels"), name)
+        return {"train": part}
+    chosen = choose({k: tuple(np.shape(v)) for k, v in values.items()}, options.conditions, name)
+    return _parts(chosen, values, options, name, make)
+
+
+def _parts(
+    chosen: Mapping[str, Any], values: Mapping[str, Any], options: Options, name: str, make: Make
+) -> dict[str, Part]:
     parts = {}
-    arrays = load_arrays(path, wanted, headers)
-    for split, (x, y) in chosen.items():
-        examples = as_examples(arrays.pop(x), f"{path}: {x}")
-        labels = options.given(arrays[y], len(examples), f"{path}: {y}") if y else None
-        parts[split] = Part(examples, labels, total=len(examples))
+    for split, (x, beside) in chosen.items():
+        part = parts[split] = make(values[x], f"{name}: {x}")
+        for column, key in beside.items():
+            given = {column: values[key]} if column else named(values[key], options.conditions, f"{name}: {key}")
+            part.beside(given, f"{name}: {key}")
     return parts
 
 
-def read_npy(path: Path, options: Options) -> dict[str, Part]:
+def are_texts(x: Any) -> bool:
+    """Whether something in memory is texts: a list or tuple of strings, or an array of them.
+
+    Example:
+        >>> are_texts(["a", "b"]), are_texts(np.array(["a"])), are_texts([1, 2])
+        (True, True, False)
+    """
+    if isinstance(x, np.ndarray):
+        return x.ndim == 1 and (x.dtype.kind == "U" or (x.dtype.kind == "O" and are_texts(x.tolist())))
+    return isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(text, str) for text in x)
+
+
+def read_npz(path: Path, options: Options, make: Make) -> dict[str, Part]:
+    """An ``.npz`` with one array, or x and y, or x_train, y_train, x_test, y_test (or names like these)."""
+    headers = npz_headers(path)
+    chosen = choose({k: shape for k, (shape, _) in headers.items()}, options.conditions, str(path))
+    wanted = [key for x, beside in chosen.values() for key in (x, *beside.values())]
+    need_memory(sum(_bytes(headers[key]) for key in wanted), options, str(path))
+    return _parts(chosen, load_arrays(path, wanted, headers), options, str(path), make)
+
+
+def read_npy(path: Path, options: Options, make: Make) -> dict[str, Part]:
     """An ``.npy`` with all examples."""
-    if options.label_name:
-        raise InputError(f"{path} holds one array, so labels={options.labels!r} can't be in it: give a file of labels")
+    if (asked := options.conditions.names) and not options.conditions.optional:
+        raise InputError(
+            f"{path} holds one array, so conditions {', '.join(asked)} can't be in it: give a file of them"
+        )
     array = load_npy(path)
     need_memory(_bytes((array.shape, array.dtype)), options, str(path))
-    examples = as_examples(array, str(path))
-    return {"train": Part(examples, total=len(examples))}
+    return {"train": make(array, str(path))}
+
+
+def read_condition_file(path: Path) -> dict[str | None, dict[str, np.ndarray]]:
+    """Columns by split (None: of everything) from ``.npz``, ``.npy`` or a ``.csv`` with a row for each example."""
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return {None: {USUAL: np.array(load_npy(path))}}
+    if suffix == ".npz":
+        headers = npz_headers(path)
+        keys = list(headers) if len(headers) == 1 else [key for key in headers if role(key)[1] == "y"]
+        splits = [role(key)[0] for key in keys]
+        if not keys or len(set(splits)) < len(splits):
+            raise InputError(
+                f"{path} holds {', '.join(headers)}: can't tell which are the labels; name them y, or y_train "
+                "and y_test"
+            )
+        arrays = load_arrays(path, keys, headers)
+        return {split: named(arrays[key], Asked(), str(path)) for split, key in zip(splits, keys, strict=True)}
+    rows = delimited.read_rows(path)
+    columns = [parsed(column) for column in zip(*rows[1:], strict=True)] if len(rows) > 1 else []
+    whole = [parsed(column) for column in zip(*rows, strict=True)]
+    # text above numbers is a header; text above text is told by the name
+    header = any(
+        below.dtype.kind != "U" and all_.dtype.kind == "U" for below, all_ in zip(columns, whole, strict=False)
+    )
+    if header or role(rows[0][0])[1] == "y" or (len(rows[0]) > 1 and not any(map(delimited.is_number, rows[0]))):
+        return {None: dict(zip(map(str.strip, rows[0]), columns, strict=True))}
+    names = [USUAL] if len(whole) == 1 else [f"{USUAL}_{i}" for i in range(len(whole))]
+    return {None: dict(zip(names, whole, strict=True))}
+
+
+def with_condition_file(parts: dict[str, Part], path: Path) -> dict[str, Part]:
+    """The parts with the columns of a file."""
+    found = read_condition_file(path)
+    if len(parts) == 1 and len(found) == 1:
+        found = {next(iter(parts)): next(iter(found.values()))}
+    for split, part in parts.items():
+        if split not in found:
+            raise InputError(
+                f"{path} holds no labels for the {split} part (it holds {', '.join(map(str, found))}): expected an "
+                f".npz with {', '.join(f'y_{name}' for name in parts)}"
+            )
+        part.conditions, part.names = {}, {}
+        some = part.kept is not None and len(part.kept) < part.total
+        part.beside(found[split], f"{path} ({split})", part.kept if some else None)
+    return parts
 
 
 def load_npy(path: Path) -> np.ndarray:
@@ -170,14 +287,6 @@ def _only(keys: list[str], shapes: Mapping[str, tuple[int, ...]], name: str) -> 
     raise InputError(
         f"{name} holds {found}: can't tell which are the examples; keep one array, or name it x (x_train, x_test)"
     )
-
-
-def _label(keys: list[str] | None, name: str) -> str | None:
-    if keys and len(keys) > 1:
-        raise InputError(
-            f"{name} holds {', '.join(keys)}: can't tell which are the labels; name one with labels={keys[0]!r}"
-        )
-    return keys[0] if keys else None
 
 
 def _bytes(header: Header) -> int:

@@ -1,22 +1,18 @@
-"""Parquet: images in the Hugging Face layout, and tables of numbers."""
+"""Parquet files: their splits, their columns and what these hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.data.arrays import as_examples
-from fusevae.data.images import Decoded, collect
-from fusevae.data.parts import Options, Part, need_memory, splits_of
-from fusevae.data.text import pick_column, text_part
+from fusevae.data.conditions import Asked
+from fusevae.data.parts import Part, splits_of
 
-_LABELS = ("label", "labels", "fine_label", "class", "target", "y")
+INDEX = "__index_level_0__"  # what pandas leaves
 
 
 def parquet_splits(folder: Path) -> dict[str, list[Path]]:
@@ -25,55 +21,73 @@ def parquet_splits(folder: Path) -> dict[str, list[Path]]:
     return splits_of(paths)
 
 
-def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, Part]:
-    """Every split's rows; images are decoded into memory where they fit, else when they are wanted."""
-    if "train" not in splits:
-        found = ", ".join(path.name for paths in splits.values() for path in paths)
+def splits(path: Path) -> dict[str, list[Path]]:
+    """The files of each split, of a file or a folder; there is one for training."""
+    found = parquet_splits(path) if path.is_dir() else {"train": [path]}
+    if "train" not in found:
+        names = ", ".join(file.name for files in found.values() for file in files)
         raise InputError(
-            f"found {found} and no train*.parquet beside them: expected one; give one file by its own path"
+            f"found {names} and no train*.parquet beside them: expected one; give one file by its own path"
         )
-    parts: dict[str, Part] = {}
-    memory = options.memory
-    for split, paths in splits.items():
-        parts[split] = _read(paths, options, memory)
-        x = parts[split].x
-        memory -= x.numel() if isinstance(x, Tensor) else 0
-    return parts
+    return found
 
 
-def _read(paths: list[Path], options: Options, memory: int) -> Part:
-    files = [_open(path) for path in paths]
-    schema = files[0].schema_arrow
-    for path, file in zip(paths, files, strict=True):
-        if file.schema_arrow.names != schema.names:
-            raise InputError(
-                f"{path} has columns {file.schema_arrow.names}, {paths[0]} has {schema.names}: expected the same"
-            )
-    total = sum(file.metadata.num_rows for file in files)
-    if not total:
-        raise InputError(f"{paths[0]} has no rows: expected at least one")
-    beside = _beside(schema.names, options, paths[0])
-    image = None if options.text else _image_column(schema)
-    names = _class_names(schema, beside[0]) if beside and options.properties is None else None
-    y = _columns(files, beside, options, paths[0])
-    if options.text:
-        column = pick_column([name for name in schema.names if name not in beside], options, str(paths[0]))
-        cells = [cell for file in files for cell in file.read(columns=[column]).column(0).to_pylist()]
-        counts = [file.metadata.num_rows for file in files]
-        firsts = [sum(counts[:i]) for i in range(len(counts))]
-        places = [(first, f"{path}: row", 0) for first, path in zip(firsts, paths, strict=True)]
-        return text_part(cells, places, options, y, names)
-    if image is None:
-        return _table(files, schema, beside, y, names, options, paths[0])
-    found = collect(
-        _encoded(paths, files, image), total, options, memory, str(paths[0].parent if len(paths) > 1 else paths[0])
-    )
-    y = None if y is None else y[found.kept]
-    x = found.pixels if found.pixels is not None else _lazy(paths, image, found.kept, found.channels, options)
-    return Part(x, y, names, (0.0, 255.0), kept=found.kept, total=total)
+class Files:
+    """The files of one split, whose columns are the same."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths, self.files = paths, [opened(path) for path in paths]
+        self.schema = self.files[0].schema_arrow
+        self.names = [name for name in self.schema.names if name != INDEX]
+        for path, file in zip(paths, self.files, strict=True):
+            if file.schema_arrow.names != self.schema.names:
+                raise InputError(
+                    f"{path} has columns {file.schema_arrow.names}, {paths[0]} has {self.schema.names}: expected the "
+                    "same"
+                )
+        self.total = sum(file.metadata.num_rows for file in self.files)
+        if not self.total:
+            raise InputError(f"{paths[0]} has no rows: expected at least one")
+
+    @property
+    def where(self) -> str:
+        return str(self.paths[0] if len(self.paths) == 1 else self.paths[0].parent)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column as it is in the files, missing values as None or NaN."""
+        values = [file.read(columns=[name]).column(0) for file in self.files]
+        return np.concatenate([v.to_numpy() for v in values])
+
+    def cells(self, name: str) -> list[Any]:
+        """A column as Python values."""
+        return [cell for file in self.files for cell in file.read(columns=[name]).column(0).to_pylist()]
+
+    def gaps(self, name: str) -> int:
+        """How many values of a column are missing."""
+        return sum(file.read(columns=[name]).column(0).null_count for file in self.files)
+
+    def conditions(self, part: Part, asked: Asked, usual: tuple[str, ...] = ()) -> list[str]:
+        """Put the columns that were asked for, else the first of the ``usual`` ones, beside a part; returns their
+        names."""
+        names = asked.among(self.names, self.where) or (
+            [] if asked.file else [name for name in usual if name in self.names][:1]
+        )
+        part.beside({name: self.column(name) for name in names}, self.where, part.kept)
+        part.names |= {name: words for name in names if (words := self.class_names(name))}
+        return names
+
+    def class_names(self, column: str) -> list[str] | None:
+        """The names of a Hugging Face ClassLabel, from the file's metadata."""
+        try:
+            features = json.loads((self.schema.metadata or {})[b"huggingface"])["info"]["features"]
+            names = features[column]["names"]
+        except (KeyError, ValueError, TypeError):
+            return None
+        return [str(name) for name in names]
 
 
-def _open(path: Path) -> Any:
+def opened(path: Path) -> Any:
+    """A parquet file of pyarrow, whose rows have not been read."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -87,105 +101,29 @@ def _open(path: Path) -> Any:
         ) from None
 
 
-def _encoded(paths: list[Path], files: list[Any], column: str) -> Iterator[tuple[str, bytes]]:
-    for path, file in zip(paths, files, strict=True):
-        row = 0
-        for batch in file.iter_batches(batch_size=256, columns=[column]):
-            for value in batch.column(0).to_pylist():
-                yield _bytes(value, f"{path} row {row}")
-                row += 1
-
-
-def _bytes(value: Any, name: str) -> tuple[str, bytes]:
-    data = value.get("bytes") if isinstance(value, dict) else value
-    if data is None:
-        raise InputError(f"{name} holds no image bytes (null, or only a path): store the images in the file")
-    return name, data
-
-
-def _lazy(paths: list[Path], column: str, kept: list[int], channels: int, options: Options) -> Decoded:
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(
-            f"{paths[0]} is larger than memory_gb={options.memory_gb:g} and streaming it needs Hugging Face datasets; "
-            "pip install 'fusevae[data]', or raise memory_gb"
-        ) from None
-    rows = datasets.Dataset.from_parquet([str(path) for path in paths], columns=[column])
-    if isinstance(rows.features[column], datasets.Image):
-        rows = rows.cast_column(column, datasets.Image(decode=False))
-
-    def fetch(i: int) -> tuple[str, bytes]:
-        return _bytes(rows[i][column], f"{paths[0].parent} row {i}")
-
-    return Decoded(fetch, kept, channels, options.size)
-
-
-def _image_column(schema: Any) -> str | None:
+def column_kinds(path: Path) -> dict[str, Any]:
+    """What the columns of a file hold, as of :class:`fusevae.data.given.Given`: bytes are images, unless the file's
+    metadata, or their name, say that they are audio."""
     import pyarrow.types as kinds
 
-    for field in schema:
-        kind = field.type
-        if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            return str(field.name)
-        if kinds.is_binary(kind) or kinds.is_large_binary(kind):
-            return str(field.name)
-    return None
+    from fusevae.data.given import values_kind
 
-
-def _beside(names: list[str], options: Options, path: Path) -> list[str]:
-    """The columns of the labels or properties: those asked for, else one with a usual name."""
-    if options.labels or options.properties:
-        return options.columns(names, str(path))
-    return [name for name in _LABELS if name in names][:1]
-
-
-def _columns(files: list[Any], columns: list[str], options: Options, path: Path) -> np.ndarray | None:
-    found = []
-    for column in columns:
-        values = [file.read(columns=[column]).column(0) for file in files]
-        if options.properties is None and any(v.null_count for v in values):
-            raise InputError(f"{path}: column {column} has missing labels: fill them in, or drop the column")
-        found.append(np.concatenate([v.to_numpy() for v in values]))
-    if not found:
-        return None
-    y = found[0] if options.properties is None else np.stack(found, 1)
-    return options.given(y, len(y), f"{path}: {columns[0]}")
-
-
-def _class_names(schema: Any, column: str) -> list[str] | None:
-    """The names of a Hugging Face ClassLabel, from the file's metadata."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = features[column]["names"]
-    except (KeyError, ValueError, TypeError):
-        return None
-    return [str(name) for name in names]
-
-
-def _table(
-    files: list[Any], schema: Any, beside: list[str], y: Any, names: list[str] | None, options: Options, path: Path
-) -> Part:
-    import pyarrow.types as kinds
-
-    columns = [field for field in schema if field.name not in (*beside, "__index_level_0__")]
-    other = [
-        f.name
-        for f in columns
-        if not (kinds.is_integer(f.type) or kinds.is_floating(f.type) or kinds.is_boolean(f.type))
-    ]
-    if other or not columns:
-        raise InputError(
-            f"{path}: columns {', '.join(other) or 'none'} are neither images ({{bytes, path}}) nor numbers: "
-            "drop them, or name "
-            "the one with the labels with labels=..."
-        )
-    total = sum(file.metadata.num_rows for file in files)
-    need_memory(total * len(columns) * 4, options, str(path))
-    wanted = [field.name for field in columns]
-    tables = [file.read(columns=wanted) for file in files]
-    for name in wanted:
-        if any(table.column(name).null_count for table in tables):
-            raise InputError(f"{path}: column {name} has missing values: fill them in, or drop the column")
-    x = np.stack([np.concatenate([t.column(n).to_numpy() for t in tables]).astype(np.float32) for n in wanted], 1)
-    return Part(as_examples(x, str(path)), y, names, total=total)
+    file = opened(path)
+    found: dict[str, Any] = {}
+    told = (file.schema_arrow.metadata or {}).get(b"huggingface", b"").decode("utf-8", "replace")
+    for column in file.schema_arrow:
+        kind = column.type
+        if column.name == INDEX:
+            continue
+        encoded = kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0
+        if encoded or kinds.is_binary(kind) or kinds.is_large_binary(kind):
+            sound = "audio" in column.name.lower() or f'"{column.name}": {{"_type": "Audio"' in told
+            found[column.name] = "audio" if sound else "image"
+        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or kinds.is_decimal(kind):
+            found[column.name] = "number"
+        elif kinds.is_string(kind) or kinds.is_large_string(kind):
+            some = next(file.iter_batches(batch_size=200, columns=[column.name]), None)
+            found[column.name] = values_kind(some.column(0).to_pylist() if some is not None else [])
+        else:
+            found[column.name] = "other"
+    return found

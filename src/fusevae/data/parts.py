@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
-from fusevae.core.vocabulary import Vocabulary
-from fusevae.data.arrays import as_labels, as_numbers
-from fusevae.data.molecules import PROPERTIES
+from fusevae.core.spec import DataSpec
+from fusevae.data.conditions import Asked, as_column
 
 #: words in the names of files, folders and arrays, and the split that they mean
 SPLITS = {
@@ -32,55 +31,25 @@ SPLITS = {
 class Options:
     """How to read: see :class:`fusevae.data.source.Source` for each."""
 
-    labels: str | None = None
+    modality: str | None = None
+    conditions: Asked = Asked()
     memory_gb: float = 4.0
     skip_damaged: bool = False
     size: tuple[int, int] | None = None
+    background: str = "white"
     column: str | None = None
+    columns: tuple[str, ...] | None = None
+    header: bool | None = None
     tokens: str | None = None
     vocabulary_size: int | None = None
     longest: int = 512
     stream: int | None = None
-    properties: tuple[str, ...] | None = None
-    vocabulary: Vocabulary | None = None  # of a model that the data are read for, instead of one fitted on them
-
-    @property
-    def text(self) -> bool:
-        """Whether something was said that only text has."""
-        return self.column is not None or self.tokens is not None or self.stream is not None
+    known: DataSpec | None = None  # of a model that the data are read for: its vocabulary and its columns hold
 
     @property
     def memory(self) -> int:
         """Bytes that the data may take."""
         return int(self.memory_gb * 1e9)
-
-    @property
-    def label_file(self) -> str | None:
-        """``labels`` where it is a file, not the name of an array or column."""
-        return self.labels if self.labels and self.labels.lower().endswith((".npz", ".npy", ".csv", ".tsv")) else None
-
-    @property
-    def label_name(self) -> str | None:
-        """``labels`` where it is the name of an array or column."""
-        return None if self.label_file else self.labels
-
-    def given(self, y: Any, n: int, name: str) -> np.ndarray | None:
-        """What was found beside ``n`` examples, as labels or as properties."""
-        if y is None:
-            return None
-        return as_labels(y, n, name) if self.properties is None else as_numbers(y, n, self.properties, name)
-
-    def columns(self, names: Sequence[str], where: str) -> list[str]:
-        """The columns of a table that aren't data but stand beside them: of the labels, or of the properties; none
-        where properties are computed from molecules."""
-        wanted = list(self.properties or ()) or ([self.label_name] if self.label_name else [])
-        if self.properties and set(wanted) <= set(PROPERTIES) and not set(wanted) & set(names):
-            return []
-        for name in wanted:
-            if name not in names:
-                what = "labels" if self.properties is None else "properties"
-                raise InputError(f"{where} has no column {name!r} for the {what}{near(name, names)}")
-        return wanted
 
 
 @dataclass
@@ -90,8 +59,11 @@ class Part:
     Attributes:
         x: checked examples ``(N, *shape)``, or a map-style dataset of them where memory doesn't hold them; a list of
             texts, which become tokens when it is known which of them are for training.
-        y: labels as int64 or text ``(N,)``, properties as float32 ``(N, properties)``, or None.
-        names: what integer labels stand for, where the file says so.
+        conditions: columns ``(N,)`` beside the examples by name: int64, text, or float64 with NaN for unknown.
+        names: what the integers of a column stand for, by its name, where the file says so.
+        ids: a word for each example where it has one: the name of its file.
+        columns: the names of the features where a table has them.
+        dtypes: of each feature of a table, as it came.
         range: the values that the data can take, where the format says so.
         ends: extremes of each example ``(N, 2)`` where ``x`` is a dataset of floats.
         kept: which examples of ``total`` in the file are here, where damaged ones were skipped.
@@ -101,8 +73,11 @@ class Part:
     """
 
     x: Tensor | Any
-    y: np.ndarray | None = None
-    names: list[str] | None = None
+    conditions: dict[str, np.ndarray] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    ids: list[str] | None = None
+    columns: list[str] | None = None
+    dtypes: list[str] | None = None
     range: tuple[float, float] | None = None
     ends: Tensor | None = None
     kept: list[int] | None = None
@@ -112,6 +87,25 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def beside(self, columns: Mapping[str, Any], where: str, chosen: list[int] | None = None) -> None:
+        """Take over columns that stand beside the examples, each checked; of those in a file only the ``chosen``."""
+        n = self.total if chosen is not None else len(self)
+        for name, values in columns.items():
+            found = as_column(values, n, f"{where}: {name}")
+            self.conditions[name] = found if chosen is None else found[chosen]
+
+    def at(self, rows: Tensor) -> Part:
+        """Some examples of a part whose examples are a list."""
+        chosen = rows.tolist()
+        kept = list(range(len(self.x))) if self.kept is None else self.kept
+        return replace(
+            self,
+            x=[self.x[i] for i in chosen],
+            conditions={name: values[chosen] for name, values in self.conditions.items()},
+            ids=None if self.ids is None else [self.ids[i] for i in chosen],
+            kept=[kept[i] for i in chosen],
+        )
 
 
 def splits_of(paths: list[Path]) -> dict[str, list[Path]]:
@@ -137,3 +131,10 @@ def need_memory(n_bytes: int, options: Options, name: str) -> None:
             f"{name} takes {n_bytes / 1e9:.1f} GB in memory, more than memory_gb={options.memory_gb:g}: raise it "
             "(--set data.memory_gb=...), or store images as a folder or parquet, which are streamed"
         )
+
+
+def pick(name: str, names: Sequence[str], where: str, what: str) -> str:
+    """A column by its name, or :class:`InputError` with the near ones."""
+    if name not in names:
+        raise InputError(f"{where} has no column {name!r} for {what}{near(name, names)}")
+    return name

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of, flattened
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.pixel_cnn import in_parts
 from fusevae.nets.mlp import Embedding
@@ -38,7 +38,7 @@ class ImageTransformer(Conditional):
         layers: number of its blocks.
         dropout: of what each block adds, and of the attention.
         context: width of a vector that is given (a latent), added to every token; 0 for none.
-        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
+        classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
 
     Example:
         >>> import torch
@@ -61,7 +61,7 @@ class ImageTransformer(Conditional):
         layers: int = 4,
         dropout: float = 0.0,
         context: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         if len(shape) != 3:

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of, flattened
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
 from fusevae.core.memory import keep_freed_memory
-from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import AT_ONCE
@@ -42,7 +42,7 @@ class SequenceModel(Conditional):
     vocabulary: int
     context: int
     context_dims: int = 1
-    classes: int | Properties
+    classes: int | Conditions
     longest: int
     width: int
 
@@ -75,7 +75,7 @@ class LanguageModel(SequenceModel):
         net: a causal net over vectors: ``Transformer(width, heads, layers)`` or ``LSTM(width, layers)``.
         vocabulary: number of tokens, 0 the end and 1 the unknown one.
         context: width of a vector that is given (a latent), or the shape of a map (of codes); 0 for none.
-        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
+        classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         inject: how the vector reaches the net: ``"add"`` adds a map of it before every layer; ``"prefix"`` makes
             tokens of it that stand before the first; ``"cross"`` makes tokens of it that every layer attends to.
         places: number of these tokens.
@@ -99,7 +99,7 @@ class LanguageModel(SequenceModel):
         net: Transformer | LSTM,
         vocabulary: int,
         context: int | tuple[int, ...] = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         inject: Inject = "add",
         places: int = 4,
         word_dropout: float = 0.0,

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.masked import MaskedMLP
 from fusevae.nets.mlp import ActivationName, as_shape
@@ -33,7 +33,7 @@ class MADE(Conditional):
         kind: ``"bernoulli"`` for x in {0, 1}; ``"gaussian"`` for reals, each conditional a mixture of Gaussians.
         components: of each mixture.
         context: width of the latent that it is given, as a decoder; 0 as a prior.
-        classes: number of labels, or :class:`Properties`, if it is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if it is conditioned on one.
         activation: between the net's layers.
 
     Example:
@@ -51,7 +51,7 @@ class MADE(Conditional):
         kind: Literal["bernoulli", "gaussian"] = "bernoulli",
         components: int = 1,
         context: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         activation: ActivationName = "relu",
     ) -> None:
         super().__init__()

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, parameters
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic, _LogisticMixture
 from fusevae.nets.masked_conv import ChannelHead, PixelNet, Walk
@@ -45,7 +45,7 @@ class PixelCNN(Conditional):
         high: the largest; ``low + levels - 1`` by default, so that x are integers.
         components: logistics in the mixture.
         context: width of a vector that is given (a latent), for every layer; 0 for none.
-        classes: number of labels, or :class:`Properties`, that every layer is given; 0 for none.
+        classes: number of labels, or :class:`Conditions`, that every layer is given; 0 for none.
         net: maps what is given, a latent and a label, to features ``(channels, height, width)``: every layer is given
             those of its own pixel.
 
@@ -70,7 +70,7 @@ class PixelCNN(Conditional):
         high: float | None = None,
         components: int = 5,
         context: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         net: nn.Module | None = None,
     ) -> None:
         super().__init__()

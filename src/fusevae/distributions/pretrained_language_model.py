@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import END, FIRST, UNKNOWN
 from fusevae.distributions.language_model import Given, SequenceModel
 from fusevae.nets.mlp import Embedding
@@ -31,7 +31,7 @@ class PretrainedLanguageModel(SequenceModel):
         begin: of the one that stands before the first; ``end`` by default.
         unknown: of the unknown one, if it has one.
         context: width of a vector that is given (a latent); 0 for none.
-        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
+        classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         inject: how the vector reaches the net: ``"add"`` adds a map of it to every token (Optimus's embedding);
             ``"prefix"`` makes tokens of it that stand before the first.
         places: number of these tokens.
@@ -54,7 +54,7 @@ class PretrainedLanguageModel(SequenceModel):
         begin: int | None = None,
         unknown: int | None = None,
         context: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         inject: Literal["add", "prefix"] = "add",
         places: int = 4,
         longest: int = 256,

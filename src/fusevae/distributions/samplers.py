@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.conditional import flattened, parameters
+from fusevae.core.conditions import Conditions, forgotten
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties, forgotten
 
 #: what a diffusion model knows of noisy ``z`` at one level: its estimates of the data and of the noise
 Denoiser = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -147,8 +147,8 @@ def evaluate(net: Any, x: Tensor, t: Tensor, given: Sequence[Tensor | None], gui
     """The net's output for ``(n, *shape)`` at times ``(n,)``; with ``guidance`` other than 1 the one without a label is
     moved on by so many times the difference that the label makes (classifier-free guidance, Ho & Salimans 2022)."""
     is_label = [g is not None and not g.is_floating_point() for g in given]
-    if isinstance(getattr(net, "classes", 0), Properties) and given:
-        is_label[-1] = given[-1] is not None  # numbers stand where a label does, after a latent
+    if isinstance(getattr(net, "classes", 0), Conditions) and given:
+        is_label[-1] = given[-1] is not None  # columns stand where a label does, after a latent
     if guidance == 1 or not any(is_label):
         return parameters(net, (x, t, *given))
     without = [forgotten(g) if label else g for g, label in zip(given, is_label, strict=True)]  # type: ignore[arg-type]

@@ -39,12 +39,8 @@ def blocks(artifact: Artifact, examples: Examples, seed: int, device: torch.devi
 def as_examples(artifact: Artifact, data: Any, label: Any = None) -> Examples:
     """Arrays, a path or a data set as examples that the artifact can take; raises :class:`InputError` where it
     can't."""
-    spec = artifact.data
-    settings: dict[str, Any] = {"longest": max(LONGEST, *spec.shape)} if spec.vocabulary is not None else {}
-    if spec.properties is not None and artifact.is_conditional:
-        settings["properties"] = spec.properties.names
-    given = (data, label) if label is not None else data
-    examples = read_examples(given, spec.classes, spec.vocabulary, **settings)
+    longest = {} if artifact.data.schema.numeric else {"longest": max(LONGEST, *artifact.data.shape)}
+    examples = read_examples(data, artifact.data, label, **longest)
     check_examples(artifact, examples)
     return examples
 

@@ -16,25 +16,20 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
+from fusevae.data.modality import Judge, modality_of
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.compare import summary
-from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.likelihood import check_samples, log_likelihood
-from fusevae.evaluation.molecule_quality import MoleculeReference
-from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import Kind
-from fusevae.evaluation.text_quality import TextReference, text_reconstruction
 
-#: what samples are judged by: features, or what there is for text and for molecules
-AnyReference = Reference | TextReference | MoleculeReference
 NONE = "–"  # in the place of a figure that a family doesn't have
 
 
 def comparison(
     artifacts: Mapping[str, Artifact],
     data: Any,
-    reference: AnyReference | None = None,
+    reference: Judge | None = None,
     label: Any = None,
     importance_samples: int = 1000,
     kind: Kind = "auto",
@@ -84,12 +79,11 @@ def comparison(
         differences += found["differences"]
         for name, figures in found["models"].items():
             dims = math.log(2) * group[name].viewed.dims
-            bits = group[name].is_mass and group[name].data.vocabulary is None
+            bits = group[name].is_mass and group[name].distribution.space != "sequences"
             models[name] |= figures | {"bits_per_dim": -figures["value"] / dims if bits else None}
     for name, artifact in artifacts.items():
         if artifact.distribution.has_latents:
-            again = reconstruction_quality if artifact.data.vocabulary is None else text_reconstruction
-            models[name]["reconstruction"] = again(artifact, examples, seed=seed)
+            models[name]["reconstruction"] = modality_of(artifact.data).reconstruction(artifact, examples, seed)
             models[name]["latents"] = latents(artifact, examples, seed)
         try:
             if reference is not None:

@@ -14,14 +14,16 @@ from torch import Tensor
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
-from fusevae.evaluation import pictures, report, texts
-from fusevae.evaluation.comparison import AnyReference, difference_lines, rows, short_names
+from fusevae.data.modality import Judge, modality_of
+from fusevae.data.sheet import Rows, embedded
+from fusevae.evaluation import report
+from fusevae.evaluation.comparison import difference_lines, rows, short_names
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import sample
 
-SAMPLES, COLUMNS, PAIRS, NEAR = 36, 12, 5, 4
+COLUMNS, PAIRS, NEAR = 12, 5, 4
 
 
 def write(
@@ -29,7 +31,7 @@ def write(
     found: Mapping[str, Any],
     artifacts: Mapping[str, Artifact],
     data: Examples,
-    reference: AnyReference | None = None,
+    reference: Judge | None = None,
     title: str = "Comparison",
     about: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -57,9 +59,6 @@ def write(
             _notes(found, names),
             _side_by_side(Path(folder), "samples", "Samples", names, "The same seed for all; nothing was chosen."),
             report.picture(
-                Path(folder) / "samples.png", "Samples", "At temperature 1, the same seed for all; nothing was chosen."
-            ),
-            report.picture(
                 Path(folder) / "reconstructions.png",
                 "Reconstructions",
                 "The same held-out examples for all: the mean of p(x | z), or a sample where there is none (of texts "
@@ -78,68 +77,41 @@ def draw(
     artifacts: Mapping[str, Artifact],
     names: Mapping[str, str],
     data: Examples,
-    reference: AnyReference | None,
+    reference: Judge | None,
     folder: Path,
     seed: int,
 ) -> None:
-    """``samples-I.png`` and ``neighbours-I.png`` of each model I, ``reconstructions.png`` of all, where they can be; of
-    texts one table of samples and one of reconstructions."""
-    if next(iter(artifacts.values())).data.vocabulary is not None:
-        return write_texts(artifacts, names, data, folder, seed)
-    originals = data.batch(torch.arange(min(COLUMNS, len(data))))[0]
-    sheet, labels = [originals], ["data"]
+    """Sheets of each model I, ``samples-I`` and ``neighbours-I``, and ``reconstructions`` of all, where they can be."""
+    some = data.spread(COLUMNS)
+    originals = some.batch(torch.arange(len(some)))[0]
+    again, spec = [("data", originals)], data.spec
     for i, (name, artifact) in enumerate(artifacts.items()):
-        spec = artifact.data
+        kind = modality_of(artifact.data)
         try:
-            x = _samples(artifact, seed)
+            made = _samples(artifact, seed)
         except InputError:  # an autoencoder before its prior is fitted, say
-            x = None
-        if not spec.is_image:
-            if x is not None:
-                real = data.batch(torch.arange(min(2000, len(data))))[0]
-                pictures.histograms(real, x, folder / f"samples-{i}.png")
-            continue
-        if x is not None:
-            pictures.save_image(pictures.grid(x, spec), folder / f"samples-{i}.png")
-            few = x[: PAIRS * 7 : 7]  # of different classes, where there are some
-            near = reference.neighbours(few, NEAR) if isinstance(reference, Reference) else None
+            made = None
+        if made is not None:
+            beside = data.spread(kind.shown)
+            real = beside.batch(torch.arange(len(beside)))[0]
+            kind.portrait(made, real, artifact.data)["samples"].beside(folder / f"samples-{i}")
+            few = made[: PAIRS * 7 : 7]  # of different classes, where there are some
+            near = reference.neighbours(few, NEAR) if isinstance(reference, Reference) and kind.means else None
             if near is not None:
-                pictures.save_image(neighbourhood(few, near, spec), folder / f"neighbours-{i}.png")
+                kind.draw(neighbourhood(few, near), artifact.data).beside(folder / f"neighbours-{i}")
         if artifact.distribution.has_latents:
-            some = data.subset(torch.arange(len(originals)))
-            again = reconstruct(artifact, some, seed=seed)
-            if again.shape == originals.shape:  # a model of smaller images has no place beside them
-                sheet.append(again)
-                labels.append(names[name])
-    if len(sheet) > 1:
-        together = torch.cat([x.to(originals.dtype) for x in sheet])
-        spec = next(iter(artifacts.values())).data
-        picture = pictures.grid(together, spec, len(originals), labels)
-        pictures.save_image(picture, folder / "reconstructions.png")
-
-
-def write_texts(
-    artifacts: Mapping[str, Artifact], names: Mapping[str, str], data: Examples, folder: Path, seed: int
-) -> None:
-    """``samples.csv`` and ``reconstructions.csv``, a column for each model."""
-    some = data.subset(torch.arange(min(COLUMNS, len(data))))
-    columns = {names[name]: a.data.text(sample(a, COLUMNS, seed=seed)) for name, a in artifacts.items()}
-    texts.write_rows(folder / "samples.csv", list(columns), zip(*columns.values(), strict=True))
-    columns = {"data": data.spec.text(some.batch(torch.arange(len(some)))[0])}
-    for name, a in artifacts.items():
-        if a.distribution.has_latents:
-            columns[names[name]] = a.data.text(reconstruct(a, some, seed=seed))
-    if len(columns) > 1:
-        texts.write_rows(folder / "reconstructions.csv", list(columns), zip(*columns.values(), strict=True))
+            x = reconstruct(artifact, some, seed=seed)
+            if artifact.viewed.shape == artifact.data.shape or x.shape == originals.shape:
+                again.append((names[name], x))  # a model of smaller images has no place beside them
+    if len(again) > 1:
+        modality_of(spec).draw(again, spec).beside(folder / "reconstructions")
 
 
 def _samples(artifact: Artifact, seed: int) -> Tensor:
-    if not artifact.data.is_image:
-        return sample(artifact, 2000, seed=seed)
-    label = None
+    n, label = modality_of(artifact.data).shown, None
     if artifact.is_conditional and artifact.data.n_classes:
-        label = torch.arange(SAMPLES) % artifact.data.n_classes
-    return sample(artifact, SAMPLES, label, seed)
+        label = torch.arange(n) % artifact.data.n_classes
+    return sample(artifact, n, label, seed)
 
 
 def _read_me(found: Mapping[str, Any]) -> str:
@@ -187,8 +159,10 @@ def _side_by_side(folder: Path, kind: str, title: str, names: Mapping[str, str],
     figures = ""
     for i, name in enumerate(names.values()):
         path = folder / f"{kind}-{i}.png"
+        shown = Rows.read(path.with_suffix(".csv")).html() if path.with_suffix(".csv").exists() else ""
         if path.exists():
-            shown = report.embedded(path, f"{kind} of {name}")
+            shown = embedded(path.read_bytes(), f"{kind} of {name}")
+        if shown:
             figures += f"<figure>{shown}<figcaption>{escape(name)}</figcaption></figure>"
     if not figures:
         return ""

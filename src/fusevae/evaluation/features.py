@@ -82,7 +82,7 @@ class Scripted(nn.Module):
 
     def __init__(self, path: str | Path, data: DataSpec) -> None:
         super().__init__()
-        if not data.is_image:
+        if len(data.shape) != 3:
             raise InputError(f"{path} is a net for images, the data have shape {data.shape}: leave --extractor out")
         path = Path(path).expanduser()
         try:

@@ -95,7 +95,7 @@ def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, see
     for index, (x, _) in zip(indices, examples.batches(iter(indices)), strict=True):
         x, y = x.float(), again[index].float()
         squares += (x - y).double().square().sum().item()
-        if spec.is_image:
+        if len(spec.shape) == 3:
             ratios.append(psnr(x, y, span))
             alike.append(ssim(x, y, span))
     return {

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.data.arrays import channels_first
+from fusevae.data.modality import modality_of
 from fusevae.data.examples import Batch, Examples
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.chain import Draws, Space, Task, walk
@@ -121,8 +121,7 @@ def mask_for(missing: Any, examples: Examples) -> Tensor:
     given, mask = tuple(mask.shape), mask.bool().cpu()
     if given == shape or given == shape[1:]:
         mask = mask[None]
-    if mask.dim() in (3, 4):
-        mask = channels_first(mask, "the mask", sure=True)  # as data are understood
+    mask = modality_of(examples.spec).layout(mask, "the mask")
     fits = [(1, *shape), (n, *shape), (1, 1, *shape[1:]), (n, 1, *shape[1:])][: 4 if len(shape) == 3 else 2]
     if tuple(mask.shape) not in fits:
         raise InputError(

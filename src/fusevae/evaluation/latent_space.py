@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
-from fusevae.data.arrays import as_labels
+from fusevae.data.conditions import as_column
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.reading import Label, decoded, read
 
@@ -71,19 +72,18 @@ def attribute_vectors(
     found = read(artifact, data, label, seed)
     n, z = len(found.z), found.z.double()
     if attributes is None:
-        if found.label is None or artifact.data.classes is None:
+        has = _classes(artifact, found.label)
+        if not has:
             raise InputError("the data have no labels: give attributes, by name whether each example has it")
-        names = artifact.data.classes
-        has = {names[k]: found.label == k for k in found.label.unique().tolist() if k >= 0}
     elif isinstance(attributes, Mapping):
-        given = {name: torch.from_numpy(as_labels(v, n, f"attribute {name!r}")) for name, v in attributes.items()}
+        given = {name: torch.from_numpy(as_column(v, n, f"attribute {name!r}")) for name, v in attributes.items()}
         if wrong := [name for name, values in given.items() if not bool(((values == 0) | (values == 1)).all())]:
             raise InputError(
                 f"attribute {wrong[0]!r} has values besides 0 and 1: say of each example whether it has it"
             )
         has = {name: values == 1 for name, values in given.items()}
     else:
-        labels = as_labels(attributes, n, "attributes")
+        labels = as_column(attributes, n, "attributes")
         has = {str(name): torch.from_numpy(labels == name) for name in np.unique(labels)}
     for name, with_it in has.items():
         if bool(with_it.all()) or not bool(with_it.any()):
@@ -211,6 +211,21 @@ def latent_map(artifact: Artifact, data: Any, labels: Any = None, method: Method
     found = read(artifact, examples, seed=seed)
     points, axes = flat_map(found.z, method, seed)
     return LatentMap(points, axes, found.label, examples.spec.classes)
+
+
+def _classes(artifact: Artifact, given: Tensor | None) -> dict[str, Tensor]:
+    """Whether each example is of a class, by the class; with the column's name before it where there are several."""
+    known = artifact.data.conditions
+    if known is None or given is None:
+        return {}
+    numbers = known.numbers(given)
+    return {
+        word if known.label is not None else f"{column.name}={word}": numbers[:, i] == k
+        for i, column in enumerate(known.columns)
+        if isinstance(column, ClassColumn)
+        for k, word in enumerate(column.classes)
+        if bool((numbers[:, i] == k).any())
+    }
 
 
 def flat_map(z: Tensor, method: Method = "auto", seed: int = 0) -> tuple[Tensor, tuple[str, str]]:

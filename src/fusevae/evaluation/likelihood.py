@@ -140,7 +140,7 @@ def evaluate(
         raise InputError("there are no examples to evaluate: give data with at least one")
     keep_freed_memory()
     values: list[Tensor] = []
-    weighted, text = model.level is Level.EVIDENCE, artifact.data.vocabulary is not None
+    weighted, text = model.level is Level.EVIDENCE, model.space == "sequences"
     sizes = [m for m in (10**j for j in range(12)) if m < importance_samples] + [importance_samples]
     bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
     parts: dict[str, Tensor] = {}

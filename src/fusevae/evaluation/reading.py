@@ -11,15 +11,15 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
-from fusevae.evaluation.samples import conditions, label_number, sample
+from fusevae.evaluation.samples import Label, conditions, sample
 
-Label = int | str | Mapping[str, float] | Sequence[int | str] | Tensor | np.ndarray | None
 OWN = 1000  # samples of the model that stand for data where none are given
 DIMS = 10  # dimensions that a traversal shows
 
@@ -50,9 +50,7 @@ def read(artifact: Artifact, data: Any, label: Label = None, seed: int = 0) -> L
     device = next(model.parameters(), torch.zeros(())).device
     found: list[tuple[Tensor, ...]] = []
     labels: list[Tensor] = []
-    given: Any = _conditions(artifact, label, data)
-    if given is not None and not given.is_floating_point():
-        given = [(artifact.data.classes or [])[k] for k in given.tolist()]
+    given = _conditions(artifact, label, data)
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         for block in blocks(artifact, as_examples(artifact, data, given), seed, device):
@@ -192,14 +190,13 @@ def interpolate(
 
 
 def along(artifact: Artifact, z: Tensor, first: Tensor | None, last: Tensor | None, seed: int) -> Tensor:
-    """Latents ``(n, steps, *latent)`` of an interpolation decoded, with the class that both ends of each have, or the
-    properties on the straight way between theirs."""
+    """Latents ``(n, steps, *latent)`` of an interpolation decoded, with the classes that both ends of each have, and the
+    numbers on the straight way between theirs."""
     n = z.shape[1]
+    check_alike(artifact, first, last)
     given = [first] * n
     if first is not None and last is not None and first.is_floating_point():
         given = [torch.lerp(first, last, part) for part in torch.linspace(0, 1, n).tolist()]
-    else:
-        check_alike(artifact, first, last)
     # a step of all pairs at a time: the ends are then, bit by bit, what reconstruct gives
     steps = [decoded(artifact, step, its, seed) for step, its in zip(z.unbind(1), given, strict=True)]
     return joined(steps).unflatten(0, (len(steps), len(z))).transpose(0, 1)
@@ -207,8 +204,11 @@ def along(artifact: Artifact, z: Tensor, first: Tensor | None, last: Tensor | No
 
 def check_alike(artifact: Artifact, first: Tensor | None, last: Tensor | None) -> None:
     """Raise :class:`InputError` where the model is given the class and the two of a pair have not the same."""
-    if artifact.is_conditional and not (first is None and last is None):
-        if first is None or last is None or not torch.equal(first, last):
+    known = artifact.data.conditions
+    if artifact.is_conditional and known is not None and not (first is None and last is None):
+        classes = [isinstance(column, ClassColumn) for column in known.columns]
+        ends = [known.numbers(end)[..., classes].nan_to_num(-1.0) for end in (first, last) if end is not None]
+        if len(ends) < 2 or not torch.equal(*ends):
             raise InputError(
                 "the two examples of a pair are of different classes and the model is conditional on the class: give "
                 "pairs of one class"
@@ -228,18 +228,12 @@ def has_real_latents(artifact: Artifact) -> bool:
 
 
 def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:
-    """The class of each example by its number, or its properties, where they are given beside the data."""
+    """The conditions of each example, where they are given beside the data."""
     if label is None:
         return None
     if isinstance(data, str | Examples) or not hasattr(data, "__len__"):
         raise InputError("labels were given beside data that bring their own: give arrays, or leave the labels out")
-    if artifact.data.properties is not None:
-        return conditions(artifact, label if isinstance(label, str | Mapping) else torch.as_tensor(label), len(data))
-    given: list[Any] = [label] * len(data) if isinstance(label, int | str | np.integer) else list(label)
-    if len(given) != len(data):
-        raise InputError(f"{len(given)} labels were given for {len(data)} examples: expected one for each")
-    plain: list[Any] = [v.item() if isinstance(v, Tensor | np.generic) else v for v in given]
-    return torch.tensor([label_number(artifact, v) for v in plain])
+    return conditions(artifact, label, len(data))
 
 
 def _latent(artifact: Artifact) -> Tensor:

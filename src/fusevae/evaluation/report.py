@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.files import write_text
-from fusevae.evaluation.texts import read_rows
+from fusevae.data.sheet import Rows, embedded
 
 
 @dataclass
@@ -156,29 +155,14 @@ def _figures(facts: Facts) -> str:
 
 
 def picture(path: Path, title: str, text: str) -> str:
-    """A section with a picture in it, or with a table of texts where there is a ``.csv`` in its place; if there is
-    any."""
+    """A section with a sheet in it, a ``.png`` or a ``.csv``; if there is any."""
     if path.with_suffix(".csv").exists():
-        return _texts(read_rows(path.with_suffix(".csv")), title, text)
-    if not path.exists():
+        shown = Rows.read(path.with_suffix(".csv")).html(title)
+    elif path.exists():
+        shown = embedded(path.read_bytes(), title)
+    else:
         return ""
-    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{embedded(path, title)}</section>"
-
-
-def _texts(rows: Sequence[Sequence[str]], title: str, text: str) -> str:
-    head, *body = rows
-    table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return (
-        f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>"
-        f'<div class="texts"><table><tr>{names}</tr>{table}</table></div></section>'
-    )
-
-
-def embedded(path: Path, alt: str) -> str:
-    """A picture within the page itself."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{shown}</section>"
 
 
 def _events(events: Sequence[str]) -> str:

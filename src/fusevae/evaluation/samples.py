@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +12,10 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, generating
 from fusevae.core.vocabulary import joined
+from fusevae.data.modality import modality_of
 
 Kind = Literal["auto", "mean", "sample"]
-Label = int | str | Mapping[str, float] | Tensor | None
+Label = Any  # as of Conditions.given
 BATCH = 256
 
 
@@ -33,9 +33,9 @@ def sample(
     Args:
         artifact: the model.
         n: how many.
-        label: name of a class, or its number, or a tensor ``(n,)`` of numbers, one for each; properties by their names,
-            ``{"qed": 0.9}`` or ``"qed=0.9"``, or a tensor ``(n, properties)`` of them; None samples without a
-            condition.
+        label: the conditions: of a single column a class or a number; by name ``{"sentiment": "positive", "year": 1999}``
+            or ``"sentiment=positive,year=1999"``, where what is left out is unknown; or one for each sample, as a
+            tensor, an array, a list, a Series or a DataFrame. None samples without.
         seed: the same seed gives the same samples.
         kind: ``"sample"`` draws x ~ p(x | z) for z from the prior; ``"mean"`` takes the mean of p(x | z), which
             leaves the
@@ -73,7 +73,7 @@ def sample(
 
 def check_generation(artifact: Artifact, generation: Generation | None) -> None:
     """Refuse a way of writing for what is no text."""
-    if generation is not None and artifact.data.vocabulary is None:
+    if generation is not None and artifact.distribution.space != "sequences":
         raise InputError("temperature, top_k, top_p, beams, longest and start are for text: leave them out")
 
 
@@ -85,37 +85,14 @@ def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
         raise InputError(f"{type(model).__name__} has no mean given a latent: take kind='sample'")
     if kind != "auto":
         return kind
-    return "mean" if has_mean and artifact.data.is_image else "sample"
+    return "mean" if has_mean and modality_of(artifact.data).means else "sample"
 
 
 def conditions(artifact: Artifact, label: Label, n: int) -> Tensor | None:
-    """The class of each of ``n`` samples, ``(n,)``, or its properties, ``(n, properties)``."""
-    properties = artifact.data.properties if artifact.is_conditional else None
+    """The conditions of each of ``n`` samples, as of :meth:`fusevae.core.conditions.Conditions.given`."""
     if label is None:
         return None
-    if isinstance(label, Tensor):
-        wanted = (n,) if properties is None else (n, len(properties))
-        if label.shape != wanted or not artifact.is_conditional:
-            raise InputError(
-                f"labels of shape {tuple(label.shape)} were given for {n} samples: expected {wanted}, and a "
-                "conditional model"
-            )
-        return label
-    if properties is not None:
-        row = properties.row(label) if isinstance(label, Mapping) else properties.read(str(label))
-        return row.expand(n, -1)
-    if isinstance(label, Mapping):
-        raise InputError(f"{dict(label)} was given and the model has no properties: train it with data.properties")
-    return torch.full((n,), label_number(artifact, label))
-
-
-def label_number(artifact: Artifact, label: int | str) -> int:
-    """The number of a class given by its name or number."""
-    classes = artifact.data.classes
-    if not artifact.is_conditional or classes is None:
+    known = artifact.data.conditions
+    if known is None or not artifact.is_conditional:
         raise InputError(f"label {label!r} was given but the model has no condition: train a conditional recipe")
-    if str(label) in classes:
-        return classes.index(str(label))
-    if str(label).isdigit() and int(label) < len(classes):
-        return int(label)
-    raise InputError(f"unknown label {label!r}; known are {', '.join(classes)}")
+    return known.given(label, n)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusevae.core.conditional import flattened
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 from fusevae.nets.mlp import Embedding, as_shape
 
 
@@ -19,7 +19,7 @@ class ResidualBlock(nn.Module):
     keeps
     deep stacks stable without normalisation (Child 2021)."""
 
-    def __init__(self, channels: int, blocks: int, classes: int | Properties = 0) -> None:
+    def __init__(self, channels: int, blocks: int, classes: int | Conditions = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.last = nn.Conv2d(channels, channels, 3, padding=1)
@@ -50,7 +50,7 @@ class ConvEncoder(Described, nn.Module):
         outputs: shape of one output event (twice the latent's size for a Gaussian).
         channels: width of each stage; the image is halved after each.
         blocks: residual blocks a stage; 0 leaves a plain stack of halvings, several times as fast.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one (by its residual blocks).
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one (by its residual blocks).
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ class ConvEncoder(Described, nn.Module):
         outputs: int | tuple[int, ...],
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
@@ -105,7 +105,7 @@ class ConvDecoder(Described, nn.Module):
         outputs: ``(channels, height, width)``, channels counting every parameter of the likelihood.
         channels: width of each stage, from the smallest image to the largest.
         blocks: residual blocks a stage.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
 
     Example:
         >>> import torch
@@ -119,7 +119,7 @@ class ConvDecoder(Described, nn.Module):
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.nets.conv import ResidualBlock, sizes
 from fusevae.nets.mlp import Embedding, as_shape
 
@@ -28,7 +28,7 @@ class ConvCritic(Described, nn.Module):
         inputs: ``(channels, height, width)`` of an image.
         channels: width of each stage; the image is halved before each.
         blocks: residual blocks a stage; 0 is DCGAN's plain stack (Radford et al. 2016).
-        classes: number of labels, or :class:`Properties`, if it is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if it is conditioned on one.
         spectral: whether each layer's largest singular value is kept at 1 (Miyato et al. 2018).
         patches: whether each position of the last stage has a number of its own, which judges the patch that it sees
             (PatchGAN, Isola et al. 2017), instead of one for the image.
@@ -48,7 +48,7 @@ class ConvCritic(Described, nn.Module):
         inputs: tuple[int, ...],
         channels: tuple[int, ...] = (32, 64, 128),
         blocks: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         spectral: bool = False,
         patches: bool = False,
         inner: int = -1,

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusevae.core.conditional import flattened
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 from fusevae.nets.conv import sizes
 from fusevae.nets.mlp import Embedding, as_shape
 
@@ -24,7 +24,7 @@ class ConvGenerator(Described, nn.Module):
         inputs: size of the latent vector.
         outputs: ``(channels, height, width)`` of an image.
         channels: width at each size, from the smallest image; the image is doubled after each.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
         groups: of channels that are normalised together; 0 for no normalisation.
         bounded: whether a tanh keeps the values between -1 and 1.
 
@@ -39,7 +39,7 @@ class ConvGenerator(Described, nn.Module):
         inputs: int,
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (128, 64, 32),
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         groups: int = 8,
         bounded: bool = True,
     ) -> None:

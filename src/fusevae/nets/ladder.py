@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.nets.conv import sizes
 from fusevae.nets.mlp import Embedding, as_shape
 
@@ -96,7 +96,7 @@ class DenseLadder(LadderNet):
         latents: sizes of the levels, from the top down.
         width: of the state, and of the encoder.
         top: size of a latent above the levels, which starts the pass; 0 for none.
-        classes: number of labels, or :class:`Properties`, if it is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if it is conditioned on one.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class DenseLadder(LadderNet):
         latents: tuple[int, ...] = (16, 32),
         width: int = 256,
         top: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.state, self.classes = as_shape(inputs), (width,), classes
@@ -149,7 +149,7 @@ class ConvLadder(LadderNet):
         latent: channels of each level's latent.
         width: channels of the state, and of the encoder.
         top: size of a vector above the levels, which starts the pass; 0 for none.
-        classes: number of labels, or :class:`Properties`, if it is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if it is conditioned on one.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class ConvLadder(LadderNet):
         latent: int = 4,
         width: int = 32,
         top: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         stride: int = 2,
     ) -> None:
         super().__init__()

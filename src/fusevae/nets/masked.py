@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 from fusevae.nets.mlp import ACTIVATIONS, ActivationName, Embedding
 
 
@@ -35,7 +35,7 @@ class MaskedMLP(Described, nn.Module):
         each: outputs for each input.
         hidden: widths of the hidden layers.
         context: width of a vector that every output may depend on; 0 for none.
-        classes: number of labels, or :class:`Properties`, that every output may depend on; 0 for none.
+        classes: number of labels, or :class:`Conditions`, that every output may depend on; 0 for none.
         activation: between the layers.
 
     Example:
@@ -50,7 +50,7 @@ class MaskedMLP(Described, nn.Module):
         each: int = 1,
         hidden: tuple[int, ...] = (200,),
         context: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         activation: ActivationName = "relu",
     ) -> None:
         super().__init__()

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.nets.mlp import Embedding
 
 
@@ -104,7 +104,7 @@ class PixelNet(Described, nn.Module):
             pointwise one.
         context: width of a vector that every layer is given; 0 for none.
         features: channels of a map as large as the image that every layer is given, each pixel its own; 0 for none.
-        classes: number of labels, or :class:`Properties`, that every layer is given; 0 for none.
+        classes: number of labels, or :class:`Conditions`, that every layer is given; 0 for none.
 
     Attributes:
         reach: how far a feature sees: the ``reach`` rows above and the row itself to the left, in those the ``reach``
@@ -124,7 +124,7 @@ class PixelNet(Described, nn.Module):
         kernels: tuple[int, ...] = (7, 3, 3, 3),
         context: int = 0,
         features: int = 0,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         if not kernels or kernels[0] < 3 or any(k < 1 or k % 2 == 0 for k in kernels):

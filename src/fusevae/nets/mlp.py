@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions, Label, Number
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 
 ActivationName = Literal["relu", "tanh", "silu", "gelu", "elu", "leaky_relu"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -32,46 +32,63 @@ def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 class Embedding(Described, nn.Module):
     """A learned output for each label, and one more for a label that is unknown (``None``, or -1 in a batch).
 
-    With :class:`Properties` in the place of a number of classes it is a linear map of these numbers, standardised, and
-    each has a learned output of its own for when it is unknown (``None``, or NaN in a batch).
+    With :class:`Conditions` in the place of a number of classes it is a sum over their columns: of numbers a linear map
+    of them, standardised, of classes an output for each; every column has a learned output of its own for when it is
+    unknown (``None``, or NaN in a batch).
 
     As a net of its own it makes a prior depend on the label: ``Gaussian(Embedding(10, 64))``.
 
     Example:
         >>> Embedding(10, 4)(torch.tensor([3, -1])).shape
         torch.Size([2, 4])
-        >>> Embedding(Properties(["qed"], [0.5], [0.2]), 4)(torch.tensor([[0.9], [float("nan")]])).shape
+        >>> both = Conditions([Label("site", ["a", "b"]), Number("qed", 0.5, 0.2)])
+        >>> Embedding(both, 4)(torch.tensor([[1.0, 0.9], [0.0, float("nan")]])).shape
         torch.Size([2, 4])
     """
 
     moments: Tensor
 
-    def __init__(self, classes: int | Properties, outputs: int | tuple[int, ...], std: float = 0.02) -> None:
+    def __init__(self, classes: int | Conditions, outputs: int | tuple[int, ...], std: float = 0.02) -> None:
         super().__init__()
         self.classes, self.outputs = classes, as_shape(outputs)
-        rows = 2 * len(classes) + 1 if isinstance(classes, Properties) else classes + 1
+        if isinstance(classes, Conditions):
+            columns = list(enumerate(classes.columns))
+            self.numbers = [i for i, c in columns if isinstance(c, Number)]
+            self.labels = [(i, len(c.classes)) for i, c in columns if isinstance(c, Label)]
+            moments = [[c.mean, c.scale] for _, c in columns if isinstance(c, Number)]
+            self.register_buffer("moments", torch.tensor(moments).view(-1, 2).T.contiguous(), persistent=False)
+            rows = 2 * len(self.numbers) + 1 + sum(n + 1 for _, n in self.labels)
+        else:
+            rows = classes + 1
         self.weight = nn.Parameter(std * torch.randn(rows, math.prod(self.outputs)))
-        if isinstance(classes, Properties):
-            self.register_buffer("moments", torch.tensor([classes.mean, classes.scale]), persistent=False)
 
     def forward(self, label: Tensor | None = None) -> Tensor:
-        """``(*batch, *outputs)`` for labels ``(*batch,)``, or numbers ``(*batch, properties)``."""
-        if isinstance(self.classes, Properties):
-            return self._of_numbers(label).unflatten(-1, self.outputs)
+        """``(*batch, *outputs)`` for labels ``(*batch,)``, or conditions ``(*batch, columns)``."""
+        if isinstance(self.classes, Conditions):
+            return self._of_columns(label, len(self.classes)).unflatten(-1, self.outputs)
         if label is None:
             return self.weight[self.classes].view(self.outputs)
         known = torch.where(label < 0, self.classes, label)
         # not weight[known]: the gradient of indexing adds up in any order on a CPU with several threads
         return F.embedding(known, self.weight).unflatten(-1, self.outputs)
 
-    def _of_numbers(self, values: Tensor | None) -> Tensor:
-        """The weights are a row each for a number's slope and for not knowing it, and one for the start."""
-        mean, scale = self.moments
+    def _of_columns(self, values: Tensor | None, columns: int) -> Tensor:
+        """The weights are a row each for a number's slope and for not knowing it, one for the start, and those of each
+        column of classes, not knowing it the last."""
+        n = 2 * len(self.numbers)
         if values is None:
-            return self.weight[len(mean) :].sum(0)
-        known = values.isfinite()
-        found = torch.cat([torch.where(known, (values - mean) / scale, 0.0), (~known).to(values.dtype)], -1)
-        return found.to(self.weight.dtype) @ self.weight[:-1] + self.weight[-1]
+            values = self.weight.new_full((columns,), torch.nan)
+        mean, scale = self.moments
+        numbers = values[..., self.numbers]
+        known = numbers.isfinite()
+        found = torch.cat([torch.where(known, (numbers - mean) / scale, 0.0), (~known).to(values.dtype)], -1)
+        total = found.to(self.weight.dtype) @ self.weight[:n] + self.weight[n]
+        first = n + 1
+        for i, classes in self.labels:
+            at = values[..., i].nan_to_num(classes).long()
+            total = total + F.embedding(at, self.weight[first : first + classes + 1])
+            first += classes + 1
+        return total
 
 
 class Constant(Described, nn.Module):
@@ -95,7 +112,7 @@ class MLP(Described, nn.Module):
         outputs: shape of one output event.
         hidden: widths of the hidden layers.
         activation: between the layers.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one; their embedding is added
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one; their embedding is added
             to the first hidden layer, with one for "unknown".
 
     Example:
@@ -110,7 +127,7 @@ class MLP(Described, nn.Module):
         outputs: int | tuple[int, ...],
         hidden: tuple[int, ...] = (200, 200),
         activation: ActivationName = "tanh",
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes

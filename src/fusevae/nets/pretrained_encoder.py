@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import END, Vocabulary, counted
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.pretrained import config_of, numbers, positions, pretrained
@@ -33,7 +33,7 @@ class PretrainedEncoder(Described, nn.Module):
         end: the net's number of the token that ends a text.
         begin: of one that stands before it, which counts as well; None for none.
         unknown: of the unknown one; ``end`` by default.
-        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
+        classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         texts: the vocabulary of the data and the net's own, where they differ.
         weights: as of :class:`fusevae.PretrainedLanguageModel`.
 
@@ -50,7 +50,7 @@ class PretrainedEncoder(Described, nn.Module):
         end: int,
         begin: int | None = None,
         unknown: int | None = None,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         texts: tuple[Vocabulary, Vocabulary] | None = None,
         weights: str | None = None,
     ) -> None:

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.core.vocabulary import counted
 from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
@@ -33,7 +33,7 @@ class SequenceEncoder(Described, nn.Module):
         vocabulary: number of tokens.
         outputs: size of the vector: twice the latent for a Gaussian; or the shape of a map, ``(features, 1, groups)``
             for a quantizer.
-        classes: number of labels, or :class:`Properties`, added to every token; 0 for none.
+        classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         parts: number of them, a divisor of ``outputs``, and of half of it for a Gaussian.
 
     Raises :class:`InputError` for a net that looks back alone, and for parts that don't divide ``outputs``.
@@ -50,7 +50,7 @@ class SequenceEncoder(Described, nn.Module):
         net: Transformer | LSTM,
         vocabulary: int,
         outputs: int | tuple[int, ...],
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         parts: int = 1,
     ) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusevae.core.conditional import flattened
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 from fusevae.nets.conv import ResidualBlock, sizes
 from fusevae.nets.mlp import as_shape
 
@@ -25,7 +25,7 @@ class SpatialEncoder(Described, nn.Module):
         features: channels of the map (twice the latent's for a Gaussian).
         channels: width of each stage; the image is halved (rounding up) before each.
         blocks: residual blocks a stage.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ class SpatialEncoder(Described, nn.Module):
         features: int,
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         self.inputs, self.classes = as_shape(inputs), classes
@@ -70,7 +70,7 @@ class SpatialDecoder(Described, nn.Module):
         outputs: ``(channels, height, width)``, channels counting every parameter of the likelihood.
         channels: width of each stage, from the smallest map on; each is doubled after.
         blocks: residual blocks a stage.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
 
     Example:
         >>> import torch
@@ -85,7 +85,7 @@ class SpatialDecoder(Described, nn.Module):
         outputs: tuple[int, ...],
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
     ) -> None:
         super().__init__()
         self.outputs, self.classes = as_shape(outputs), classes
@@ -108,6 +108,6 @@ class SpatialDecoder(Described, nn.Module):
         return h.view(*batch, *self.outputs)
 
 
-def _stages(channels: tuple[int, ...], blocks: int, classes: int | Properties) -> nn.ModuleList:
+def _stages(channels: tuple[int, ...], blocks: int, classes: int | Conditions) -> nn.ModuleList:
     total = blocks * len(channels)
     return nn.ModuleList(nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels)

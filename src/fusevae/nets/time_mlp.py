@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 from fusevae.nets.mlp import Embedding, as_shape
 
 FASTEST = 1000.0  # radians of the fastest wave of a time's embedding, from time 0 to time 1
@@ -25,7 +25,7 @@ class TimeEmbedding(nn.Module):
 
     rates: Tensor
 
-    def __init__(self, width: int, classes: int | Properties = 0, context: int = 0) -> None:
+    def __init__(self, width: int, classes: int | Conditions = 0, context: int = 0) -> None:
         super().__init__()
         half = max(1, width // 2)
         self.register_buffer("rates", torch.logspace(0, math.log10(FASTEST), half), persistent=False)
@@ -54,7 +54,7 @@ class TimeMLP(Described, nn.Module):
         shape: of one event; the output has the same.
         hidden: width of the layers.
         blocks: residual blocks, of two layers each.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
         context: width of the latent vector that it is given, as the net of a decoder; 0 as that of a prior.
 
     Example:
@@ -68,7 +68,7 @@ class TimeMLP(Described, nn.Module):
         shape: int | tuple[int, ...],
         hidden: int = 256,
         blocks: int = 3,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         context: int = 0,
     ) -> None:
         super().__init__()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.core.properties import Properties
 from fusevae.nets.attention import attention
 from fusevae.nets.conv import sizes
 from fusevae.nets.time_mlp import TimeEmbedding
@@ -28,7 +28,7 @@ class UNet(Described, nn.Module):
         blocks: residual blocks a stage, on each way.
         patch: each square of ``patch`` by ``patch`` pixels is one place with as many channels: 2 takes a quarter of the
             time.
-        classes: number of labels, or :class:`Properties`, if the net is conditioned on one.
+        classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
         context: width of the latent vector that it is given, as the net of a decoder; 0 as that of a prior.
         attention: whether every place of the smallest image sees all others.
 
@@ -45,7 +45,7 @@ class UNet(Described, nn.Module):
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
         patch: int = 1,
-        classes: int | Properties = 0,
+        classes: int | Conditions = 0,
         context: int = 0,
         attention: bool = True,
     ) -> None:

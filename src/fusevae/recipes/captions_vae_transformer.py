@@ -7,6 +7,7 @@ from typing import Literal
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.language_model import LanguageModel
+from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import Constant
@@ -14,7 +15,6 @@ from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 

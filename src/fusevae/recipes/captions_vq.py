@@ -5,12 +5,12 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.image_transformer import ImageTransformer
 from fusevae.distributions.language_model import LanguageModel
+from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
-from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 

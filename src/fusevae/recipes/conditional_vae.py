@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
-from fusevae.data.views import Binarize
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
+from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding

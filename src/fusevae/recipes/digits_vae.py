@@ -17,7 +17,7 @@ from fusevae.training.settings import Training
 
 def recipe(data: DataSpec, latent: int = 12, hidden: tuple[int, ...] = (256, 256), components: int = 3) -> Experiment:
     """For small integer images; the label is a condition of encoder and decoder."""
-    classes = data.n_classes
+    classes = data.condition
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Flat(prior=Normal(latent), posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from fusevae.core.errors import InputError, near
 
 if TYPE_CHECKING:
-    from fusevae.core.spec import DataSpec
-    from fusevae.core.vocabulary import Vocabulary
     from fusevae.training.experiment import Experiment
 
 
@@ -56,12 +54,3 @@ def find(name: str) -> Callable[..., Experiment]:
 
 def _module(name: str) -> str:
     return f"fusevae.recipes.{name.replace('-', '_')}"
-
-
-def vocabulary_of(data: DataSpec) -> Vocabulary:
-    """The data's vocabulary, or :class:`InputError` where they are no text."""
-    if data.vocabulary is None:
-        raise InputError(
-            f"this recipe is for text, the data have shape {data.shape}: give --data a .txt, .jsonl or .smi"
-        )
-    return data.vocabulary

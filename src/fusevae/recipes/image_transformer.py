@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.views import Binarize
 from fusevae.distributions.image_transformer import ImageTransformer
+from fusevae.modalities.images.views import Binarize
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 

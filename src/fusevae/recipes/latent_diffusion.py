@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.views import Binarize
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.samplers import DPMSolver
 from fusevae.distributions.schedules import LinearSchedule
+from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP

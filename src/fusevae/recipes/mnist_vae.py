@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.views import Binarize
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
+from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.random_smiles import RandomSmiles
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.language_model import LanguageModel
+from fusevae.modalities.molecules.random_smiles import RandomSmiles
+from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 

@@ -4,10 +4,10 @@ al. 2017)."""
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.views import Binarize
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
 from fusevae.distributions.pixel_cnn import PixelCNN
+from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.conv import ConvDecoder, ConvEncoder

@@ -6,16 +6,16 @@ from typing import Any, Literal
 
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
-from fusevae.data.pretrained_tokens import PretrainedTokens
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.pretrained_language_model import PretrainedLanguageModel
+from fusevae.modalities.text.pretrained_tokens import PretrainedTokens
+from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import Constant
 from fusevae.nets.pretrained_encoder import PretrainedEncoder
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
-from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -35,7 +35,7 @@ def recipe(
     (``--set data.tokens=FOLDER``); the encoder may have tokens of its own. A part without a folder is a small one that
     starts anew. ``frozen`` names what keeps the weights that it came with: ``decoder.net``, say."""
     size, longest = vocabulary_of(data).size, data.shape[0]
-    words = data.vocabulary
+    words = vocabulary_of(data)
     if words is not None and not isinstance(words, PretrainedTokens) and (decoder or encoder):
         part = decoder or encoder
         raise InputError(f"the data's tokens are {words.kind}, a pretrained part has its own: --set data.tokens={part}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.language_model import LanguageModel
+from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.nets.transformer import Transformer
-from fusevae.recipes.find import vocabulary_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 

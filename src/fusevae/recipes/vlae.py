@@ -4,10 +4,10 @@ pixels, so that the latent must carry what is global (Chen et al. 2017)."""
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.views import Binarize
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.pixel_cnn import PixelCNN
+from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP

@@ -16,6 +16,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust, build, describe, fit_type, library_classes, resolve
 from fusevae.core.errors import InputError, near
+from fusevae.core.migration import migrated
 from fusevae.training.experiment import Experiment
 
 Node = dict[str, Any]
@@ -39,7 +40,7 @@ def read(path: str | Path) -> Node:
         raise InputError(f"{path} is no YAML ({one_line(error)}): mend it there") from None
     if not isinstance(node, dict):
         raise InputError(f"{path} holds no settings: expected the keys model, data, training ... of a configuration")
-    return complete(node)
+    return migrated(complete(node))
 
 
 def complete(node: Mapping[str, Any]) -> Node:
@@ -136,7 +137,7 @@ def dump(built: Experiment) -> str:
     """An experiment as YAML with every setting in full; paths of files are absolute, so it works from anywhere."""
     node = describe(built)
     data = node["data"]
-    for key, is_file in (("path", True), ("labels", built.data.options.label_file is not None)):
+    for key, is_file in (("path", True), ("conditions", built.data.options.conditions.file is not None)):
         if data.get(key) and is_file:
             data[key] = str(Path(data[key]).expanduser().absolute())
     text: str = yaml.safe_dump({k: v for k, v in node.items() if k != "class"}, sort_keys=False, width=120)

@@ -19,8 +19,8 @@ from fusevae.core.levels import BoundOnly, Level
 from fusevae.core.processes import world
 from fusevae.core.steps import View
 from fusevae.data.examples import Examples
+from fusevae.data.modality import modality_of
 from fusevae.data.source import Splits, read_data
-from fusevae.evaluation.baseline import Marginals, Unigram
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together
@@ -108,7 +108,8 @@ def prepare(
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = torch.arange(min(len(data.train), BASELINE))
-            found[0].baseline = marginals(artifact, artifact.view(data.train.batch(few)[0]))
+            x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
+            found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
     if training.frozen:
         check_parts("training.frozen", training.frozen, [name for name, _ in model.named_parameters()])
         for name, parameter in model.named_parameters():
@@ -135,14 +136,6 @@ def check_parts(setting: str, parts: Sequence[str], names: Iterable[str]) -> Non
         if not any(in_parts(name, [part]) for name in names):
             known = sorted({".".join(name.split(".")[:2]) for name in names})
             raise InputError(f"this model has no part {part!r}: {setting} takes {', '.join(known)}, say")
-
-
-def marginals(artifact: Artifact, x: Tensor) -> Marginals | Unigram:
-    """The constant model of examples as the model sees them; of the same kind of likelihood."""
-    if artifact.viewed.vocabulary is not None:
-        return Unigram(x, artifact.viewed.vocabulary.size)
-    whole = artifact.is_mass or artifact.distribution.discrete
-    return Marginals(x, (artifact.viewed.low, artifact.viewed.high) if whole else None)
 
 
 def players(artifact: Artifact, objective: Objective, training: Training) -> list[Any]:

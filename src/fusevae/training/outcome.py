@@ -14,30 +14,32 @@ import torch
 
 import fusevae
 from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import SlotError
 from fusevae.core.files import write_text
 from fusevae.core.levels import Level
+from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
+from fusevae.data.modality import modality_of
 from fusevae.data.source import Splits
-from fusevae.evaluation import pictures, report, texts
+from fusevae.evaluation import pictures, report
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
-from fusevae.evaluation.molecule_pictures import molecule_grid, property_histograms
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.records import finite
 
 WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
-CLASSES = 10  # rows of samples of a conditional model
+CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in each
 
 
 def judge(
     artifact: Artifact, splits: Splits, loop: Loop, experiment: Experiment, folder: Path, k: int | None
 ) -> dict[str, Any] | None:
     """Evaluate on held-out data; write ``evaluation.json``, the pictures and ``report.html``; return the figures."""
-    held, held_out = held_out_part(splits)
+    held, held_out = splits.held
     artifact.to(loop.device)
     evaluation = None
     if artifact.distribution.level >= Level.BOUND:
@@ -45,13 +47,13 @@ def judge(
         loop.progress.say(f"evaluating {len(held):,} examples of the {held_out}")
         evaluation = evaluate(artifact, held, importance_samples=k)
         write_text(folder / "evaluation.json", to_json(evaluation))
-    pictures.curves(loop.records, folder / "curves.png")
+    pictures.curves(loop.records).beside(folder / "curves")
     try:
-        made = draw_samples(artifact, held, folder / "samples.png")
+        made = draw_samples(artifact, held, folder)
     except SlotError as error:  # an autoencoder before its prior is fitted
         made = str(error)
         loop.progress.say(f"no samples: {made}")
-    draw_reconstructions(artifact, held, folder / "reconstructions.png")
+    draw_reconstructions(artifact, held, folder)
     draw_latents(artifact, held, folder)
     artifact.cpu()
     config = folder / "config.yaml"
@@ -65,8 +67,8 @@ def judge(
         parts={
             "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
             f"{len(splits.test):,} for test",
-            "example": f"{'x'.join(map(str, splits.spec.shape))} {splits.spec.dtype} in "
-            f"[{splits.spec.low:g}, {splits.spec.high:g}]",
+            "example": splits.spec.schema.about(splits.spec),
+            **({"conditions": words_of(splits.spec.conditions)} if splits.spec.conditions is not None else {}),
             "parameters": f"{artifact.n_parameters:,}",
             "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, "
             f"{duration(loop.progress.seconds)}",
@@ -83,54 +85,40 @@ def judge(
     return evaluation
 
 
-def held_out_part(splits: Splits) -> tuple[Examples, str]:
-    """What a run is judged on: the test part, or what there is instead; and its name."""
-    for part, name in ((splits.test, "test split"), (splits.validation, "validation split")):
-        if len(part):
-            return part, name
-    return splits.train, "training split (nothing was held out)"
-
-
-def draw_samples(artifact: Artifact, real: Examples, path: Path) -> str:
-    """``samples.png``, with the seed that ``fusevae sample`` has by default; returns how they were made, in words."""
-    spec = artifact.data
+def draw_samples(artifact: Artifact, real: Examples, folder: Path) -> str:
+    """``samples`` as a sheet (and whatever else shows them beside real examples), with the seed that ``fusevae sample``
+    has by default; returns how they were made, in words."""
+    spec, kind = artifact.data, modality_of(artifact.data)
     how = "means of p(x | z) for z from the prior" if kind_used(artifact, "auto") == "mean" else "draws from the model"
-    if spec.is_molecules:
-        smiles = spec.text(sample(artifact, 500))
-        pictures.save_image(molecule_grid(smiles[:36]), path)
-        held = spec.text(real.batch(torch.arange(min(500, len(real))))[0])
-        property_histograms(smiles, held, path.with_name("properties.png"))
-        return f"36 {how}."
-    if spec.vocabulary is not None:
-        texts.write_rows(path.with_suffix(".csv"), ("text",), [(t,) for t in spec.text(sample(artifact, 64))])
-        return f"64 {how}."
-    if not spec.is_image:
-        x, _ = real.batch(torch.arange(min(2000, len(real))))
-        pictures.histograms(x, sample(artifact, 2000), path)
-        return f"{len(x):,} real examples against 2,000 {how}, feature by feature."
-    if artifact.is_conditional and spec.classes:
-        names = spec.classes[:CLASSES]
-        x = torch.cat([sample(artifact, 10, label=name) for name in names])
-        pictures.save_image(pictures.grid(x, spec, 10, names), path)
+    if artifact.is_conditional and spec.classes and kind.by_class:
+        lines = [(name, sample(artifact, ROW, label=name)) for name in _asked(spec)]
+        kind.draw(lines, spec).beside(folder / "samples")
         return f"A row for each class: {how}; the same seed in every row."
-    pictures.save_image(pictures.grid(sample(artifact, 64), spec), path)
-    return f"64 {how}."
+    made = sample(artifact, kind.shown)
+    beside = real.spread(kind.shown)
+    for name, sheet in kind.portrait(made, beside.batch(torch.arange(len(beside)))[0], spec).items():
+        sheet.beside(folder / name)
+    return f"{len(made):,} {how}."
 
 
-def draw_reconstructions(artifact: Artifact, examples: Examples, path: Path) -> None:
-    """``reconstructions.png``, for a model that has latents."""
+def _asked(spec: DataSpec) -> list[str]:
+    label = spec.conditions.label if spec.conditions is not None else None
+    return [word for word in label.classes if word not in label.without][:CLASSES] if label is not None else []
+
+
+def draw_reconstructions(artifact: Artifact, examples: Examples, folder: Path) -> None:
+    """``reconstructions`` as a sheet, for a model that has latents."""
     if not artifact.distribution.has_latents:
         return
-    n = min(36 if artifact.data.is_image or artifact.data.vocabulary is not None else 500, len(examples))
-    some = examples.subset(torch.arange(n))
-    x, again_ = artifact.seen(some.batch(torch.arange(n))[0]), reconstruct(artifact, some)
-    if artifact.data.is_image:
-        pictures.save_image(pictures.pairs(x, again_, artifact.data), path)
-    elif artifact.data.vocabulary is not None:
-        rows = texts.side_by_side(x, again_, artifact.data)
-        texts.write_rows(path.with_suffix(".csv"), ("text", "reconstruction"), rows)
-    else:
-        pictures.scatter(x, again_, path)
+    kind = modality_of(artifact.data)
+    some = examples.spread(kind.compared)
+    x, again_ = artifact.seen(some.batch(torch.arange(len(some)))[0]), reconstruct(artifact, some)
+    kind.pairs(x, again_, artifact.data).beside(folder / "reconstructions")
+
+
+def words_of(conditions: Conditions) -> str:
+    """Conditions in a line."""
+    return "; ".join(f"{column.name}: {column.about}" for column in conditions.columns)
 
 
 def environment(device: torch.device, processes: int = 1) -> dict[str, str]:

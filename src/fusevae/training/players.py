@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import forgotten
 from fusevae.core.levels import Level, bounds_as, log_bound
-from fusevae.core.properties import forgotten
 from fusevae.core.trace import Trace
-from fusevae.evaluation.baseline import Marginals, Unigram
+from fusevae.data.modality import Baseline
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.objectives.objective import Objective, Opposed
 
@@ -156,7 +156,7 @@ class MaximumLikelihood(Player):
         super().__init__()
         self.artifact, self.objective, self.unlabelled = artifact, objective, unlabelled
         self.encoder_steps, self.encoder_part = encoder_steps, encoder_part
-        self.baseline: Marginals | Unigram | None = None
+        self.baseline: Baseline | None = None
 
     @property
     def judged(self) -> bool:  # type: ignore[override]

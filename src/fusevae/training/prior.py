@@ -12,8 +12,8 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
+from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.core.properties import Properties
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.preprocessing import Standardise
@@ -191,18 +191,18 @@ def _fitted(
     return trained(loop).distribution
 
 
-def _diffusion(shape: tuple[int, ...], classes: int | Properties) -> Diffusion:
+def _diffusion(shape: tuple[int, ...], classes: int | Conditions) -> Diffusion:
     net = UNet(shape, classes=classes) if len(shape) == 3 else TimeMLP(shape, classes=classes)
     return Diffusion(net, shape, "v", LinearSchedule(-10.0, 8.0))
 
 
-def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int | Properties) -> Conditional:
+def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int | Conditions) -> Conditional:
     if kind == "pixel-cnn":
         return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
     return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
 
 
-def _density(kind: Kind, dims: int, classes: int | Properties) -> Conditional:
+def _density(kind: Kind, dims: int, classes: int | Conditions) -> Conditional:
     if kind == "flow":
         net = Embedding(classes, Flow.outputs(dims, 16)) if classes else None
         return Flow(dims, "coupling", "spline", transforms=6, net=net, context=16 if classes else 0)

@@ -1,174 +1,233 @@
-"""A run: an experiment trained in a folder that explains itself. ``fusevae train`` reads arguments and does this."""
+"""Run: a training and all that belongs to it, opened from its folder."""
 
 from __future__ import annotations
 
-import math
+import functools
+import json
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import distributed as dist
-from torch import nn
+import yaml
 
-import fusevae
-from fusevae.core.artifact import WEIGHTS, Artifact
-from fusevae.core.description import Trust
+from fusevae.core.artifact import WEIGHTS, Artifact, read_header
+from fusevae.core.description import Trust, build, describe, fit_type
 from fusevae.core.errors import InputError
-from fusevae.core.files import write_text
-from fusevae.core.processes import leave, world
-from fusevae.core.weights import weights_follow
-from fusevae.data.source import Splits
+from fusevae.data.examples import Examples
+from fusevae.data.modality import Judge, modality_of
+from fusevae.data.source import Source, Splits, read_examples
+from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
-from fusevae.training.experiment import Experiment
-from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
-from fusevae.training.loop import Loop
-from fusevae.training.outcome import judge
-from fusevae.training.progress import Progress
-from fusevae.training.records import METRICS
+from fusevae.training.fit import pick_device
+from fusevae.training.records import METRICS, read_records
 
 CONFIG = "config.yaml"
+JUDGED = 2000  # samples that are held against real examples, unless it is said
 
 
-@dataclass
-class Result:
-    """What became of a run: its folder, whether it came to its end, and then its figures (in the first process); steps
-    and seconds of the training so far."""
+class Run:
+    """A run folder, or an artifact alone: its model, its data, what real examples its samples are held against.
 
-    folder: Path
-    finished: bool
-    evaluation: dict[str, Any] | None = None
-    steps: int = 0
-    seconds: float = 0.0
-
-
-def run(
-    node: Node,
-    output: str | Path,
-    splits: Splits | None = None,
-    weights: str | Path | None = None,
-    only: Sequence[str] = (),
-    device: str = "auto",
-    trust: Trust = (),
-    importance_samples: int | None = None,
-    quiet: bool = False,
-    command: str | None = None,
-    limit: float = math.inf,
-) -> Result:
-    """Train what a configuration describes, judge it on held-out data and write everything into a folder.
+    Whatever is asked for is read then, and kept. :meth:`open` is the way in.
 
     Args:
-        node: the configuration as plain data: what :func:`fusevae.describe` gives of an :class:`Experiment`, or
-            :func:`fusevae.training.configuration.read` of a YAML file.
-        output: a folder that holds no run yet.
-        splits: the data, where they have been read already.
-        weights: another run whose weights this one starts from.
-        only: parts of the model (``latents``, say) that take them; the others start anew. All by default.
-        device: as for :func:`fusevae.fit`.
+        path: of the folder, or of a ``model.safetensors``.
+        finished: whether the training came to its end.
+        steps: of the training so far.
+        seconds: that it took.
+        artifact: the model, where it is in memory.
+        data: the data, where they have been read.
+        device: where the model runs.
         trust: as for :func:`fusevae.build`.
-        importance_samples: k of the final evaluation; by default 100, or fewer where there are many large examples.
-        quiet: show no progress.
-        command: what made the run, for the report.
-        limit: seconds of training after which it ends, wherever its schedules are.
+        settings: changes of the model's settings, such as ``distribution.sampler.steps=50``.
+        skip_damaged: leave out examples that can't be read.
 
-    Raises :class:`InputError` before anything is written. Ctrl-C saves and returns with ``finished`` False.
+    Example:
+        >>> import tempfile, fusevae
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Artifact(fusevae.Normal(2), fusevae.DataSpec((2,))).save(folder)
+        ...     run = Run.open(folder)
+        ...     run.artifact.support, run.configuration
+        ('density on R^2', None)
     """
-    folder = fresh(output)
-    place = pick_device(device)
-    experiment = configuration.experiment(node, trust)
-    splits = splits if splits is not None else experiment.data.read()
-    if weights is not None:
-        take_weights(experiment.model, weights, trust, only)
-    loop = _loop(experiment, splits, folder, place, quiet)
-    loop.progress.limit = limit
-    if world()[1] > 1:
-        dist.barrier()  # nobody writes before everybody has looked whether the folder is free
-    loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
-    if loop.rank == 0:
-        made = f"# fusevae {fusevae.__version__}: {command}\n" if command else ""
-        write_text(folder / CONFIG, made + configuration.dump(experiment))
-    return _go(loop, experiment, splits, folder, importance_samples)
 
+    def __init__(
+        self,
+        path: str | Path,
+        finished: bool = True,
+        steps: int = 0,
+        seconds: float = 0.0,
+        artifact: Artifact | None = None,
+        data: Splits | None = None,
+        device: str = "cpu",
+        trust: Trust = (),
+        settings: Sequence[str] = (),
+        skip_damaged: bool = False,
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.finished, self.steps, self.seconds = finished, steps, seconds
+        self.device, self.trust, self.settings, self.skip_damaged = device, trust, list(settings), skip_damaged
+        if artifact is not None:
+            self.artifact = artifact
+        if data is not None:
+            self.data = data
 
-def resume(
-    folder: str | Path,
-    device: str = "auto",
-    trust: Trust = (),
-    importance_samples: int | None = None,
-    quiet: bool = False,
-    limit: float = math.inf,
-) -> Result:
-    """Go on with a run that was stopped, as if it had not been; one that came to its end is judged again."""
-    folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"no run to go on with in {folder} (it holds no {CONFIG}): train anew, with another --output")
-    place = pick_device(device)
-    with weights_follow():  # those of the checkpoint
-        experiment = configuration.experiment(configuration.read(folder / CONFIG), trust)
-    splits = experiment.data.read()
-    loop = _loop(experiment, splits, folder, place, quiet)
-    loop.resume()
-    loop.progress.limit = limit
-    return _go(loop, experiment, splits, folder, importance_samples)
-
-
-def fresh(output: str | Path) -> Path:
-    """``output`` as the place of a new run, or :class:`InputError` where it can't be."""
-    folder = Path(output).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: give another --output, a folder")
-    # a run killed before its config.yaml was written has only the checkpoint of step 0, and can be begun again
-    signs = (CONFIG, WEIGHTS, METRICS, "checkpoints/step-*[1-9]*")
-    holds = [name for name in signs if any(folder.glob(name))]
-    if holds:
-        raise InputError(
-            f"{folder} holds a run already ({', '.join(holds)}): go on with it by --resume {folder}, or give "
-            "another --output"
-        )
-    return folder
-
-
-def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: Sequence[str] = ()) -> None:
-    """Copy the weights of another run's artifact into ``model``, whose names and shapes must be the same; only those
-    of some parts where these are named (``latents`` is any part of that name, with what is in it)."""
-    theirs = Artifact.load(source, trust).distribution.state_dict()
-    ours = model.state_dict()
-    chosen = {name for name in [*ours, *theirs] if not only or in_parts(name, only)}
-    if only:
-        check_parts("--only", only, ours)
-    for name in [n for n in [*ours, *theirs] if n in chosen]:
-        have, want = theirs.get(name), ours.get(name)
-        if have is None or want is None:
-            who = f"{source} has no weights" if have is None else "this model has no place"
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        trust: Trust = (),
+        settings: Sequence[str] = (),
+        skip_damaged: bool = False,
+    ) -> Run:
+        """The run of a folder, or the artifact of a file; arguments as of the class. :class:`InputError` where there is
+        none, or its training has not come to its end."""
+        run = cls(path, device=device, trust=trust, settings=settings, skip_damaged=skip_damaged)
+        if (run.path / CONFIG).is_file() and not (run.path / WEIGHTS).exists():
             raise InputError(
-                f"{who} for {name}: --from needs a model with the same parts; take the other run's config.yaml"
+                f"the training in {path} has not come to its end: go on with it, fusevae train --resume {path}"
             )
-        if have.shape != want.shape:
-            raise InputError(
-                f"{name} has shape {tuple(have.shape)} in {source} and {tuple(want.shape)} here: --from needs a model "
-                "of the same sizes; take the other run's config.yaml"
-            )
-    model.load_state_dict({name: theirs[name] for name in chosen}, strict=False)
+        read_header(run.weights)
+        state = run.state or {}
+        run.finished, run.steps = state.get("finished", True), state.get("steps") or 0
+        run.seconds = state.get("seconds") or 0.0
+        return run
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @property
+    def weights(self) -> Path:
+        """The file of the model."""
+        return self.path / WEIGHTS if self.path.is_dir() or not self.path.suffix else self.path
+
+    @functools.cached_property
+    def artifact(self) -> Artifact:
+        """The model, on its device."""
+        found = Artifact.load(self.path, self.trust, pick_device(self.device))
+        return configuration.changed(found, self.settings, self.trust) if self.settings else found
+
+    @functools.cached_property
+    def configuration(self) -> Node | None:
+        """The configuration in full, as plain data; None for an artifact alone."""
+        return configuration.read(self.folder / CONFIG) if (self.folder / CONFIG).is_file() else None
+
+    @functools.cached_property
+    def source(self) -> Source | None:
+        """Where the data are that it was trained on, if it says so."""
+        if self.configuration is not None:
+            node = self.configuration.get("data") or {"class": "Source"}
+        elif "source" in (header := read_header(self.weights)):
+            node = configuration.migrated(yaml.safe_load(header["source"]))  # a copy with another prior
+        else:
+            return None
+        found: Source = fit_type(build(node, where="data"), Source, "data")
+        return found.replaced(skip_damaged=True) if self.skip_damaged else found
+
+    @functools.cached_property
+    def data(self) -> Splits:
+        """The data that it was trained on, split as they were; :class:`InputError` where it names none."""
+        if self.source is None:
+            raise InputError(f"{self.path} has no {CONFIG} that names its data: give --data")
+        return self.source.read()
+
+    @property
+    def held(self) -> tuple[Examples, str]:
+        """The examples that were held out, and what they are in words."""
+        found, name = self.data.held
+        check_examples(self.artifact, found)
+        return found, f"{name} of the run"
+
+    @functools.cached_property
+    def reference(self) -> Judge:
+        """What its samples are held against."""
+        return self.judge(JUDGED)
+
+    def judge(self, n: int, extractor: str | None = None, held: Examples | None = None, quiet: bool = False) -> Judge:
+        """What ``n`` samples of any model of its data are held against: ``held``, or its own held-out examples."""
+        if self.source is None:
+            raise InputError(f"{self.path} names no training data, whose features judge samples: give a run folder")
+        kind = modality_of(self.data.spec)
+        return kind.reference(held or self.held[0], self.data, n, extractor, self.device, quiet)
+
+    def examples(
+        self, data: Any = None, conditions: str | list[str] | None = None, texts: Sequence[str] | None = None
+    ) -> tuple[Examples, str]:
+        """Data for its model, and what they are in words: its own held-out ones where none are given.
+
+        Args:
+            data: a path, or what :func:`fusevae.read_data` takes; read as the run's own data are.
+            conditions: columns beside them, as of :class:`fusevae.Source`; by default those of the model.
+            texts: texts in their place.
+        """
+        if texts:
+            if data is not None:
+                raise InputError("--text and --data were given: expected one of them")
+            return as_examples(self.artifact, list(texts)), "the texts given"
+        if data is None:
+            return self.held
+        node = describe(self.source or Source()) | {"path": None, "validation_path": None, "test_path": None}
+        node |= {"skip_damaged": self.skip_damaged}
+        if conditions is not None or (self.source is not None and self.source.options.conditions.file):
+            node["conditions"] = conditions
+        settings = {key: value for key, value in node.items() if key not in ("class", "path")}
+        found = read_examples(data, self.artifact.data, **settings)
+        check_examples(self.artifact, found)
+        return found, str(data) if isinstance(data, str | Path) else "the data given"
+
+    def training(self, data: Any = None, conditions: str | list[str] | None = None) -> tuple[Examples, str]:
+        """The same, but its own training examples where none are given."""
+        if data is not None or self.source is None:
+            return self.examples(data, conditions)
+        return self.data.train, "training split of the run"
+
+    @functools.cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of its training; none for an artifact alone."""
+        return read_records(self.folder / METRICS)
+
+    @functools.cached_property
+    def evaluation(self) -> dict[str, Any] | None:
+        """The figures on held-out data that were computed when it ended."""
+        path = self.folder / "evaluation.json"
+        found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return found
+
+    @property
+    def state(self) -> dict[str, Any] | None:
+        """How far the training is, from configuration and metrics."""
+        if not self.path.is_dir() or self.configuration is None or not self.metrics:
+            return None
+        last: dict[str, Any] = next((r for r in reversed(self.metrics) if "epoch" in r), {})
+        return {
+            "steps": last.get("step"),
+            "epochs": round(last["epoch"], 3) if last else None,
+            "epochs_asked_for": self.configuration.get("training", {}).get("epochs"),
+            "finished": (self.folder / "report.html").is_file(),
+            "seconds": last.get("seconds"),
+            "went_back": sum("event" in r for r in self.metrics),
+        }
 
 
-def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.device, quiet: bool) -> Loop:
-    progress = Progress(quiet or world()[0] > 0)
-    views, objective, training = experiment.views, experiment.objective, experiment.training
-    return prepare(experiment.model, splits, views, objective, training, experiment.seed, str(device), folder, progress)
+def trusted(names: Sequence[str]) -> None:
+    """Import the modules that the user names, so that what they define is known."""
+    import importlib
+    import os
 
-
-def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Result:
-    finished = loop.run() or loop.progress.late
-    seconds = loop.progress.seconds
-    artifact = trained(loop)
-    if loop.processes > 1:
-        leave()  # what follows is for one; the others need not wait
-        if loop.rank:
-            return Result(folder, finished, None, loop.step, seconds)
-    artifact.save(folder, {"seed": str(experiment.seed)})
-    if not finished:
-        return Result(folder, False, None, loop.step, seconds)
-    evaluation = judge(artifact, splits, loop, experiment, folder, k)
-    return Result(folder, True, evaluation, loop.step, seconds)
+    if not names:
+        return
+    sys.path.insert(0, os.getcwd())  # the user's own module lies there
+    for name in names:
+        parts = name.split(".")
+        for i in range(len(parts), 0, -1):
+            try:
+                importlib.import_module(".".join(parts[:i]))
+                break
+            except ModuleNotFoundError as error:
+                if i == 1:
+                    raise InputError(f"--trust {name} can't be imported ({error}): check the name") from None

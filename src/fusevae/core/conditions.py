@@ -1,0 +1,269 @@
+"""Conditions: named columns that are known beside the data, and that a model can be given."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core.description import Described
+from fusevae.core.errors import InputError, near
+
+
+class Condition(Described):
+    """One column: its name, and how its values are numbers; NaN is one that isn't known."""
+
+    name: str
+
+    @abstractmethod
+    def number(self, value: Any) -> float:
+        """The number that stands for a value, or :class:`InputError`; None and NaN are unknown."""
+
+    @abstractmethod
+    def word(self, number: float) -> Any:
+        """The value that a number stands for; an empty string, or NaN, for what isn't known."""
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """What the column holds, in a few words."""
+
+
+class Label(Condition):
+    """A column of classes.
+
+    Args:
+        name: of the column.
+        classes: their names, in order.
+        without: those that have no training example, which can't be asked for.
+
+    Example:
+        >>> digit = Label("digit", ["zero", "one"])
+        >>> digit.number("one"), digit.word(0), digit.number(None)
+        (1.0, 'zero', nan)
+    """
+
+    def __init__(self, name: str, classes: list[str], without: Sequence[str] = ()) -> None:
+        self.name, self.classes, self.without = name, list(classes), list(without)
+        self.places = {word: i for i, word in enumerate(self.classes)}
+
+    def number(self, value: Any) -> float:
+        if value is None or value == "" or (isinstance(value, float) and value != value):
+            return float("nan")
+        word = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        at = self.places.get(word)
+        if at is None and word.isdigit() and int(word) < len(self.classes):
+            at = int(word)
+        if at is None:
+            known = near(word, self.classes) if len(self.classes) > 20 else f"; known are {', '.join(self.classes)}"
+            raise InputError(f"unknown {self.name} {word!r}{known}")
+        return float(at)
+
+    def word(self, number: float) -> str:
+        return self.classes[int(number)] if number >= 0 else ""
+
+    @property
+    def about(self) -> str:
+        return f"{len(self.classes)} classes ({', '.join(self.classes[:10])}{' ...' if len(self.classes) > 10 else ''})"
+
+
+class Number(Condition):
+    """A column of numbers.
+
+    Args:
+        name: of the column.
+        mean: in the training data.
+        scale: the standard deviation there, above 0.
+    """
+
+    def __init__(self, name: str, mean: float = 0.0, scale: float = 1.0) -> None:
+        if not scale > 0:
+            raise InputError(f"{name} was given a scale of {scale}: expected one above 0")
+        self.name, self.mean, self.scale = name, float(mean), float(scale)
+
+    @classmethod
+    def fitted(cls, name: str, values: Tensor) -> Number:
+        """With the moments of what is known of ``values`` ``(n,)``; a constant keeps the scale 1."""
+        known = values.double()[values.isfinite()]
+        mean = known.mean().item() if len(known) else 0.0
+        scale = known.std(correction=0).item() if len(known) else 0.0
+        return cls(name, mean, scale if scale > 0 else 1.0)
+
+    def number(self, value: Any) -> float:
+        try:
+            return float("nan") if value is None else float(value)
+        except (TypeError, ValueError):
+            raise InputError(f"{self.name} {value!r} was given: expected a number such as {self.mean:.3g}") from None
+
+    def word(self, number: float) -> float:
+        return number
+
+    @property
+    def about(self) -> str:
+        return f"a number, {self.mean:.4g} ± {self.scale:.3g}"
+
+
+class Conditions(Described):
+    """All that is known beside each example, column by column; each may be unknown.
+
+    As a tensor a single column of classes is ``(n,)`` int64 with -1 for unknown, as torch has labels; any others are
+    ``(n, columns)`` float32, classes by their numbers, with NaN for unknown.
+
+    Args:
+        columns: in their order.
+
+    Example:
+        >>> both = Conditions([Label("sentiment", ["negative", "positive"]), Number("year", 2000, 8)])
+        >>> both.row({"year": 1999})
+        tensor([  nan, 1999.])
+        >>> both.read("sentiment=positive,year=1999")
+        tensor([1.000e+00, 1.999e+03])
+        >>> Conditions([Label("digit", ["zero", "one"])]).read("one")
+        tensor(1)
+    """
+
+    def __init__(self, columns: list[Condition]) -> None:
+        names = [column.name for column in columns]
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"conditions {', '.join(names) or 'without any column'}: expected names, each once")
+        self.columns = list(columns)
+
+    @classmethod
+    def of(cls, names: Sequence[str], values: Tensor) -> Conditions:
+        """Numbers alone, with the moments of ``values`` ``(n, len(names))``."""
+        return cls([Number.fitted(name, column) for name, column in zip(names, values.T, strict=True)])
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def label(self) -> Label | None:
+        """The column where it is a single one, of classes."""
+        (first, *others) = self.columns
+        return first if isinstance(first, Label) and not others else None
+
+    def tensor(self, columns: Mapping[str, Sequence[Any] | np.ndarray | Tensor]) -> Tensor:
+        """Values by column as a tensor; columns that are left out are unknown."""
+        self.check(columns)
+        n = len(next(iter(columns.values()), ()))
+        found = [np.full(n, np.nan)] * len(self)
+        for i, column in enumerate(self.columns):
+            if column.name in columns:
+                values = columns[column.name]
+                plain = values.tolist() if isinstance(values, np.ndarray | Tensor) else list(values)
+                if len(plain) != n:
+                    raise InputError(f"{column.name} has {len(plain)} values, others {n}: give one for each example")
+                numbers = {value: column.number(value) for value in set(plain)}
+                found[i] = np.array([numbers[value] for value in plain], dtype=np.float64)
+        return self.tidy(torch.from_numpy(np.stack(found, 1)))
+
+    def tidy(self, numbers: Tensor) -> Tensor:
+        """Numbers ``(..., columns)`` in the form of a condition."""
+        if self.label is not None:
+            return numbers[..., 0].nan_to_num(-1.0).long()
+        return numbers.float()
+
+    def numbers(self, condition: Tensor) -> Tensor:
+        """The reverse of :meth:`tidy`: ``(..., columns)``, NaN where unknown."""
+        if self.label is not None:
+            return torch.where(condition < 0, torch.nan, condition.double())[..., None]
+        return condition
+
+    def row(self, values: Mapping[str, Any]) -> Tensor:
+        """The condition of one example, by name; what is left out is unknown."""
+        self.check(values)
+        numbers = [column.number(values.get(column.name)) for column in self.columns]
+        for column, number in zip(self.columns, numbers, strict=True):
+            if isinstance(column, Label) and column.word(number) in column.without:
+                raise InputError(f"{column.name} {column.word(number)!r} had no training example: ask for another")
+        return self.tidy(torch.tensor(numbers, dtype=torch.float64))
+
+    def read(self, text: str) -> Tensor:
+        """:meth:`row` of ``"sentiment=positive,year=1999"``; of a single column its value alone will do."""
+        name = self.columns[0].name
+        if len(self) == 1 and not text.startswith(f"{name}="):
+            text = f"{name}={text}"
+        pairs = [part.partition("=") for part in text.split(",")]
+        if wrong := [part for part, (_, equals, _) in zip(text.split(","), pairs, strict=True) if not equals]:
+            example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2])
+            raise InputError(f"{wrong[0]!r} was given: expected values by the names of columns, such as {example}")
+        return self.row({key.strip(): value.strip() for key, _, value in pairs})
+
+    def given(self, value: Any, n: int) -> Tensor:
+        """The conditions of ``n`` examples, however they are given.
+
+        Args:
+            value: one for all: a class, its number, a text as for :meth:`read` or a mapping by name; or one for each:
+                a tensor, an array, a sequence or a Series, a mapping by name to these, or a DataFrame.
+            n: how many.
+        """
+        if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a DataFrame
+            value = {str(name): list(value[name]) for name in value.columns}
+        elif hasattr(value, "to_numpy"):  # a Series
+            value = value.to_numpy()
+        if isinstance(value, Mapping):
+            each = {name: v.tolist() if isinstance(v, np.ndarray | Tensor) else v for name, v in value.items()}
+            if any(isinstance(v, list | tuple) for v in each.values()):
+                whole = {k: v if isinstance(v, list | tuple) else [v] * n for k, v in each.items()}
+                return self._counted(self.tensor(whole), n)
+            return self._all(self.row(each), n)
+        if isinstance(value, str):
+            return self._all(self.read(value), n)
+        if isinstance(value, int | float | np.generic):
+            return self._all(self.row({self._only(): value}), n)
+        if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
+            numbers = torch.as_tensor(value)
+            numbers = numbers[:, None] if numbers.dim() == 1 else numbers
+            if numbers.dim() != 2 or numbers.shape[1] != len(self):
+                raise InputError(
+                    f"conditions of shape {tuple(value.shape)} were given for {n} examples: expected ({n}, {len(self)})"
+                    f", a column each for {', '.join(self.names)}"
+                )
+            numbers = torch.where(numbers < 0, torch.nan, numbers.double()) if self.label else numbers
+            return self._counted(self.tidy(numbers), n)
+        return self._counted(self.tensor({self._only(): list(value)}), n)
+
+    def values(self, condition: Tensor) -> dict[str, np.ndarray]:
+        """The values ``(n,)`` by column, to be written beside examples."""
+        rows = self.numbers(condition).double().T.tolist()
+        return {c.name: np.array([c.word(v) for v in row]) for c, row in zip(self.columns, rows, strict=True)}
+
+    def words(self, condition: Tensor) -> str:
+        """One condition as :meth:`read` takes it; what isn't known is left out."""
+        numbers = self.numbers(condition).tolist()
+        known = [(c, v) for c, v in zip(self.columns, numbers, strict=True) if v == v]
+        return ",".join(
+            f"{c.name}={c.word(v):.4g}" if isinstance(c, Number) else f"{c.name}={c.word(v)}" for c, v in known
+        )
+
+    def check(self, names: Mapping[str, Any]) -> None:
+        """Raise :class:`InputError` for a column that isn't one."""
+        for name in names:
+            if name not in self.names:
+                raise InputError(f"{name!r} is no condition of the model{near(name, self.names)}")
+
+    def _only(self) -> str:
+        if len(self) > 1:
+            raise InputError(f"there are conditions {', '.join(self.names)}: give each by its name")
+        return self.columns[0].name
+
+    def _all(self, row: Tensor, n: int) -> Tensor:
+        return row.expand(n, *row.shape)
+
+    def _counted(self, found: Tensor, n: int) -> Tensor:
+        if len(found) != n:
+            raise InputError(f"{len(found)} conditions were given for {n} examples: expected one for each")
+        return found
+
+
+def forgotten(condition: Tensor) -> Tensor:
+    """What stands for an unknown condition, in the shape of one that is known: -1 of a label, NaN of a number."""
+    return torch.full_like(condition, float("nan") if condition.is_floating_point() else -1)

@@ -1,0 +1,272 @@
+"""Conditions as they are asked for, read and told apart: columns of a file, an array, a pattern of names."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core.conditions import Condition, Conditions, Label, Number
+from fusevae.core.errors import InputError, near
+
+FEW = 20  # different whole numbers that are classes; more are numbers, unless it is said
+USUAL = "label"  # the column that data bring without a name
+KINDS = ("label", "number")
+FILES = (".npz", ".npy", ".csv", ".tsv")
+
+logger = logging.getLogger("fusevae")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What ``data.conditions`` says: columns by name (``year:number``, ``digit:label`` where the kind isn't plain), a
+    pattern of file names (``{digit}_{speaker}``), or a file of labels.
+
+    Example:
+        >>> Asked.of(["sentiment", "year:number"]).names, Asked.of("{digit}_{speaker}").pattern
+        (['sentiment', 'year'], '{digit}_{speaker}')
+    """
+
+    columns: tuple[tuple[str, str | None], ...] = ()
+    pattern: str | None = None
+    file: str | None = None
+    optional: bool = False  # of a model's own conditions: what the data don't hold isn't known
+
+    @classmethod
+    def of(cls, given: str | Sequence[str] | None) -> Asked:
+        if given is None:
+            return cls()
+        if isinstance(given, str):
+            if "{" in given:
+                fields = re.findall(r"{(\w+)}", given)
+                if not fields or len(set(fields)) < len(fields):
+                    raise InputError(
+                        f"conditions={given!r} was given: expected names in braces, each once: {{a}}_{{b}}"
+                    )
+                return cls(tuple((name, None) for name in fields), pattern=given)
+            if given.lower().endswith(FILES):
+                return cls(file=given)
+            given = [given]
+        pairs = [
+            name.rpartition(":") if name.endswith(tuple(f":{k}" for k in KINDS)) else ("", "", name) for name in given
+        ]
+        columns = tuple((first, last) if colon else (last, None) for first, colon, last in pairs)
+        names = [name for name, _ in columns]
+        if not names or not all(names) or len(set(names)) < len(names):
+            raise InputError(f"conditions={list(given)} was given: expected names, each once, such as ['qed']")
+        return cls(columns)
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.columns]
+
+    @property
+    def told(self) -> bool:
+        """Whether anything was said."""
+        return bool(self.columns or self.file)
+
+    def kind(self, name: str) -> str | None:
+        """``"label"`` or ``"number"``, where that was said of a column."""
+        return dict(self.columns).get(name)
+
+    def among(self, names: Iterable[str], where: str, computed: Sequence[str] = ()) -> list[str]:
+        """Which of the names of columns were asked for; one that isn't there is refused, unless it is computed."""
+        if self.pattern:
+            return []
+        known = set(names)
+        for name in self.names:
+            if name not in known and name not in computed and not self.optional:
+                raise InputError(f"{where} has no column {name!r} for the conditions{near(name, known)}")
+        return [name for name in self.names if name in known]
+
+    def in_names(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The columns that the pattern finds in the names of files, their types left out."""
+        assert self.pattern is not None
+        parts = [
+            re.escape(p) if i % 2 == 0 else f"(?P<{p}>.+?)" for i, p in enumerate(re.split(r"{(\w+)}", self.pattern))
+        ]
+        form = re.compile("".join(parts) + r"(?:\.[^.]*)?$")
+        found: dict[str, list[str]] = {name: [] for name in self.names}
+        for name in names:
+            match = form.fullmatch(name)
+            if match is None:
+                raise InputError(
+                    f"{name} is not named as conditions={self.pattern!r} says: rename it, or mend the pattern"
+                )
+            for key, value in match.groupdict().items():
+                found[key].append(value)
+        return {name: parsed(values) for name, values in found.items()}
+
+
+def as_column(values: Any, n: int, name: str) -> np.ndarray:
+    """One value an example ``(n,)``: int64, text, or float64 with NaN where one isn't known; :class:`InputError` for any
+    other shape or kind."""
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 1:
+        raise InputError(f"{name} has shape {array.shape}: expected one value an example, ({n},)")
+    if len(array) != n:
+        raise InputError(
+            f"{name} has {len(array)} labels for {n} examples: expected one for each; check the two belong together"
+        )
+    if array.dtype.kind == "O":
+        plain = array.tolist()
+        if all(isinstance(v, str) for v in plain):
+            array = array.astype(str)
+        elif all(v is None or isinstance(v, int | float) for v in plain):
+            array = np.array([np.nan if v is None else v for v in plain], dtype=np.float64)
+        elif any(v is None for v in plain):
+            raise InputError(f"{name} has missing labels: fill them in, or drop the column")
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind in "bui":
+        return array.astype(np.int64)
+    if array.dtype.kind == "f":
+        if np.isinf(array).any():
+            raise InputError(f"{name} has infinite values: expected numbers, or NaN for unknown ones")
+        whole = bool(np.isfinite(array).all()) and bool((array == np.round(array)).all())
+        return array.astype(np.int64 if whole else np.float64)
+    raise InputError(f"{name} holds {array.dtype} values: expected numbers or text; convert them")
+
+
+def parsed(words: Sequence[str]) -> np.ndarray:
+    """Words as whole numbers where all of them are, as numbers with NaN for an empty one, else as the words.
+
+    Example:
+        >>> parsed(["1", "2"]), parsed(["0.5", ""]), parsed(["007", "8"])
+        (array([1, 2]), array([0.5, nan]), array(['007', '8'], dtype='<U3'))
+    """
+    stripped = [word.strip() for word in words]
+    if all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", word) for word in stripped):
+        return np.array([int(word) for word in stripped], dtype=np.int64)
+    try:
+        found = np.array([float(word) if word else np.nan for word in stripped if "_" not in word or float("")])
+    except ValueError:
+        return np.array(stripped)
+    zeros = any(re.fullmatch(r"[+-]?0\d+", word) for word in stripped)  # a code, not a number
+    return np.array(stripped) if zeros or np.isinf(found).any() or np.isnan(found).all() else found
+
+
+def named(y: Any, asked: Asked, name: str) -> dict[str, Any]:
+    """What was given beside examples in Python, as columns by name: one column is ``label``, unless another name was
+    asked for; several in one array want names, or are ``label_0``, ``label_1``, ..."""
+    if y is None:
+        return {}
+    if isinstance(y, Mapping):
+        return {str(k): v for k, v in y.items()}
+    if hasattr(y, "to_dict") and hasattr(y, "columns"):  # a DataFrame
+        return {str(k): y[k].to_numpy() for k in y.columns}
+    if hasattr(y, "to_numpy") and getattr(y, "name", None):  # a Series
+        return {str(y.name): y.to_numpy()}
+    array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
+        return {asked.names[0] if len(asked.names) == 1 else USUAL: array}
+    if array.ndim != 2:
+        raise InputError(f"{name} has shape {array.shape}: expected (n,) or (n, columns)")
+    if asked.names and len(asked.names) != array.shape[1]:
+        raise InputError(f"{name} has {array.shape[1]} columns, conditions name {', '.join(asked.names)}: name each")
+    names = asked.names or [f"{USUAL}_{i}" for i in range(array.shape[1])]
+    return dict(zip(names, array.T, strict=True))
+
+
+def fitted(
+    parts: Mapping[str, Mapping[str, np.ndarray]],
+    names: Mapping[str, list[str]],
+    asked: Asked,
+    train: Tensor | None = None,
+) -> Conditions | None:
+    """The columns that all parts have: what classes there are anywhere, the moments of numbers in training.
+
+    Args:
+        parts: columns ``(n,)`` of each split by name.
+        names: what integers stand for, by column.
+        asked: what was said of them.
+        train: which rows of the part ``train`` are for training; all by default.
+
+    Example:
+        >>> found = fitted({"train": {"label": np.array([10, 2, 10])}}, {}, Asked())
+        >>> found.label.classes, found.tensor({"label": [2, 10]})
+        (['2', '10'], tensor([0, 1]))
+    """
+    shared = [name for name in next(iter(parts.values()), {}) if all(name in part for part in parts.values())]
+    columns: list[Condition] = []
+    for name in shared:
+        whole = [part[name] for part in parts.values()]
+        first = parts["train"][name] if "train" in parts else whole[0]
+        first = first if train is None else first[train.numpy()]
+        if _kind(whole, name, names, asked) == "label":
+            if found := _label(name, whole, first, names.get(name)):
+                columns.append(found)
+        else:
+            if any(column.dtype.kind == "U" for column in whole):
+                raise InputError(f"{name} holds text and was asked for as numbers: take {name}:label, or mend it")
+            columns.append(Number.fitted(name, torch.from_numpy(first.astype(np.float64))))
+    return Conditions(columns) if columns else None
+
+
+def encode(
+    conditions: Conditions | None, columns: Mapping[str, np.ndarray], names: Mapping[str, list[str]]
+) -> Tensor | None:
+    """A part's columns as the tensor that models are given, or None where it has none of them."""
+    if conditions is None:
+        return None
+    found: dict[str, Any] = {}
+    for column in conditions.columns:
+        if column.name not in columns:
+            continue
+        values = columns[column.name]
+        if column.name in names and values.dtype.kind == "i":
+            words = names[column.name]
+            found[column.name] = [words[i] if i >= 0 else None for i in values.tolist()]
+        else:
+            found[column.name] = values
+    return conditions.tensor(found) if found else None
+
+
+def _kind(whole: Sequence[np.ndarray], name: str, names: Mapping[str, list[str]], asked: Asked) -> str:
+    if (said := asked.kind(name)) is not None:
+        return said
+    kinds = {column.dtype.kind for column in whole}
+    if name in names or "U" in kinds:
+        return "label"
+    if "f" in kinds:
+        return "number"
+    few = len(np.unique(np.concatenate(whole))) <= FEW
+    return "label" if few or name not in asked.names else "number"
+
+
+def _label(name: str, whole: Sequence[np.ndarray], first: np.ndarray, words: list[str] | None) -> Label | None:
+    """The classes of a column; None where all of them are withheld (-1)."""
+    if words is not None:
+        known = [column for column in whole if column.dtype.kind == "U" or not (column == -1).all()]
+        if not known:
+            return None
+        for column in known:
+            if column.dtype.kind != "U" and (column.min() < 0 or column.max() >= len(words)):
+                raise InputError(
+                    f"{name} is in {column.min()}..{column.max()}: expected 0..{len(words) - 1} for {len(words)} names"
+                )
+        seen = {words[i] for i in np.unique(first).tolist()} if first.dtype.kind != "U" else set(np.unique(first))
+        classes = list(words)
+    else:
+        kinds = {column.dtype.kind for column in whole}
+        if "U" in kinds:
+            classes = sorted({str(v) for column in whole for v in np.unique(column)} - {""})
+            seen = {str(v) for v in np.unique(first)}
+        else:
+            values = np.unique(np.concatenate([c[np.isfinite(c)] for c in map(np.asarray, whole)]))
+            classes = [str(int(v)) if float(v).is_integer() else str(v) for v in values.tolist()]
+            seen = {str(int(v)) if float(v).is_integer() else str(v) for v in np.unique(first).tolist() if v == v}
+    without = [word for word in classes if word not in seen]
+    if without and words is None:
+        shown = ", ".join(without[:5]) + (" ..." if len(without) > 5 else "")
+        logger.warning("%s: %d of %d classes have no training example: %s", name, len(without), len(classes), shown)
+    return Label(name, classes, without)

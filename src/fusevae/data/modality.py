@@ -1,0 +1,335 @@
+"""Modality: what is known of one kind of data, by one contract. The folders of ``modalities/`` fulfil it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from fusevae.core.conditions import Conditions
+from fusevae.core.errors import InputError, near
+from fusevae.core.spec import DataSpec, Schema
+from fusevae.data import npz
+from fusevae.data.arrays import extremes, finite_tensor, fixed_range, observed_range
+from fusevae.data.baseline import Marginals
+from fusevae.data.conditions import encode, fitted
+from fusevae.data.examples import Examples, InMemory, Streamed, kind_of
+from fusevae.data.given import Given
+from fusevae.data.parts import Options, Part
+from fusevae.data.sheet import Sheet
+
+if TYPE_CHECKING:
+    from fusevae.core.artifact import Artifact
+    from fusevae.data.source import Splits
+
+PACKAGE = "fusevae.modalities"
+
+
+class Baseline(Protocol):
+    """A model that knows nothing but each dimension's own distribution: what every other has to beat."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Nats of examples ``(n, *shape)``, ``(n,)``."""
+
+
+class Judge(Protocol):
+    """Real examples that samples are held against, made once for all the models that are compared."""
+
+    def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> Any:
+        """The figures of one model's samples."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A recipe that fits some data, its options, and why, in a line."""
+
+    recipe: str
+    why: str
+    options: Mapping[str, Any] | None = None
+
+
+class Modality(ABC):
+    """One kind of data: recognises, reads, checks, writes, draws, judges, has its baseline, recommends recipes.
+
+    What is defined here holds for arrays of numbers; a modality of another kind says it anew. A subclass is known from
+    its definition on, one of the library's is found by walking ``modalities/``.
+
+    Attributes:
+        name: one word, which ``data.modality`` and an artifact say.
+        what: the kind in words: ``"pictures"``.
+        schema: the class of what is known of its data.
+        formats: endings of files that samples are written to; ``""`` is a folder.
+        means: whether samples are shown as means of p(x | z) unless draws are asked for.
+        by_class: whether samples of a model that is given classes are shown a row for each.
+        shown: samples that a page shows.
+        compared: examples that it shows with their reconstructions.
+    """
+
+    name: ClassVar[str] = ""
+    what: ClassVar[str] = "arrays"
+    schema: ClassVar[type[Schema]] = Schema
+    formats: ClassVar[tuple[str, ...]] = (".npz", ".npy")
+    means: ClassVar[bool] = False
+    by_class: ClassVar[bool] = False
+    shown: ClassVar[int] = 64
+    compared: ClassVar[int] = 36
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            KNOWN[cls.name] = cls
+
+    # ------------------------------------------------------------ recognise, read
+
+    @abstractmethod
+    def claims(self, given: Given, options: Options) -> bool:
+        """Whether this may be data of the kind. Where two claim something, the user is asked."""
+
+    def check_options(self, options: Options) -> None:  # noqa: B027 (most kinds have none)
+        """Refuse settings that make no sense for the kind, before anything is read."""
+
+    @abstractmethod
+    def read(self, given: Given, options: Options) -> dict[str, Part]:
+        """What it holds: always ``"train"``, and ``"test"`` or ``"validation"`` where the data come with their own."""
+
+    def layout(self, x: Tensor, name: str) -> Tensor:
+        """An array in memory, a batch of examples or of what belongs to their values, with its dimensions in order."""
+        return x
+
+    def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
+        """The parts, where they are not to be split example by example."""
+        return parts
+
+    def schema_of(self, part: Part, options: Options) -> Schema:
+        """What is known of the data beside shape, range and conditions."""
+        return self.schema()
+
+    def examples(
+        self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options
+    ) -> dict[str, Examples]:
+        """Examples of each split, with one spec: what is fitted is fitted on those for training alone.
+
+        Args:
+            parts: as they were read.
+            rows: of the part ``train``: which are for training, validation and test; None where nothing is split.
+            options: how they were read; ``known`` is the spec of a model that they are read for.
+        """
+        kinds = {name: kind_of(part.x) for name, part in parts.items()}
+        first = next(iter(kinds))
+        for name, kind in kinds.items():
+            if kind != kinds[first]:
+                raise InputError(
+                    f"the {first} part holds {kinds[first][1]} of shape {kinds[first][0]}, the {name} part {kind[1]} "
+                    f"of shape {kind[0]}: expected the same; convert one of them"
+                )
+        train = None if rows is None else rows["train"]
+        conditions = conditions_of(parts, options, train)
+        spec = DataSpec(*kinds[first], *range_of(parts, train, kinds[first][1]), conditions)
+        spec = spec.replaced(schema=self.schema_of(parts[first], options))
+        found: dict[str, Examples] = {}
+        for name, part in parts.items():
+            y = encode(conditions, part.conditions, part.names)
+            lazy = not isinstance(part.x, Tensor)
+            found[name] = (
+                Streamed(part.x, spec, part.x.workers if hasattr(part.x, "workers") else 0, y)
+                if lazy
+                else (InMemory(part.x, y, spec))
+            )
+            found[name].ids = part.ids
+        if rows is not None:
+            whole = found["train"]
+            found |= {name: whole.subset(chosen) for name, chosen in rows.items()}
+        return found
+
+    # ------------------------------------------------------------ write, draw
+
+    def check_output(self, path: Path | None, spec: DataSpec) -> None:
+        """Refuse a place that can't hold examples, before any work: None is the terminal."""
+        suffix = "" if path is None else path.suffix.lower()
+        if path is None or suffix not in self.formats:
+            said = "nothing" if path is None else str(path)
+            kinds = ", ".join(suffix or "a folder" for suffix in self.formats)
+            raise InputError(f"{self.what} can't be written to {said}: give --output, {kinds}")
+
+    @abstractmethod
+    def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+        """Write examples ``(n, *shape)`` to a file or folder, which the caller moves to its place whole.
+
+        Args:
+            x: in the data's units.
+            spec: of the data.
+            path: with one of the :attr:`formats`.
+            beside: columns by name, a value an example (conditions, what it is of).
+        """
+
+    def identify(self, x: Tensor, spec: DataSpec) -> dict[str, list[str]]:
+        """Columns that say which example is which, by what it holds: the text itself."""
+        return {}
+
+    @abstractmethod
+    def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
+        """Examples as a sheet: rows of ``(n, *shape)``, each with a word for it (or an empty one)."""
+
+    def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
+        """How samples look, beside as many real examples where that says more: sheets by name, the first ``samples``."""
+        return {"samples": self.draw([("", made)], spec)}
+
+    def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
+        """Examples and what a model makes of them."""
+        return self.draw([("data", x), ("model", again)], spec)
+
+    # ------------------------------------------------------------ judge
+
+    @abstractmethod
+    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+        """What samples are held against.
+
+        Args:
+            held: examples that no model was trained on.
+            data: what the models were trained on.
+            n: samples of each model.
+            extractor: a file that the user names, for features or as a judge.
+            device: where a net is trained or run.
+            quiet: show no progress.
+        """
+
+    @abstractmethod
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+        """How near examples are to themselves after encoding and decoding: the figures."""
+
+    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
+        """The constant model of training examples as the model sees them, of the same kind of likelihood."""
+        return Marginals(x, (spec.low, spec.high) if mass else None)
+
+    # ------------------------------------------------------------ recommend
+
+    def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
+        """Recipes for ``n`` training examples and a time, the default first."""
+        return []
+
+
+KNOWN: dict[str, type[Modality]] = {}
+
+
+@functools.cache
+def _walk() -> None:
+    package = importlib.import_module(PACKAGE)
+    for info in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{PACKAGE}.{info.name}.modality")
+
+
+@functools.cache
+def _one(cls: type[Modality]) -> Modality:
+    return cls()
+
+
+def modalities() -> dict[str, Modality]:
+    """Every modality by its name.
+
+    Example:
+        >>> sorted(modalities())[:3]
+        ['images', 'molecules', 'tables']
+    """
+    _walk()
+    return {name: _one(cls) for name, cls in KNOWN.items()}
+
+
+def modality(name: str) -> Modality:
+    """The modality of that name, or :class:`InputError` with the near ones."""
+    if name not in (known := modalities()):
+        raise InputError(f"modality={name!r} was given: expected a kind of data{near(name, known)}")
+    return known[name]
+
+
+def modality_of(spec: DataSpec) -> Modality:
+    """The modality of some data; of plain arrays one that only computes."""
+    return modality(spec.modality) if spec.modality else PLAIN
+
+
+def recognised(given: Given, options: Options) -> Modality:
+    """The modality that something is read by: the one that is named, that of the model it is for, or the only one that
+    claims it."""
+    if options.known is not None and options.known.modality:
+        return modality(options.known.modality)
+    if options.modality is not None:
+        return modality(options.modality)
+    if options.known is not None and any(a.shape[1:] == options.known.shape for a in given.arrays.values()):
+        return PLAIN
+    claims = [one for one in modalities().values() if one.claims(given, options)]
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        kinds = " or ".join(f"{one.what} ({one.name})" for one in claims)
+        raise InputError(
+            f"{given.name} may be {kinds}: say which, data.modality={claims[0].name} (--set, or in Python)"
+        )
+    given.refuse(modalities())
+
+
+def array_part(x: Any, name: str) -> Part:
+    """An array as one split, as it is."""
+    found = finite_tensor(x, name)
+    return Part(found, total=len(found))
+
+
+def conditions_of(parts: Mapping[str, Part], options: Options, train: Tensor | None) -> Conditions | None:
+    """The columns beside the examples: those of a model that they are read for, else what is found."""
+    if options.known is not None:
+        return options.known.conditions
+    names = {name: words for part in parts.values() for name, words in part.names.items()}
+    found = fitted({name: part.conditions for name, part in parts.items()}, names, options.conditions, train)
+    missing = [name for name in options.conditions.names if found is None or name not in found.names]
+    if missing:
+        raise InputError(f"conditions {', '.join(missing)} were asked for and the data hold none: give columns of them")
+    return found
+
+
+def range_of(parts: Mapping[str, Part], train: Tensor | None, dtype: str) -> tuple[float, float]:
+    """What the data can take: by format or dtype, for integers as seen anywhere, for floats as seen in training."""
+    given = [part.range or (fixed_range(part.x) if isinstance(part.x, Tensor) else None) for part in parts.values()]
+    if all(g is not None for g in given):
+        return min(g[0] for g in given if g), max(g[1] for g in given if g)
+    ends = {name: extremes(part.x) if part.ends is None else part.ends for name, part in parts.items()}
+    floating = dtype.startswith("float")
+    if floating and train is not None:
+        return observed_range(ends["train"][train], floating)
+    return observed_range(torch.cat(list(ends.values())), floating)
+
+
+class _Plain(Modality):
+    """Arrays of no known kind: they can be computed with, not read from a file, drawn or written as anything else."""
+
+    def claims(self, given: Given, options: Options) -> bool:
+        return False
+
+    def read(self, given: Given, options: Options) -> dict[str, Part]:
+        if given.path is not None:
+            raise _nameless()
+        return npz.parts_of(given.data, options, given.name, array_part)
+
+    def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+        raise _nameless()
+
+    def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
+        raise _nameless()
+
+    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+        raise _nameless()
+
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+        raise _nameless()
+
+
+def _nameless() -> InputError:
+    return InputError(f"these are arrays of no known kind: read them with a modality ({', '.join(modalities())})")
+
+
+PLAIN = _Plain()

@@ -1,0 +1,52 @@
+"""Columns by name, written to a file: what is latents, scores or rows of a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusevae.core.errors import InputError
+
+TABLES = (".npz", ".csv", ".parquet")
+
+
+def check_table(path: Path, what: str = "this") -> None:
+    """Refuse a place that can't hold named columns, before any work."""
+    if path.suffix.lower() not in TABLES:
+        raise InputError(f"{path} is no place for {what}: give a file that ends in {', '.join(TABLES)}")
+    if path.suffix.lower() == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise InputError(f"{path} needs pyarrow: pip install 'fusevae[data]', or give a .csv or .npz") from None
+
+
+def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> None:
+    """Write columns, a row an example: arrays as they are in an ``.npz`` (the array ``x`` alone in an ``.npy``), those of
+    several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``."""
+    arrays = {name: np.asarray(value) for name, value in columns.items()}
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        np.save(path, arrays["x"])
+    elif suffix == ".npz":
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+    else:
+        flat = {
+            name if value.ndim == 1 else f"{name}_{i}": column
+            for name, value in arrays.items()
+            for i, column in enumerate(value.reshape(len(value), -1).T)
+        }
+        if suffix == ".csv":
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(flat)
+                writer.writerows(zip(*(column.tolist() for column in flat.values()), strict=True))
+        else:
+            import pyarrow
+            from pyarrow import parquet
+
+            parquet.write_table(pyarrow.table({n: np.ascontiguousarray(column) for n, column in flat.items()}), path)

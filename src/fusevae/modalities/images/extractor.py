@@ -1,0 +1,222 @@
+"""A classifier of the training data, whose features judge samples; kept, so that figures can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusevae.core import noise
+from fusevae.core.description import build, describe
+from fusevae.core.errors import InputError
+from fusevae.core.files import written_whole
+from fusevae.core.spec import DataSpec
+from fusevae.data.examples import Batch as RawBatch
+from fusevae.data.examples import Examples, data_fingerprint
+from fusevae.data.source import Splits, read_data
+from fusevae.evaluation.features import Scripted
+from fusevae.nets.classifier import Classifier
+from fusevae.training.fit import pick_device
+from fusevae.training.loop import Loop
+from fusevae.training.players import Batch, Game, Player
+from fusevae.training.progress import Progress
+from fusevae.training.settings import Training
+
+logger = logging.getLogger(__name__)
+#: a classifier that is almost always right has gradients of very different norms, so none is skipped for its norm
+USUAL = Training(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=0.05, skip=0.0)
+UPDATES = 500  # at least so many by default, however few the data are
+CACHE = "FUSEVAE_CACHE"  # the variable that names another folder
+ORIENTED = "features of a classifier of the images' orientations"
+
+
+class Labels(Player):
+    """Classifies: the loss is the cross-entropy in nats."""
+
+    name = "classifier"
+
+    def __init__(self, net: Classifier) -> None:
+        super().__init__()
+        self.net = net
+
+    def own(self) -> Sequence[nn.Module]:
+        return [self.net]
+
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.label is not None
+        logits = self.net(batch.x)
+        loss = F.cross_entropy(logits, batch.label)
+        return loss, {"loss_value": loss.detach(), "accuracy": (logits.argmax(-1) == batch.label).float().mean()}
+
+
+def train_extractor(
+    data: Any = None,
+    channels: tuple[int, ...] = (32, 64),
+    features: int = 64,
+    training: Training | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    quiet: bool = False,
+) -> tuple[Classifier, float]:
+    """Train a classifier on the training part of images; returns it and its accuracy on what is held out.
+
+    Images without labels are turned by 0, 90, 180 or 270 degrees and the classifier tells by how much (Gidaris et al.
+    2018; by 0 or 180 where they aren't square). Such features know less of what is in an image than those of classes
+    do; figures by them compare models with each other, no more.
+
+    Args:
+        data: what :func:`fusevae.read_data` takes; scikit-learn's digits by default.
+        channels: width of each stage of its convolutions.
+        features: how many it has before its last layer.
+        training: settings of the loop; by default five epochs, or as many as make 500 updates.
+        seed: of initial weights and order.
+        device: as for :func:`fusevae.fit`.
+        quiet: show no progress.
+
+    Raises :class:`InputError` for data that are no images.
+    """
+    splits = read_data(data, seed=seed)
+    if len(splits.spec.shape) != 3:
+        raise InputError(f"the data have shape {splits.spec.shape}: expected images (channels, height, width)")
+    labelled = splits.spec.n_classes > 1
+    if training is None:
+        per_epoch = max(1, len(splits.train) // USUAL.batch_size)
+        training = USUAL.replaced(epochs=max(USUAL.epochs, UPDATES / per_epoch))
+    if not labelled:
+        train = Turned(splits.train)
+        splits = Splits(train, Turned(splits.validation), Turned(splits.test), train.spec, splits.source)
+        # as many updates as with labels
+        training = training.replaced(epochs=training.epochs / splits.spec.n_classes)
+    spec = splits.spec
+    with noise.preserved():
+        torch.manual_seed(noise.key(seed, "extractor"))
+        net = Classifier(spec.shape, spec.n_classes, features, channels, spec.low, spec.high)
+    place = pick_device(device)
+    loop = Loop(Game([Labels(net)]), splits.train, splits.validation, training, seed, place, None, Progress(quiet))
+    if not loop.run():
+        raise KeyboardInterrupt  # half a training must not pass for a whole one
+    best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
+    assert isinstance(best, Classifier)
+    best.measure(splits.train.batch(torch.arange(min(len(splits.train), 2000)))[0])
+    held = splits.test if len(splits.test) else splits.validation
+    right = 0
+    for x, label in held.batches(torch.arange(len(held)).split(500)):
+        with torch.no_grad():
+            right += int((best(x).argmax(-1) == label).sum())
+    accuracy = right / max(1, len(held))
+    best.about = f"{best.about if labelled else ORIENTED}, right on {accuracy:.1%}"
+    return best, accuracy
+
+
+class Turned(Examples):
+    """Images in each of their orientations, which is their label.
+
+    Example:
+        >>> from fusevae.data.examples import InMemory
+        >>> whole = InMemory(torch.arange(4).view(1, 1, 2, 2))
+        >>> Turned(whole).batch(torch.tensor([0, 1]))[0].tolist()
+        [[[[0, 1], [2, 3]]], [[[1, 3], [0, 2]]]]
+    """
+
+    def __init__(self, whole: Examples) -> None:
+        self.whole = whole
+        _, height, width = whole.spec.shape
+        self.turns = (0, 1, 2, 3) if height == width else (0, 2)
+        names = [f"{90 * turn} degrees" for turn in self.turns]
+        self.spec = DataSpec(whole.spec.shape, whole.spec.dtype, whole.spec.low, whole.spec.high, names)
+
+    def __len__(self) -> int:
+        return len(self.whole) * len(self.turns)
+
+    def batch(self, indices: Tensor) -> RawBatch:
+        x, label = self.whole.batch(indices // len(self.turns))[0], indices % len(self.turns)
+        found = x.clone()
+        for i, turn in enumerate(self.turns):
+            found[label == i] = x[label == i].rot90(turn, (2, 3))
+        return found, label
+
+
+def extractor_for(
+    data: Splits, file: str | Path | None = None, device: str = "auto", quiet: bool = False, folder: Path | None = None
+) -> nn.Module:
+    """What samples of models of these images are judged by: the same each time, so that figures can be compared.
+
+    A classifier (:func:`train_extractor` with its defaults), trained when it is first wanted and kept in
+    :func:`cache_folder`, by the contents of the data and the settings.
+
+    Args:
+        data: what the models were trained on.
+        file: an extractor of another place: one that was kept (``.safetensors``), or a TorchScript file, which holds
+            a program (:class:`fusevae.evaluation.features.Scripted`): name only one that you trust.
+        device: where a classifier is trained.
+        quiet: show no progress.
+        folder: where to keep it; by default :func:`cache_folder`.
+    """
+    if file is not None:
+        if Path(file).suffix != ".safetensors":
+            return Scripted(file, data.spec)
+        found = load_extractor(Path(file).expanduser())
+        if found.body.inputs != data.spec.shape:
+            raise InputError(f"{file} is for images {found.body.inputs}, the data have {data.spec.shape}: leave it out")
+        return found
+    key = hashlib.blake2b(digest_size=12)
+    key.update(f"{data_fingerprint(data.train)} {json.dumps([describe(USUAL), UPDATES])}".encode())
+    path = (folder or cache_folder()) / f"extractor-{key.hexdigest()}.safetensors"
+    try:
+        return load_extractor(path)
+    except InputError:  # there is none yet, or a damaged one
+        pass
+    print(f"training the classifier that samples are judged by; it is kept in {path.parent}", file=sys.stderr)
+    net, accuracy = train_extractor(data, device=device, quiet=quiet)
+    try:
+        save_extractor(net, accuracy, path)
+    except OSError as error:
+        logger.warning("the extractor can't be kept in %s (%s); name another folder by %s", path.parent, error, CACHE)
+    return net
+
+
+def save_extractor(net: Classifier, accuracy: float, path: Path) -> None:
+    """Write a classifier with its description, as an artifact is written."""
+    from safetensors.torch import save_file
+
+    header = {"extractor": json.dumps(describe(net)), "about": net.about, "accuracy": str(accuracy)}
+    with written_whole(path) as beside:
+        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, str(beside), metadata=header)
+
+
+def load_extractor(path: Path) -> Classifier:
+    """Read what :func:`save_extractor` wrote; nothing is unpickled. Raises :class:`InputError` where it can't be."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        net = build(json.loads(header["extractor"]))
+        assert isinstance(net, Classifier)
+        net.load_state_dict(weights)
+        net.about = header["about"]
+    except (SafetensorError, OSError, KeyError, ValueError, AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} is no extractor that fusevae kept ({reason}): leave it out") from None
+    return net.eval()
+
+
+def cache_folder() -> Path:
+    """Where extractors are kept: ``$FUSEVAE_CACHE``, or the platform's folder for such files."""
+    if given := os.environ.get(CACHE):
+        return Path(given).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fusevae"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "fusevae" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fusevae"

@@ -1,0 +1,83 @@
+"""Grids of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core.spec import DataSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TILE = 48  # pixels that an image of a grid has at least, so that tiny ones can be seen
+GAP = 2
+PAPER = (228, 228, 228)
+
+
+def pixels(x: Tensor, spec: DataSpec) -> np.ndarray:
+    """Images ``(n, channels, h, w)`` in the data's units as uint8 ``(n, h, w, 3)``; two channels show the first."""
+    scaled = (x.float() - spec.low) / ((spec.high - spec.low) or 1.0)
+    bytes_ = (scaled.clamp(0, 1) * 255).round().to(torch.uint8)
+    three = bytes_[:, :3] if bytes_.shape[1] >= 3 else bytes_[:, :1].expand(-1, 3, -1, -1)
+    return three.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def picture(x: Tensor, spec: DataSpec) -> Image:
+    """One image ``(channels, h, w)`` in its own size; grey where it has one channel."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels(x[None], spec)[0])
+    return image.convert("L") if x.shape[0] < 3 else image
+
+
+def grid(x: Tensor, spec: DataSpec, columns: int | None = None, labels: Sequence[str] = ()) -> Image:
+    """Images ``(n, channels, h, w)`` row by row, enlarged without smoothing where they are tiny.
+
+    Args:
+        x: in the data's units.
+        spec: of the data.
+        columns: images in a row; by default about as many as rows.
+        labels: a word for each row, at its left.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    n, _, height, width = x.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    scale = max(1, math.ceil(TILE / max(height, width)))
+    height, width = height * scale + GAP, width * scale + GAP
+    font = ImageFont.load_default(size=13)
+    margin = max((math.ceil(font.getlength(label)) + 8 for label in labels), default=0)
+    sheet = Image.new("RGB", (margin + columns * width + GAP, rows * height + GAP), PAPER)
+    for i, image in enumerate(pixels(x, spec)):
+        tile = Image.fromarray(image.repeat(scale, 0).repeat(scale, 1))
+        sheet.paste(tile, (margin + i % columns * width + GAP, i // columns * height + GAP))
+    draw = ImageDraw.Draw(sheet)
+    for row, label in enumerate(labels):
+        draw.text((4, row * height + height // 2), label, fill=(40, 40, 40), font=font, anchor="lm")
+    return sheet
+
+
+def pairs(x: Tensor, again: Tensor, spec: DataSpec, columns: int = 12) -> Image:
+    """Originals, and below each row of them what the model makes of them."""
+    columns = min(columns, len(x))
+    n = len(x) // columns * columns
+    rows = [part for a, b in zip(x[:n].split(columns), again[:n].split(columns), strict=True) for part in (a, b)]
+    return grid(torch.cat(rows), spec, columns, labels=["data", "model"] * (len(rows) // 2))
+
+
+def sheet(rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Image:
+    """Rows of images, each with its word at the left; a single row without one as a grid."""
+    words = [word for word, _ in rows]
+    if len(rows) == 1 and not words[0]:
+        return grid(rows[0][1], spec)
+    columns = max(len(x) for _, x in rows)
+    blank = torch.full((1, *spec.shape), spec.low)
+    full = [torch.cat([x.float(), blank.expand(columns - len(x), *spec.shape)]) for _, x in rows]
+    return grid(torch.cat(full), spec, columns, words)

@@ -1,0 +1,186 @@
+"""Text: sentences, documents, one long text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.vocabulary import Vocabulary
+from fusevae.data import npz, parquet
+from fusevae.data.baseline import Unigram
+from fusevae.data.examples import Examples, InMemory
+from fusevae.data.given import Given, is_frame, is_hugging_face
+from fusevae.data.modality import Baseline, Choice, Judge, Modality, array_part, conditions_of
+from fusevae.data.parts import Options, Part
+from fusevae.data.rows import write_columns
+from fusevae.data.sheet import Rows, Sheet
+from fusevae.data.source import Splits
+from fusevae.modalities.text import reading
+from fusevae.modalities.text.pretrained_tokens import is_folder
+from fusevae.modalities.text.quality import TextReference, text_reconstruction
+from fusevae.modalities.text.schema import TextSchema
+from fusevae.modalities.text.tokenised import cut_stream, encoded, sequences, vocabulary_for
+from fusevae.modalities.text.tokens import vocabulary
+
+
+class Text(Modality):
+    """Texts: lines, a column of a table, lists of strings; or one long text in windows."""
+
+    name = "text"
+    what = "text"
+    schema: ClassVar[type[Schema]] = TextSchema
+    formats = (".txt", ".csv", ".jsonl", ".parquet")
+    by_class = True
+    usual: ClassVar[str] = "bpe"  # tokens that text is cut into
+    lines: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
+
+    def claims(self, given: Given, options: Options) -> bool:
+        if not self._mine(options.tokens):
+            return False
+        asked = bool(options.column or options.tokens or options.stream)
+        if given.suffix in self.lines or given.are_texts or given.is_saved:
+            return True
+        if given.columns:
+            kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
+            return asked or is_hugging_face(given.data) or (kinds.count("text") == 1 and "image" not in kinds)
+        here = {path.suffix.lower() for path in given.path.iterdir()} if given.path and given.path.is_dir() else set()
+        return bool(here & set(self.lines)) or (asked and bool(here & {".csv", ".tsv"}))
+
+    def check_options(self, options: Options) -> None:
+        if options.tokens is not None and not is_folder(options.tokens):
+            vocabulary(options.tokens)
+
+    def read(self, given: Given, options: Options) -> dict[str, Part]:
+        path = given.path
+        if path is None:
+            if is_hugging_face(given.data) or (isinstance(given.data, Mapping) and given.is_dataset):
+                return reading.read_datasets(given.data, options, given.name)
+            if is_frame(given.data):
+                return reading.read_frame(given.data, options, given.name)
+            return npz.parts_of(given.data, options, given.name, lambda x, name: self._part(x, name, options))
+        if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
+            return {name: reading.read_parquet(files, options) for name, files in parquet.splits(path).items()}
+        if path.is_dir() and given.is_saved:
+            return reading.read_saved(path, options)
+        if path.is_dir():
+            splits = reading.text_splits(path, options)
+            if not splits:
+                raise InputError(f"{path} holds no text: expected {', '.join(reading.LINES)} files in it")
+            return {split: self._lines(paths, options) for split, paths in splits.items()}
+        if given.suffix in (".csv", ".tsv", *reading.LINES):
+            return {"train": self._lines([path], options)}
+        raise InputError(f"{path} holds no {self.what}: expected {', '.join((*reading.LINES, '.csv', '.parquet'))}")
+
+    def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
+        return parts if options.stream is None else cut_stream(parts, validation, test)
+
+    def examples(
+        self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options
+    ) -> dict[str, Examples]:
+        if rows is not None:
+            pieces = {name: parts["train"].at(chosen) for name, chosen in rows.items()}
+            parts = pieces | {name: part for name, part in parts.items() if name != "train"}
+            parts = {name: parts[name] for name in ("train", "validation", "test") if name in parts}
+        first = next(iter(parts.values()))
+        if options.known is not None and isinstance(first.x, Tensor):
+            return {name: self._tokens(part, options.known, options) for name, part in parts.items()}
+        if options.known is not None:
+            schema = options.known.schema
+            assert isinstance(schema, TextSchema)
+        else:
+            kind = options.tokens or first.tokens or self.usual
+            schema = self._schema(vocabulary_for(first.x, kind, options))
+        found = encoded(parts, schema.vocabulary, options, fitted=options.known is None)
+        self._compute(found, options)
+        return sequences(found, schema, options)
+
+    def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+        texts, suffix = spec.text(x), path.suffix.lower()
+        if suffix == ".txt":
+            path.write_text(lines_of(texts), encoding="utf-8")
+        elif suffix == ".jsonl":
+            rows = zip(*beside.values(), strict=True) if beside else [()] * len(texts)
+            objects = [
+                {"text": t, **dict(zip(beside, _plain(r), strict=True))} for t, r in zip(texts, rows, strict=True)
+            ]
+            path.write_text("".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8")
+        else:
+            write_columns({"text": texts, **beside}, path)
+
+    def identify(self, x: Tensor, spec: DataSpec) -> dict[str, list[str]]:
+        return {"text": spec.text(x)}
+
+    def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
+        cells = [(word if not i else "", text) for word, x in rows for i, text in enumerate(spec.text(x))]
+        if all(not word for word, _ in rows):
+            return Rows(("text",), [(text,) for _, text in cells])
+        return Rows(("", "text"), cells)
+
+    def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
+        return Rows(("text", "reconstruction"), list(zip(spec.text(x), spec.text(again), strict=True)))
+
+    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+        return TextReference(held, data.train, n, Artifact.load(extractor, device=device) if extractor else None)
+
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+        return text_reconstruction(artifact, held, seed=seed)
+
+    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
+        return Unigram(x, round(spec.high) + 1)
+
+    def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
+        return []
+
+    def _mine(self, tokens: str | None) -> bool:
+        """Whether these tokens are of this kind of text."""
+        return tokens is None or is_folder(tokens) or vocabulary(tokens).modality == self.name
+
+    def _schema(self, words: Vocabulary) -> TextSchema:
+        return TextSchema(words)
+
+    def _compute(self, found: Any, options: Options) -> None:
+        """Conditions that are computed from the texts."""
+
+    def _lines(self, paths: list[Path], options: Options) -> Part:
+        if paths[0].suffix.lower() in reading.LINES:
+            return reading.read_lines(paths, options)
+        if len(paths) > 1:
+            raise InputError(
+                f"{paths[0].parent} holds several tables of one split: give one file, or store lines (.jsonl)"
+            )
+        return reading.read_table(paths[0], options)
+
+    def _part(self, x: Any, name: str, options: Options) -> Part:
+        if not npz.are_texts(x):
+            if options.known is not None:
+                return array_part(x, name)  # tokens of the model
+            raise InputError(f"{name} holds no texts: expected a list of strings")
+        return reading.text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options)
+
+    def _tokens(self, part: Part, known: DataSpec, options: Options) -> Examples:
+        x = part.x
+        if x.is_floating_point() or x.dim() != 2 or int(x.min()) < 0:
+            raise InputError(f"{tuple(x.shape)} {x.dtype} was given: expected texts, or tokens (n, length)")
+        if int(x.max()) > known.high:
+            raise InputError(
+                f"tokens up to {int(x.max())} were given, the model's vocabulary has {known.high + 1:g}: give its own"
+            )
+        conditions = conditions_of({"train": part}, options, None)
+        y = conditions.tensor(part.conditions) if conditions is not None and part.conditions else None
+        return InMemory(x.long(), y, known.with_shape(x.shape[1:]))
+
+
+def lines_of(texts: Sequence[str]) -> str:
+    """Texts, a line each; one that has lines itself is followed by an empty one."""
+    return "".join(text + ("\n\n" if "\n" in text else "\n") for text in texts)
+
+
+def _plain(row: Sequence[Any]) -> list[Any]:
+    return [value.item() if hasattr(value, "item") else value for value in row]

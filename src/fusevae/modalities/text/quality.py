@@ -1,0 +1,196 @@
+"""Quality of texts: are they varied, are they copies, does another model find them likely, does a latent give them
+back?"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import counted, joined, lengths
+from fusevae.data.examples import Examples
+from fusevae.evaluation.blocks import as_examples, blocks
+from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.likelihood import log_likelihood
+from fusevae.evaluation.samples import sample
+
+NAMES = {
+    "distinct_1": "distinct words",
+    "distinct_2": "distinct pairs of words",
+    "self_bleu": "self-BLEU",
+    "words": "words in a text",
+    "perplexity": "perplexity under the judge",
+}
+SELF_BLEU = 200  # texts that are each held against as many others
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in small letters, punctuation aside.
+
+    Example:
+        >>> words("A man, a dog.")
+        ['a', 'man', 'a', 'dog']
+    """
+    return "".join(c if c.isalnum() or c == "'" else " " for c in text.lower()).split()
+
+
+def distinct(texts: Sequence[str], n: int) -> float:
+    """Different n-grams of words as a part of all (Li et al. 2016); falls as texts grow more, so that only as many
+    texts compare.
+
+    Example:
+        >>> distinct(["a man", "a dog"], 1)
+        0.75
+    """
+    grams = Counter(tuple(w[i : i + n]) for w in map(words, texts) for i in range(len(w) - n + 1))
+    return len(grams) / max(1, grams.total())
+
+
+def bleu(texts: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU of texts, each against its own reference, from 0 to 1 (Papineni et al. 2002; sacrebleu's).
+
+    Example:
+        >>> round(bleu(["a man rides a red bike"], ["a man rides a red bike"]), 6)
+        1.0
+    """
+    return float(_sacrebleu().corpus_bleu(list(texts), [list(references)]).score / 100)
+
+
+def self_bleu(texts: Sequence[str], seed: int = 0) -> float:
+    """BLEU of texts, each against the others, from 0 (no two alike) to 1, a mean over at most 200 drawn from them
+    (Zhu et al. 2018)."""
+    order = torch.randperm(len(texts), generator=torch.Generator().manual_seed(seed))[:SELF_BLEU].tolist()
+    few = [texts[i] for i in order]
+    metric = _sacrebleu().metrics.BLEU(effective_order=True)
+    each = [metric.sentence_score(text, few[:i] + few[i + 1 :]).score for i, text in enumerate(few)]
+    return sum(each) / max(1, len(each)) / 100
+
+
+def overlap(a: str, b: str) -> float:
+    """How many words two texts share, as a part of those of both (Jaccard 1901).
+
+    Example:
+        >>> overlap("a man runs", "a dog runs")
+        0.5
+    """
+    first, second = set(words(a)), set(words(b))
+    return len(first & second) / max(1, len(first | second))
+
+
+def perplexity(judge: Artifact, texts: Sequence[str], importance_samples: int = 100) -> float:
+    r""":math:`\exp(-\frac{1}{T} \sum_i \log p(x_i))` of texts under a model, over all T tokens of the model's own
+    vocabulary, ends included."""
+    examples = as_examples(judge, list(texts))
+    total = log_likelihood(judge, examples, importance_samples=importance_samples).sum().item()
+    tokens = sum(int(lengths(block.x).sum()) for block in blocks(judge, examples, 0))
+    return math.exp(min(700.0, -total / tokens))
+
+
+class TextReference:
+    """Real texts that samples are held against, made once for all the models that are compared.
+
+    Args:
+        held: texts that no model was trained on.
+        train: those that the models were trained on, to find copies; or None.
+        n: samples of each model, at most as many as ``held``.
+        judge: an independent language model, whose perplexity of the samples is held against that of the real texts.
+    """
+
+    def __init__(
+        self, held: Examples, train: Examples | None = None, n: int = 1000, judge: Artifact | None = None
+    ) -> None:
+        self.n, self.reader = min(n, len(held)), judge
+        texts = held.spec.text(held.batch(torch.arange(self.n))[0])
+        self.real = self._about(texts)
+        self.known: set[str] | None = None
+        if train is not None:
+            parts = torch.arange(len(train)).split(1000)
+            self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
+
+    def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> dict[str, Any]:
+        """What samples at temperature 1, drawn from the model itself, are like beside as many real texts.
+
+        Returns a dictionary: ``n``; ``distinct_1``, ``distinct_2``, ``self_bleu`` and ``words`` (the mean length);
+        ``repeated`` (samples that another equals) and ``copied`` (that stand in the training texts), as parts; with a
+        judge ``perplexity``, and its ``ratio`` to that of the real texts; ``real``: the same of these;
+        ``seconds_per_sample``, in batches of 256.
+        """
+        started = time.perf_counter()
+        x = sample(artifact, self.n, seed=seed)
+        seconds = (time.perf_counter() - started) / self.n
+        texts = artifact.data.text(x)
+        found: dict[str, Any] = {**self._about(texts), "n": self.n, "kind": "sample", "seed": seed, "real": self.real}
+        found["repeated"] = 1 - len(set(texts)) / self.n
+        found["copied"] = None if self.known is None else sum(text in self.known for text in texts) / self.n
+        if self.reader is not None:
+            found["ratio"] = found["perplexity"] / self.real["perplexity"]
+        return found | {"seconds_per_sample": seconds, "features": None}
+
+    def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The figures of :meth:`judge` in words."""
+        rows = [("judged", f"{found['n']:,} samples at temperature 1, beside as many real texts")]
+        for key, name in NAMES.items():
+            if key in found:
+                rows.append((name, f"{found[key]:.3f}, real {self.real[key]:.3f}"))
+        rows.append(("repeated", f"{found['repeated']:.1%}"))
+        if found["copied"] is not None:
+            rows.append(("copied from training", f"{found['copied']:.1%}"))
+        return [*rows, ("time of a sample", f"{1000 * found['seconds_per_sample']:.3g} ms")]
+
+    def _about(self, texts: Sequence[str]) -> dict[str, float]:
+        found = {
+            "distinct_1": distinct(texts, 1),
+            "distinct_2": distinct(texts, 2),
+            "self_bleu": self_bleu(texts),
+            "words": sum(len(words(t)) for t in texts) / len(texts),
+        }
+        if self.reader is not None:
+            found["perplexity"] = perplexity(self.reader, [t for t in texts if t])
+        return found
+
+
+def text_reconstruction(
+    artifact: Artifact, real: Examples, n: int = 1000, seed: int = 0, words: bool = True
+) -> dict[str, Any]:
+    """How well texts come back from their latents, written by the likeliest tokens: ``n``; ``bleu``, of ``words``;
+    ``tokens``, the part of the places up to the end that hold the same token; ``exact``, the part of texts that are
+    the same."""
+    some = real.subset(torch.arange(min(n, len(real))))
+    x, _ = some.batch(torch.arange(len(some)))
+    again = reconstruct(artifact, some, seed=seed)
+    both = joined([x, again])
+    same = both[: len(x)] == both[len(x) :]
+    counts = counted(both[: len(x)])
+    texts, made = artifact.data.text(x), artifact.data.text(again)
+    return {
+        "n": len(some),
+        "bleu": bleu(made, texts) if words else None,
+        "tokens": (same & counts).sum().item() / counts.sum().item(),
+        "exact": sum(a == b for a, b in zip(texts, made, strict=True)) / len(some),
+    }
+
+
+def text_reconstruction_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of :func:`text_reconstruction` in words."""
+    rows = [("reconstructed", f"{found['n']:,} texts, written by the likeliest tokens")]
+    if found["bleu"] is not None:
+        rows.append(("BLEU", f"{found['bleu']:.3f}"))
+    return [
+        *rows,
+        ("tokens that are the same", f"{found['tokens']:.1%}"),
+        ("texts that are the same", f"{found['exact']:.1%}"),
+    ]
+
+
+def _sacrebleu() -> Any:
+    try:
+        import sacrebleu
+    except ImportError:
+        raise InputError("BLEU needs sacrebleu: pip install 'fusevae[text]'") from None
+    return sacrebleu

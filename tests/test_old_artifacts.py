@@ -1,0 +1,89 @@
+"""Artifacts and run folders of format 1, which the version before the redesign of the data side wrote: each loads, and
+gives the figures that it gave then. ``fixtures/format1/figures.json`` says what each was given and what came of it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fusevae
+
+FOLDER = Path(__file__).parent / "fixtures" / "format1"
+FIGURES = json.loads((FOLDER / "figures.json").read_text(encoding="utf-8"))
+NEAR = {"rtol": 1e-5, "atol": 1e-6}  # other kernels of a CPU come within a sixth of it
+
+every = pytest.mark.parametrize("name", FIGURES)
+
+
+def old(name):
+    """An artifact, and what is to be had of it."""
+    found = FIGURES[name]
+    for module in found["needs"]:
+        pytest.importorskip(module)
+    file = FOLDER / f"{name}.safetensors"
+    return fusevae.load(file if file.exists() else FOLDER / name), found
+
+
+def given(found):
+    """Examples and their labels as the public functions take them."""
+    x, label = found["x"], found["label"]
+    if "dtype" in found:
+        x = torch.tensor(x, dtype=getattr(torch, found["dtype"]))
+    if label is not None:  # a property that isn't known is None, and NaN in the array
+        label = np.array(label, dtype=np.float32 if isinstance(label[0], list) else None)
+    return x, label
+
+
+def assert_same(artifact, x, wanted):
+    """Texts are equal, numbers near; text may come as tokens or as strings."""
+    if isinstance(wanted[0], str):
+        assert list(x if isinstance(x[0], str) else artifact.data.text(x)) == wanted
+    else:
+        np.testing.assert_allclose(np.asarray(x, dtype=np.float64), np.array(wanted, dtype=np.float64), **NEAR)
+
+
+def test_the_fixtures_are_there():
+    assert {p.stem for p in FOLDER.glob("*.safetensors")} <= FIGURES.keys()
+    assert {f"runs/{p.name}" for p in (FOLDER / "runs").iterdir()} <= FIGURES.keys()
+
+
+@every
+def test_an_old_artifact_says_the_same_of_its_support(name):
+    artifact, found = old(name)
+    assert artifact.support.split()[0].rstrip(":") == found["support"].split()[0].rstrip(":")
+
+
+@every
+def test_an_old_artifact_gives_the_same_likelihoods(name):
+    artifact, found = old(name)
+    x, label = given(found)
+    if "log_likelihood" not in found:
+        with pytest.raises(fusevae.InputError, match="likelihood"):
+            fusevae.log_likelihood(artifact, x, label, importance_samples=5)
+        return
+    assert_same(
+        artifact, fusevae.log_likelihood(artifact, x, label, importance_samples=5, seed=0), found["log_likelihood"]
+    )
+    if "log_likelihood_unlabelled" in found:
+        value = fusevae.log_likelihood(artifact, x, importance_samples=5, seed=0)
+        assert_same(artifact, value, found["log_likelihood_unlabelled"])
+
+
+@every
+def test_an_old_artifact_gives_the_same_samples(name):
+    artifact, found = old(name)
+    for one in found["sample"]:
+        assert_same(artifact, fusevae.sample(artifact, n=3, label=one["label"], seed=0), one["x"])
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if "encode" in FIGURES[name]])
+def test_an_old_artifact_gives_the_same_latents_and_reconstructions(name):
+    artifact, found = old(name)
+    x, label = given(found)
+    arrays = fusevae.encode(artifact, x, label, seed=0)
+    assert arrays.keys() == found["encode"].keys()
+    for key, wanted in found["encode"].items():
+        assert_same(artifact, arrays[key], wanted)
+    assert_same(artifact, fusevae.reconstruct(artifact, x, label, seed=0), found["reconstruct"])
