@@ -16,10 +16,9 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
-from fusevae.evaluation.comparison import AnyReference, comparison, difference_lines, rows, short_names
-from fusevae.evaluation.features import about as features_about
-from fusevae.evaluation.features import fingerprint
-from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.comparison import Comparison, comparison, short_names
+from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.results import REAL, rows
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment, to_json
 
@@ -47,7 +46,7 @@ def compare(options: Namespace) -> int:
         reference = load.reference(options, data, splits)
     print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
     found = judged(options, artifacts, data, reference)
-    found["data"] = name
+    found.data = name
     if options.output:
         write_page(options, found, artifacts, data, reference)
     show(options, found)
@@ -60,68 +59,64 @@ def check_page(path: str) -> None:
         raise InputError(f"--output is {path!r}: expected a .html file")
 
 
-def judged(
-    options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: AnyReference | None
-) -> dict[str, Any]:
+def judged(options: Namespace, artifacts: dict[str, Artifact], data: Examples, reference: Judge | None) -> Comparison:
     """The comparison of runs by their folders, their training times among the figures."""
     with load.precision(options):
         k = options.importance_samples
         found = comparison(artifacts, data, reference, None, k, options.kind, options.seed)
-    for run, model in found["models"].items():
+    for run, model in found.models.items():
         path = Path(run).expanduser()
-        model["training"] = load.training_state(path) if path.is_dir() else None
+        model.training = load.training_state(path) if path.is_dir() else None
     return found
 
 
 def write_page(
     options: Namespace,
-    found: dict[str, Any],
+    found: Comparison,
     artifacts: dict[str, Artifact],
     data: Examples,
-    reference: AnyReference | None,
+    reference: Judge | None,
     about: dict[str, Any] | None = None,
 ) -> None:
     """Write the page of a comparison to ``--output``."""
-    families = ", ".join(dict.fromkeys(m["family"] for m in found["models"].values()))
+    families = ", ".join(dict.fromkeys(m.family for m in found.models.values()))
     facts = {
-        "data": found["data"],
         "seed": options.seed,
         **(about or {}),
         **environment(pick_device(options.device)),
         "command": shlex.join(["fusevae", *options.argv]),
     }
-    if isinstance(reference, Reference):
-        facts["features"] = f"{features_about(reference.extractor)} ({fingerprint(reference.extractor)})"
     path = Path(options.output).expanduser()
     with load.precision(options):
         comparison_page.write(path, found, artifacts, data, reference, f"Comparison: {families}", facts, options.seed)
     print(f"page    {path}", file=sys.stderr)
 
 
-def show(options: Namespace, found: dict[str, Any]) -> None:
+def show(options: Namespace, found: Comparison) -> None:
     """Print a comparison."""
     if options.json:
         print(to_json(found))
         return
-    names = short_names(found["models"])
-    sections = rows(found)
-    first = max(len(row.name) for each in sections.values() for row in each)
-    width = [max(12, len(name)) for name in names.values()]
-    for row in (r for each in sections.values() for r in each):
-        width = [max(w, len(c)) for w, c in zip(width, row.cells, strict=True)]
+    sections = rows(found.models)
+    each = [row for section in sections.values() for row in section]
+    columns = list(short_names(found.models).values())
+    real = [REAL] if any(row.real for row in each) else []
+    lines = [("", [*columns, *real]), *((row.name, [*row.cells, *(row.real for _ in real)]) for row in each)]
+    first = max(len(name) for name, _ in lines)
+    width = [max(12, *map(len, column)) for column in zip(*(cells for _, cells in lines), strict=True)]
 
     def line(name: str, cells: Iterable[str]) -> str:
         return f"{name:{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, width, strict=True))
 
-    print(line("", names.values()))
-    for title, each in sections.items():
+    printed = iter(lines)
+    print(line(*next(printed)))
+    for title, section in sections.items():
         print(f"\n{title}")
-        for row in each:
-            print(line(row.name, row.cells))
-    notes = {names[run]: "; ".join(m["notes"]) for run, m in found["models"].items() if m["notes"]}
+        for _ in section:
+            print(line(*next(printed)))
     for title, said in (
-        ("Differences in log p(x), example by example", difference_lines(found, names)),
-        ("Not in the table", list((notes | found.get("refused", {})).items())),
+        ("Differences in log p(x), example by example", found.difference_lines()),
+        ("Not in the table", list(found.notes().items())),
     ):
         if said:
             print(f"\n{title}")

@@ -20,7 +20,8 @@ from fusevae.core.generation import Generation
 from fusevae.data.examples import Examples
 from fusevae.data.source import Source, Splits, read_examples
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.comparison import AnyReference
+from fusevae.evaluation.comparison import TrainingCost
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.molecule_quality import MoleculeReference
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import check_generation
@@ -117,7 +118,7 @@ def training(options: Namespace, artifact: Artifact) -> tuple[Examples, str]:
     return _build(node).read().train, "training split of the run"
 
 
-def reference(options: Namespace, data: Examples, splits: Splits) -> AnyReference:
+def reference(options: Namespace, data: Examples, splits: Splits) -> Judge:
     """What samples are held against, on the device asked for."""
     if data.spec.is_molecules:
         return MoleculeReference(data, splits.train, options.samples)
@@ -150,18 +151,18 @@ def _build(node: dict[str, Any]) -> Source:
     return found
 
 
-def training_state(run: Path) -> dict[str, Any] | None:
+def training_state(run: Path) -> TrainingCost | None:
     """How far the training of a run folder is, from its configuration and metrics."""
     config, metrics = run / CONFIG, run / "metrics.jsonl"
     if not config.is_file() or not metrics.is_file():
         return None
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     last: dict[str, Any] = next((r for r in reversed(records) if "epoch" in r), {})
-    return {
-        "steps": last.get("step"),
-        "epochs": round(last["epoch"], 3) if last else None,
-        "epochs_asked_for": configuration.read(config).get("training", {}).get("epochs"),
-        "finished": (run / "report.html").is_file(),
-        "seconds": last.get("seconds"),
-        "went_back": sum("event" in r for r in records),
-    }
+    return TrainingCost(
+        steps=last.get("step"),
+        epochs=round(last["epoch"], 3) if last else None,
+        epochs_asked_for=configuration.read(config).get("training", {}).get("epochs"),
+        finished=(run / "report.html").is_file(),
+        seconds=last.get("seconds"),
+        went_back=sum("event" in r for r in records),
+    )

@@ -15,21 +15,27 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation import pictures, report, texts
-from fusevae.evaluation.comparison import AnyReference, difference_lines, rows, short_names
+from fusevae.evaluation.comparison import Comparison, short_names
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.results import REAL, rows
 from fusevae.evaluation.samples import sample
 
 SAMPLES, COLUMNS, PAIRS, NEAR = 36, 12, 5, 4
+READ_ME = (
+    "All figures are on the same held-out examples. Likelihoods are comparable only within a row: another row is over "
+    "another support. A bound is at most the likelihood. Real examples have what a perfect model would have, "
+    "reconstructions what no prior over the same decoder does better than."
+)
 
 
 def write(
     path: Path,
-    found: Mapping[str, Any],
+    found: Comparison,
     artifacts: Mapping[str, Artifact],
     data: Examples,
-    reference: AnyReference | None = None,
+    reference: Judge | None = None,
     title: str = "Comparison",
     about: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -38,7 +44,7 @@ def write(
 
     Args:
         path: of the HTML file.
-        found: what :func:`fusevae.evaluation.comparison.comparison` gave; with ``refused``, why others are not in it.
+        found: what :func:`fusevae.evaluation.comparison.comparison` gave.
         artifacts: the models that it compared.
         data: the held-out examples.
         reference: what its samples were held against; its training examples are shown beside samples.
@@ -46,15 +52,15 @@ def write(
         about: facts for the end of the page, a word and its value.
         seed: of the pictures.
     """
-    names = short_names(found["models"])
+    names = short_names(found.models)
     with tempfile.TemporaryDirectory() as folder:
         draw(artifacts, names, data, reference, Path(folder), seed)
         sections = [
             f"<h1>{escape(title)}</h1>",
-            f"<p>{escape(_read_me(found))}</p>",
+            f"<p>{READ_ME}</p>",
             _table(found, names),
-            _differences(found, names),
-            _notes(found, names),
+            report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
+            report.table("Not in the table", found.notes()),
             _side_by_side(Path(folder), "samples", "Samples", names, "The same seed for all; nothing was chosen."),
             report.picture(
                 Path(folder) / "samples.png", "Samples", "At temperature 1, the same seed for all; nothing was chosen."
@@ -69,7 +75,7 @@ def write(
                 Path(folder), "neighbours", "Is it copying?", names,
                 "At the left of a row a sample, then the training examples nearest to it by the features.",
             ),
-            report.table("How it was made", about or {}),
+            report.table("How it was made", {**dict(found.lines()), **(about or {})}),
         ]  # fmt: skip
     report.save(path, title, sections, STYLE)
 
@@ -78,7 +84,7 @@ def draw(
     artifacts: Mapping[str, Artifact],
     names: Mapping[str, str],
     data: Examples,
-    reference: AnyReference | None,
+    reference: Judge | None,
     folder: Path,
     seed: int,
 ) -> None:
@@ -102,7 +108,7 @@ def draw(
         if x is not None:
             pictures.save_image(pictures.grid(x, spec), folder / f"samples-{i}.png")
             few = x[: PAIRS * 7 : 7]  # of different classes, where there are some
-            near = reference.neighbours(few, NEAR) if isinstance(reference, Reference) else None
+            near = reference.neighbours(few, NEAR) if reference is not None else None
             if near is not None:
                 pictures.save_image(neighbourhood(few, near, spec), folder / f"neighbours-{i}.png")
         if artifact.distribution.has_latents:
@@ -142,45 +148,20 @@ def _samples(artifact: Artifact, seed: int) -> Tensor:
     return sample(artifact, SAMPLES, label, seed)
 
 
-def _read_me(found: Mapping[str, Any]) -> str:
-    n = next((m["quality"]["n"] for m in found["models"].values() if m["quality"]), None)
-    features = next((m["quality"]["features"] for m in found["models"].values() if m["quality"]), None)
-    text = (
-        f"All figures are on the same {found['n']:,} held-out examples. Likelihoods are comparable only within a row: "
-        "another row is over another support. A bound is at most the likelihood"
-        f" (evidence bounds with k = {found['importance_samples']:,}). "
-    )
-    if n is not None and features is None:
-        text += f"Samples: {n:,} of each model at temperature 1, beside as many real texts."
-    elif n is not None:
-        text += (
-            f"Samples: {n:,} of each model against {n:,} real examples, by {features}; 'mean' is the mean of p(x | z) "
-            "for a z from the prior, 'sample' a draw. The row of real examples is what a perfect model would have."
-        )
-    return text
-
-
-def _table(found: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    head = "".join(f"<th>{escape(names[name])}</th>" for name in found["models"])
+def _table(found: Comparison, names: Mapping[str, str]) -> str:
+    sections = rows(found.models)
+    real = [REAL] if any(row.real for each in sections.values() for row in each) else []
+    head = "".join(f"<th>{escape(name)}</th>" for name in [*names.values(), *real])
     body = [f"<tr><th></th>{head}</tr>"]
-    for title, each in rows(found).items():
-        body.append(f'<tr><th class="part" colspan="{len(names) + 1}">{escape(title)}</th></tr>')
+    for title, each in sections.items():
+        body.append(f'<tr><th class="part" colspan="{1 + len(names) + len(real)}">{escape(title)}</th></tr>')
         for row in each:
             cells = "".join(
                 f"<td><b>{escape(c)}</b></td>" if i in row.best else f"<td>{escape(c)}</td>"
-                for i, c in enumerate(row.cells)
+                for i, c in enumerate([*row.cells, *(row.real for _ in real)])
             )
             body.append(f"<tr><th>{escape(row.name)}</th>{cells}</tr>")
     return f'<section class="wide"><table>{"".join(body)}</table></section>'
-
-
-def _differences(found: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    return report.table("Differences in log p(x), example by example", dict(difference_lines(found, names)))
-
-
-def _notes(found: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    notes = {names[name]: "; ".join(m["notes"]) for name, m in found["models"].items() if m["notes"]}
-    return report.table("Not in the table", notes | found.get("refused", {}))
 
 
 def _side_by_side(folder: Path, kind: str, title: str, names: Mapping[str, str], text: str) -> str:

@@ -25,6 +25,7 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
 from fusevae.evaluation.molecule_pictures import molecule_grid, property_histograms
 from fusevae.evaluation.samples import kind_used, sample
+from fusevae.evaluation.scores import Likelihood
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.records import finite
@@ -35,7 +36,7 @@ CLASSES = 10  # rows of samples of a conditional model
 
 def judge(
     artifact: Artifact, splits: Splits, loop: Loop, experiment: Experiment, folder: Path, k: int | None
-) -> dict[str, Any] | None:
+) -> Likelihood | None:
     """Evaluate on held-out data; write ``evaluation.json``, the pictures and ``report.html``; return the figures."""
     held, held_out = held_out_part(splits)
     artifact.to(loop.device)
@@ -70,7 +71,7 @@ def judge(
             "parameters": f"{artifact.n_parameters:,}",
             "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, "
             f"{duration(loop.progress.seconds)}",
-            "evaluation": duration(evaluation["seconds"]) if evaluation else "none",
+            "evaluation": duration(evaluation.seconds) if evaluation else "none",
             "seed": experiment.seed,
             **environment(loop.device, loop.processes),
         },

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import distributed as dist
@@ -20,6 +19,7 @@ from fusevae.core.files import write_text
 from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
 from fusevae.data.source import Splits
+from fusevae.evaluation.scores import Likelihood
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.experiment import Experiment
@@ -39,7 +39,7 @@ class Result:
 
     folder: Path
     finished: bool
-    evaluation: dict[str, Any] | None = None
+    evaluation: Likelihood | None = None
     steps: int = 0
     seconds: float = 0.0
 
