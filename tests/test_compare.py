@@ -26,7 +26,8 @@ from fusevae.evaluation import comparison_page
 from fusevae.evaluation.comparison import LatentsSummary, comparison, latents, short_names
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.quality import Reference
-from fusevae.evaluation.results import NONE, rows
+from fusevae.evaluation.results import NONE
+from fusevae.evaluation.rows import rows
 from fusevae.evaluation.scores import size
 from fusevae.nets.mlp import Constant
 from fusevae.training.budget import duration, plan

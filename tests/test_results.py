@@ -15,7 +15,8 @@ from fusevae.evaluation.comparison import ModelResult, comparison
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Quality, Reference
-from fusevae.evaluation.results import LIKELIHOOD, SAMPLES, SECTIONS, Result, figure, part, rows
+from fusevae.evaluation.results import LIKELIHOOD, SAMPLES, SECTIONS, Result, figure, part
+from fusevae.evaluation.rows import rows
 from fusevae.evaluation.scores import Likelihood, LogLikelihood
 from fusevae.nets.mlp import Constant
 from fusevae.training.outcome import to_json

@@ -18,7 +18,8 @@ from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
 from fusevae.evaluation.comparison import Comparison, comparison, short_names
 from fusevae.evaluation.judge import Judge
-from fusevae.evaluation.results import REAL, rows
+from fusevae.evaluation.results import REAL
+from fusevae.evaluation.rows import rows
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment, to_json
 

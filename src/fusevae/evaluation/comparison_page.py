@@ -19,7 +19,8 @@ from fusevae.evaluation.comparison import Comparison, short_names
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.results import REAL, rows
+from fusevae.evaluation.results import REAL
+from fusevae.evaluation.rows import rows
 from fusevae.evaluation.samples import sample
 
 SAMPLES, COLUMNS, PAIRS, NEAR = 36, 12, 5, 4

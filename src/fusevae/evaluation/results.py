@@ -8,9 +8,8 @@ A new figure is a new field of a result::
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from html import escape
 from typing import Any, ClassVar, Literal, dataclass_transform
 
@@ -49,8 +48,8 @@ class Figure:
     key: str
     name: str
     value: Any
-    error: float | None = None
-    unit: str = ""
+    error: Any = None
+    unit: Any = ""
     better: Better = None
     of: str = ""
     over: str = ""
@@ -90,28 +89,12 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class _Declared:
-    """What a field says of its figure."""
-
-    name: str
-    unit: str | Mapping[str, str]
-    better: Better
-    of: str | None
-    form: Form
-    error: str | None
-    real: str | None
-    over: str | None
-    note: str
-    hint: str
-
-
-@dataclass(frozen=True)
 class _Part:
     """What a field says of the results in it."""
 
     name: str
-    of: str | None
-    over: str | None
+    of: str
+    over: str
     floor: bool
     real: bool
 
@@ -121,14 +104,14 @@ def figure(
     unit: str | Mapping[str, str] = "",
     better: Better = None,
     *,
-    of: str | None = None,
+    of: str = "",
     form: Form = "",
-    error: str | None = None,
-    real: str | None = None,
-    over: str | None = None,
+    error: str = "",
+    real: str = "",
+    over: str = "",
     note: str = "",
     hint: str = "",
-    default: Any = dataclasses.MISSING,
+    default: Any = MISSING,
 ) -> Any:
     """A field of a :class:`Result` that is a figure, or a mapping of names to figures.
 
@@ -151,18 +134,12 @@ def figure(
         >>> Speed(seconds=0.0123).lines()
         [('time of a step', '12.3 ms')]
     """
-    said = _Declared(name, unit, better, of, form, error, real, over, note, hint)
-    return field(default=default, metadata={"says": said})
+    said = Figure("", name, None, error, unit, better, of, over, note, hint, real, form=form)
+    return field(default=default, metadata={"figure": said})
 
 
 def part(
-    name: str = "",
-    *,
-    of: str | None = None,
-    over: str | None = None,
-    floor: bool = False,
-    real: bool = False,
-    default: Any = dataclasses.MISSING,
+    name: str = "", *, of: str = "", over: str = "", floor: bool = False, real: bool = False, default: Any = MISSING
 ) -> Any:
     """A field of a :class:`Result` that holds another one, or several by name: its figures are figures of the whole.
 
@@ -174,7 +151,7 @@ def part(
         real: it is of real examples; its figures only stand beside those of the same names.
         default: of the field.
     """
-    return field(default=default, metadata={"says": _Part(name, of, over, floor, real)})
+    return field(default=default, metadata={"part": _Part(name, of, over, floor, real)})
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(figure, part, field))
@@ -203,7 +180,7 @@ class Result:
 
     def figures(self) -> list[Figure]:
         """All figures with those of the parts, section by section, in order of declaration; some have no value."""
-        return sorted(self._figures(), key=lambda f: _place(f.of))
+        return sorted(self._figures(), key=lambda f: place(f.of))
 
     def lines(self) -> list[tuple[str, str]]:
         """The figures in words: a name, and its value with unit, error and what it is to be held against."""
@@ -224,112 +201,66 @@ class Result:
 
     def _figures(self) -> Iterator[Figure]:
         for i, each in enumerate(_fields(self)):
-            said, value = each.metadata.get("says"), getattr(self, each.name)
-            if isinstance(said, _Declared):
-                yield from self._declared(said, each.name, value, i)
-            elif isinstance(said, _Part) and not said.real:
-                inside = {each.name: ("", value)}
-                if isinstance(value, Mapping):
-                    of = f", {said.name}: " if said.name else ": "
-                    inside = {f"{each.name}.{k}": (f"{k}{of}", v) for k, v in value.items()}
-                for key, (name, result) in inside.items():
-                    for f in result._figures() if result is not None else ():
+            value, said = getattr(self, each.name), each.metadata.get("part")
+            if "figure" in each.metadata:
+                yield from self._declared(each.metadata["figure"], each.name, value, i)
+            elif said is not None and value is not None and not said.real:
+                several = value.items() if isinstance(value, Mapping) else [("", value)]
+                for name, result in several:
+                    of = f"{name}, {said.name}: ".replace(", :", ":") if name else ""
+                    for f in result._figures():
                         yield replace(
                             f,
-                            key=f"{key}.{f.key}",
-                            name=name + f.name,
+                            key=".".join(filter(None, (each.name, name, f.key))),
+                            name=of + f.name,
                             of=said.of or f.of,
-                            over=getattr(self, said.over) if said.over else f.over,
+                            over=self._get(said.over) or f.over,
                             order=(i, *f.order),
-                            aside=f.aside or (said.floor and _has(self, f.key)),
+                            aside=f.aside or (said.floor and _declares(self, f.key)),
                         )
 
-    def _declared(self, said: _Declared, key: str, value: Any, order: int) -> Iterator[Figure]:
-        beside: dict[bool, Any] = {True: getattr(self, said.real) if said.real else None, False: None}
+    def _declared(self, said: Figure, key: str, value: Any, order: int) -> Iterator[Figure]:
+        beside = {"real": self._get(said.real), "floor": None}
         for each in _fields(self):
-            other, inside = each.metadata.get("says"), getattr(self, each.name)
-            if isinstance(other, _Part) and (other.real or other.floor) and _has(inside, key):
-                beside[other.real] = getattr(inside, key)
-        each_by_name = isinstance(value, Mapping) and not callable(said.form)
-        for name in value if each_by_name else ("",):
-            at = (lambda v, name=name: None if v is None else v.get(name)) if each_by_name else (lambda v: v)
-            known = at(value) is not None
-            yield Figure(
-                key=f"{key}.{name}" if name else key,
-                name=f"{said.name}, {name}" if name else said.name,
-                value=at(value),
-                error=getattr(self, said.error) if said.error else None,
-                unit=said.unit if isinstance(said.unit, str) else said.unit.get(name, ""),
-                better=said.better,
-                of=self.section if said.of is None else said.of,
-                over=getattr(self, said.over) if said.over else "",
-                note=said.note.format(**vars(self)) if known else "",
-                hint=said.hint.format(**vars(self)) if known else "",
-                real=at(beside[True]),
-                floor=at(beside[False]),
-                form=said.form,
-                order=(order,),
-            )
+            other, inside = each.metadata.get("part"), getattr(self, each.name)
+            if other is not None and (other.real or other.floor) and _declares(inside, key):
+                beside["real" if other.real else "floor"] = getattr(inside, key)
+        known = {} if value is None else vars(self)
+        whole = replace(
+            said,
+            key=key,
+            value=value,
+            error=self._get(said.error),
+            of=said.of or self.section,
+            over=self._get(said.over) or "",
+            note=said.note.format(**known) if known else "",
+            hint=said.hint.format(**known) if known else "",
+            order=(order,),
+            **beside,
+        )
+        if not isinstance(value, Mapping) or callable(said.form):
+            yield whole
+            return
+        for name, one in value.items():
+            unit = said.unit if isinstance(said.unit, str) else said.unit.get(name, "")
+            real = (whole.real or {}).get(name)
+            yield replace(whole, key=f"{key}.{name}", name=f"{said.name}, {name}", value=one, unit=unit, real=real)
+
+    def _get(self, name: str) -> Any:
+        return getattr(self, name) if name else None
 
 
-@dataclass
-class Row:
-    """One figure of all models: a cell for each, the value by which the best is found, and that of real examples."""
-
-    name: str
-    cells: list[str]
-    values: list[Any]
-    better: Better = None
-    real: str = ""
-
-    @property
-    def best(self) -> set[int]:
-        """The numbers of the best cells, where the figure has a direction."""
-        known = [v for v in self.values if v is not None]
-        if self.better is None or len(known) < 2:
-            return set()
-        best = max(known) if self.better == "high" else min(known)
-        return {i for i, v in enumerate(self.values) if v == best}
-
-
-def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
-    """The table of several results, section by section, in order of declaration.
-
-    Figures over different supports are never in one row, and rows that no result has are left out.
-
-    Example:
-        >>> class Fit(Result):
-        ...     value: float = figure("log p(x)", "nats", "high", of=LIKELIHOOD, form=".1f")
-        >>> (row,) = rows({"a": Fit(value=-2.0), "b": Fit(value=-1.0)})[LIKELIHOOD]
-        >>> row.name, row.cells, row.best
-        ('log p(x) in nats', ['-2.0', '-1.0'], {1})
-    """
-    each = [{(f.of, f.order, f.key, f.over): f for f in r.figures() if f.value is not None} for r in results.values()]
-    found: dict[str, list[Row]] = {}
-    keys = dict.fromkeys(key for figures in each for key in figures)
-    for key in sorted(keys, key=lambda key: (_place(key[0]), key[1])):
-        first, *_ = here = [figures[key] for figures in each if key in figures]
-        name = first.name + (f" in {first.unit}" if first.unit else "") + (f", {first.over}" if first.over else "")
-        cells = [figures[key].cell if key in figures else NONE for figures in each]
-        values = [figures[key].value if key in figures else None for figures in each]
-        real = next((f.words(f.real) for f in here if f.real is not None), "")
-        found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real))
-    return found
-
-
-def _place(section: str) -> int:
+def place(section: str) -> int:
+    """The number of a section among all."""
     return SECTIONS.index(section) if section in SECTIONS else len(SECTIONS)
 
 
-def _fields(result: Result) -> tuple[dataclasses.Field[Any], ...]:
+def _fields(result: Result) -> tuple[Field[Any], ...]:
     return fields(result)  # type: ignore[arg-type]  # its subclasses are dataclasses
 
 
-def _has(result: Result | None, key: str) -> bool:
-    """Whether a result declares a figure of this name."""
-    return result is not None and any(
-        f.name == key and isinstance(f.metadata.get("says"), _Declared) for f in _fields(result)
-    )
+def _declares(result: Result | None, key: str) -> bool:
+    return result is not None and any(f.name == key and "figure" in f.metadata for f in _fields(result))
 
 
 def _plain(value: Any) -> Any:
