@@ -58,6 +58,7 @@ def test_a_new_metric_is_one_declaration(found, models, tmp_path):
     model = found.models["wide"]
     assert dict(model.lines())["sharpness"] == "4.25 lines"
     assert "sharpness" in repr(model) and "4.25 lines" in model._repr_html_()
+    assert "\nsharpness in lines" in repr(found) and "<b>4.25</b>" in found._repr_html_()
     (row,) = (r for r in rows(found.models)[SAMPLES] if r.name.startswith("sharpness"))
     assert (row.name, row.cells, row.best) == ("sharpness in lines", ["0.25", "4.25"], {1})
     comparison_page.write(tmp_path / "page.html", found, models, InMemory(X))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
-from fusevae.evaluation.comparison import Comparison, comparison, short_names
+from fusevae.evaluation.comparison import Comparison, comparison
 from fusevae.evaluation.judge import Judge
-from fusevae.evaluation.results import REAL
-from fusevae.evaluation.rows import rows
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment, to_json
 
@@ -98,23 +95,7 @@ def show(options: Namespace, found: Comparison) -> None:
     if options.json:
         print(to_json(found))
         return
-    sections = rows(found.models)
-    each = [row for section in sections.values() for row in section]
-    columns = list(short_names(found.models).values())
-    real = [REAL] if any(row.real for row in each) else []
-    lines = [("", [*columns, *real]), *((row.name, [*row.cells, *(row.real for _ in real)]) for row in each)]
-    first = max(len(name) for name, _ in lines)
-    width = [max(12, *map(len, column)) for column in zip(*(cells for _, cells in lines), strict=True)]
-
-    def line(name: str, cells: Iterable[str]) -> str:
-        return f"{name:{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, width, strict=True))
-
-    printed = iter(lines)
-    print(line(*next(printed)))
-    for title, section in sections.items():
-        print(f"\n{title}")
-        for _ in section:
-            print(line(*next(printed)))
+    print(found)
     for title, said in (
         ("Differences in log p(x), example by example", found.difference_lines()),
         ("Not in the table", list(found.notes().items())),

@@ -14,6 +14,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
+from fusevae.evaluation import rows
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.compare import Difference, summary
@@ -124,6 +125,16 @@ class Comparison(Result):
     judge: str | None = figure("samples are judged by", default=None)
     budget: float | None = figure("time of each training", "s", form=",g", default=None)
     refused: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return rows.text(self._named())
+
+    def _repr_html_(self) -> str:
+        return rows.html(self._named())
+
+    def _named(self) -> dict[str, ModelResult]:
+        names = short_names(self.models)
+        return {names[name]: model for name, model in self.models.items()}
 
     def difference_lines(self) -> list[tuple[str, str]]:
         """Paired differences in words."""

@@ -19,8 +19,6 @@ from fusevae.evaluation.comparison import Comparison, short_names
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.results import REAL
-from fusevae.evaluation.rows import rows
 from fusevae.evaluation.samples import sample
 
 SAMPLES, COLUMNS, PAIRS, NEAR = 36, 12, 5, 4
@@ -59,7 +57,7 @@ def write(
         sections = [
             f"<h1>{escape(title)}</h1>",
             f"<p>{READ_ME}</p>",
-            _table(found, names),
+            f'<section class="wide">{found._repr_html_()}</section>',
             report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
             report.table("Not in the table", found.notes()),
             _side_by_side(Path(folder), "samples", "Samples", names, "The same seed for all; nothing was chosen."),
@@ -147,22 +145,6 @@ def _samples(artifact: Artifact, seed: int) -> Tensor:
     if artifact.is_conditional and artifact.data.n_classes:
         label = torch.arange(SAMPLES) % artifact.data.n_classes
     return sample(artifact, SAMPLES, label, seed)
-
-
-def _table(found: Comparison, names: Mapping[str, str]) -> str:
-    sections = rows(found.models)
-    real = [REAL] if any(row.real for each in sections.values() for row in each) else []
-    head = "".join(f"<th>{escape(name)}</th>" for name in [*names.values(), *real])
-    body = [f"<tr><th></th>{head}</tr>"]
-    for title, each in sections.items():
-        body.append(f'<tr><th class="part" colspan="{1 + len(names) + len(real)}">{escape(title)}</th></tr>')
-        for row in each:
-            cells = "".join(
-                f"<td><b>{escape(c)}</b></td>" if i in row.best else f"<td>{escape(c)}</td>"
-                for i, c in enumerate([*row.cells, *(row.real for _ in real)])
-            )
-            body.append(f"<tr><th>{escape(row.name)}</th>{cells}</tr>")
-    return f'<section class="wide"><table>{"".join(body)}</table></section>'
 
 
 def _side_by_side(folder: Path, kind: str, title: str, names: Mapping[str, str], text: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
-from fusevae.evaluation.results import NONE, Better, Result, place
+from fusevae.evaluation.results import NONE, REAL, Better, Result, place
 
 
 @dataclass
@@ -53,3 +54,39 @@ def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
         real = next((f.words(f.real) for f in here if f.real is not None), "")
         found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real))
     return found
+
+
+def text(results: Mapping[str, Result]) -> str:
+    """The table for a terminal."""
+    lines = _lines(results)
+    first = max(len(name) for name, cells, _ in lines if cells)
+    width = [max(12, *map(len, column)) for column in zip(*(cells for _, cells, _ in lines if cells), strict=True)]
+    return "\n".join(
+        (f"{name:{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, width, strict=True))).rstrip()
+        if cells
+        else f"\n{name}"
+        for name, cells, _ in lines
+    )
+
+
+def html(results: Mapping[str, Result]) -> str:
+    """The table for a page, the best cells in bold."""
+    (_, head, _), *lines = _lines(results)
+    body = [f"<tr><th></th>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>"]
+    for name, cells, best in lines:
+        if not cells:
+            body.append(f'<tr><th class="part" colspan="{len(head) + 1}">{escape(name)}</th></tr>')
+            continue
+        bold = (f"<b>{escape(cell)}</b>" if i in best else escape(cell) for i, cell in enumerate(cells))
+        body.append(f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in bold)}</tr>")
+    return f"<table>{''.join(body)}</table>"
+
+
+def _lines(results: Mapping[str, Result]) -> list[tuple[str, list[str], set[int]]]:
+    """Line by line a name, its cells and the numbers of the best; the title of a section has no cells."""
+    sections = rows(results)
+    real = [REAL] if any(row.real for each in sections.values() for row in each) else []
+    lines = [("", [*results, *real], set[int]())]
+    for title, each in sections.items():
+        lines += [(title, [], set()), *((r.name, [*r.cells, *(r.real for _ in real)], r.best) for r in each)]
+    return lines
