@@ -100,14 +100,14 @@ def measure(name: str) -> dict[str, Any]:
         "trained_on": trained_on(folder),
         "steps": last["step"],
         "parameters": artifact.n_parameters,
-        "samples": TextReference(splits.test, splits.train, 1000, judge).judge(artifact),
+        "samples": TextReference(splits.test, splits.train, 1000, judge).judge(artifact).to_dict(),
     }
     if artifact.distribution.has_latents:
         with torch.no_grad(), noise.preserved(), noise.keyed(0, "latents"):
             about = diagnose(artifact.distribution, x)
         figures |= {key: about[key] for key in ("kl", "mutual_information")}
         figures["active_units"] = about["active_units"]["z"]
-        figures["reconstruction"] = text_reconstruction(artifact, splits.test)
+        figures["reconstruction"] = text_reconstruction(artifact, splits.test).to_dict()
         figures["interpolation"] = interpolations(artifact, judge, splits.spec.text(x))
     if name != JUDGE:
         figures["reverse"] = fusevae.reverse_perplexity(artifact, splits.train, splits.test)

@@ -102,8 +102,8 @@ def measure(name: str) -> dict[str, Any]:
         "settings": CASES[name],
         "active_units": found["active_units"]["z"],
         "mutual_information": found["mutual_information"],
-        "kl": figures["kl"],
-        "nll": -figures["log_likelihood"]["value"],
+        "kl": figures.kl,
+        "nll": -figures.log_likelihood.value,
         "seconds": seconds,
     }
     kept.write_text(json.dumps(found))

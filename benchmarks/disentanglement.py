@@ -62,7 +62,7 @@ def one(objective: str, seed: int, epochs: int, images: Any, held: Any, factors:
         "seed": seed,
         "epochs": epochs,
         **scores,
-        **{key: figures[key] for key in ("elbo", "reconstruction", "kl")},
+        **{key: getattr(figures, key) for key in ("elbo", "reconstruction", "kl")},
         "active": active,
         "training_seconds": trained,
         "seconds": time.perf_counter() - started,

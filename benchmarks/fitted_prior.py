@@ -63,7 +63,7 @@ def one(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
     run = fusevae.load(parent(name))
     before = (parent(name) / "model.safetensors").read_bytes()
     if "plain" not in found:
-        found["plain"] = fusevae.sample_quality(run, data.test, net, kind="mean")
+        found["plain"] = fusevae.sample_quality(run, data.test, net, kind="mean").to_dict()
         kept.write_text(json.dumps(found))
     for kind in kinds:
         if kind in found["kinds"]:
@@ -73,8 +73,8 @@ def one(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         quality = fusevae.sample_quality(child, data.test, net, kind="mean")
         plain, floor = found["plain"]["fid"], found["plain"]["floor"]
-        closed = (plain - quality["fid"]) / (plain - floor)
-        found["kinds"][kind] = {"fid": quality["fid"], "closed": closed, "seconds_to_fit": seconds}
+        closed = (plain - quality.fid) / (plain - floor)
+        found["kinds"][kind] = {"fid": quality.fid, "closed": closed, "seconds_to_fit": seconds}
         kept.write_text(json.dumps(found))
         print(name, kind, found["kinds"][kind], file=sys.stderr, flush=True)
     found["parent_unchanged"] = (parent(name) / "model.safetensors").read_bytes() == before

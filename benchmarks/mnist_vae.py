@@ -38,8 +38,8 @@ def main(epochs: int = 440, seed: int = 0, output: str = "") -> None:
     figures = fusevae.evaluate(artifact, str(mnist_path()), importance_samples=K)
     report(
         "mnist_vae",
-        {"nll": -figures["log_likelihood"]["value"], "training_minutes": minutes, "epochs": epochs}
-        | {"evaluation_minutes": (time.perf_counter() - started) / 60, "evaluation": figures},
+        {"nll": -figures.log_likelihood.value, "training_minutes": minutes, "epochs": epochs}
+        | {"evaluation_minutes": (time.perf_counter() - started) / 60, "evaluation": figures.to_dict()},
         __doc__ or "",
         seed,
     )

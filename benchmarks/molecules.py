@@ -89,8 +89,8 @@ def quality(made: list[str]) -> dict[str, Any]:
     """Against held-out molecules, and KL and FCD as GuacaMol has them: against molecules of the training set."""
     import fusevae
 
-    found = fusevae.molecule_quality(made, smiles("train"), smiles("test"))
-    published = fusevae.molecule_quality(made, None, smiles("train"))
+    found = fusevae.molecule_quality(made, smiles("train"), smiles("test")).to_dict()
+    published = fusevae.molecule_quality(made, None, smiles("train")).to_dict()
     found["against_training"] = {k: published[k] for k in ("kl_score", "kl", "fcd", "fcd_score", "snn")}
     found["against_training"]["of"] = published["of"]["kl_score"]
     return found

@@ -75,8 +75,8 @@ def main(
     parts = fusevae.evaluate(artifact, some, importance_samples=1)
     nll = -list(found["bounds"].values())[-1]
     figures = {"recipe": recipe, "settings": list(settings), "nll": nll, "images": len(some), **found}
-    figures |= {"kl": parts["kl"], "elbo": parts["elbo"], "reconstruction": parts["reconstruction"]}
-    figures |= {"training_minutes": last["seconds"] / 60, "epochs": last["epoch"], "parameters": parts["parameters"]}
+    figures |= {"kl": parts.kl, "elbo": parts.elbo, "reconstruction": parts.reconstruction}
+    figures |= {"training_minutes": last["seconds"] / 60, "epochs": last["epoch"], "parameters": parts.parameters}
     report("pixel_vae" if recipe == "vlae" else f"pixel_vae_{recipe}", figures, __doc__ or "", seed)
 
 

@@ -153,7 +153,7 @@ def attempt(case: Case) -> dict[str, Any]:
         loop.run()
         artifact = trained(loop)
         finite = all(bool(p.isfinite().all()) for p in artifact.parameters())
-        found = evaluate(artifact, splits.test, importance_samples=1)["elbo"]
+        found = evaluate(artifact, splits.test, importance_samples=1).elbo
         train, test = (artifact.view(p.batch(torch.arange(len(p)))[0]) for p in (splits.train, splits.test))
         baseline = marginals(artifact, train).log_prob(test).mean().item()
     except (InputError, TrainingError) as error:

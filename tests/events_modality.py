@@ -1,4 +1,4 @@
-"""A modality of one's own, in one file: binary events in time, with a rate in Hz. Nothing else in the library knows it."""
+"""A modality of one's own, in one file: binary events in time, with a rate in Hz. Nothing else knows of it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusevae import VAE, Bernoulli, DataSpec, Experiment, Flat, Gaussian, MLP, InputError, Normal, Training
+from fusevae import MLP, VAE, Bernoulli, DataSpec, Experiment, Flat, Gaussian, InputError, Normal, Training
 from fusevae.core.artifact import Artifact
 from fusevae.core.spec import Schema
 from fusevae.data.examples import Examples
 from fusevae.data.given import Given
-from fusevae.data.modality import Choice, Judge, Modality
+from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Rows, Sheet
 from fusevae.data.source import Splits
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.fidelity import reconstruction_quality
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
 
 
@@ -38,7 +39,9 @@ class EventSchema(Schema):
 
     def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
         if isinstance(theirs.schema, EventSchema) and theirs.schema.rate != self.rate:
-            raise InputError(f"{what} was made for events at {self.rate:g} Hz, these have {theirs.schema.rate:g}: resample")
+            raise InputError(
+                f"{what} was made for events at {self.rate:g} Hz, these have {theirs.schema.rate:g}: resample"
+            )
         super().check(ours, theirs, what)
 
     def about(self, spec: DataSpec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,9 +23,12 @@ from fusevae.core.levels import BoundOnly
 from fusevae.data.examples import InMemory
 from fusevae.data.source import Source
 from fusevae.evaluation import comparison_page
-from fusevae.evaluation.comparison import NONE, comparison, latents, rows, short_names, size
+from fusevae.evaluation.comparison import LatentsSummary, comparison, latents, short_names
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.results import NONE
+from fusevae.evaluation.rows import rows
+from fusevae.evaluation.scores import size
 from fusevae.nets.mlp import Constant
 from fusevae.training.budget import duration, plan
 
@@ -121,25 +125,26 @@ def found(models, digits):
 
 def test_models_of_every_level_stand_in_one_table(found, models):
     table, _ = found
-    each = table["models"]
-    assert table["n"] == 180 and table["support"] is None
-    assert [m["level"] for m in each.values()] == ["evidence", "samples", "bound", "density", "density"]
-    assert [m["kind"] for m in each.values()] == ["bound", None, "bound", "exact", "exact"]
-    assert each["loose"]["value"] == pytest.approx(each["pixels"]["value"] - 1)
-    assert each["pixels"]["value"] == pytest.approx(-64 * np.log(2), rel=1e-4)
-    assert each["noise"]["value"] is None and each["noise"]["latents"] is None
-    assert all(m["quality"]["n"] == 60 for m in each.values())
-    assert each["vae"]["quality"]["kind"] == "mean" and each["noise"]["quality"]["kind"] == "sample"
-    assert each["vae"]["quality"]["floor"] > 0 and each["noise"]["quality"]["floor"] is None
-    assert each["vae"]["latents"]["dims"] == 2 and each["vae"]["reconstruction"]["ssim"] < 1
-    assert each["vae"]["parameters"] * 4 <= each["vae"]["bytes"] == size(models["vae"].distribution)
+    each = table.models
+    assert table.n == 180 and table.support is None
+    assert [m.level for m in each.values()] == ["evidence", "samples", "bound", "density", "density"]
+    kinds = [m.log_likelihood and m.log_likelihood.kind for m in each.values()]
+    assert kinds == ["bound", None, "bound", "exact", "exact"]
+    assert each["loose"].log_likelihood.value == pytest.approx(each["pixels"].log_likelihood.value - 1)
+    assert each["pixels"].log_likelihood.value == pytest.approx(-64 * np.log(2), rel=1e-4)
+    assert each["noise"].log_likelihood is None and each["noise"].latents is None
+    assert all(m.quality.n == 60 for m in each.values())
+    assert each["vae"].quality.kind == "mean" and each["noise"].quality.kind == "sample"
+    assert each["vae"].quality.floor > 0 and each["noise"].quality.floor is None
+    assert each["vae"].latents.dims == 2 and each["vae"].reconstruction.ssim < 1
+    assert each["vae"].parameters * 4 <= each["vae"].bytes == size(models["vae"].distribution)
 
 
 def test_likelihoods_over_different_supports_share_no_row_and_no_difference(found):
     table, _ = found
-    pairs = {frozenset((d["model"], d["minus"])) for d in table["differences"]}
+    pairs = {frozenset((d.model, d.minus)) for d in table.differences}
     assert pairs == {frozenset(p) for p in (("vae", "loose"), ("vae", "pixels"), ("loose", "pixels"))}
-    likelihood = [r for r in rows(table)["Likelihood of held-out data"] if r.name.startswith("log p")]
+    likelihood = [r for r in rows(table.models)["Likelihood of held-out data"] if r.name.startswith("log p")]
     assert len(likelihood) == 2
     binarized, grey = (r.cells for r in likelihood)
     assert [c == NONE for c in binarized] == [False, True, False, False, True]
@@ -148,7 +153,7 @@ def test_likelihoods_over_different_supports_share_no_row_and_no_difference(foun
 
 
 def test_the_best_cell_is_that_of_the_right_direction(found):
-    sections = rows(found[0])
+    sections = rows(found[0].models)
     fid = next(r for r in sections["Samples"] if r.name == "FID")
     assert fid.best == {fid.values.index(min(fid.values))}
     likelihood = sections["Likelihood of held-out data"][0]
@@ -158,7 +163,7 @@ def test_the_best_cell_is_that_of_the_right_direction(found):
 
 def test_the_page_holds_everything_and_needs_nothing(found, models, digits, tmp_path):
     table, reference = found
-    with_refusal = table | {"refused": {"other": "it does <not> fit"}}
+    with_refusal = replace(table, refused={"other": "it does <not> fit"})
     comparison_page.write(tmp_path / "page.html", with_refusal, models, digits.test, reference, "A title", {"seed": 0})
     text = (tmp_path / "page.html").read_text()
     for outside in ("http://", "https://", "<script", "<link", "<not>"):
@@ -183,9 +188,9 @@ def test_a_page_of_a_table(tmp_path):
     }
     reference = Reference(Columns(whole), whole, whole)
     table = comparison(models, whole, reference, importance_samples=3)
-    assert table["support"] == "density on R^3" and len(table["differences"]) == 1
-    assert abs(table["models"]["exact"]["quality"]["energy"]) < 0.05
-    assert table["models"]["vae"]["reconstruction"]["psnr"] is None
+    assert table.support == "density on R^3" and len(table.differences) == 1
+    assert abs(table.models["exact"].quality.energy) < 0.05
+    assert table.models["vae"].reconstruction.psnr is None
     comparison_page.write(tmp_path / "page.html", table, models, whole, reference)
     assert (tmp_path / "page.html").read_text().count("data:image/png") == 2
 
@@ -194,10 +199,10 @@ def test_an_autoencoder_without_a_prior_has_a_note(digits):
     rae = fusevae.RAE(fusevae.Deterministic(MLP(SHAPE, 3)), Gaussian(MLP(3, SHAPE), scale="shared"))
     artifact = Artifact(rae, SPEC)
     reference = Reference(Columns(digits.train), digits.test)
-    (model,) = comparison({"rae": artifact}, digits.test, reference)["models"].values()
-    assert model["quality"] is None and "fit-prior" in model["notes"][0]
-    assert model["latents"] == {"dims": 3, "active": None, "kl": None, "information": None}
-    assert latents(artifact, digits.test)["dims"] == 3
+    (model,) = comparison({"rae": artifact}, digits.test, reference).models.values()
+    assert model.quality is None and "fit-prior" in model.notes[0]
+    assert model.latents == LatentsSummary(dims=3)
+    assert latents(artifact, digits.test).dims == 3
 
 
 def test_models_of_other_data_are_refused(models, digits):
@@ -242,7 +247,7 @@ def test_compare_writes_a_table_a_page_and_json(runs, tmp_path, capsys):
     assert page.read_text().count("data:image/png") == 5
     assert main(["compare", *runs, *few]) == 0
     out = capsys.readouterr().out
-    assert "FID of reconstructions, the floor" in out and "digits-vae" in out
+    assert "Reconstruction of held-out data" in out and "digits-vae" in out
     for bad, says in ((["--output", "page.png"], ".html"), (["--samples", "-1"], "above 0")):
         assert main(["compare", *runs, *bad]) == 2
         assert says in capsys.readouterr().err

@@ -164,17 +164,17 @@ def test_an_evaluation_sums_over_time_however_deep_the_distribution_is():
     inside = Artifact(Preprocessed([Standardise((2,))], prior), DataSpec((2,)))
     noisy = prior().log_bound(x)
     for artifact in (alone, inside):
-        found = fusevae.evaluate(artifact, x)["log_likelihood"]
-        assert found["kind"] == "bound" and found["importance_samples"] is None
-        assert found["value"] == pytest.approx(exact(x).mean().item(), abs=0.3)
+        found = fusevae.evaluate(artifact, x).log_likelihood
+        assert found.kind == "bound" and found.importance_samples is None
+        assert found.value == pytest.approx(exact(x).mean().item(), abs=0.3)
         assert (fusevae.log_likelihood(artifact, x) - exact(x)).std() < 0.3 * (noisy - exact(x)).std()
     vae = VAE(Flat(prior, Gaussian(MLP(3, 4))), Gaussian(MLP(2, 3), scale=1.0))
     other = VAE(Flat(Gaussian(Given()), vae.latents.posterior), vae.decoder)
     y = torch.randn(300, 3)
     found, wanted = (fusevae.evaluate(Artifact(m, DataSpec((3,))), y, importance_samples=1) for m in (vae, other))
     assert vae.level is Level.BOUND
-    assert found["kl"] == pytest.approx(wanted["kl"], abs=0.5)
-    assert found["elbo"] == pytest.approx(wanted["elbo"], abs=0.5)
+    assert found.kl == pytest.approx(wanted.kl, abs=0.5)
+    assert found.elbo == pytest.approx(wanted.elbo, abs=0.5)
 
 
 class Given(nn.Module):
@@ -389,7 +389,7 @@ def test_latents_may_be_images():
     assert fusevae.sample(artifact, 3).shape == (3, 1, 8, 8)
     assert fusevae.encode(artifact, some_images())["mean"].shape == (96, 2, 2, 2)
     found = fusevae.evaluate(artifact, some_images())
-    assert found["log_likelihood"]["kind"] == "bound" and math.isfinite(found["elbo"])
+    assert found.log_likelihood.kind == "bound" and math.isfinite(found.elbo)
     assert diagnose(artifact.distribution, some_images().float())["mutual_information"] is not None
 
 
@@ -408,7 +408,7 @@ def test_a_diffusion_prior_is_fitted_to_images_of_latents_by_their_measured_scal
     torch.testing.assert_close(drawn.std(0), z.std(0), rtol=0.4, atol=0.3)
     again = fusevae.load(child.save(tmp_path))
     assert torch.equal(fusevae.sample(again, 4), fusevae.sample(child, 4))
-    assert fusevae.evaluate(child, x)["kl"] < fusevae.evaluate(parent, x)["kl"]
+    assert fusevae.evaluate(child, x).kl < fusevae.evaluate(parent, x).kl
 
 
 def test_settings_of_sampling_may_be_changed_where_they_keep_the_weights(tmp_path):

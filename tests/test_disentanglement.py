@@ -10,8 +10,8 @@ from torch import nn
 
 import fusevae
 from fusevae import VAE, Artifact, DataSpec, Flat, Gaussian, InputError, Normal
-from fusevae.modalities.images.shapes import FACTORS, draw_shapes
 from fusevae.evaluation.disentanglement import check_factors, dci, disentanglement, factor_vae, mig, mutual_information
+from fusevae.modalities.images.shapes import FACTORS, draw_shapes
 
 N = 3000
 

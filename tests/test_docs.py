@@ -33,7 +33,9 @@ def test_links_lead_to_files_that_exist(page):
 )  # fmt: skip
 def test_code_runs_as_it_stands(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 10)  # what it says is the same after less training
+    monkeypatch.setattr(
+        "fusevae.modalities.images.extractor.UPDATES", 10
+    )  # what it says is the same after less training
     for code in blocks(page):
         exec(compile(code, str(page), "exec"), {})
 

@@ -357,14 +357,14 @@ def test_a_composite_has_the_level_that_its_parts_allow():
 
 def test_a_bound_is_not_importance_weighted():
     vae = VAE(Flat(OnlyABound(1), Gaussian(net())), Gaussian(MLP(1, 2), scale=1.0))
-    found = fusevae.evaluate(Artifact(vae, DataSpec((2,))), torch.randn(6, 2), importance_samples=100)["log_likelihood"]
-    assert (found["kind"], found["importance_samples"]) == ("bound", None)
+    found = fusevae.evaluate(Artifact(vae, DataSpec((2,))), torch.randn(6, 2), importance_samples=100).log_likelihood
+    assert (found.kind, found.importance_samples) == ("bound", None)
     better = fusevae.evaluate(
         Artifact(VAE(Flat(Normal(1), vae.latents.posterior), vae.decoder), DataSpec((2,))),
         torch.randn(6, 2),
         importance_samples=100,
-    )["log_likelihood"]
-    assert (better["kind"], better["importance_samples"]) == ("bound", 100)
+    ).log_likelihood
+    assert (better.kind, better.importance_samples) == ("bound", 100)
 
 
 def test_what_only_samples_has_no_likelihood_to_evaluate():
@@ -434,7 +434,7 @@ def test_a_vae_of_dequantized_integers_has_bits_per_dimension():
     artifact = Artifact(vae, DataSpec((2,), "uint8", 0, 255))
     assert artifact.support == "mass on {0..255}^2"
     found = fusevae.evaluate(artifact, torch.randint(0, 4, (8, 2), dtype=torch.uint8), importance_samples=5)
-    assert found["bits_per_dim"] == pytest.approx(-found["log_likelihood"]["value"] / (2 * math.log(2)))
+    assert found.bits_per_dim == pytest.approx(-found.log_likelihood.value / (2 * math.log(2)))
 
 
 # nested VAEs

@@ -30,9 +30,10 @@ from fusevae import (
 from fusevae.cli import main
 from fusevae.core.vocabulary import Vocabulary
 from fusevae.evaluation import blocks
-from fusevae.modalities.molecules import search as molecule_search
 from fusevae.evaluation.paths import Latents
 from fusevae.evaluation.refinement import refined
+from fusevae.modalities.molecules import search as molecule_search
+from fusevae.modalities.molecules.modality import MoleculeSchema
 
 needs_rdkit = pytest.mark.skipif(
     importlib.util.find_spec("rdkit") is None, reason="rdkit is not installed: pip install 'fusevae[molecules]'"
@@ -126,11 +127,11 @@ def test_tanimoto_similarities_by_hand():
 @needs_rdkit
 def test_a_set_beside_itself_is_perfect_but_not_new():
     found = fusevae.molecule_quality(SET, SET, SET, fcd=False)
-    assert (found["validity"], found["uniqueness"], found["novelty"]) == (1, 1, 0)
-    assert found["kl_score"] == pytest.approx(1)
-    assert found["snn"] == pytest.approx(1) and found["scaffold_similarity"] == pytest.approx(1)
-    assert max(found["wasserstein"].values()) == pytest.approx(0, abs=1e-9)
-    assert found["of"]["kl_score"] == [len(SET), len(SET)]
+    assert (found.validity, found.uniqueness, found.novelty) == (1, 1, 0)
+    assert found.kl_score == pytest.approx(1)
+    assert found.snn == pytest.approx(1) and found.scaffold_similarity == pytest.approx(1)
+    assert max(found.wasserstein.values()) == pytest.approx(0, abs=1e-9)
+    assert found.of["kl_score"] == [len(SET), len(SET)]
 
 
 @needs_rdkit
@@ -146,30 +147,30 @@ def test_the_frechet_chemnet_distance_is_that_of_its_package():
     assert ours == pytest.approx(FCD(canonize=True)(a, b), rel=1e-3)
     assert chemnet_distance([parse(s) for s in a], [parse(s) for s in a]) == pytest.approx(0, abs=1e-3)
     found = fusevae.molecule_quality(SET, None, SET)
-    assert found["fcd"] == pytest.approx(0, abs=1e-3) and found["fcd_score"] == pytest.approx(1, abs=1e-3)
-    assert found["novelty"] is None
+    assert found.fcd == pytest.approx(0, abs=1e-3) and found.fcd_score == pytest.approx(1, abs=1e-3)
+    assert found.novelty is None
 
 
 @needs_rdkit
 def test_every_figure_counts_what_it_is_of():
     samples = ["CCO", "OCC", "C(C)O", "C1CC1", "C[C@H](O)N", "C[C@@H](O)N", *GARBAGE]
     found = fusevae.molecule_quality(samples, ["OCC", "broken("], SET, fcd=False)
-    assert found["validity"] == 6 / 20
-    assert found["uniqueness"] == 3 / 6  # mirror images are one molecule, as GuacaMol has it
-    assert found["novelty"] == 2 / 3
-    assert (found["n"], found["valid"], found["unique"], found["novel"], found["train"]) == (20, 6, 3, 2, 1)
-    words = dict(fusevae.modalities.molecules.quality.molecule_lines(found))
-    assert words["molecules"] == "20 samples, 14 of them can't be parsed"
-    assert words["novelty"].endswith("of 3") and words["nearest similarity"].endswith("of 6 against 25")
+    assert found.validity == 6 / 20
+    assert found.uniqueness == 3 / 6  # mirror images are one molecule, as GuacaMol has it
+    assert found.novelty == 2 / 3
+    assert (found.n, found.valid, found.unique, found.novel, found.train) == (20, 6, 3, 2, 1)
+    words = dict(found.lines())
+    assert words["judged"] == "20 samples"
+    assert words["novelty"].endswith("(of 3)") and words["nearest similarity"].endswith("(of 6 against 25)")
 
 
 @needs_rdkit
 @pytest.mark.parametrize("samples", [["C("], ["CCO"], ["CCO", "CCO"]])
 def test_few_molecules_give_what_can_be_given(samples):
     found = fusevae.molecule_quality(samples, SET, SET, fcd=False)
-    assert found["novelty"] == (None if samples == ["C("] else 0)
-    assert found["diversity"] is None or found["diversity"] == pytest.approx(0)
-    assert fusevae.modalities.molecules.quality.molecule_lines(found)
+    assert found.novelty == (None if samples == ["C("] else 0)
+    assert found.diversity is None or found.diversity == pytest.approx(0)
+    assert found.lines()
     with pytest.raises(InputError, match="no samples"):
         fusevae.molecule_quality([], SET, SET)
     with pytest.raises(InputError, match="of 2 reference strings 1 can be parsed"):
@@ -180,9 +181,7 @@ def test_few_molecules_give_what_can_be_given(samples):
 def test_more_than_are_compared_are_drawn_by_the_seed(monkeypatch):
     monkeypatch.setattr(fusevae.modalities.molecules.quality, "LIMIT", 10)
     a, again, b = (fusevae.molecule_quality(SET, None, SET, fcd=False, seed=seed) for seed in (0, 0, 1))
-    assert (
-        a == again and a["diversity"] != b["diversity"] and a["of"]["snn"] == [10, 10] and a["of"]["validity"] == [25]
-    )
+    assert a == again and a.diversity != b.diversity and a.of["snn"] == [10, 10] and a.of["validity"] == [25]
 
 
 def test_divergences_and_distances_agree_with_scipy():
@@ -407,7 +406,9 @@ def test_a_refined_latent_says_its_text_better_and_nothing_else_changes(monkeypa
     encoder = SequenceEncoder(Transformer(8, 2, 1, causal=False), vocabulary.size, 8)
     decoder = LanguageModel(Transformer(8, 2, 1), vocabulary.size, context=4, longest=9)
     torch.nn.init.normal_(decoder.given.weight)
-    artifact = Artifact(VAE(Flat(Normal(4), Gaussian(encoder)), decoder), DataSpec((9,), schema=MoleculeSchema(vocabulary)))
+    artifact = Artifact(
+        VAE(Flat(Normal(4), Gaussian(encoder)), decoder), DataSpec((9,), schema=MoleculeSchema(vocabulary))
+    )
     artifact.distribution.decoder.token.weight.requires_grad_(False)
     before = {k: v.clone() for k, v in artifact.distribution.state_dict().items()}
     texts = ["CCO", "NNCCFF", "O"]

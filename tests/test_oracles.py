@@ -386,40 +386,28 @@ def byte_artifact():
 def test_an_evaluation_says_what_the_issue_asks_for():
     artifact, x = byte_artifact()
     found = fusevae.evaluate(artifact, x, importance_samples=7)
-    assert set(found) >= {
-        "n",
-        "support",
-        "log_likelihood",
-        "elbo",
-        "reconstruction",
-        "kl",
-        "bits_per_dim",
-        "parameters",
-        "seconds",
-    }
-    assert set(found["log_likelihood"]) >= {"value", "stderr", "kind", "importance_samples"}
     each = fusevae.log_likelihood(artifact, x, importance_samples=7)
-    value = found["log_likelihood"]["value"]
-    assert (found["n"], found["log_likelihood"]["kind"], found["log_likelihood"]["importance_samples"]) == (
+    value = found.log_likelihood.value
+    assert (found.n, found.log_likelihood.kind, found.log_likelihood.importance_samples) == (
         40,
         "bound",
         7,
     )
     assert value == pytest.approx(each.mean().item())
-    assert found["log_likelihood"]["stderr"] == pytest.approx(each.std().item() / math.sqrt(40))
-    assert found["bits_per_dim"] == pytest.approx(-value / 6 / math.log(2))
-    assert found["elbo"] == pytest.approx(found["reconstruction"] - found["kl"])
-    assert found["kl"] == pytest.approx(sum(found["kl_per_dimension"]["z"]))
-    assert found["parameters"] == sum(p.numel() for p in artifact.distribution.parameters())
+    assert found.log_likelihood.stderr == pytest.approx(each.std().item() / math.sqrt(40))
+    assert found.bits_per_dim == pytest.approx(-value / 6 / math.log(2))
+    assert found.elbo == pytest.approx(found.reconstruction - found.kl)
+    assert found.kl == pytest.approx(sum(found.kl_per_dimension["z"]))
+    assert found.parameters == sum(p.numel() for p in artifact.distribution.parameters())
 
 
 def test_an_exact_density_needs_no_samples_and_has_no_parts():
     x = torch.randn(30, 2)
     found = fusevae.evaluate(Artifact(Normal(2), DataSpec((2,))), x)
-    assert found["log_likelihood"]["kind"] == "exact"
-    assert found["log_likelihood"]["importance_samples"] is None
-    assert (found["elbo"], found["kl"], found["bits_per_dim"]) == (None, None, None)
-    assert found["log_likelihood"]["value"] == pytest.approx(Normal(2)().log_prob(x).mean().item())
+    assert found.log_likelihood.kind == "exact"
+    assert found.log_likelihood.importance_samples is None
+    assert (found.elbo, found.kl, found.bits_per_dim) == (None, None, None)
+    assert found.log_likelihood.value == pytest.approx(Normal(2)().log_prob(x).mean().item())
 
 
 def test_an_evaluation_is_the_same_for_a_seed_and_leaves_the_callers_random_state():
@@ -559,14 +547,14 @@ def test_a_vae_whose_prior_is_made_of_its_posterior_is_saved_whole(tmp_path):
 def test_the_bounds_by_samples_rise_to_the_likelihood():
     m = Linear(wrong=0.1)
     artifact = Artifact(m.vae, DataSpec((D,), "float32", -100, 100))
-    found = fusevae.evaluate(artifact, m.x, importance_samples=2000)["log_likelihood"]
-    assert list(found["bounds"]) == ["1", "10", "100", "1000", "2000"]
-    assert found["bounds"]["2000"] == pytest.approx(found["value"])
-    assert found["bounds"]["1"] < found["bounds"]["100"] < found["value"] + 0.05
-    assert found["value"] == pytest.approx(m.exact.mean().item(), abs=0.02)
+    found = fusevae.evaluate(artifact, m.x, importance_samples=2000).log_likelihood
+    assert list(found.bounds) == [1, 10, 100, 1000, 2000]
+    assert found.bounds[2000] == pytest.approx(found.value)
+    assert found.bounds[1] < found.bounds[100] < found.value + 0.05
+    assert found.value == pytest.approx(m.exact.mean().item(), abs=0.02)
     exact = fusevae.evaluate(Artifact(Linear().vae, DataSpec((D,), "float32", -100, 100)), m.x, importance_samples=50)
-    assert exact["log_likelihood"]["effective_samples"] == pytest.approx(50, rel=1e-3)  # all weights are equal
-    assert found["effective_samples"] < 2000
+    assert exact.log_likelihood.effective_samples == pytest.approx(50, rel=1e-3)  # all weights are equal
+    assert found.effective_samples < 2000
 
 
 def test_annealing_gives_the_exact_likelihood_whatever_q_is():
@@ -614,11 +602,11 @@ def test_models_are_compared_as_pairs():
     x = torch.randn(400, 2)
     wide, narrow = (Artifact(Gaussian(Constant(2), scale=s), DataSpec((2,))) for s in (1.5, 1.0))
     found = fusevae.compare({"wide": wide, "narrow": narrow}, x)
-    (d,) = found["differences"]
+    (d,) = found.differences
     each = [fusevae.log_likelihood(a, x) for a in (wide, narrow)]
-    assert d["value"] == pytest.approx((each[0] - each[1]).mean().item())
-    assert d["stderr"] == pytest.approx((each[0] - each[1]).std().item() / 20)
-    assert d["interval"][1] < 0
+    assert d.value == pytest.approx((each[0] - each[1]).mean().item())
+    assert d.stderr == pytest.approx((each[0] - each[1]).std().item() / 20)
+    assert d.interval[1] < 0
     mass = Artifact(Bernoulli(Constant(2)), DataSpec((2,), "uint8", 0, 1))
     with pytest.raises(fusevae.InputError, match="different supports"):
         fusevae.compare({"a": wide, "b": mass}, x)

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.distributions import Normal as TorchNormal
 
+from fusevae import Bytes
 from fusevae.core import noise
 from fusevae.core.description import build, describe
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Standardise
 from fusevae.modalities.images.views import Binarize, Crop, Flip, Resize, content_noise
+from fusevae.modalities.text.schema import TextSchema
 
 GREY = DataSpec((1, 8, 8), "uint8", 0, 255)
 

@@ -17,9 +17,9 @@ from fusevae.core import noise
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import END, UNKNOWN, counted
 from fusevae.core.weights import weights_follow
-from fusevae.modalities.text.pretrained_tokens import PretrainedTokens
 from fusevae.data.source import Source
 from fusevae.distributions.pretrained_language_model import PretrainedLanguageModel
+from fusevae.modalities.text.pretrained_tokens import PretrainedTokens
 from fusevae.nets.pretrained_encoder import PretrainedEncoder
 from fusevae.recipes.find import find
 from fusevae.training.fit import prepare, trained

@@ -59,8 +59,8 @@ def test_a_fitted_prior_raises_the_elbo_and_leaves_the_parent_as_it_was(kind, tm
     assert all(torch.equal(p, before[n]) for n, p in parent.state_dict().items())
     fresh, _ = clusters(600)
     old, new = (fusevae.evaluate(a, fresh, importance_samples=20) for a in (parent, child))
-    assert new["kl"] < old["kl"] - 1
-    assert new["reconstruction"] == pytest.approx(old["reconstruction"], abs=0.05)
+    assert new.kl < old.kl - 1
+    assert new.reconstruction == pytest.approx(old.reconstruction, abs=0.05)
     assert child.distribution.level is (Level.BOUND if kind == "diffusion" else Level.EVIDENCE)
     again = fusevae.load(child.save(tmp_path))
     assert torch.equal(fusevae.sample(again, 5), fusevae.sample(child, 5))

@@ -33,9 +33,9 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.description import build, describe
 from fusevae.core.levels import Level, log_bound
 from fusevae.data.source import read_data
-from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.evaluation.reading import decode, interpolate, read, traverse
 from fusevae.evaluation.samples import sample
+from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.nets.conv import ConvDecoder, ConvEncoder
 from fusevae.nets.generator import ConvGenerator
 from fusevae.nets.mlp import MLP, Embedding
@@ -160,8 +160,8 @@ def test_reading_the_latents_with_numbers(trained: Artifact, rows: tuple[np.ndar
     between = interpolate(trained, x[:3], x[3:6], 5, label="a=0.2,b=0.1")
     assert between.shape == (3, 5, 3)
     assert traverse(trained, x[:6], y[:6], dims=2, steps=3).x.shape == (2, 3, 3)
-    same = fusevae.evaluate(trained, (x, y), importance_samples=5)["elbo"]
-    unknown = fusevae.evaluate(trained, (x, np.full_like(y, np.nan)), importance_samples=5)["elbo"]
+    same = fusevae.evaluate(trained, (x, y), importance_samples=5).elbo
+    unknown = fusevae.evaluate(trained, (x, np.full_like(y, np.nan)), importance_samples=5).elbo
     assert same > unknown + 0.3
 
 
@@ -256,9 +256,7 @@ def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) ->
     splits = read_data(str(path), conditions=["weight"])
     reference = MoleculeReference(splits.test, splits.train, 40)
     found = reference.judge(artifact)
-    assert found["as_asked"] is not None and any("as asked" in name for name, _ in reference.lines(found)) == bool(
-        found["as_asked"]
-    )
+    assert found.as_asked is not None and any("as asked" in name for name, _ in found.lines()) == bool(found.as_asked)
     assert fusevae.encode(artifact, ["CCO", "CCN"])["mean"].shape == (2, 4)
 
 

@@ -120,9 +120,9 @@ def test_more_importance_samples_change_nothing_and_cost_nothing():
     vae.trace = lambda *a, **k: asked.append(k.get("samples")) or trace(*a, **k)
     many = fusevae.evaluate(artifact, x, importance_samples=1000)
     assert max(math.prod(s or (1,)) for s in asked) == 1
-    assert one["log_likelihood"]["value"] == many["log_likelihood"]["value"] == pytest.approx(one["elbo"])
-    assert (many["log_likelihood"]["kind"], many["log_likelihood"]["importance_samples"]) == ("bound", 1)
-    assert one["bits_per_dim"] is not None
+    assert one.log_likelihood.value == many.log_likelihood.value == pytest.approx(one.elbo)
+    assert (many.log_likelihood.kind, many.log_likelihood.importance_samples) == ("bound", 1)
+    assert one.bits_per_dim is not None
     torch.testing.assert_close(
         fusevae.log_likelihood(artifact, x, importance_samples=50), fusevae.log_likelihood(artifact, x)
     )
@@ -403,11 +403,11 @@ def test_a_fitted_prior_raises_the_bound_and_leaves_encoder_and_decoder(kind, tm
     x = x.to(torch.uint8)
     child = fit_prior(parent, x, kind, training=Training(epochs=40, batch_size=100, learning_rate=5e-3), quiet=True)
     old, new = (fusevae.evaluate(a, x) for a in (parent, child))
-    assert new["reconstruction"] == pytest.approx(old["reconstruction"], abs=1e-4)
+    assert new.reconstruction == pytest.approx(old.reconstruction, abs=1e-4)
     codes = fusevae.encode(child, x)["codes"]
     counts = torch.tensor(codes).flatten(1).unique(dim=0, return_counts=True)[1] / len(x)
     entropy = -(counts * counts.log()).sum().item()
-    assert entropy - 1e-3 < new["kl"] < entropy + 0.05 and new["kl"] < old["kl"] - 0.3
+    assert entropy - 1e-3 < new.kl < entropy + 0.05 and new.kl < old.kl - 0.3
     again = fusevae.load(child.save(tmp_path))
     assert torch.equal(fusevae.sample(again, 5), fusevae.sample(child, 5))
 

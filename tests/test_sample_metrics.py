@@ -24,7 +24,7 @@ from fusevae.evaluation.distances import (
 )
 from fusevae.evaluation.features import Columns, Scripted, features, fingerprint
 from fusevae.evaluation.fidelity import psnr, reconstruction_quality, ssim
-from fusevae.evaluation.quality import Reference, quality_lines, sample_quality
+from fusevae.evaluation.quality import Reference, sample_quality
 from fusevae.modalities.images.extractor import Turned, cache_folder, extractor_for, train_extractor
 
 
@@ -237,10 +237,10 @@ def test_reconstruction_error_is_in_the_units_of_the_data():
     vae = VAE(Flat(Normal(1), Gaussian(MLP(4, 2))), decoder)
     x = torch.randn(700, 4) * 2 + 3
     found = reconstruction_quality(Artifact(vae, DataSpec((4,), "float32", -5, 11)), x)
-    assert found["error"] == pytest.approx((x - 3).square().mean().sqrt().item(), rel=1e-5)
-    assert found["psnr"] is None and found["ssim"] is None and found["kind"] == "mean" and found["span"] == 16
-    again = sample_quality(Artifact(vae, DataSpec((4,), "float32", -5, 11)), x, Plain())["reconstructions"]
-    assert again["feature_error"] == pytest.approx((x - 3).square().mean().item(), rel=0.1)  # of one half of them
+    assert found.error == pytest.approx((x - 3).square().mean().sqrt().item(), rel=1e-5)
+    assert found.psnr is None and found.ssim is None and found.kind == "mean" and found.span == 16
+    again = sample_quality(Artifact(vae, DataSpec((4,), "float32", -5, 11)), x, Plain()).reconstructions
+    assert again.feature_error == pytest.approx((x - 3).square().mean().item(), rel=0.1)  # of one half of them
 
 
 # samples of models
@@ -258,39 +258,39 @@ def artifact_of(rows, scale=1e-6):
 def test_samples_that_are_training_examples_are_found_out():
     train, held = table(500, seed=1), table(800, seed=2)
     copied = sample_quality(artifact_of(train), held, Plain(), train=train)
-    assert copied["copying"]["nearer"] > 0.99 and copied["copying"]["closest"] > 0.99
-    assert copied["floor"] is None and copied["reconstructions"] is None and copied["kind"] == "sample"
+    assert copied.copying.nearer > 0.99 and copied.copying.closest > 0.99
+    assert copied.floor is None and copied.reconstructions is None and copied.kind == "sample"
     fresh = sample_quality(artifact_of(table(5000, seed=3)), held, Plain(), train=train)
-    assert fresh["copying"]["nearer"] == pytest.approx(0.5, abs=0.05)
-    assert fresh["copying"]["closest"] < 0.04
+    assert fresh.copying.nearer == pytest.approx(0.5, abs=0.05)
+    assert fresh.copying.closest < 0.04
     far = sample_quality(artifact_of(table(500) + 100), held, Plain(), train=train)
-    assert far["copying"]["nearer"] == 0
-    assert sample_quality(artifact_of(train), held, Plain())["copying"] is None
+    assert far.copying.nearer == 0
+    assert sample_quality(artifact_of(train), held, Plain()).copying is None
 
 
 def test_the_truth_is_as_near_as_other_real_examples():
     held = table(2000, seed=2)
     exact = Artifact(Normal(2), DataSpec((2,)))
     found = sample_quality(exact, held, Plain(), n=1000)
-    assert found["n"] == 1000
-    assert abs(found["kid"]) < 4 * found["kid_stderr"]
-    assert found["fid"] < 5 * found["real"]["fid"] + 0.01
-    assert abs(found["energy"]) < 0.02
-    assert found["precision"] > 0.9 and found["recall"] > 0.9
+    assert found.n == 1000
+    assert abs(found.kid) < 4 * found.kid_stderr
+    assert found.fid < 5 * found.real.fid + 0.01
+    assert abs(found.energy) < 0.02
+    assert found.precision > 0.9 and found.recall > 0.9
     worse = sample_quality(artifact_of(2 * table(500)), held, Plain(), n=1000)
     for key in ("fid", "kid", "energy"):
-        assert worse[key] > 10 * abs(found[key])
-    assert worse["precision"] < found["precision"]
-    text = dict(quality_lines(worse))
+        assert getattr(worse, key) > 10 * abs(getattr(found, key))
+    assert worse.precision < found.precision
+    text = dict(worse.lines())
     assert "samples" in text["judged"] and "real examples" in text["FID"]
 
 
 def test_the_halves_of_sorted_data_are_alike():
     held = torch.cat([torch.zeros(400, 2), torch.ones(400, 2)]) + 0.1 * table(800)
     found = Reference(Plain(), InMemory(held), n=100)
-    assert found.real["fid"] < 0.05
+    assert found.real.fid < 0.05
     alternating = held.view(2, 400, 2).transpose(0, 1).reshape(800, 2)
-    assert Reference(Plain(), InMemory(alternating)).real["fid"] < 0.05
+    assert Reference(Plain(), InMemory(alternating)).real.fid < 0.05
 
 
 def test_samples_that_are_not_finite_are_refused():
@@ -319,11 +319,11 @@ def test_conditional_samples_are_given_the_labels_of_real_examples():
     net, accuracy = train_extractor((x.numpy(), [spec.classes[i] for i in label]), (4,), 8, settings, quiet=True)
     assert accuracy > 0.95
     found = sample_quality(Artifact(Labelled(), spec), whole, net, train=whole)
-    assert found["accuracy"] > 0.95 and found["real_accuracy"] > 0.95
-    assert found["labels"] == "of the real examples"
+    assert found.accuracy > 0.95 and found.real_accuracy > 0.95
+    assert found.labels == "of the real examples"
     shuffled = InMemory(x, label.roll(1), spec)
-    assert sample_quality(Artifact(Labelled(), spec), shuffled, net)["accuracy"] > 0.95
-    assert sample_quality(Artifact(Labelled(), spec), shuffled, net)["real_accuracy"] < 0.05
+    assert sample_quality(Artifact(Labelled(), spec), shuffled, net).accuracy > 0.95
+    assert sample_quality(Artifact(Labelled(), spec), shuffled, net).real_accuracy < 0.05
     with pytest.raises(InputError, match="labels of shape"):
         fusevae.sample(Artifact(Labelled(), spec), 4, torch.zeros(3).long())
 

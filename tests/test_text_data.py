@@ -21,13 +21,13 @@ from fusevae.cli import main
 from fusevae.cli.train import compose
 from fusevae.core.conditional import Conditional
 from fusevae.core.vocabulary import END, UNKNOWN, counted
-from fusevae.modalities.molecules.smiles_tokens import SmilesAtoms, SmilesPairs
+from fusevae.data.baseline import Unigram
+from fusevae.data.source import Source, read_data, read_examples
+from fusevae.evaluation.blocks import as_examples
 from fusevae.modalities.molecules.random_smiles import RandomSmiles
 from fusevae.modalities.molecules.selfies_tokens import Selfies, SelfiesPairs, flat, nested, symbols
-from fusevae.data.source import Source, read_data, read_examples
+from fusevae.modalities.molecules.smiles_tokens import SmilesAtoms, SmilesPairs
 from fusevae.modalities.text.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
-from fusevae.data.baseline import Unigram
-from fusevae.evaluation.blocks import as_examples
 from fusevae.training import batches as batches_module
 from fusevae.training.batches import Batches
 from fusevae.training.settings import Training
@@ -445,7 +445,9 @@ def test_a_model_of_text_is_trained_judged_saved_and_sampled(tmp_path):
     size, longest = splits.spec.schema.vocabulary.size, splits.spec.shape[0]
     training = Training(epochs=40, batch_size=16, learning_rate=0.1)
     artifact = fusevae.fit(Letters(size, longest), splits, training=training, quiet=True)
-    assert artifact.support == (f"mass on sequences of {size} characters tokens ({splits.spec.schema.vocabulary.fingerprint})")
+    assert artifact.support == (
+        f"mass on sequences of {size} characters tokens ({splits.spec.schema.vocabulary.fingerprint})"
+    )
     assert artifact.is_mass
     log_p = fusevae.log_likelihood(artifact, splits.test)
     x = splits.train.batch(torch.arange(len(splits.train)))[0]

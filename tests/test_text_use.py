@@ -105,10 +105,10 @@ def test_a_model_given_labels_writes_what_they_say():
 
 def test_evaluation_counts_tokens(vae, data):
     found = fusevae.evaluate(vae, data.test, importance_samples=5)
-    assert found["tokens"] == sum(len(vae.data.schema.vocabulary.encode(s)) + 1 for s in SENTENCES * 3)
-    assert found["nats_per_token"] == pytest.approx(-found["log_likelihood"]["value"] * 12 / found["tokens"])
-    assert found["bits_per_dim"] is None and found["perplexity"] > 1
-    assert found["active_units"]["z"] is not None and found["mutual_information"] is not None
+    assert found.tokens == sum(len(vae.data.schema.vocabulary.encode(s)) + 1 for s in SENTENCES * 3)
+    assert found.nats_per_token == pytest.approx(-found.log_likelihood.value * 12 / found.tokens)
+    assert found.bits_per_dim is None and found.perplexity > 1
+    assert found.active_units["z"] is not None and found.mutual_information is not None
 
 
 def test_figures_of_texts_have_their_known_values(language_model):
@@ -125,10 +125,10 @@ def test_figures_of_texts_have_their_known_values(language_model):
 
 def test_samples_of_a_model_that_copies_are_found_out(language_model, data):
     found = TextReference(data.test, data.train, 12, language_model).judge(language_model)
-    assert 0 <= found["copied"] <= 1 and found["n"] == 12
-    assert found["real"]["perplexity"] > 1 and found["ratio"] > 0
+    assert 0 <= found.copied <= 1 and found.n == 12
+    assert found.real.perplexity > 1 and found.ratio > 0
     rebuilt = text_reconstruction(exact_autoencoder(data), data.test)
-    assert rebuilt["exact"] == 1 and rebuilt["tokens"] == 1 and rebuilt["bleu"] == pytest.approx(1)
+    assert rebuilt.exact == 1 and rebuilt.tokens == 1 and rebuilt.bleu == pytest.approx(1)
 
 
 def exact_autoencoder(data):

@@ -91,6 +91,7 @@ _WHERE = {
     "training.prior": "fit_prior",
     "modalities.images.extractor": "extractor_for train_extractor",
     "training.experiment": "Experiment",
+    "evaluation.results": "Result figure",
     "evaluation.likelihood": "evaluate log_likelihood",
     "evaluation.annealed": "annealed_likelihood annealed_sandwich",
     "evaluation.compare": "compare",

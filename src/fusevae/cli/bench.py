@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.data.examples import data_fingerprint
 from fusevae.data.source import Source, Splits
+from fusevae.evaluation.comparison import TrainingCost
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.budget import Plan, duration, plan
 from fusevae.training.configuration import Node, one_line
 from fusevae.training.fit import pick_device, prepare
-from fusevae.training.outcome import duration as words
 from fusevae.training.outcome import to_json
 from fusevae.training.run import CONFIG, Run
 from fusevae.training.train import resume
@@ -188,20 +189,20 @@ def compared(
     reference = first.judge(options.samples, options.extractor, data, options.json) if options.samples else None
     print(f"comparing {len(artifacts)} models on {len(data):,} examples: {name}", file=sys.stderr)
     found = judged(options, artifacts, data, reference)
-    for run_, model in found["models"].items():
+    for run_, model in found.models.items():
         planned, done = kept["plans"][Path(run_).name], kept["done"].get(Path(run_).name, {})
-        model["training"] = (model["training"] or {}) | done | {"plan": planned}
+        model.training = replace(model.training or TrainingCost(), plan=planned, **done)
         steps = done.get("steps", planned["steps"])
         if steps < planned["steps"]:
             patient = (runs[run_].get("training") or {}).get("patience") is None
             spent = done["seconds"] >= kept["asked"]["budget"]
             why = "out of time" if patient or spent else "no better validation for its patience"
-            model["notes"].append(f"stopped at step {steps:,} of {planned['steps']:,}: {why}")
-    found |= {"data": f"{name} of {splits.source}", "budget": kept["asked"]["budget"], "refused": refused}
+            model.notes.append(f"stopped at step {steps:,} of {planned['steps']:,}: {why}")
+    found.data, found.budget, found.refused = f"{name} of {splits.source}", kept["asked"]["budget"], refused
     write_text(folder / "comparison.json", to_json(found) + "\n")
     options.output = str(folder / "comparison.html")
     how = "5 steps, then 10 to 50 timed ones say how many fit; neither they nor the evaluation count"
-    about = {"time of each training": f"{words(found['budget'])}: {how}"}
+    about = {"timing": how}
     write_page(options, found, artifacts, data, reference, about)
     show(options, found)
     return 0

@@ -129,8 +129,8 @@ def with_gaps(options: Namespace, artifact: Artifact) -> np.ndarray:
         if None in row:
             at = row.index(None)
             raise InputError(
-                f"{place}: row {i + line}, column {names[at]} is {rows[i][at].strip()[:40]!r}: expected a number, or an "
-                "empty cell where it is missing"
+                f"{place}: row {i + line}, column {names[at]} is {rows[i][at].strip()[:40]!r}: expected a number, or "
+                "an empty cell where it is missing"
             )
     wanted = getattr(artifact.data.schema, "columns", names)
     order = [names.index(pick(name, names, str(place), "the model")) for name in wanted] if line == 2 else slice(None)

@@ -15,11 +15,10 @@ from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.modality import modality_of
-from fusevae.evaluation.comparison import size
-from fusevae.evaluation.fidelity import fidelity_lines
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
-from fusevae.evaluation.report import lines
+from fusevae.evaluation.results import Result
+from fusevae.evaluation.scores import Size
 from fusevae.training.outcome import to_json, words_of
 
 
@@ -34,25 +33,19 @@ def evaluate(options: Namespace) -> int:
     data, name = load.examples(options, run)
     reference = run.judge(options.samples, options.extractor, data, options.json) if options.samples else None
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
-    found: dict[str, Any] = {}
-    rows: list[tuple[str, str]] = []
+    parts: dict[str, Result] = {}
     with load.precision(options):
+        whole: Size = Size.of(artifact)
         if artifact.distribution.level >= Level.BOUND:
-            k, seed = options.importance_samples, options.seed
-            found = evaluate_artifact(artifact, data, importance_samples=k, seed=seed)
-            rows = lines(found)
+            whole = evaluate_artifact(artifact, data, None, options.importance_samples, options.seed)
         if reference is not None:
-            found["samples"] = reference.judge(artifact, options.kind, options.seed)
-            found["bytes"] = size(artifact.distribution)
-            rows += [*reference.lines(found["samples"]), ("size", f"{found['bytes']:,} bytes")]
+            parts["samples"] = reference.judge(artifact, options.kind, options.seed)
             if artifact.distribution.has_latents:
-                found["reconstructions"] = modality_of(artifact.data).reconstruction(artifact, data, options.seed)
-                rows += fidelity_lines(found["reconstructions"])
-    found |= {"run": str(options.run), "data": name}
+                parts["reconstructions"] = modality_of(artifact.data).reconstruction(artifact, data, options.seed)
     if options.json:
-        print(to_json(found))
+        print(to_json({**whole.to_dict(), **parts, "run": str(options.run), "data": name}))
     else:
-        table(rows)
+        table([line for result in (whole, *parts.values()) for line in result.lines()])
     return 0
 
 
@@ -93,7 +86,7 @@ def info(options: Namespace) -> int:
         ("saved by", f"fusevae {facts['fusevae']} (format {facts['format']})"),
     ]
     if state:
-        rows.append(("training", ", ".join(f"{k} {v}" for k, v in state.items() if v is not None)))
+        rows.append(("training", ", ".join(f"{k} {v}" for k, v in vars(state).items() if v is not None)))
     table(rows)
     return 0
 

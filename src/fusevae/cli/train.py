@@ -17,7 +17,6 @@ from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
 from fusevae.data.source import Source, Splits
-from fusevae.evaluation.report import lines
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
@@ -140,7 +139,7 @@ def tell(result: Run, as_json: bool) -> int:
         print(f"stopped and saved; go on with: {go_on}", file=sys.stderr)
         return INTERRUPTED
     if not as_json:
-        table(lines(result.evaluation) if result.evaluation else [])
+        table(result.evaluation.lines() if result.evaluation else [])
         print(f"\nreport  {result.folder / 'report.html'}")
     return 0
 

@@ -82,8 +82,9 @@ class DataSpec(Described):
     ) -> None:
         self.shape, self.dtype = tuple(shape), dtype
         self.low, self.high = float(low), float(high)
-        named = isinstance(conditions, list)
-        self.conditions = Conditions([Label("label", conditions)]) if named and conditions else conditions or None
+        if isinstance(conditions, list):
+            conditions = Conditions([Label("label", conditions)]) if conditions else None
+        self.conditions: Conditions | None = conditions
         self.schema = schema or Schema()
 
     @property

@@ -18,8 +18,8 @@ CHUNK = 4096
 def finite_tensor(x: Any, name: str) -> Tensor:
     """``x`` as a tensor of examples along its first dimension, checked for values that are no numbers.
 
-    Floats become float32 and must be finite; uint8, bool and other integers stay what they are (unsigned ones that torch
-    computes little with become signed).
+    Floats become float32 and must be finite; uint8, bool and other integers stay what they are (unsigned ones that
+    torch computes little with become signed).
     """
     if len(x.shape) < 2 or 0 in x.shape:
         raise InputError(

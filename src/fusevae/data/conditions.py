@@ -105,8 +105,8 @@ class Asked:
 
 
 def as_column(values: Any, n: int, name: str) -> np.ndarray:
-    """One value an example ``(n,)``: int64, text, or float64 with NaN where one isn't known; :class:`InputError` for any
-    other shape or kind."""
+    """One value an example ``(n,)``: int64, text, or float64 with NaN where one isn't known; :class:`InputError` for
+    any other shape or kind."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:

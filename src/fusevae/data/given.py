@@ -110,8 +110,8 @@ class Given:
 
     @functools.cached_property
     def columns(self) -> dict[str, Kind]:
-        """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each with
-        what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio or other."""
+        """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
+        with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio or other."""
         if self.suffix in (".csv", ".tsv"):
             names, body, _ = delimited.read_table(self._file, None)
             return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
@@ -120,7 +120,7 @@ class Given:
             files = next(iter(parquet.parquet_splits(self.path).values()), [])
         if files:
             return parquet.column_kinds(files[0])
-        data = next(iter(self.data.values()), None) if isinstance(self.data, Mapping) else self.data
+        data: Any = next(iter(self.data.values()), None) if isinstance(self.data, Mapping) else self.data
         if is_frame(data):
             return {str(n): values_kind(list(data[n][:LOOKED_AT])) for n in data.columns}
         if is_hugging_face(data):

@@ -40,13 +40,6 @@ class Baseline(Protocol):
         """Nats of examples ``(n, *shape)``, ``(n,)``."""
 
 
-class Judge(Protocol):
-    """Real examples that samples are held against, made once for all the models that are compared."""
-
-    def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> Any:
-        """The figures of one model's samples."""
-
-
 @dataclass(frozen=True)
 class Choice:
     """A recipe that fits some data, its options, and why, in a line."""
@@ -92,6 +85,10 @@ class Modality(ABC):
     @abstractmethod
     def claims(self, given: Given, options: Options) -> bool:
         """Whether this may be data of the kind. Where two claim something, the user is asked."""
+
+    def shows(self, shape: tuple[int, ...]) -> bool:
+        """Whether plain arrays of that shape, of which nobody said what they are, are drawn and judged as this kind."""
+        return False
 
     def check_options(self, options: Options) -> None:  # noqa: B027 (most kinds have none)
         """Refuse settings that make no sense for the kind, before anything is read."""
@@ -179,7 +176,7 @@ class Modality(ABC):
         """Examples as a sheet: rows of ``(n, *shape)``, each with a word for it (or an empty one)."""
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
-        """How samples look, beside as many real examples where that says more: sheets by name, the first ``samples``."""
+        """How samples look, beside real examples where that says more: sheets by name, the first ``samples``."""
         return {"samples": self.draw([("", made)], spec)}
 
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
@@ -189,8 +186,8 @@ class Modality(ABC):
     # ------------------------------------------------------------ judge
 
     @abstractmethod
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
-        """What samples are held against.
+    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Any:
+        """What samples are held against: a :class:`fusevae.evaluation.judge.Judge`.
 
         Args:
             held: examples that no model was trained on.
@@ -203,7 +200,8 @@ class Modality(ABC):
 
     @abstractmethod
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
-        """How near examples are to themselves after encoding and decoding: the figures."""
+        """How near examples are to themselves after encoding and decoding: a
+        :class:`fusevae.evaluation.results.Result`."""
 
     def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
         """The constant model of training examples as the model sees them, of the same kind of likelihood."""
@@ -250,8 +248,10 @@ def modality(name: str) -> Modality:
 
 
 def modality_of(spec: DataSpec) -> Modality:
-    """The modality of some data; of plain arrays one that only computes."""
-    return modality(spec.modality) if spec.modality else PLAIN
+    """The modality of some data; of plain arrays the one that shows such, or one that only computes."""
+    if spec.modality:
+        return modality(spec.modality)
+    return next((one for one in modalities().values() if one.shows(spec.shape)), PLAIN)
 
 
 def recognised(given: Given, options: Options) -> Modality:
@@ -321,7 +321,7 @@ class _Plain(Modality):
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         raise _nameless()
 
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Any:
         raise _nameless()
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:

@@ -26,8 +26,8 @@ def check_table(path: Path, what: str = "this") -> None:
 
 
 def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> None:
-    """Write columns, a row an example: arrays as they are in an ``.npz`` (the array ``x`` alone in an ``.npy``), those of
-    several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``."""
+    """Write columns, a row an example: arrays as they are in an ``.npz`` (the array ``x`` alone in an ``.npy``), those
+    of several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``."""
     arrays = {name: np.asarray(value) for name, value in columns.items()}
     suffix = path.suffix.lower()
     if suffix == ".npy":

@@ -11,13 +11,58 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.levels import Level
 from fusevae.evaluation.likelihood import check_samples, log_likelihood
+from fusevae.evaluation.results import LIKELIHOOD, Result, figure, part
+from fusevae.evaluation.scores import NATS, LogLikelihood, kind_of
+
+
+class Difference(Result):
+    """The mean by which the log-likelihoods of two models differ, example by example, in nats.
+
+    Attributes:
+        model: the one.
+        minus: the other.
+        value: the mean of the first less the second.
+        stderr: its standard error.
+        interval: where it is with 95 % confidence.
+
+    Example:
+        >>> Difference(model="a", minus="b", value=1.0, stderr=0.1, interval=[0.804, 1.196])
+        Difference
+        difference in log p(x)  +1.000 nats per example (95 % between +0.804 and +1.196)
+    """
+
+    section = LIKELIHOOD
+    model: str
+    minus: str
+    value: float = figure(
+        "difference in log p(x)", NATS, form="+.3f", hint="95 % between {interval[0]:+.3f} and {interval[1]:+.3f}"
+    )
+    stderr: float
+    interval: list[float]
+
+
+class Pairs(Result):
+    """Log-likelihoods of several models of the same data, and the difference of every two.
+
+    Attributes:
+        n: examples.
+        support: of all.
+        importance_samples: k of the bounds.
+        models: by name.
+        differences: of every two.
+    """
+
+    n: int = figure("examples", form=",")
+    support: str = figure("support")
+    importance_samples: int
+    models: dict[str, LogLikelihood] = part(over="support")
+    differences: list[Difference]
 
 
 def compare(
     artifacts: Mapping[str, Artifact], data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+) -> Pairs:
     r"""Log-likelihoods of several models as pairs: the same examples, and the same binarization of each.
 
     What an example is hard or easy by is common to both models of a pair, so the standard error of the mean difference
@@ -30,10 +75,6 @@ def compare(
         importance_samples: k of the bounds.
         seed: of the view and of the samples.
 
-    Returns a dictionary: ``n``, ``support``, ``models`` (by name: ``value``, ``stderr``, ``kind``) and ``differences``
-    (each ``model``, ``minus``, ``value``, ``stderr``, ``interval``, the last one with 95 % confidence), in nats per
-    example.
-
     Raises :class:`InputError` where the models' likelihoods are over different supports: such figures mean different
     things.
 
@@ -42,7 +83,7 @@ def compare(
         >>> from fusevae import DataSpec, Gaussian, Normal
         >>> from fusevae.nets.mlp import Constant
         >>> a, b = (Artifact(model, DataSpec((2,))) for model in (Normal(2), Gaussian(Constant(4))))
-        >>> compare({"a": a, "b": b}, torch.randn(5, 2))["differences"][0]["minus"]
+        >>> compare({"a": a, "b": b}, torch.randn(5, 2)).differences[0].minus
         'b'
     """
     if len(artifacts) < 2:
@@ -56,15 +97,19 @@ def compare(
                 f"{artifact.support}; train both on the same view of the data"
             )
     each = {n: log_likelihood(a, data, label, importance_samples, seed) for n, a in artifacts.items()}
-    return {
-        "n": len(each[first[0]]),
-        "support": first[1].support,
-        "importance_samples": importance_samples,
-        **summary(artifacts, each),
-    }
+    models, differences = summary(artifacts, each)
+    return Pairs(
+        n=len(each[first[0]]),
+        support=first[1].support,
+        importance_samples=importance_samples,
+        models=models,
+        differences=differences,
+    )
 
 
-def summary(artifacts: Mapping[str, Artifact], each: Mapping[str, Tensor]) -> dict[str, Any]:
+def summary(
+    artifacts: Mapping[str, Artifact], each: Mapping[str, Tensor]
+) -> tuple[dict[str, LogLikelihood], list[Difference]]:
     """Means and paired differences of log-likelihoods ``each`` ``(n,)``, over one support and of the same examples."""
     n = len(next(iter(each.values())))
     if n < 2:
@@ -78,15 +123,9 @@ def summary(artifacts: Mapping[str, Artifact], each: Mapping[str, Tensor]) -> di
         apart = mine - theirs
         value, stderr = apart.mean().item(), error(apart)
         interval = [value - 1.96 * stderr, value + 1.96 * stderr]
-        differences.append({"model": a, "minus": b, "value": value, "stderr": stderr, "interval": interval})
-    return {
-        "models": {
-            name: {
-                "value": values.mean().item(),
-                "stderr": error(values),
-                "kind": "exact" if artifacts[name].distribution.level is Level.DENSITY else "bound",
-            }
-            for name, values in each.items()
-        },
-        "differences": differences,
+        differences.append(Difference(model=a, minus=b, value=value, stderr=stderr, interval=interval))
+    models = {
+        name: LogLikelihood(value=values.mean().item(), stderr=error(values), kind=kind_of(artifacts[name]))
+        for name, values in each.items()
     }
+    return models, differences

@@ -14,21 +14,26 @@ from torch import Tensor
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
-from fusevae.data.modality import Judge, modality_of
+from fusevae.data.modality import modality_of
 from fusevae.data.sheet import Rows, embedded
 from fusevae.evaluation import report
-from fusevae.evaluation.comparison import difference_lines, rows, short_names
+from fusevae.evaluation.comparison import Comparison, short_names
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.samples import sample
 
 COLUMNS, PAIRS, NEAR = 12, 5, 4
+READ_ME = (
+    "All figures are on the same held-out examples. Likelihoods are comparable only within a row: another row is over "
+    "another support. A bound is at most the likelihood. Real examples have what a perfect model would have, "
+    "reconstructions what no prior over the same decoder does better than."
+)
 
 
 def write(
     path: Path,
-    found: Mapping[str, Any],
+    found: Comparison,
     artifacts: Mapping[str, Artifact],
     data: Examples,
     reference: Judge | None = None,
@@ -40,7 +45,7 @@ def write(
 
     Args:
         path: of the HTML file.
-        found: what :func:`fusevae.evaluation.comparison.comparison` gave; with ``refused``, why others are not in it.
+        found: what :func:`fusevae.evaluation.comparison.comparison` gave.
         artifacts: the models that it compared.
         data: the held-out examples.
         reference: what its samples were held against; its training examples are shown beside samples.
@@ -48,15 +53,15 @@ def write(
         about: facts for the end of the page, a word and its value.
         seed: of the pictures.
     """
-    names = short_names(found["models"])
+    names = short_names(found.models)
     with tempfile.TemporaryDirectory() as folder:
         draw(artifacts, names, data, reference, Path(folder), seed)
         sections = [
             f"<h1>{escape(title)}</h1>",
-            f"<p>{escape(_read_me(found))}</p>",
-            _table(found, names),
-            _differences(found, names),
-            _notes(found, names),
+            f"<p>{READ_ME}</p>",
+            f'<section class="wide">{found._repr_html_()}</section>',
+            report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
+            report.table("Not in the table", found.notes()),
             _side_by_side(Path(folder), "samples", "Samples", names, "The same seed for all; nothing was chosen."),
             report.picture(
                 Path(folder) / "reconstructions.png",
@@ -68,7 +73,7 @@ def write(
                 Path(folder), "neighbours", "Is it copying?", names,
                 "At the left of a row a sample, then the training examples nearest to it by the features.",
             ),
-            report.table("How it was made", about or {}),
+            report.table("How it was made", {**dict(found.lines()), **(about or {})}),
         ]  # fmt: skip
     report.save(path, title, sections, STYLE)
 
@@ -96,7 +101,7 @@ def draw(
             real = beside.batch(torch.arange(len(beside)))[0]
             kind.portrait(made, real, artifact.data)["samples"].beside(folder / f"samples-{i}")
             few = made[: PAIRS * 7 : 7]  # of different classes, where there are some
-            near = reference.neighbours(few, NEAR) if isinstance(reference, Reference) and kind.means else None
+            near = reference.neighbours(few, NEAR) if reference is not None and kind.means else None
             if near is not None:
                 kind.draw(neighbourhood(few, near), artifact.data).beside(folder / f"neighbours-{i}")
         if artifact.distribution.has_latents:
@@ -112,47 +117,6 @@ def _samples(artifact: Artifact, seed: int) -> Tensor:
     if artifact.is_conditional and artifact.data.n_classes:
         label = torch.arange(n) % artifact.data.n_classes
     return sample(artifact, n, label, seed)
-
-
-def _read_me(found: Mapping[str, Any]) -> str:
-    n = next((m["quality"]["n"] for m in found["models"].values() if m["quality"]), None)
-    features = next((m["quality"]["features"] for m in found["models"].values() if m["quality"]), None)
-    text = (
-        f"All figures are on the same {found['n']:,} held-out examples. Likelihoods are comparable only within a row: "
-        "another row is over another support. A bound is at most the likelihood"
-        f" (evidence bounds with k = {found['importance_samples']:,}). "
-    )
-    if n is not None and features is None:
-        text += f"Samples: {n:,} of each model at temperature 1, beside as many real texts."
-    elif n is not None:
-        text += (
-            f"Samples: {n:,} of each model against {n:,} real examples, by {features}; 'mean' is the mean of p(x | z) "
-            "for a z from the prior, 'sample' a draw. The row of real examples is what a perfect model would have."
-        )
-    return text
-
-
-def _table(found: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    head = "".join(f"<th>{escape(names[name])}</th>" for name in found["models"])
-    body = [f"<tr><th></th>{head}</tr>"]
-    for title, each in rows(found).items():
-        body.append(f'<tr><th class="part" colspan="{len(names) + 1}">{escape(title)}</th></tr>')
-        for row in each:
-            cells = "".join(
-                f"<td><b>{escape(c)}</b></td>" if i in row.best else f"<td>{escape(c)}</td>"
-                for i, c in enumerate(row.cells)
-            )
-            body.append(f"<tr><th>{escape(row.name)}</th>{cells}</tr>")
-    return f'<section class="wide"><table>{"".join(body)}</table></section>'
-
-
-def _differences(found: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    return report.table("Differences in log p(x), example by example", dict(difference_lines(found, names)))
-
-
-def _notes(found: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    notes = {names[name]: "; ".join(m["notes"]) for name, m in found["models"].items() if m["notes"]}
-    return report.table("Not in the table", notes | found.get("refused", {}))
 
 
 def _side_by_side(folder: Path, kind: str, title: str, names: Mapping[str, str], text: str) -> str:

@@ -13,9 +13,37 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.evaluation.blocks import BLOCK, as_examples
 from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.results import RECONSTRUCTIONS, Result, figure
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM's Gaussian weights, in pixels
 K1, K2 = 0.01, 0.03
+
+
+class Reconstruction(Result):
+    """How near examples are to themselves after encoding and decoding.
+
+    Attributes:
+        n: examples.
+        error: the root of the mean squared error of a value, in the data's units.
+        span: of the data.
+        psnr: of images, in decibels, a mean over them: see :func:`psnr`.
+        ssim: the same, see :func:`ssim`.
+        kind: whether means of p(x | z) or samples were compared.
+
+    Example:
+        >>> Reconstruction(n=10, error=0.125, span=1.0, kind="mean")
+        Reconstruction
+        reconstructed as         mean
+        error, root mean square  0.125 (data span 1)
+    """
+
+    section = RECONSTRUCTIONS
+    n: int
+    kind: str = figure("reconstructed as")
+    error: float = figure("error, root mean square", better="low", form=".4g", hint="data span {span:g}")
+    span: float
+    psnr: float | None = figure("PSNR", "dB", "high", form=".2f", default=None)
+    ssim: float | None = figure("SSIM", better="high", form=".4f", default=None)
 
 
 def psnr(x: Tensor, y: Tensor, span: float) -> Tensor:
@@ -72,7 +100,7 @@ def ssim(x: Tensor, y: Tensor, span: float) -> Tensor:
     return found.view(len(x), -1).mean(1).float()
 
 
-def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> dict[str, Any]:
+def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> Reconstruction:
     """How near each example is to itself after encoding and decoding, in the data's units.
 
     Args:
@@ -80,9 +108,6 @@ def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, see
         data: raw examples, as for :func:`fusevae.reconstruct`.
         label: their labels, where the model is conditional.
         seed: of the view, where it draws.
-
-    Returns ``n``, ``error`` (the root of the mean squared error of a value), ``span`` of the data, for images ``psnr``
-    in decibels and ``ssim`` (means over the images), and ``kind``: whether means of p(x | z) or samples were compared.
     """
     examples = as_examples(artifact, data, label)
     if not len(examples):
@@ -98,20 +123,11 @@ def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, see
         if len(spec.shape) == 3:
             ratios.append(psnr(x, y, span))
             alike.append(ssim(x, y, span))
-    return {
-        "n": len(examples),
-        "error": math.sqrt(squares / (len(examples) * spec.dims)),
-        "span": span,
-        "psnr": torch.cat(ratios).double().mean().item() if ratios else None,
-        "ssim": torch.cat(alike).double().mean().item() if alike else None,
-        "kind": "mean" if artifact.distribution.has_mean else "sample",
-    }
-
-
-def fidelity_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures in words."""
-    what = "means" if found["kind"] == "mean" else "samples"
-    rows = [("reconstruction error", f"{found['error']:.4g}, root mean square, data span {found['span']:g} ({what})")]
-    if found["psnr"] is not None:
-        rows += [("PSNR", f"{found['psnr']:.2f} dB ({what})"), ("SSIM", f"{found['ssim']:.4f} ({what})")]
-    return rows
+    return Reconstruction(
+        n=len(examples),
+        error=math.sqrt(squares / (len(examples) * spec.dims)),
+        span=span,
+        psnr=torch.cat(ratios).double().mean().item() if ratios else None,
+        ssim=torch.cat(alike).double().mean().item() if alike else None,
+        kind="mean" if artifact.distribution.has_mean else "sample",
+    )

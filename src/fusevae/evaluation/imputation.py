@@ -12,8 +12,8 @@ from torch.distributions import Distribution
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.data.modality import modality_of
 from fusevae.data.examples import Batch, Examples
+from fusevae.data.modality import modality_of
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.chain import Draws, Space, Task, walk
 

@@ -83,8 +83,8 @@ def neighbours_of(examples: Examples, own: Tensor, found: Neighbours) -> Lines:
 
 
 def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
-    """``map``, ``traversals``, ``interpolations`` and ``neighbours`` as sheets in a folder, where the model has latents that
-    are numbers; the examples, spread evenly over all, are encoded once."""
+    """``map``, ``traversals``, ``interpolations`` and ``neighbours`` as sheets in a folder, where the model has latents
+    that are numbers; the examples, spread evenly over all, are encoded once."""
     if not has_real_latents(artifact):
         return
     draw = modality_of(artifact.data).draw

@@ -14,7 +14,8 @@ from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
 from fusevae.data.conditions import as_column
 from fusevae.evaluation.blocks import as_examples
-from fusevae.evaluation.reading import Label, decoded, read
+from fusevae.evaluation.reading import decoded, read
+from fusevae.evaluation.samples import Label
 
 Method = Literal["auto", "pca", "tsne"]
 TSNE = 3000  # examples that t-SNE takes at most: about a minute

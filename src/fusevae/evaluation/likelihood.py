@@ -18,6 +18,7 @@ from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import lengths
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 from fusevae.evaluation.collapse import diagnose
+from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
 
@@ -109,26 +110,18 @@ def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
 
 def evaluate(
     artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    r"""What a model gives held-out data, in nats per example; what its family doesn't have is None.
-
-    Returns a dictionary with ``n``, ``support``, ``log_likelihood`` (``value``, ``stderr`` over examples, ``kind``:
-    exact or bound, ``importance_samples``, ``bounds``: the bound at 1, 10, 100, ... of the same samples,
-    ``effective_samples``: their mean effective number), ``elbo``, ``reconstruction``, ``kl``, ``kl_per_dimension`` by
-    level, ``mutual_information`` I(x; z) and ``active_units`` by level (of the first examples, at most 500: see
-    ``collapse.diagnose``), ``bits_per_dim`` (for discrete data of one shape), for text ``tokens`` (all of them, ends
-    included), ``nats_per_token`` and ``perplexity`` (its exponential), ``parameters`` and ``seconds``. Arguments as of
-    :func:`log_likelihood`.
+) -> Likelihood:
+    r"""What a model gives held-out data, in nats per example. Arguments as of :func:`log_likelihood`.
 
     The bound of a model with discrete codes draws nothing: its ``importance_samples`` is 1, whatever is asked for.
-    Where the last two bounds differ by more than a tenth of a nat, the last is not yet close to log p(x). The effective
-    number of samples is :math:`(\sum_i w_i)^2 / \sum_i w_i^2` (Kong 1992); near 1, a single sample decides.
 
     Example:
         >>> import torch
         >>> from fusevae import Artifact, DataSpec, Normal
-        >>> evaluate(Artifact(Normal(2), DataSpec((2,))), torch.zeros(3, 2))["log_likelihood"]["kind"]
-        'exact'
+        >>> found = evaluate(Artifact(Normal(2), DataSpec((2,))), torch.zeros(3, 2))
+        >>> found.log_likelihood
+        LogLikelihood
+        log p(x)  -1.838 ± 0.000 nats per example (exact)
     """
     started = time.perf_counter()
     check_samples(artifact, importance_samples)
@@ -166,34 +159,33 @@ def evaluate(
     each = torch.cat(values)
     n, mean = len(each), each.mean().item()
     means = {name: value / n for name, value in parts.items()}
-    exact = model.level is Level.DENSITY
     kl = {name.removeprefix("kl/"): value for name, value in means.items() if name.startswith("kl/")}
     kl_total = sum(v.sum().item() for v in kl.values()) if kl else None
     reconstruction = means["reconstruction"].item() if means else None
-    return {
-        "n": n,
-        "support": artifact.support,
-        "log_likelihood": {
-            "value": mean,
-            "stderr": each.std(unbiased=True).item() / math.sqrt(n) if n > 1 else None,
-            "kind": "exact" if exact else "bound",
-            "importance_samples": importance_samples if weighted else None,
-            "bounds": {str(m): b / n for m, b in zip(sizes, bounds.tolist(), strict=True)} if weighted else None,
-            "effective_samples": effective / n if weighted else None,
-        },
-        "elbo": reconstruction - kl_total if reconstruction is not None and kl_total is not None else None,
-        "reconstruction": reconstruction,
-        "kl": kl_total,
-        "kl_per_dimension": {name: value.tolist() for name, value in kl.items()} if kl else None,
-        "mutual_information": latents.get("mutual_information"),
-        "active_units": latents.get("active_units"),
-        "bits_per_dim": -mean / (math.log(2) * artifact.viewed.dims) if artifact.is_mass and not text else None,
-        "tokens": tokens if text else None,
-        "nats_per_token": -mean * n / tokens if text else None,
-        "perplexity": math.exp(min(700.0, -mean * n / tokens)) if text else None,
-        "parameters": artifact.n_parameters,
-        "seconds": time.perf_counter() - started,
-    }
+    return Likelihood(
+        n=n,
+        support=artifact.support,
+        log_likelihood=LogLikelihood(
+            value=mean,
+            stderr=each.std(unbiased=True).item() / math.sqrt(n) if n > 1 else None,
+            kind=kind_of(artifact),
+            importance_samples=importance_samples if weighted else None,
+            bounds={m: b / n for m, b in zip(sizes, bounds.tolist(), strict=True)} if weighted else None,
+            effective_samples=effective / n if weighted else None,
+        ),
+        elbo=reconstruction - kl_total if reconstruction is not None and kl_total is not None else None,
+        reconstruction=reconstruction,
+        kl=kl_total,
+        kl_per_dimension={name: value.tolist() for name, value in kl.items()} if kl else None,
+        mutual_information=latents.get("mutual_information"),
+        active_units=latents.get("active_units"),
+        bits_per_dim=bits_per_dim(artifact, mean),
+        tokens=tokens if text else None,
+        nats_per_token=-mean * n / tokens if text else None,
+        perplexity=math.exp(min(700.0, -mean * n / tokens)) if text else None,
+        **vars(Size.of(artifact)),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def elbo_parts(model: Any, block: Block, seed: int) -> dict[str, Tensor]:

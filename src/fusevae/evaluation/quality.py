@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,11 +17,101 @@ from fusevae.data.source import read_examples
 from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.distances import energy_distance, frechet_distance, kernel_distance, nearest, neighbourhoods
 from fusevae.evaluation.features import about, features, features_of, fingerprint
+from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used, sample
 from fusevae.nets.classifier import Classifier
 
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
+
+
+class Distances(Result):
+    """What two sets of features are compared by.
+
+    Attributes:
+        fid: the distance of two Gaussians, :func:`frechet_distance`.
+        kid: without a bias, :func:`kernel_distance`.
+        kid_stderr: its standard error.
+        energy: without a Gaussian, :func:`energy_distance`.
+        precision: the part of the second set that looks like the first, :func:`neighbourhoods`.
+        recall: the part of the first that the second reaches.
+        density: precision, less moved by outliers.
+        coverage: recall, less moved by outliers.
+    """
+
+    section = SAMPLES
+    fid: float = figure("FID", better="low", form=".3f")
+    kid: float = figure("KID", better="low", form=".5f", error="kid_stderr")
+    kid_stderr: float | None = None
+    energy: float = figure("energy distance", better="low", form=".4f")
+    precision: float = figure("precision", better="high", form=".3f")
+    recall: float = figure("recall", better="high", form=".3f")
+    density: float = figure("density", form=".3f")
+    coverage: float = figure("coverage", better="high", form=".3f")
+
+
+class Reconstructed(Distances):
+    """Of reconstructions; ``kind`` says whether they are means of p(x | z) or samples.
+
+    ``feature_error`` is the mean square by which a feature of a reconstruction differs from its example's, of features
+    whose variance is 1 on average.
+    """
+
+    section = RECONSTRUCTIONS
+    feature_error: float = figure("error of features", better="low", form=".4f", hint="mean square, {kind}s")
+    kind: str
+
+
+class Copying(Result):
+    """Are samples copies? Distances by features to the nearest training example (Meehan et al. 2020).
+
+    Attributes:
+        nearer: the probability that a sample's is less than a held-out example's: 0.5 for fresh draws from the truth,
+            1 for copies.
+        closest: the part of samples that are nearer than all but 1 % of held-out examples.
+        examples: of the training data.
+    """
+
+    section = SAMPLES
+    nearer: float = figure(
+        "nearer to training data", form=".1%", hint="than held-out examples are: fresh 50 %, copies 100 %"
+    )
+    closest: float = figure("nearer than all but 1 % of held-out", form=".1%")
+    examples: int
+
+
+class Quality(Distances, SampleQuality):
+    """How near samples are to real examples by their features: the distances of samples from n of them.
+
+    Attributes:
+        reconstructions: the same of reconstructions of n others; None without latents.
+        real: the same of those n others themselves: what a perfect model would have.
+        labels: what a conditional model was given.
+        accuracy: how often the extractor, where it is a classifier, finds the label that a sample was given.
+        real_accuracy: the same of real examples.
+        copying: whether samples are copies, where the training examples were given.
+        extractor: a hash of the weights of the net.
+    """
+
+    n: int = figure("judged", form=lambda n: f"{n:,} samples", hint="by {features} ({extractor})")
+    extractor: str
+    labels: str | None = figure("labels", default=None)
+    reconstructions: Reconstructed | None = part(of=RECONSTRUCTIONS, floor=True)
+    real: Distances = part(real=True)
+    accuracy: float | None = figure(
+        "accuracy given the label", better="high", form=".1%", real="real_accuracy", default=None
+    )
+    real_accuracy: float | None = None
+    copying: Copying | None = part(default=None)
+
+    @property
+    def floor(self) -> float | None:
+        """The FID of reconstructions: no prior makes samples better than the decoder is."""
+        return self.reconstructions.fid if self.reconstructions else None
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"floor": self.floor}
 
 
 def sample_quality(
@@ -33,7 +122,7 @@ def sample_quality(
     kind: Kind = "auto",
     seed: int = 0,
     train: Any = None,
-) -> dict[str, Any]:
+) -> Quality:
     """How near samples are to real examples; how near reconstructions are, which is their floor; how near other real
     examples are, which is that of any model.
 
@@ -49,25 +138,11 @@ def sample_quality(
         kind: of samples: ``"mean"`` or ``"sample"``, see :func:`fusevae.sample`.
         seed: of the samples.
         train: the training examples, for the figures on copying.
-
-    Returns a dictionary: ``fid`` (:func:`frechet_distance`), ``kid`` and ``kid_stderr`` (:func:`kernel_distance`),
-    ``energy`` (:func:`energy_distance`), ``precision``, ``recall``, ``density`` and ``coverage``
-    (:func:`neighbourhoods`) of samples against n real examples; the same in ``reconstructions`` (of n others, with
-    its own ``kind``, and ``feature_error``, the mean square by which a feature of a reconstruction differs from its
-    example's, of features whose variance is 1 on average; None without latents) and in ``real`` (those n others
-    themselves); ``floor``, the FID of reconstructions; ``kind``; ``labels``: a conditional model is given those of
-    the real examples; ``accuracy``: how often the extractor, where it is a classifier, finds the label that a
-    sample was given, and ``real_accuracy``, that of real examples; ``copying``; ``seconds_per_sample``, in batches
-    of 256; ``n``, ``seed``, ``extractor`` (a hash of its weights) and ``features`` (what they are).
-
-    ``copying`` (Meehan et al. 2020) compares distances, by features, to the nearest training example: ``nearer``, the
-    probability that a sample's is less than a held-out example's (0.5 for fresh draws from the truth, 1 for copies),
-    and ``closest``, the part of samples that are nearer than all but 1 % of held-out ones.
     """
     return Reference(extractor, as_examples(artifact, data), _examples(artifact, train), n).judge(artifact, kind, seed)
 
 
-class Reference:
+class Reference(Judge):
     """Real examples that samples are held against, made once for all the models that are compared.
 
     Args:
@@ -82,6 +157,7 @@ class Reference:
         if self.n < 2:
             raise InputError(f"{len(held)} examples were given: expected at least four, to compare two halves")
         self.extractor, self.train = extractor, train
+        self.about = f"{about(extractor)} ({fingerprint(extractor)})"
         generator = torch.Generator().manual_seed(noise.key("reference"))  # whatever order they come in, by class say
         half, other = torch.randperm(len(held), generator=generator)[: 2 * self.n].view(2, self.n)
         x, self.label = held.batch(half)
@@ -98,7 +174,7 @@ class Reference:
         if self.trained is not None:
             self.apart = nearest(self.features, self.trained)[0][:, 0]
 
-    def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> dict[str, Any]:
+    def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> Quality:
         """The figures of one model; see :func:`sample_quality`."""
         kind = kind_used(artifact, kind)
         label = self.label if artifact.is_conditional else None
@@ -110,29 +186,26 @@ class Reference:
         again = None
         if artifact.distribution.has_latents:
             told = self.features_of_made(reconstruct(artifact, self.others, seed=seed))
-            again = compared(self.features, told)
-            again["feature_error"] = (told - self.wanted).square().mean().item()
-            again["kind"] = "mean" if artifact.distribution.has_mean else "sample"
-        return {
-            **compared(self.features, made),
-            "floor": again["fid"] if again else None,
-            "kind": kind,
-            "reconstructions": again,
-            "real": self.real,
-            "labels": "of the real examples" if label is not None else None,
-            "accuracy": self.accuracy(x, label) if self.knows and label is not None else None,
-            "real_accuracy": self.real_accuracy,
-            "copying": self.copying(made),
-            "seconds_per_sample": seconds,
-            "n": self.n,
-            "seed": seed,
-            "extractor": fingerprint(self.extractor),
-            "features": about(self.extractor),
-        }
-
-    def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The figures of :meth:`judge` in words."""
-        return quality_lines(found)
+            again = Reconstructed(
+                **vars(compared(self.features, told)),
+                feature_error=(told - self.wanted).square().mean().item(),
+                kind="mean" if artifact.distribution.has_mean else "sample",
+            )
+        return Quality(
+            **vars(compared(self.features, made)),
+            kind=kind,
+            reconstructions=again,
+            real=self.real,
+            labels="of the real examples" if label is not None else None,
+            accuracy=self.accuracy(x, label) if self.knows and label is not None else None,
+            real_accuracy=self.real_accuracy,
+            copying=self.copying(made),
+            seconds_per_sample=seconds,
+            n=self.n,
+            seed=seed,
+            extractor=fingerprint(self.extractor),
+            features=about(self.extractor),
+        )
 
     def features_of_made(self, x: Tensor) -> Tensor:
         """Features of what a model made."""
@@ -149,7 +222,7 @@ class Reference:
         known = label >= 0
         return (found == label)[known].double().mean().item() if bool(known.any()) else None
 
-    def copying(self, made: Tensor) -> dict[str, float] | None:
+    def copying(self, made: Tensor) -> Copying | None:
         """Whether samples are nearer to training examples than held-out examples are."""
         if self.trained is None:
             return None
@@ -157,61 +230,25 @@ class Reference:
         farther = [len(theirs) - torch.searchsorted(theirs, ours, right=right) for right in (True, False)]
         wins = torch.stack(farther).double().mean(0) / len(theirs)
         close = ours < theirs.quantile(CLOSEST)
-        return {"nearer": wins.mean().item(), "closest": close.double().mean().item(), "examples": len(self.trained)}
+        return Copying(nearer=wins.mean().item(), closest=close.double().mean().item(), examples=len(self.trained))
 
     def neighbours(self, x: Tensor, k: int) -> Tensor | None:
-        """The ``k`` training examples nearest to each of ``x``, ``(n, k, *shape)``."""
         if self.train is None or self.trained is None:
             return None
         index = nearest(features(self.extractor, x), self.trained, min(k, len(self.trained)))[1]
         return self.train.batch(index.flatten())[0].unflatten(0, index.shape)
 
 
-def compared(real: Tensor, made: Tensor) -> dict[str, Any]:
+def compared(real: Tensor, made: Tensor) -> Distances:
     """Every distance of two sets of features."""
     kid, error = kernel_distance(real, made)
-    return {
-        "fid": frechet_distance(real, made),
-        "kid": kid,
-        "kid_stderr": None if math.isnan(error) else error,
-        "energy": energy_distance(real, made),
+    return Distances(
+        fid=frechet_distance(real, made),
+        kid=kid,
+        kid_stderr=None if math.isnan(error) else error,
+        energy=energy_distance(real, made),
         **neighbourhoods(real, made),
-    }
-
-
-def quality_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The figures in words; each says whether it is of means or of samples."""
-    what = "means of p(x | z)" if found["kind"] == "mean" else "samples"
-    again, real = found["reconstructions"], found["real"]
-    rows = [("judged", f"{found['n']:,} {what}, by {found['features']} ({found['extractor']})")]
-    if found["labels"]:
-        rows.append(("labels", found["labels"]))
-    for key, name, digits in (("fid", "FID", 3), ("kid", "KID", 5), ("energy", "energy distance", 4)):
-        text = f"{found[key]:.{digits}f}"
-        if key == "kid" and found["kid_stderr"] is not None:
-            text += f" ± {found['kid_stderr']:.{digits}f}"
-        if again:
-            text += f", floor {again[key]:.{digits}f} (reconstructions: {again['kind']}s)"
-        rows.append((name, f"{text}, real examples {real[key]:.{digits}f}"))
-    for key in ("precision", "recall", "density", "coverage"):
-        floor = f", reconstructions {again[key]:.3f}" if again else ""
-        rows.append((key, f"{found[key]:.3f}{floor}, real examples {real[key]:.3f}"))
-    if again:
-        rows.append(("error of features", f"{again['feature_error']:.4f} (mean square, reconstructions)"))
-    if found["accuracy"] is not None:
-        rows.append(
-            ("accuracy given the label", f"{found['accuracy']:.1%}, real examples {found['real_accuracy']:.1%}")
-        )
-    if (copying := found["copying"]) is not None:
-        rows.append(
-            (
-                "nearer to training data",
-                f"than held-out examples are: {copying['nearer']:.1%} (fresh 50 %, copies 100 %); nearer than all but "
-                f"1 % of them: {copying['closest']:.1%}",
-            )
-        )
-    rows.append(("time of a sample", f"{1000 * found['seconds_per_sample']:.3g} ms"))
-    return rows
+    )
 
 
 def _examples(artifact: Artifact, data: Any) -> Examples | None:

@@ -190,8 +190,8 @@ def interpolate(
 
 
 def along(artifact: Artifact, z: Tensor, first: Tensor | None, last: Tensor | None, seed: int) -> Tensor:
-    """Latents ``(n, steps, *latent)`` of an interpolation decoded, with the classes that both ends of each have, and the
-    numbers on the straight way between theirs."""
+    """Latents ``(n, steps, *latent)`` of an interpolation decoded, with the classes that both ends of each have, and
+    the numbers on the straight way between theirs."""
     n = z.shape[1]
     check_alike(artifact, first, last)
     given = [first] * n

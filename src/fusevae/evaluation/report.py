@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -11,6 +10,7 @@ from typing import Any
 
 from fusevae.core.files import write_text
 from fusevae.data.sheet import Rows, embedded
+from fusevae.evaluation.results import LIKELIHOOD, Result
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Facts:
     """
 
     title: str
-    evaluation: Mapping[str, Any] | None
+    evaluation: Result | None
     held_out: str
     samples: str
     parts: Mapping[str, Any] = field(default_factory=dict)
@@ -83,74 +83,18 @@ def save(path: Path, title: str, sections: Sequence[str], style: str = "") -> No
     )
 
 
-def lines(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The figures in words, each with its unit; what a family doesn't have is left out."""
-    found = [("examples", f"{evaluation['n']:,}"), ("support", evaluation["support"])]
-    likelihood = evaluation["log_likelihood"]
-    k = likelihood["importance_samples"]
-    kind = "exact" if likelihood["kind"] == "exact" else "lower bound" + (f", k = {k:,}" if k else "")
-    found.append((f"log-likelihood ({kind})", nats(likelihood["value"], likelihood["stderr"])))
-    if bounds := likelihood.get("bounds"):
-        steps = ", ".join(f"{value:.2f} at {int(m):,}" for m, value in bounds.items())
-        found.append(("bound by samples", steps + ("" if converged(bounds) else "; still rising: take more samples")))
-        found.append(("effective samples", f"{likelihood['effective_samples']:.1f}"))
-    for key, name in (("elbo", "ELBO"), ("reconstruction", "reconstruction"), ("kl", "KL")):
-        if evaluation.get(key) is not None:
-            found.append((name, nats(evaluation[key])))
-    if evaluation.get("mutual_information") is not None:
-        found.append(("information I(x; z)", f"{evaluation['mutual_information']:.3f} nats"))
-    if evaluation.get("active_units"):
-        units = ", ".join(f"{name} {'not known' if n is None else n}" for name, n in evaluation["active_units"].items())
-        found.append(("active units", units))
-    if evaluation.get("perplexity") is not None:
-        rate = f"{evaluation['perplexity']:.2f} ({evaluation['nats_per_token']:.4f} nats each, ends included)"
-        found.append(("perplexity of a token", rate))
-    if evaluation.get("bits_per_dim") is not None:
-        found.append(("bits per dimension", f"{evaluation['bits_per_dim']:.4f}"))
-    found.append(("parameters", f"{evaluation['parameters']:,}"))
-    found.append(("time to evaluate", f"{evaluation['seconds']:.1f} s"))
-    return found
-
-
-def converged(bounds: Mapping[str, float]) -> bool:
-    """Whether ten times the samples changed the bound by less than a tenth of a nat."""
-    if len(bounds) < 2:
-        return False
-    (m, earlier), (k, last) = list(bounds.items())[-2:]
-    return last - earlier < 0.1 * math.log10(int(k) / int(m))
-
-
-def nats(value: float, stderr: float | None = None) -> str:
-    """Words for a value in nats, with its standard error where there is one."""
-    return f"{value:.3f}" + (f" ± {stderr:.3f}" if stderr is not None else "") + " nats per example"
-
-
 def _figures(facts: Facts) -> str:
-    evaluation = facts.evaluation
-    if evaluation is None:
+    if facts.evaluation is None:
         return "<p>This model has no likelihood; it is judged by its samples.</p>"
-    likelihood = evaluation["log_likelihood"]
-    k, stderr, exact = likelihood["importance_samples"], likelihood["stderr"], likelihood["kind"] == "exact"
-    name = "log-likelihood" if exact else "log-likelihood, at least"
-    cards = [(name, f"{likelihood['value']:.2f}", "nats per example")]
-    if evaluation.get("elbo") is not None:
-        cards.append(("ELBO", f"{evaluation['elbo']:.2f}", "nats per example"))
-    if evaluation.get("kl") is not None:
-        cards.append(("KL", f"{evaluation['kl']:.2f}", "nats per example"))
-    if evaluation.get("perplexity") is not None:
-        cards.append(("perplexity" if exact else "perplexity, at most", f"{evaluation['perplexity']:.1f}", "per token"))
-    if evaluation.get("bits_per_dim") is not None:
-        cards.append(("rate" if exact else "rate, at most", f"{evaluation['bits_per_dim']:.3f}", "bits per dimension"))
-    shown = "".join(
-        f'<div class="card"><span>{escape(name)}</span><b>{escape(value)}</b><span>{escape(unit)}</span></div>'
-        for name, value, unit in cards
+    cards = "".join(
+        f'<div class="card"><span>{escape(f.name)}{escape(f", {f.note}" if f.note else "")}</span>'
+        f"<b>{escape(f.words(f.value))}</b><span>{escape(f.unit)}</span></div>"
+        for f in facts.evaluation.figures()
+        if f.of == LIKELIHOOD and f.better and f.value is not None
     )
-    how = "exact" if exact else "a lower bound" + (f" with k = {k:,} importance samples" if k else "")
-    error = f", standard error {stderr:.3f} nats over the examples" if stderr is not None else ""
     return (
-        f'<section><div class="cards">{shown}</div><p>On the {evaluation["n"]:,} examples of the '
-        f"{escape(facts.held_out)}; the log-likelihood is {how}{error}. Support: {escape(evaluation['support'])}; "
-        "figures over another support can't be compared with these.</p></section>"
+        f'<section><div class="cards">{cards}</div><p>On the {escape(facts.held_out)}. Figures over another support '
+        f"can't be compared with these.</p></section>{table('The figures', dict(facts.evaluation.lines()))}"
     )
 
 

@@ -33,8 +33,8 @@ def sample(
     Args:
         artifact: the model.
         n: how many.
-        label: the conditions: of a single column a class or a number; by name ``{"sentiment": "positive", "year": 1999}``
-            or ``"sentiment=positive,year=1999"``, where what is left out is unknown; or one for each sample, as a
+        label: the conditions: of a single column a class or a number; by name, ``{"mood": "good", "year": 1999}`` or
+            ``"mood=good,year=1999"``, where what is left out is unknown; or one for each sample, as a
             tensor, an array, a list, a Series or a DataFrame. None samples without.
         seed: the same seed gives the same samples.
         kind: ``"sample"`` draws x ~ p(x | z) for z from the prior; ``"mean"`` takes the mean of p(x | z), which

@@ -27,6 +27,7 @@ from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
 from fusevae.evaluation.samples import kind_used, sample
+from fusevae.evaluation.scores import Likelihood
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.records import finite
@@ -37,7 +38,7 @@ CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in 
 
 def judge(
     artifact: Artifact, splits: Splits, loop: Loop, experiment: Experiment, folder: Path, k: int | None
-) -> dict[str, Any] | None:
+) -> Likelihood | None:
     """Evaluate on held-out data; write ``evaluation.json``, the pictures and ``report.html``; return the figures."""
     held, held_out = splits.held
     artifact.to(loop.device)
@@ -72,7 +73,7 @@ def judge(
             "parameters": f"{artifact.n_parameters:,}",
             "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, "
             f"{duration(loop.progress.seconds)}",
-            "evaluation": duration(evaluation["seconds"]) if evaluation else "none",
+            "evaluation": duration(evaluation.seconds) if evaluation else "none",
             "seed": experiment.seed,
             **environment(loop.device, loop.processes),
         },

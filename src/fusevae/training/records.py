@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fusevae.core.files import write_text
 from fusevae.evaluation.collapse import usage
+from fusevae.evaluation.results import Result
 
 METRICS = "metrics.jsonl"
 
@@ -61,7 +62,9 @@ def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same with None in place of what JSON can't say (nan and inf)."""
+    """Results as plain data, with None in place of what JSON can't say (nan and inf)."""
+    if isinstance(value, Result):
+        return finite(value.to_dict())
     if isinstance(value, Mapping):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -14,10 +14,14 @@ import yaml
 from fusevae.core.artifact import WEIGHTS, Artifact, read_header
 from fusevae.core.description import Trust, build, describe, fit_type
 from fusevae.core.errors import InputError
+from fusevae.core.migration import migrated
 from fusevae.data.examples import Examples
-from fusevae.data.modality import Judge, modality_of
+from fusevae.data.modality import modality_of
 from fusevae.data.source import Source, Splits, read_examples
 from fusevae.evaluation.blocks import as_examples, check_examples
+from fusevae.evaluation.comparison import TrainingCost
+from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.scores import Likelihood
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
@@ -91,9 +95,8 @@ class Run:
                 f"the training in {path} has not come to its end: go on with it, fusevae train --resume {path}"
             )
         read_header(run.weights)
-        state = run.state or {}
-        run.finished, run.steps = state.get("finished", True), state.get("steps") or 0
-        run.seconds = state.get("seconds") or 0.0
+        if (state := run.state) is not None:
+            run.finished, run.steps, run.seconds = state.finished, state.steps or 0, state.seconds or 0.0
         return run
 
     @property
@@ -123,7 +126,7 @@ class Run:
         if self.configuration is not None:
             node = self.configuration.get("data") or {"class": "Source"}
         elif "source" in (header := read_header(self.weights)):
-            node = configuration.migrated(yaml.safe_load(header["source"]))  # a copy with another prior
+            node = migrated(yaml.safe_load(header["source"]))  # a copy with another prior
         else:
             return None
         found: Source = fit_type(build(node, where="data"), Source, "data")
@@ -153,7 +156,8 @@ class Run:
         if self.source is None:
             raise InputError(f"{self.path} names no training data, whose features judge samples: give a run folder")
         kind = modality_of(self.data.spec)
-        return kind.reference(held or self.held[0], self.data, n, extractor, self.device, quiet)
+        found: Judge = kind.reference(held or self.held[0], self.data, n, extractor, self.device, quiet)
+        return found
 
     def examples(
         self, data: Any = None, conditions: str | list[str] | None = None, texts: Sequence[str] | None = None
@@ -192,26 +196,25 @@ class Run:
         return read_records(self.folder / METRICS)
 
     @functools.cached_property
-    def evaluation(self) -> dict[str, Any] | None:
-        """The figures on held-out data that were computed when it ended."""
+    def evaluation(self) -> Likelihood | None:
+        """The figures on held-out data that were computed when it ended; None where the model has no likelihood."""
         path = self.folder / "evaluation.json"
-        found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        return found
+        return Likelihood.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
     @property
-    def state(self) -> dict[str, Any] | None:
+    def state(self) -> TrainingCost | None:
         """How far the training is, from configuration and metrics."""
         if not self.path.is_dir() or self.configuration is None or not self.metrics:
             return None
         last: dict[str, Any] = next((r for r in reversed(self.metrics) if "epoch" in r), {})
-        return {
-            "steps": last.get("step"),
-            "epochs": round(last["epoch"], 3) if last else None,
-            "epochs_asked_for": self.configuration.get("training", {}).get("epochs"),
-            "finished": (self.folder / "report.html").is_file(),
-            "seconds": last.get("seconds"),
-            "went_back": sum("event" in r for r in self.metrics),
-        }
+        return TrainingCost(
+            steps=last.get("step"),
+            epochs=round(last["epoch"], 3) if last else None,
+            epochs_asked_for=self.configuration.get("training", {}).get("epochs"),
+            finished=(self.folder / "report.html").is_file(),
+            seconds=last.get("seconds"),
+            went_back=sum("event" in r for r in self.metrics),
+        )
 
 
 def trusted(names: Sequence[str]) -> None:

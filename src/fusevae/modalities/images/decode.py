@@ -216,7 +216,7 @@ def _read_split(root: Path, options: Options, memory: int) -> Part:
 
 
 def read_parquet(splits: dict[str, list[Path]], options: Options, usual: tuple[str, ...]) -> dict[str, Part]:
-    """Every split's images in the Hugging Face layout; decoded into memory where they fit, else when they are wanted."""
+    """Every split's images in the Hugging Face layout; decoded into memory where they fit, else when wanted."""
     parts: dict[str, Part] = {}
     memory = options.memory
     for split, paths in splits.items():

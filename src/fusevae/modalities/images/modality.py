@@ -15,13 +15,15 @@ from fusevae.data import npz, parquet
 from fusevae.data.arrays import check_finite
 from fusevae.data.examples import Examples, dataset_parts
 from fusevae.data.given import Given, is_hugging_face
-from fusevae.data.modality import Choice, Judge, Modality
+from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.source import Splits
 from fusevae.evaluation.fidelity import reconstruction_quality
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.results import Result
 from fusevae.modalities.images import pictures
 from fusevae.modalities.images.decode import SUFFIXES, read_folder, read_parquet
 from fusevae.modalities.images.extractor import extractor_for
@@ -61,6 +63,9 @@ class Images(Modality):
             return hasattr(item, "getbands") or (hasattr(item, "shape") and len(item.shape) in (2, 3))
         folder = bool(given.inside & set(SUFFIXES)) and not given.is_saved
         return folder or "image" in given.columns.values()
+
+    def shows(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 3
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         if given.suffix == ".npz":
@@ -107,7 +112,7 @@ class Images(Modality):
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         return Reference(extractor_for(data, extractor, device, quiet).to(pick_device(device)), held, data.train, n)
 
-    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return reconstruction_quality(artifact, held, seed=seed)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:

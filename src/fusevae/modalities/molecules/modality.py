@@ -13,11 +13,13 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import Vocabulary
 from fusevae.data.examples import Examples
-from fusevae.data.modality import Choice, Judge
+from fusevae.data.modality import Choice
 from fusevae.data.parts import Options
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.source import Splits
+from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.results import Result
 from fusevae.modalities.molecules.chemistry import PROPERTIES, molecule_table, properties
 from fusevae.modalities.molecules.pictures import molecule_grid, property_histograms
 from fusevae.modalities.molecules.quality import MoleculeReference
@@ -70,7 +72,7 @@ class Molecules(Text):
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         return MoleculeReference(held, data.train, n)
 
-    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return text_reconstruction(artifact, held, seed=seed, words=False)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
-from fusevae.evaluation.samples import sample
+from fusevae.evaluation.judge import Judge, SampleQuality
+from fusevae.evaluation.results import SAMPLES, Result, figure, part
+from fusevae.evaluation.samples import Kind, sample
 from fusevae.modalities.molecules.chemistry import PROPERTIES, canonical, fingerprints, measures, parse
 from fusevae.modalities.molecules.distances import (
     chemnet_distance,
@@ -28,7 +31,77 @@ from fusevae.modalities.molecules.distances import (
 )
 
 LIMIT = 10_000  # molecules of each set that are compared; GuacaMol takes as many
-UNITS = {"qed": "", "sa": "", "logp": "", "weight": " g/mol"}
+UNITS = {"weight": "g/mol"}
+
+
+def _of(key: str, both: bool = False) -> str:
+    return f"of {{of[{key}][0]:,}}" + (f" against {{of[{key}][1]:,}}" if both else "")
+
+
+class AsAsked(Result):
+    """How near samples come to a property that they were to have.
+
+    Attributes:
+        error: the mean absolute difference.
+        by_chance: that of the same molecules to what was asked of others.
+        correlation: of what was asked and what was got.
+    """
+
+    section = SAMPLES
+    error: float = figure("mean error", better="low", form=".3g")
+    by_chance: float = figure("mean error by chance", form=".3g")
+    correlation: float = figure("correlation", better="high", form=".3f")
+
+
+class MoleculeQuality(SampleQuality):
+    """The figures of MOSES and GuacaMol for molecules that a model made; what there are too few for is None.
+
+    Molecules are told apart by their canonical SMILES without stereochemistry, as GuacaMol does it. Figures other than
+    validity, uniqueness and novelty are of at most 10,000 valid samples, duplicates included but for the KL.
+
+    Attributes:
+        valid, unique, novel, train, reference, reference_invalid: how many molecules there are of each.
+        of: of how many molecules each figure is: samples, and reference where it takes part.
+        validity: the part of the samples that :func:`parse` knows.
+        uniqueness: distinct ones of the valid.
+        novelty: of the distinct ones, those that are not in the training set.
+        kl_score: the mean of exp(-KL) over the divergences in ``kl`` (:func:`kl_divergences`), of distinct molecules.
+        fcd: :func:`chemnet_distance`.
+        fcd_score: exp(-0.2 FCD).
+        snn: the mean Tanimoto similarity to the nearest of the reference.
+        diversity: 1 less the mean similarity of all pairs of two samples.
+        scaffolds: how many different Bemis-Murcko scaffolds; ``reference_scaffolds`` of the reference.
+        scaffold_similarity: the cosine of their counts with those of the reference.
+        wasserstein: the distances of the distributions of QED, SA, logP and weight.
+        mean: of these; ``reference_mean`` of the reference.
+        as_asked: by property, of a model that was given some.
+    """
+
+    valid: int
+    unique: int
+    novel: int | None
+    train: int | None
+    reference: int = figure("reference", form=lambda n: f"{n:,} ones", hint="{reference_invalid:,} can't be parsed")
+    reference_invalid: int
+    of: dict[str, list[int]]
+    validity: float = figure("validity", better="high", form=".4f", hint=_of("validity"))
+    uniqueness: float | None = figure("uniqueness", better="high", form=".4f", hint=_of("uniqueness"))
+    novelty: float | None = figure("novelty", better="high", form=".4f", hint=_of("novelty"))
+    kl_score: float | None = figure("KL score", better="high", form=".4f", hint=_of("kl_score", True), default=None)
+    kl: dict[str, float] | None = None
+    fcd: float | None = figure("FCD", better="low", form=".3f", hint=_of("fcd", True), default=None)
+    fcd_score: float | None = figure("FCD score", better="high", form=".4f", default=None)
+    snn: float | None = figure("nearest similarity", form=".4f", hint=_of("snn", True), default=None)
+    diversity: float | None = figure("internal diversity", form=".4f", hint=_of("diversity"), default=None)
+    scaffolds: int | None = figure("scaffolds", form=",", real="reference_scaffolds", default=None)
+    reference_scaffolds: int | None = None
+    scaffold_similarity: float | None = figure(
+        "similarity of scaffolds", form=".4f", hint=_of("scaffolds", True), default=None
+    )
+    mean: dict[str, float] | None = figure("mean", UNITS, form=".4g", real="reference_mean", default=None)
+    reference_mean: dict[str, float] | None = None
+    wasserstein: dict[str, float] | None = figure("Wasserstein distance", UNITS, "low", form=".4g", default=None)
+    as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
 
 
 def molecule_quality(
@@ -38,7 +111,7 @@ def molecule_quality(
     fcd: bool = True,
     seed: int = 0,
     device: str = "cpu",
-) -> dict[str, Any]:
+) -> MoleculeQuality:
     """The figures of MOSES and GuacaMol for molecules that a model made.
 
     Args:
@@ -50,21 +123,10 @@ def molecule_quality(
         seed: of the draw of 10,000, where there are more.
         device: of ChemNet.
 
-    Returns a dictionary; ``of`` says of how many molecules each figure is (samples, and reference where it takes part):
-
-    * ``validity``: the part of the samples that :func:`parse` knows; ``uniqueness``: distinct ones of the valid;
-      ``novelty``: of the distinct ones, those that are not in ``train``. Molecules are told apart by their canonical
-      SMILES without stereochemistry, as GuacaMol does it.
-    * ``kl_score``: the mean of exp(-KL) over the divergences in ``kl`` (:func:`kl_divergences`), of distinct molecules.
-    * ``fcd`` (:func:`chemnet_distance`) and ``fcd_score`` = exp(-0.2 FCD).
-    * ``snn``: the mean Tanimoto similarity to the nearest of the reference; ``diversity``: 1 less the mean similarity
-      of all pairs of two samples.
-    * ``scaffolds``: how many different Bemis-Murcko scaffolds; ``scaffold_similarity``: the cosine of their counts with
-      those of the reference.
-    * ``wasserstein``: the distances of the distributions of QED, SA, logP and weight; ``mean`` and ``reference_mean``.
-
-    What there are too few molecules for is None. Figures other than validity, uniqueness and novelty are of at most
-    10,000 valid samples, duplicates included but for the KL.
+    Example:
+        >>> import pytest; _ = pytest.importorskip("rdkit")
+        >>> molecule_quality(["CCO", "C1CC1", "C("], ["CCO"], ["CCN", "CCC"], fcd=False).novelty
+        0.5
     """
     if not samples:
         raise InputError("no samples were given: expected at least one SMILES string")
@@ -75,25 +137,27 @@ def molecule_quality(
     distinct = {canonical(m) for m in made}
     trained = None if train is None else {canonical(m) for m in map(parse, train) if m is not None}
     novel = None if trained is None else distinct - trained
-    found: dict[str, Any] = {
-        "n": len(samples),
-        "valid": len(made),
-        "unique": len(distinct),
-        "novel": None if novel is None else len(novel),
-        "train": None if trained is None else len(trained),
-        "reference": len(real),
-        "reference_invalid": len(reference) - len(real),
-        "validity": len(made) / len(samples),
-        "uniqueness": len(distinct) / len(made) if made else None,
-        "novelty": len(novel) / len(distinct) if novel is not None and distinct else None,
-        "seed": seed,
-    }
-    found["of"] = {"validity": [len(samples)], "uniqueness": [len(made)], "novelty": [len(distinct)]}
-    made, real = drawn(made, LIMIT, seed), drawn(real, LIMIT, seed)
-    return found | compared(made, real, fcd, device, found["of"])
+    of = {"validity": [len(samples)], "uniqueness": [len(made)], "novelty": [len(distinct)]}
+    few = drawn(made, LIMIT, seed), drawn(real, LIMIT, seed)
+    return MoleculeQuality(
+        n=len(samples),
+        kind="sample",
+        seed=seed,
+        valid=len(made),
+        unique=len(distinct),
+        novel=None if novel is None else len(novel),
+        train=None if trained is None else len(trained),
+        reference=len(real),
+        reference_invalid=len(reference) - len(real),
+        of=of,
+        validity=len(made) / len(samples),
+        uniqueness=len(distinct) / len(made) if made else None,
+        novelty=len(novel) / len(distinct) if novel is not None and distinct else None,
+        **compared(*few, fcd, device, of),
+    )
 
 
-class MoleculeReference:
+class MoleculeReference(Judge):
     """Real molecules that samples are held against, made once for all the models that are compared.
 
     Args:
@@ -102,14 +166,16 @@ class MoleculeReference:
         n: samples of each model.
     """
 
+    about = "real molecules"
+
     def __init__(self, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
         x, self.given = held.batch(torch.arange(len(held)))
         self.n, self.held = n, held.spec.text(x)
         parts = torch.arange(len(train) if train is not None else 0).split(1000)
         self.train = None if train is None else [t for p in parts for t in train.spec.text(train.batch(p)[0])]
 
-    def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> dict[str, Any]:
-        """:func:`molecule_quality` of samples at temperature 1, and ``seconds_per_sample``, in batches of 256.
+    def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> MoleculeQuality:
+        """:func:`molecule_quality` of samples at temperature 1, which are always draws.
 
         A model that is given conditions gets those of the held-out molecules, and ``as_asked`` says how near its
         samples come to them (:func:`as_asked`); None for any other.
@@ -122,26 +188,22 @@ class MoleculeReference:
         x = sample(artifact, self.n, asked, seed)
         seconds = (time.perf_counter() - started) / self.n
         made = artifact.data.text(x)
+        near = None if asked is None or known is None else as_asked(made, known.numbers(asked), known.names)
         found = molecule_quality(made, self.train, self.held, seed=seed)
-        numbers = None if asked is None or known is None else known.numbers(asked)
-        found["as_asked"] = None if numbers is None or known is None else as_asked(made, numbers, known.names)
-        return found | {"n": self.n, "kind": "sample", "seed": seed, "features": None, "seconds_per_sample": seconds}
-
-    def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The figures of :meth:`judge` in words."""
-        return [*molecule_lines(found), ("time of a sample", f"{1000 * found['seconds_per_sample']:.3g} ms")]
+        return replace(found, seconds_per_sample=seconds, as_asked=near)
 
 
-def as_asked(smiles: Sequence[str], asked: Tensor, names: Sequence[str]) -> dict[str, dict[str, float]]:
+def as_asked(smiles: Sequence[str], asked: Tensor, names: Sequence[str]) -> dict[str, AsAsked]:
     """How near molecules come to the properties ``(n, len(names))`` that they were to have, by name, of those that can
-    be parsed: ``error``, the mean absolute difference; ``by_chance``, that of the same molecules to what was asked of
-    others (the next ones); ``correlation`` of what was asked and what was got.
+    be parsed; what was asked of others is what was asked of the next ones.
 
     Example:
         >>> import pytest; _ = pytest.importorskip("rdkit")
-        >>> found = as_asked(["C", "CC", "CCC("], torch.tensor([[16.0], [30.0], [44.0]]), ["weight"])["weight"]
-        >>> {name: round(value, 2) for name, value in found.items()}
-        {'error': 0.06, 'by_chance': 14.01, 'correlation': 1.0}
+        >>> as_asked(["C", "CC", "CCC("], torch.tensor([[16.0], [30.0], [44.0]]), ["weight"])["weight"]
+        AsAsked
+        mean error            0.0565
+        mean error by chance  14
+        correlation           1.000
     """
     molecules = [parse(text) for text in smiles]
     found = {}
@@ -152,22 +214,24 @@ def as_asked(smiles: Sequence[str], asked: Tensor, names: Sequence[str]) -> dict
         known = np.isfinite(got) & np.isfinite(wanted)
         got, wanted = got[known], wanted[known]
         if len(got) > 1:
-            error = {"error": abs(got - wanted).mean(), "by_chance": abs(got - np.roll(wanted, 1)).mean()}
             spread = got.std() * wanted.std()
             correlation = ((got - got.mean()) * (wanted - wanted.mean())).mean() / spread if spread else 0.0
-            found[name] = {key: float(v) for key, v in (error | {"correlation": correlation}).items()}
+            found[name] = AsAsked(
+                error=float(abs(got - wanted).mean()),
+                by_chance=float(abs(got - np.roll(wanted, 1)).mean()),
+                correlation=float(correlation),
+            )
     return found
 
 
 def compared(made: Sequence[Any], real: Sequence[Any], fcd: bool, device: str, of: dict[str, Any]) -> dict[str, Any]:
     """The figures that set samples beside the reference; adds to ``of``."""
     pairs = [len(made), len(real)]
-    keys = ("kl_score", "kl", "fcd", "fcd_score", "snn", "diversity", "scaffolds", "scaffold_similarity")
-    found: dict[str, Any] = dict.fromkeys((*keys, "wasserstein", "mean", "reference_mean"))
     of |= {"fcd": pairs, "snn": pairs, "diversity": [len(made)], "scaffolds": pairs, "wasserstein": pairs}
     once = [_distinct(real), _distinct(made)]
     of["kl_score"] = [len(once[1]), len(once[0])]
-    found["reference_scaffolds"] = len(theirs := scaffolds(real))
+    theirs = scaffolds(real)
+    found: dict[str, Any] = {"reference_scaffolds": len(theirs)}
     if not made:
         return found
     ours, prints = scaffolds(made), fingerprints(made)
@@ -192,36 +256,6 @@ def drawn(items: Sequence[Any], most: int, seed: int) -> list[Any]:
         return list(items)
     generator = torch.Generator().manual_seed(noise.key(seed, "molecules"))
     return [items[i] for i in torch.randperm(len(items), generator=generator)[:most].tolist()]
-
-
-def molecule_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The figures in words; each says of how many molecules it is."""
-    rows = [("molecules", f"{found['n']:,} samples, {found['n'] - found['valid']:,} of them can't be parsed")]
-    if found["reference_invalid"]:
-        rows.append(("left out", f"{found['reference_invalid']:,} reference strings, which can't be parsed"))
-    digits = {"validity": 4, "uniqueness": 4, "novelty": 4, "kl_score": 4, "fcd": 3, "snn": 4, "diversity": 4}
-    names = {"kl_score": "KL score", "fcd": "FCD", "snn": "nearest similarity", "diversity": "internal diversity"}
-    for key, places in digits.items():
-        if found[key] is not None:
-            more = f" (score {found['fcd_score']:.4f})" if key == "fcd" else ""
-            rows.append((names.get(key, key), f"{found[key]:.{places}f}{more}, {_of(found['of'][key])}"))
-    if found["scaffolds"] is not None:
-        text = f"{found['scaffolds']:,} different ones, the reference has {found['reference_scaffolds']:,}"
-        rows.append(
-            ("scaffolds", f"{text}; similarity {found['scaffold_similarity']:.4f}, {_of(found['of']['scaffolds'])}")
-        )
-    for name, value in (found.get("as_asked") or {}).items():
-        text = f"off by {value['error']:.3g}{UNITS[name]} on average (by chance {value['by_chance']:.3g})"
-        rows.append((f"{name}, as asked", f"{text}, correlation {value['correlation']:.3f}"))
-    for name, value in (found["wasserstein"] or {}).items():
-        mean, real, unit = found["mean"][name], found["reference_mean"][name], UNITS[name]
-        rows.append((name, f"mean {mean:.4g}{unit}, of the reference {real:.4g}{unit}; Wasserstein {value:.4g}{unit}"))
-    return rows
-
-
-def _of(numbers: Sequence[int]) -> str:
-    words = f"of {numbers[0]:,}"
-    return words if len(numbers) == 1 else f"{words} against {numbers[1]:,}"
 
 
 def _distinct(molecules: Sequence[Any]) -> list[Any]:

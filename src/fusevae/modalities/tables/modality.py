@@ -16,14 +16,16 @@ from fusevae.data import npz, parquet
 from fusevae.data.delimited import nameless
 from fusevae.data.examples import Examples, dataset_parts
 from fusevae.data.given import Given, is_frame, is_hugging_face
-from fusevae.data.modality import Choice, Judge, Modality, array_part
+from fusevae.data.modality import Choice, Modality, array_part
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
 from fusevae.data.source import Splits
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.fidelity import reconstruction_quality
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part
 
@@ -76,6 +78,9 @@ class Tables(Modality):
             return hasattr(given.item, "shape") and len(given.item.shape) == 1
         kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
         return bool(kinds) and not {"text", "image", "audio"} & set(kinds) and not is_hugging_face(given.data)
+
+    def shows(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) == 1
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         path = given.path
@@ -131,7 +136,7 @@ class Tables(Modality):
             raise InputError(f"{extractor} is for images, these are tables: leave --extractor out")
         return Reference(Columns(data.train), held, data.train, n)
 
-    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return reconstruction_quality(artifact, held, seed=seed)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:

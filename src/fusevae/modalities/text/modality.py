@@ -17,11 +17,13 @@ from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.given import Given, is_frame, is_hugging_face
-from fusevae.data.modality import Baseline, Choice, Judge, Modality, array_part, conditions_of
+from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Rows, Sheet
 from fusevae.data.source import Splits
+from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.results import Result
 from fusevae.modalities.text import reading
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import TextReference, text_reconstruction
@@ -36,7 +38,7 @@ class Text(Modality):
     name = "text"
     what = "text"
     schema: ClassVar[type[Schema]] = TextSchema
-    formats = (".txt", ".csv", ".jsonl", ".parquet")
+    formats: ClassVar[tuple[str, ...]] = (".txt", ".csv", ".jsonl", ".parquet")
     by_class = True
     usual: ClassVar[str] = "bpe"  # tokens that text is cut into
     lines: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
@@ -96,7 +98,7 @@ class Text(Modality):
             assert isinstance(schema, TextSchema)
         else:
             kind = options.tokens or first.tokens or self.usual
-            schema = self._schema(vocabulary_for(first.x, kind, options))
+            schema = self._schema(vocabulary_for(list(first.x), kind, options))
         found = encoded(parts, schema.vocabulary, options, fitted=options.known is None)
         self._compute(found, options)
         return sequences(found, schema, options)
@@ -129,7 +131,7 @@ class Text(Modality):
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         return TextReference(held, data.train, n, Artifact.load(extractor, device=device) if extractor else None)
 
-    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return text_reconstruction(artifact, held, seed=seed)
 
     def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:

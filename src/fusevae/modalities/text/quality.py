@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,18 +16,65 @@ from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import counted, joined, lengths
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import as_examples, blocks
+from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
-from fusevae.evaluation.samples import sample
+from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
+from fusevae.evaluation.samples import Kind, sample
 
-NAMES = {
-    "distinct_1": "distinct words",
-    "distinct_2": "distinct pairs of words",
-    "self_bleu": "self-BLEU",
-    "words": "words in a text",
-    "perplexity": "perplexity under the judge",
-}
 SELF_BLEU = 200  # texts that are each held against as many others
+
+
+class Wording(Result):
+    """What texts are like.
+
+    Attributes:
+        distinct_1: different words as a part of all, :func:`distinct`.
+        distinct_2: the same of pairs of words.
+        self_bleu: how alike the texts are, :func:`self_bleu`.
+        words: the mean length of a text.
+        perplexity: under an independent language model, :func:`perplexity`; None without one.
+    """
+
+    section = SAMPLES
+    distinct_1: float = figure("distinct words", form=".3f")
+    distinct_2: float = figure("distinct pairs of words", form=".3f")
+    self_bleu: float = figure("self-BLEU", form=".3f")
+    words: float = figure("words in a text", form=".3f")
+    perplexity: float | None = figure("perplexity under the judge", form=".3f", default=None)
+
+
+class TextQuality(Wording, SampleQuality):
+    """What samples at temperature 1, drawn from the model itself, are like beside as many real texts.
+
+    Attributes:
+        real: what the real texts are like.
+        ratio: of the perplexity to that of the real texts.
+        repeated: the part of samples that another equals.
+        copied: the part that stand in the training texts; None where these were not given.
+    """
+
+    real: Wording = part(real=True)
+    ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
+    repeated: float = figure("repeated", form=".1%")
+    copied: float | None = figure("copied from training data", form=".1%", default=None)
+
+
+class TextReconstruction(Result):
+    """How well texts come back from their latents, written by the likeliest tokens.
+
+    Attributes:
+        n: texts.
+        bleu: of sentences, :func:`bleu`; None of molecules.
+        tokens: the part of the places up to the end that hold the same token.
+        exact: the part of texts that are the same.
+    """
+
+    section = RECONSTRUCTIONS
+    n: int = figure("reconstructed", form=lambda n: f"{n:,} texts")
+    bleu: float | None = figure("BLEU", better="high", form=".3f", default=None)
+    tokens: float = figure("tokens that are the same", better="high", form=".1%")
+    exact: float = figure("texts that are the same", better="high", form=".1%")
 
 
 def words(text: str) -> list[str]:
@@ -92,7 +139,7 @@ def perplexity(judge: Artifact, texts: Sequence[str], importance_samples: int = 
     return math.exp(min(700.0, -total / tokens))
 
 
-class TextReference:
+class TextReference(Judge):
     """Real texts that samples are held against, made once for all the models that are compared.
 
     Args:
@@ -101,6 +148,8 @@ class TextReference:
         n: samples of each model, at most as many as ``held``.
         judge: an independent language model, whose perplexity of the samples is held against that of the real texts.
     """
+
+    about = "as many real texts"
 
     def __init__(
         self, held: Examples, train: Examples | None = None, n: int = 1000, judge: Artifact | None = None
@@ -113,54 +162,40 @@ class TextReference:
             parts = torch.arange(len(train)).split(1000)
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
 
-    def judge(self, artifact: Artifact, kind: str = "auto", seed: int = 0) -> dict[str, Any]:
-        """What samples at temperature 1, drawn from the model itself, are like beside as many real texts.
-
-        Returns a dictionary: ``n``; ``distinct_1``, ``distinct_2``, ``self_bleu`` and ``words`` (the mean length);
-        ``repeated`` (samples that another equals) and ``copied`` (that stand in the training texts), as parts; with a
-        judge ``perplexity``, and its ``ratio`` to that of the real texts; ``real``: the same of these;
-        ``seconds_per_sample``, in batches of 256.
-        """
+    def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> TextQuality:
+        """What samples of a model are like; they are always draws."""
         started = time.perf_counter()
         x = sample(artifact, self.n, seed=seed)
         seconds = (time.perf_counter() - started) / self.n
         texts = artifact.data.text(x)
-        found: dict[str, Any] = {**self._about(texts), "n": self.n, "kind": "sample", "seed": seed, "real": self.real}
-        found["repeated"] = 1 - len(set(texts)) / self.n
-        found["copied"] = None if self.known is None else sum(text in self.known for text in texts) / self.n
-        if self.reader is not None:
-            found["ratio"] = found["perplexity"] / self.real["perplexity"]
-        return found | {"seconds_per_sample": seconds, "features": None}
+        about = self._about(texts)
+        both = about.perplexity, self.real.perplexity
+        return TextQuality(
+            **vars(about),
+            n=self.n,
+            kind="sample",
+            seed=seed,
+            seconds_per_sample=seconds,
+            real=self.real,
+            ratio=both[0] / both[1] if both[0] is not None and both[1] is not None else None,
+            repeated=1 - len(set(texts)) / self.n,
+            copied=None if self.known is None else sum(text in self.known for text in texts) / self.n,
+        )
 
-    def lines(self, found: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The figures of :meth:`judge` in words."""
-        rows = [("judged", f"{found['n']:,} samples at temperature 1, beside as many real texts")]
-        for key, name in NAMES.items():
-            if key in found:
-                rows.append((name, f"{found[key]:.3f}, real {self.real[key]:.3f}"))
-        rows.append(("repeated", f"{found['repeated']:.1%}"))
-        if found["copied"] is not None:
-            rows.append(("copied from training", f"{found['copied']:.1%}"))
-        return [*rows, ("time of a sample", f"{1000 * found['seconds_per_sample']:.3g} ms")]
-
-    def _about(self, texts: Sequence[str]) -> dict[str, float]:
-        found = {
-            "distinct_1": distinct(texts, 1),
-            "distinct_2": distinct(texts, 2),
-            "self_bleu": self_bleu(texts),
-            "words": sum(len(words(t)) for t in texts) / len(texts),
-        }
-        if self.reader is not None:
-            found["perplexity"] = perplexity(self.reader, [t for t in texts if t])
-        return found
+    def _about(self, texts: Sequence[str]) -> Wording:
+        return Wording(
+            distinct_1=distinct(texts, 1),
+            distinct_2=distinct(texts, 2),
+            self_bleu=self_bleu(texts),
+            words=sum(len(words(t)) for t in texts) / len(texts),
+            perplexity=None if self.reader is None else perplexity(self.reader, [t for t in texts if t]),
+        )
 
 
 def text_reconstruction(
     artifact: Artifact, real: Examples, n: int = 1000, seed: int = 0, words: bool = True
-) -> dict[str, Any]:
-    """How well texts come back from their latents, written by the likeliest tokens: ``n``; ``bleu``, of ``words``;
-    ``tokens``, the part of the places up to the end that hold the same token; ``exact``, the part of texts that are
-    the same."""
+) -> TextReconstruction:
+    """How well the first n texts come back from their latents; BLEU is of ``words``."""
     some = real.subset(torch.arange(min(n, len(real))))
     x, _ = some.batch(torch.arange(len(some)))
     again = reconstruct(artifact, some, seed=seed)
@@ -168,24 +203,12 @@ def text_reconstruction(
     same = both[: len(x)] == both[len(x) :]
     counts = counted(both[: len(x)])
     texts, made = artifact.data.text(x), artifact.data.text(again)
-    return {
-        "n": len(some),
-        "bleu": bleu(made, texts) if words else None,
-        "tokens": (same & counts).sum().item() / counts.sum().item(),
-        "exact": sum(a == b for a, b in zip(texts, made, strict=True)) / len(some),
-    }
-
-
-def text_reconstruction_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The figures of :func:`text_reconstruction` in words."""
-    rows = [("reconstructed", f"{found['n']:,} texts, written by the likeliest tokens")]
-    if found["bleu"] is not None:
-        rows.append(("BLEU", f"{found['bleu']:.3f}"))
-    return [
-        *rows,
-        ("tokens that are the same", f"{found['tokens']:.1%}"),
-        ("texts that are the same", f"{found['exact']:.1%}"),
-    ]
+    return TextReconstruction(
+        n=len(some),
+        bleu=bleu(made, texts) if words else None,
+        tokens=(same & counts).sum().item() / counts.sum().item(),
+        exact=sum(a == b for a, b in zip(texts, made, strict=True)) / len(some),
+    )
 
 
 def _sacrebleu() -> Any:

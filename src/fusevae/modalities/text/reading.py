@@ -101,7 +101,8 @@ def say_left_out(part: Part, found: list[int], what: str) -> None:
 
 def text_splits(folder: Path, options: Options) -> dict[str, list[Path]]:
     """The files of text in a folder by split, all of one type."""
-    types = (*LINES, ".csv", ".tsv") if options.text else LINES
+    asked = options.column or options.tokens or options.stream
+    types = (*LINES, ".csv", ".tsv") if asked else LINES
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in types)
     if len(kinds := {path.suffix.lower() for path in paths}) > 1:
         raise InputError(f"{folder} holds {' and '.join(sorted(kinds))} files: expected one type; give a file")

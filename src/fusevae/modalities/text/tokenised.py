@@ -72,8 +72,9 @@ def sequences(
     made: dict[str, Examples] = {}
     for name, (part, tokens, lengths) in found.items():
         if options.stream is None:
-            made[name] = Sequences(tokens, lengths, encode(conditions, part.conditions, part.names), spec)
-            made[name].kept = part.kept
+            texts = Sequences(tokens, lengths, encode(conditions, part.conditions, part.names), spec)
+            texts.kept = part.kept
+            made[name] = texts
             continue
         overlapping = name == "train" and len(found) > 1
         made[name] = Windows(tokens, longest, max(1, longest // OVERLAP) if overlapping else longest, spec)

@@ -1,0 +1,92 @@
+"""Several results as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from fusevae.evaluation.results import NONE, REAL, Better, Result, place
+
+
+@dataclass
+class Row:
+    """One figure of all models: a cell for each, the value by which the best is found, and that of real examples."""
+
+    name: str
+    cells: list[str]
+    values: list[Any]
+    better: Better = None
+    real: str = ""
+
+    @property
+    def best(self) -> set[int]:
+        """The numbers of the best cells, where the figure has a direction."""
+        known = [v for v in self.values if v is not None]
+        if self.better is None or len(known) < 2:
+            return set()
+        best = max(known) if self.better == "high" else min(known)
+        return {i for i, v in enumerate(self.values) if v == best}
+
+
+def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
+    """The table of several results, section by section, in order of declaration.
+
+    Figures over different supports are never in one row, and rows that no result has are left out.
+
+    Example:
+        >>> from fusevae.evaluation.results import LIKELIHOOD, figure
+        >>> class Fit(Result):
+        ...     value: float = figure("log p(x)", "nats", "high", of=LIKELIHOOD, form=".1f")
+        >>> (row,) = rows({"a": Fit(value=-2.0), "b": Fit(value=-1.0)})[LIKELIHOOD]
+        >>> row.name, row.cells, row.best
+        ('log p(x) in nats', ['-2.0', '-1.0'], {1})
+    """
+    each = [{(f.of, f.order, f.key, f.over): f for f in r.figures() if f.value is not None} for r in results.values()]
+    found: dict[str, list[Row]] = {}
+    keys = dict.fromkeys(key for figures in each for key in figures)
+    for key in sorted(keys, key=lambda key: (place(key[0]), key[1])):
+        first, *_ = here = [figures[key] for figures in each if key in figures]
+        name = first.name + (f" in {first.unit}" if first.unit else "") + (f", {first.over}" if first.over else "")
+        cells = [figures[key].cell if key in figures else NONE for figures in each]
+        values = [figures[key].value if key in figures else None for figures in each]
+        real = next((f.words(f.real) for f in here if f.real is not None), "")
+        found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real))
+    return found
+
+
+def text(results: Mapping[str, Result]) -> str:
+    """The table for a terminal."""
+    lines = _lines(results)
+    first = max(len(name) for name, cells, _ in lines if cells)
+    width = [max(12, *map(len, column)) for column in zip(*(cells for _, cells, _ in lines if cells), strict=True)]
+    return "\n".join(
+        (f"{name:{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, width, strict=True))).rstrip()
+        if cells
+        else f"\n{name}"
+        for name, cells, _ in lines
+    )
+
+
+def html(results: Mapping[str, Result]) -> str:
+    """The table for a page, the best cells in bold."""
+    (_, head, _), *lines = _lines(results)
+    body = [f"<tr><th></th>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>"]
+    for name, cells, best in lines:
+        if not cells:
+            body.append(f'<tr><th class="part" colspan="{len(head) + 1}">{escape(name)}</th></tr>')
+            continue
+        bold = (f"<b>{escape(cell)}</b>" if i in best else escape(cell) for i, cell in enumerate(cells))
+        body.append(f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in bold)}</tr>")
+    return f"<table>{''.join(body)}</table>"
+
+
+def _lines(results: Mapping[str, Result]) -> list[tuple[str, list[str], set[int]]]:
+    """Line by line a name, its cells and the numbers of the best; the title of a section has no cells."""
+    sections = rows(results)
+    real = [REAL] if any(row.real for each in sections.values() for row in each) else []
+    lines = [("", [*results, *real], set[int]())]
+    for title, each in sections.items():
+        lines += [(title, [], set()), *((r.name, [*r.cells, *(r.real for _ in real)], r.best) for r in each)]
+    return lines
