@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 import fusevae
 from fusevae.core.conditional import Conditional
-from fusevae.core.description import Described, Trust, build, describe
+from fusevae.core.description import Described, Trust, build, check_remembered, describe
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.levels import Level
@@ -32,7 +33,13 @@ class Artifact(Described, nn.Module):
         distribution: p(x | conditions) over the view, invertible preprocessing included.
         data: what the raw data are.
         views: applied to raw examples in order.
+
+    Attributes:
+        history: how it was trained (:class:`fusevae.History`), where :func:`fusevae.fit` made it; a file doesn't keep
+            it. None lets go of what :func:`fusevae.resume` needs, the data among them.
     """
+
+    history: Any = None
 
     def __init__(self, distribution: Conditional, data: DataSpec, views: list[View] | None = None) -> None:
         super().__init__()
@@ -92,10 +99,26 @@ class Artifact(Described, nn.Module):
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.distribution.parameters())
 
+    def __repr__(self) -> str:
+        model = getattr(self.distribution, "model", self.distribution)  # without its preprocessing
+        given = ", conditional" if self.is_conditional else ""
+        words = f"{type(model).__name__}, {self.support}, {self.n_parameters:,} parameters{given}"
+        return f"Artifact: {words}" + (f"\n{self.history}" if self.history is not None else "")
+
+    def _repr_html_(self) -> str:
+        shown = importlib.import_module("fusevae.training.display")  # pictures stand above this folder
+        html: str = shown.artifact_html(self)
+        return html
+
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> Path:
-        """Write ``model.safetensors`` (weights and description) into a folder, or to a path that ends so."""
+        """Write ``model.safetensors`` (weights and description) into a folder, or to a path that ends so.
+
+        Raises :class:`InputError` for what could not be loaded again: a plain function, or a network of your own whose
+        arguments nobody remembers.
+        """
         from safetensors.torch import save_model
 
+        check_remembered(self)
         path = Path(path)
         path = path if path.suffix == ".safetensors" else path / WEIGHTS
         header = {
