@@ -26,6 +26,7 @@ from fusevae.training.extractor import data_fingerprint, extractor_for
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.outcome import duration as words
 from fusevae.training.outcome import held_out_part, to_json
+from fusevae.training.recipes import trusted
 from fusevae.training.run import CONFIG, Result, resume, run
 
 KEPT = "bench.json"  # what was asked for, and the plan of each training
@@ -39,9 +40,10 @@ def bench(options: Namespace) -> int:
         raise InputError("bench trains in one process: start it without torchrun")
     seconds = duration(options.budget)
     place = pick_device(options.device)
-    makers = recipes(options.what)
+    options.trust = [*options.trust, *(own for each in options.what.split(",") for own in trusted(each.strip()))]
     if options.trust:
         sys.path.insert(0, os.getcwd())
+    makers = recipes(options.what)
     folder = Path(options.output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
@@ -76,7 +78,7 @@ def recipes(what: str) -> dict[str, str]:
     for each in what.split(","):
         each = each.strip()
         configuration.read(each) if is_file(each) else find(each)
-        name = Path(each).stem if is_file(each) else each
+        name = Path(each).stem if is_file(each) else each.replace(":", ".")
         if name in found:
             raise InputError(f"{name} was given twice: give each recipe once")
         found[name] = each

@@ -23,6 +23,7 @@ from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import to_json
+from fusevae.training.recipes import trusted
 from fusevae.training.run import Result, fresh, resume, run
 
 INTERRUPTED = 130
@@ -30,6 +31,7 @@ INTERRUPTED = 130
 
 def train(options: Namespace) -> int:
     """Train a recipe or a configuration, or go on with a run."""
+    options.trust = [*options.trust, *trusted(options.what)]
     if options.trust:
         sys.path.insert(0, os.getcwd())  # the user's own module lies there
     with processes(options.device):
