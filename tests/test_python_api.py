@@ -307,7 +307,7 @@ def test_the_history_holds_what_was_recorded(tmp_path):
     assert history.train["kl_per_dimension/z"].shape == (len(history.train["step"]), 2)
     np.testing.assert_allclose(history.train["loss"], -history.train["objective"])
     figure = history.plot()
-    assert [axis.get_title() for axis in figure.axes] == ["bound", "reconstruction", "kl"]
+    assert [axis.get_title() for axis in figure.axes] == [f"{n} (nats)" for n in ("bound", "reconstruction", "kl")]
     assert (
         history.plot("learning_rate").axes[0].lines[0].get_ydata().tolist() == history.train["learning_rate"].tolist()
     )

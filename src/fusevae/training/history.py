@@ -77,8 +77,9 @@ class History:
             for kind, color in KINDS.items():
                 found: dict[str, np.ndarray] = getattr(self, kind)
                 if name in found:
-                    axis.plot(found["step"], found[name], color=color, lw=1.2, label=kind)
-            axis.set_title(name)
+                    few = "." if len(found["step"]) < 30 else ""
+                    axis.plot(found["step"], found[name], color=color, lw=1.2, marker=few, label=kind)
+            axis.set_title(f"{name} (nats)" if name in SHOWN[:3] else name)
             axis.set_xlabel("step")
             axis.legend(frameon=False)
             axis.spines[["top", "right"]].set_visible(False)
