@@ -44,7 +44,7 @@ def composed(what: Any, data: Any, options: Mapping[str, Any], seed: int | None)
             f"{kind} was given to fit: expected a recipe's name, a recipe, an Experiment or a model (a Conditional); "
             f"give {hint}"
         )
-    settings = {} if recipe is None else reads(recipe)
+    settings = {} if recipe is None else reads(what)
     if data is None and isinstance(what, Experiment):
         data = what.data
     source, splits = read(data, settings)

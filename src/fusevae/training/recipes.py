@@ -51,14 +51,13 @@ def find(name: str) -> Callable[..., Experiment]:
         >>> experiment.model.latents.prior.shape
         (3,)
     """
-    module, colon, function = name.partition(":")
-    if not colon:
+    if ":" not in name:
         if name not in (known := recipes()):
             raise InputError(
                 f"unknown recipe {name!r} (one of your own is given as package.module:function, on the command line "
                 f"also as my.yaml){near(name, known)}"
             )
-        module, function = f"fusevae.recipes.{name.replace('-', '_')}", "recipe"
+    module, function = _place(name)
     try:
         recipe: Callable[..., Experiment] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
@@ -77,9 +76,17 @@ def reads(recipe: str | Callable[..., Experiment]) -> dict[str, Any]:
         >>> reads("mnist-vae")
         {}
     """
-    function = find(recipe) if isinstance(recipe, str) else recipe
-    beside = getattr(sys.modules.get(function.__module__), "reads", {})
+    if isinstance(recipe, str):
+        find(recipe)
+    module = _place(recipe)[0] if isinstance(recipe, str) else recipe.__module__
+    beside = getattr(sys.modules.get(module), "reads", {})
     return dict(beside) if isinstance(beside, Mapping) else {}
+
+
+def _place(name: str) -> tuple[str, str]:
+    """The module of a recipe, and its name there."""
+    module, colon, function = name.partition(":")
+    return (module, function) if colon else (f"fusevae.recipes.{name.replace('-', '_')}", "recipe")
 
 
 def trusted(name: str | None) -> list[str]:
