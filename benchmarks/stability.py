@@ -142,7 +142,7 @@ def attempt(case: Case) -> dict[str, Any]:
     """What became of a training: trained or not, and what was said."""
     from fusevae import InputError, Training, TrainingError, evaluate, read_data
     from fusevae.objectives.elbo import ELBO
-    from fusevae.training.fit import marginals, prepare, trained
+    from fusevae.training.prepare import marginals, prepare, trained
 
     torch.manual_seed(0)
     try:

@@ -14,8 +14,10 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from fusevae.core.description import build, describe
 from fusevae.core.errors import InputError
+from fusevae.core.spec import DataSpec
 from fusevae.data.examples import InMemory, Streamed
 from fusevae.data.source import Source, read_data, read_examples
+from fusevae.modalities.images.modality import ImageSchema
 
 REAL = Path(__file__).parents[1] / ".." / "shared" / "data"
 
@@ -141,7 +143,7 @@ def test_streamed_is_in_memory_batch_for_batch_with_any_number_of_threads(tmp_pa
         for got, want in zip(lazy.batches(asked), plain.batches(asked), strict=True):
             assert torch.equal(got[0], want[0])
             assert torch.equal(got[1], want[1])
-    assert lazy.spec._arguments == plain.spec._arguments
+    assert describe(lazy.spec) == describe(plain.spec)
 
 
 def test_reading_ahead_is_bounded_and_stops_with_its_reader():
@@ -191,7 +193,12 @@ def test_own_test_set_is_the_test_split_and_labels_agree(tmp_path, names):
     assert splits.spec.classes == ["7", "8", "9", "10"]
     assert (len(splits.train), len(splits.validation)) == (15, 5)
     assert torch.equal(everything(read_examples(tmp_path / "d.npz"))[0], test)
-    assert everything(read_examples(tmp_path / "d.npz", classes=["10", "9"]))[1].tolist() == [1] * 6
+    assert (
+        everything(read_examples(tmp_path / "d.npz", DataSpec((3, 5, 4), "uint8", 0, 255, ["10", "9"], ImageSchema())))[
+            1
+        ].tolist()
+        == [1] * 6
+    )
 
 
 def test_parquet_pair_with_class_names(tmp_path):
@@ -290,7 +297,9 @@ def test_tables(tmp_path):
     assert whole(tmp_path / "n.tsv")[0].tolist() == [[1, 2], [3, 4]]
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"a": [1, 2], "label": ["q", "p"], "b": [0.5, 1.5]}), tmp_path / "t.parquet")
-    x, y = whole(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"columns label hold no numbers.*data\.columns=\[a,b\]"):
+        read_data(tmp_path / "t.parquet")  # as of a .csv
+    x, y = whole(tmp_path / "t.parquet", conditions="label")
     assert x.tolist() == [[1, 0.5], [2, 1.5]]
     assert y.tolist() == [1, 0]
 
@@ -365,9 +374,8 @@ BAD = {
     "two labels": (lambda t: npz(t / "x.npz", x=NAN, y=[1], labels=[1]), "conditions='y'"),
     "label count": (lambda t: npz(t / "x.npz", x=np.ones((3, 2)), y=[1, 2]), "2 labels for 3"),
     "one-hot": (lambda t: (np.ones((3, 2)), np.eye(3)), "argmax"),
-    "float labels": (lambda t: (np.ones((3, 2)), [0.5, 1, 2]), "whole numbers"),
     "ambiguous channels": (lambda t: np.ones((4, 3, 8, 3)), "dimension 1 or 3"),
-    "no channels": (lambda t: np.ones((4, 16, 8, 8)), "dimension 1 or 3"),
+    "no channels": (lambda t: np.ones((4, 16, 9, 8)), "dimension 1 or 3"),
     "one dimension": (lambda t: np.ones(4), "first dimension"),
     "five dimensions": (lambda t: np.ones((2, 2, 2, 2, 2)), "5 dimensions"),
     "no examples": (lambda t: np.ones((0, 4)), "first dimension"),
@@ -423,8 +431,8 @@ def test_bad_settings_are_refused_in_one_line(tmp_path, settings, message):
 
 
 def test_unknown_classes_are_refused():
-    with pytest.raises(InputError, match="'c' is not one of the model's classes"):
-        read_examples((torch.rand(2, 2), ["a", "c"]), classes=["a", "b"])
+    with pytest.raises(InputError, match="unknown label 'c'; known are a, b"):
+        read_examples((torch.rand(2, 2), ["a", "c"]), DataSpec((2,), conditions=["a", "b"]))
 
 
 def test_deep_images_are_not_called_damaged(tmp_path):

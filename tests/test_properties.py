@@ -137,9 +137,9 @@ def test_a_trained_model_obeys(trained: Artifact) -> None:
     each = torch.tensor([[0.5, 0.0], [-0.5, 0.0]])
     assert (sample(trained, 2, each)[:, 0] - torch.tensor([1.0, -1.0])).abs().max() < 0.6
     for wrong, words in (
-        ("qed=1", "no property"),
-        ("a", "expected numbers by their names"),
-        ("a=x", "expected numbers by their names"),
+        ("qed=1", "no condition of the model"),
+        ("a", "expected values by the names of columns, such as a=0.0,b=0.0"),
+        ("a=x", "expected a number such as"),
         (torch.zeros(2), r"expected \(3, 2\)"),
     ):
         with pytest.raises(InputError, match=words):
@@ -148,7 +148,7 @@ def test_a_trained_model_obeys(trained: Artifact) -> None:
 
 def test_an_artifact_keeps_its_properties(trained: Artifact, tmp_path) -> None:
     again = Artifact.load(trained.save(tmp_path))
-    assert again.data.properties is not None and again.data.properties.names == ["a", "b"]
+    assert again.data.conditions is not None and again.data.conditions.names == ["a", "b"]
     assert torch.equal(sample(again, 4, "a=1"), sample(trained, 4, "a=1"))
 
 
@@ -180,12 +180,12 @@ def test_every_format(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> None:
     lines[0] = ",".join([*lines[0].split(",")[:4], ""])  # an empty cell
     table.write_text("x0,x1,x2,a,b\n" + "\n".join(lines))
     splits = read_data(str(table), conditions=["b", "a"], test=0.0, validation=0.25)
-    assert splits.spec.shape == (3,) and splits.spec.properties is not None
-    assert splits.spec.properties.names == ["b", "a"] and splits.spec.classes is None
+    assert splits.spec.shape == (3,) and splits.spec.conditions is not None
+    assert splits.spec.conditions.names == ["b", "a"] and splits.spec.classes is None
     got = splits.train.batch(torch.arange(len(splits.train)))[1]
     assert got is not None and got.dtype == torch.float32
     known = got[:, 1][got[:, 1].isfinite()]
-    assert math.isclose(splits.spec.properties.mean[1], float(known.double().mean()), rel_tol=1e-5)
+    assert math.isclose(splits.spec.conditions.columns[1].mean, float(known.double().mean()), rel_tol=1e-5)
     lines = [json.dumps({"text": "ab", "a": i, "b": None if i else 2}) for i in range(6)]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     splits = read_data(str(tmp_path / "t.jsonl"), conditions=["a", "b"], tokens="characters", test=0.0, validation=0.0)
@@ -206,21 +206,20 @@ def test_parquet_and_datasets(rows: tuple[np.ndarray, np.ndarray], tmp_path) -> 
     assert spec.shape == (2,) and isinstance(spec.condition, Conditions)
     texts = datasets.Dataset.from_dict({"text": ["ab", "ba"] * 5, "score": [0.5] * 10})
     spec = read_data(texts, conditions=["score"], tokens="characters").spec
-    assert spec.properties is not None and spec.properties.scale == [1.0]  # a constant
+    assert spec.conditions is not None and spec.conditions.columns[0].scale == 1.0  # a constant
 
 
 @pytest.mark.parametrize(
     ("data", "settings", "words"),
     [
-        (np.zeros((9, 2)), {"properties": ["a"]}, "holds none"),
-        (["ab", "ba", "aa"] * 3, {"properties": ["qed"], "tokens": "characters"}, "holds none"),
-        ((np.zeros((9, 2)), np.zeros((9, 2))), {"properties": ["a"]}, r"expected \(9, 1\)"),
-        ((["ab", "ba"] * 3, np.zeros(7)), {"properties": ["a"], "tokens": "characters"}, r"expected \(6, 1\)"),
-        ((np.zeros((9, 2)), np.full(9, np.inf)), {"properties": ["a"]}, "infinite"),
-        ((np.zeros((9, 2)), ["x"] * 9), {"properties": ["a"]}, "not all numbers"),
-        (None, {"properties": ["a"]}, "their own labels"),
-        (None, {"properties": []}, "expected names"),
-        (None, {"properties": ["a"], "labels": "b"}, "expected one of them"),
+        (np.zeros((9, 2)), {"conditions": ["a"]}, "hold none"),
+        (["ab", "ba", "aa"] * 3, {"conditions": ["qed"], "tokens": "characters"}, "hold none"),
+        ((np.zeros((9, 2)), np.zeros((9, 2))), {"conditions": ["a"]}, "2 columns, conditions name a"),
+        ((["ab", "ba"] * 3, np.zeros(7)), {"conditions": ["a"], "tokens": "characters"}, "7 labels for 6"),
+        ((np.zeros((9, 2)), np.full(9, np.inf)), {"conditions": ["a"]}, "infinite"),
+        ((np.zeros((9, 2)), ["x"] * 9), {"conditions": ["a:number"]}, "asked for as numbers"),
+        (None, {"conditions": ["a"]}, "their own labels"),
+        (None, {"conditions": []}, "expected names"),
     ],
 )
 def test_bad_input_is_one_line(data, settings, words) -> None:
@@ -231,7 +230,7 @@ def test_bad_input_is_one_line(data, settings, words) -> None:
 
 def test_a_column_that_is_not_there(tmp_path) -> None:
     (tmp_path / "t.csv").write_text("x,size\n" + "1,2\n" * 9)
-    with pytest.raises(InputError, match="no column 'sise' for the properties; did you mean 'size'"):
+    with pytest.raises(InputError, match="no column 'sise' for the conditions; did you mean 'size'"):
         read_data(str(tmp_path / "t.csv"), conditions=["sise"])
 
 
@@ -246,8 +245,8 @@ def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) ->
     run = str(tmp_path / "run")
     assert main(["train", "molecules-vae", "--data", str(path), "--output", run, *words]) == 0
     artifact = fusevae.load(run)
-    assert artifact.is_conditional and artifact.data.properties is not None
-    assert artifact.data.properties.names == ["weight"] and 20 < artifact.data.properties.mean[0] < 120
+    assert artifact.is_conditional and artifact.data.conditions is not None
+    assert artifact.data.conditions.names == ["weight"] and 20 < artifact.data.conditions.columns[0].mean < 120
     capsys.readouterr()
     assert main(["sample", run, "-n", "3", "--label", "weight=60", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["label"] == "weight=60"
@@ -262,7 +261,7 @@ def test_properties_of_molecules_are_computed_and_asked_for(tmp_path, capsys) ->
 
 def test_a_spec_keeps_its_properties_through_views() -> None:
     spec = DataSpec((1, 4, 4), "uint8", 0, 255, conditions=TWO)
-    assert fusevae.Binarize().spec(spec).properties is TWO
-    assert spec.with_shape((1, 2, 2)).properties is TWO and spec.with_range(0, 1).properties is TWO
+    assert fusevae.Binarize().spec(spec).conditions is TWO
+    assert spec.with_shape((1, 2, 2)).conditions is TWO and spec.with_range(0, 1).conditions is TWO
     encoder = ConvEncoder((1, 4, 4), 4, (8,), classes=TWO)
     assert encoder(torch.zeros(3, 1, 4, 4), VALUES).shape == (3, 4)

@@ -400,7 +400,7 @@ def test_a_frozen_part_stays_as_it_is():
     before = {n: p.clone() for n, p in model.named_parameters()}
     training = Training(epochs=1, batch_size=16, frozen=("posterior",))
     artifact = fit(model, torch.randn(64, 4), training=training, quiet=True)
-    same = {n for n, p in model.named_parameters() if torch.equal(p, before[n])}
+    same = {n for n, p in artifact.distribution.named_parameters() if torch.equal(p, before[n])}
     assert same == {n for n in before if "posterior" in n}
     assert all(p.requires_grad for p in artifact.parameters())
     with pytest.raises(InputError, match=r"no part 'encoder': training\.frozen takes"):

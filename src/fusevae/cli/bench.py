@@ -27,6 +27,7 @@ from fusevae.training.budget import Plan, duration, plan
 from fusevae.training.configuration import Node, one_line
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.outcome import to_json
+from fusevae.training.recipes import trusted
 from fusevae.training.run import CONFIG, Run
 from fusevae.training.train import resume
 from fusevae.training.train import train as run
@@ -42,9 +43,10 @@ def bench(options: Namespace) -> int:
         raise InputError("bench trains in one process: start it without torchrun")
     seconds = duration(options.budget)
     place = pick_device(options.device)
-    makers = recipes(options.what)
+    options.trust = [*options.trust, *(own for each in options.what.split(",") for own in trusted(each.strip()))]
     if options.trust:
         sys.path.insert(0, os.getcwd())
+    makers = recipes(options.what)
     folder = Path(options.output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
@@ -78,7 +80,7 @@ def recipes(what: str) -> dict[str, str]:
     for each in what.split(","):
         each = each.strip()
         configuration.read(each) if is_file(each) else find(each)
-        name = Path(each).stem if is_file(each) else each
+        name = Path(each).stem if is_file(each) else each.replace(":", ".")
         if name in found:
             raise InputError(f"{name} was given twice: give each recipe once")
         found[name] = each

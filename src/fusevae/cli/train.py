@@ -22,7 +22,9 @@ from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import to_json
-from fusevae.training.run import Run, trusted
+from fusevae.training.recipes import trusted
+from fusevae.training.run import Run
+from fusevae.training.run import trusted as import_trusted
 from fusevae.training.train import fresh, resume
 from fusevae.training.train import train as run
 
@@ -31,7 +33,8 @@ INTERRUPTED = 130
 
 def train(options: Namespace) -> int:
     """Train a recipe or a configuration, or go on with a run."""
-    trusted(options.trust)
+    options.trust = [*options.trust, *trusted(options.what)]
+    import_trusted(options.trust)
     with processes(options.device):
         if options.resume:
             result = _resume(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ import yaml
 from torch import Tensor, nn
 
 import fusevae
-from fusevae.core.conditional import Conditional
-from fusevae.core.description import Described, Trust, build, describe
+from fusevae.core.conditional import Conditional, room
+from fusevae.core.description import Described, Trust, build, check_remembered, describe
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.levels import Level
@@ -33,7 +34,13 @@ class Artifact(Described, nn.Module):
         distribution: p(x | conditions) over the view, invertible preprocessing included.
         data: what the raw data are.
         views: applied to raw examples in order.
+
+    Attributes:
+        history: how it was trained (:class:`fusevae.History`), where :func:`fusevae.fit` made it; a file doesn't keep
+            it. None lets go of what :func:`fusevae.resume` needs, the data among them.
     """
+
+    history: Any = None
 
     def __init__(self, distribution: Conditional, data: DataSpec, views: list[View] | None = None) -> None:
         super().__init__()
@@ -81,17 +88,40 @@ class Artifact(Described, nn.Module):
 
     @property
     def is_conditional(self) -> bool:
-        """Whether a label changes anything."""
-        return any(getattr(m, "classes", 0) for m in self.distribution.modules())
+        """Whether what is known beside the data changes anything: a part was made for it, or is a network of one's own
+        whose forward has room for it, ``forward(z, c)``."""
+        modules = list(self.distribution.modules())
+        if any(getattr(m, "classes", 0) for m in modules):
+            return True
+        nets = [getattr(part, "net", None) for part in modules if isinstance(part, Conditional)]
+        own = [net for net in nets if isinstance(net, nn.Module) and not _ours(net)]
+        return self.data.conditions is not None and any((room(type(net)) or 0) > 1 for net in own)
 
     @property
     def n_parameters(self) -> int:
         return sum(p.numel() for p in self.distribution.parameters())
 
+    def __repr__(self) -> str:
+        model = getattr(self.distribution, "model", self.distribution)  # without its preprocessing
+        known = self.data.conditions if self.is_conditional else None
+        given = "" if known is None else f", given {', '.join(known.names)}"
+        words = f"{type(model).__name__}, {self.support}, {self.n_parameters:,} parameters{given}"
+        return f"Artifact: {words}" + (f"\n{self.history}" if self.history is not None else "")
+
+    def _repr_html_(self) -> str:
+        shown = importlib.import_module("fusevae.training.display")  # pictures stand above this folder
+        html: str = shown.artifact_html(self)
+        return html
+
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str] | None = None) -> Path:
-        """Write ``model.safetensors`` (weights and description) into a folder, or to a path that ends so."""
+        """Write ``model.safetensors`` (weights and description) into a folder, or to a path that ends so.
+
+        Raises :class:`InputError` for what could not be loaded again: a plain function, or a network of your own whose
+        arguments nobody remembers.
+        """
         from safetensors.torch import save_model
 
+        check_remembered(self)
         path = Path(path)
         path = path if path.suffix == ".safetensors" else path / WEIGHTS
         header = {
@@ -139,6 +169,11 @@ class Artifact(Described, nn.Module):
                 f"{path}: the weights don't fit the description ({reason}); was the class changed?"
             ) from None
         return artifact.to(device).eval()
+
+
+def _ours(net: nn.Module) -> bool:
+    """Whether a net is the library's or torch's, which say themselves what they are given."""
+    return type(net).__module__.partition(".")[0] in ("fusevae", "torch", "transformers")
 
 
 def read_header(path: Path) -> dict[str, str]:

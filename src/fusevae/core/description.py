@@ -100,10 +100,35 @@ def describe(value: Any, _seen: dict[int, Any] | None = None) -> Any:
     if _is_module(value):  # a network of the user's own, whose arguments nobody knows
         seen[id(value)] = {"class": class_name(type(value))}
         return seen[id(value)]
+    if inspect.isroutine(value):
+        raise InputError(
+            f"{value.__qualname__} can't be described, so it would not load again: make a class of the plain function "
+            "(a View, an Objective, a net that fusevae.described decorates)"
+        )
     raise InputError(
         f"{value!r} can't be described: expected numbers, strings, lists or modules; decorate the class with "
         "fusevae.described so that its arguments are remembered"
     )
+
+
+def check_remembered(value: Any) -> None:
+    """Raise :class:`InputError` where a part of ``value`` could not be built again: a network whose constructor takes
+    arguments that nobody remembers."""
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            check_remembered(part)
+    elif isinstance(value, Mapping):
+        check_remembered(list(value.values()))
+    elif hasattr(value, "_arguments"):
+        check_remembered(value._arguments)
+    elif _is_module(value):
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        names = [p.name for p in inspect.signature(type(value)).parameters.values() if p.kind not in kinds]
+        if names:
+            raise InputError(
+                f"{class_name(type(value))} can't be saved so that it loads again, since nobody remembers what it was "
+                f"made with ({', '.join(names)}): decorate its class by fusevae.described"
+            )
 
 
 def build(

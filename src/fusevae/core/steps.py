@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +48,12 @@ class Step(Described, nn.Module):
     Attributes:
         dequantizes: whether it turns integers into reals by noise; what follows is then an evidence bound on
             the probability of the integers.
+        fitted: whether it has what it takes from training data, by :meth:`fit` or from a file; a training then keeps
+            it.
     """
 
     dequantizes: bool = False
+    fitted: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
@@ -65,3 +69,7 @@ class Step(Described, nn.Module):
 
     def fit(self, x: Tensor) -> None:
         """Set what the step takes from the training data (means, say), given all or many of them."""
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.fitted = self.fitted or any(name.startswith(prefix) for name in state_dict)

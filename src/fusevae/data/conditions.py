@@ -173,8 +173,14 @@ def named(y: Any, asked: Asked, name: str) -> dict[str, Any]:
         raise InputError(f"{name} has shape {array.shape}: expected (n,) or (n, columns)")
     if asked.names and len(asked.names) != array.shape[1]:
         raise InputError(f"{name} has {array.shape[1]} columns, conditions name {', '.join(asked.names)}: name each")
+    if not asked.names and array.shape[1] > 2 and array.dtype.kind in "biuf" and _is_one_hot(array):
+        raise InputError(f"{name} of shape {array.shape} is one-hot: take the argmax, or name the columns (conditions)")
     names = asked.names or [f"{USUAL}_{i}" for i in range(array.shape[1])]
     return dict(zip(names, array.T, strict=True))
+
+
+def _is_one_hot(y: np.ndarray) -> bool:
+    return bool(((y == 0) | (y == 1)).all()) and bool((y.sum(1) == 1).all())
 
 
 def fitted(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fusevae.core.errors import InputError, near
 from fusevae.data import delimited, npz, parquet
+from fusevae.data.examples import check_dataset, split_item
 
 Kind = Literal["number", "words", "text", "image", "audio", "other"]
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
@@ -111,7 +112,7 @@ class Given:
     @functools.cached_property
     def columns(self) -> dict[str, Kind]:
         """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
-        with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio or other."""
+        with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio, other."""
         if self.suffix in (".csv", ".tsv"):
             names, body, _ = delimited.read_table(self._file, None)
             return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
@@ -134,7 +135,7 @@ class Given:
         return (
             self.path is None
             and not self.is_dataset
-            and any(npz.are_texts(v) for v in npz.in_memory(self.data).values())
+            and any(npz.are_texts(v) for name, v in npz.in_memory(self.data).items() if npz.role(name)[1] == "x")
         )
 
     @property
@@ -145,6 +146,23 @@ class Given:
     def refuse(self, kinds: Mapping[str, Any]) -> NoReturn:
         """Raise :class:`InputError`: nobody knows what this is."""
         known = "; ".join(f"{one.what}, data.modality={name}" for name, one in kinds.items())
+        for key, (shape, dtype) in self.arrays.items():
+            where = self.name if self.path is None or (key == "x" and self.suffix == ".npy") else f"{self.name}: {key}"
+            if dtype.kind not in "biufU":
+                why = "Python objects, which only a pickle could read" if dtype.hasobject else f"{dtype} values"
+                raise InputError(f"{where} holds {why}: expected numbers; convert the array and save it again")
+            if len(shape) < 2 or 0 in shape:
+                raise InputError(
+                    f"{where} has shape {shape}: expected examples along the first dimension, at least one"
+                )
+            if len(shape) > 4:
+                raise InputError(
+                    f"{where} has {len(shape)} dimensions {shape}: expected at most 4; flatten to (N, features)"
+                )
+        if self.is_dataset:
+            for dataset in self.data.values() if isinstance(self.data, Mapping) else [self.data]:
+                check_dataset(dataset)
+                split_item(dataset[0], "item 0")
         if self.path is None or self.arrays or self.columns:
             about = ", ".join(f"{n} {a.dtype} {a.shape}" for n, a in self.arrays.items())
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())

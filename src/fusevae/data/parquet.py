@@ -104,11 +104,11 @@ def opened(path: Path) -> Any:
 def column_kinds(path: Path) -> dict[str, Any]:
     """What the columns of a file hold, as of :class:`fusevae.data.given.Given`: bytes are images, unless the file's
     metadata, or their name, say that they are audio."""
+    file = opened(path)
     import pyarrow.types as kinds
 
     from fusevae.data.given import values_kind
 
-    file = opened(path)
     found: dict[str, Any] = {}
     told = (file.schema_arrow.metadata or {}).get(b"huggingface", b"").decode("utf-8", "replace")
     for column in file.schema_arrow:

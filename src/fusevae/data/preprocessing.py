@@ -158,6 +158,7 @@ class Normalise(Step):
             high = low + 1
         self.low.copy_(low)
         self.high.copy_(high)
+        self.fitted = True
 
     @property
     def _scale(self) -> Tensor:
@@ -209,6 +210,7 @@ class Standardise(Step):
         constant = torch.stack([(c == x[0]).all(0) for c in chunks]).all(0)  # std may be 1e-17 for them
         self.mean.copy_(mean)
         self.std.copy_(torch.where(constant | (std < torch.finfo(self.std.dtype).tiny), 1.0, std))
+        self.fitted = True
 
 
 class Reshape(Step):

@@ -15,6 +15,8 @@ from fusevae.core.levels import Level
 from fusevae.core.processes import mean_over_processes
 from fusevae.nets.mlp import MLP, Constant
 
+Scale = Literal["net", "shared", "optimal"] | float
+
 
 class Gaussian(Conditional):
     r""":math:`p(x \mid given) = \prod_d \mathcal N(x_d; \mu_d(given), \sigma_d^2)`.
@@ -35,7 +37,7 @@ class Gaussian(Conditional):
     Example:
         >>> import torch
         >>> from fusevae.nets.mlp import MLP
-        >>> q = Gaussian(MLP(4, 2 * 3))(torch.zeros(5, 4))
+        >>> q = Gaussian(MLP(4, Gaussian.outputs(3)))(torch.zeros(5, 4))
         >>> q.batch_shape, q.event_shape
         (torch.Size([5]), torch.Size([3]))
     """
@@ -47,7 +49,7 @@ class Gaussian(Conditional):
     def __init__(
         self,
         net: nn.Module,
-        scale: Literal["net", "shared", "optimal"] | float = "net",
+        scale: Scale = "net",
         bounds: tuple[float, float] = (-7.0, 5.0),
         event_dim: int | None = None,
     ) -> None:
@@ -61,6 +63,18 @@ class Gaussian(Conditional):
             self.register_buffer("updates", torch.zeros(()))
         elif scale != "net":
             self.register_buffer("sigma", torch.tensor(float(scale)))
+
+    @staticmethod
+    def outputs(shape: int | tuple[int, ...], scale: Scale = "net") -> int | tuple[int, ...]:
+        """What the net has to give for events of a shape: twice as much where it also gives the scales.
+
+        Example:
+            >>> Gaussian.outputs(8), Gaussian.outputs((3, 4, 4)), Gaussian.outputs(8, scale="shared")
+            (16, (6, 4, 4), 8)
+        """
+        if scale != "net":
+            return shape
+        return 2 * shape if isinstance(shape, int) else (2 * shape[0], *shape[1:])
 
     def forward(self, *given: Tensor | None) -> Distribution:
         out = parameters(self.net, given)

@@ -106,13 +106,16 @@ class Preprocessed(Conditional):
         return y
 
     def fit_steps(self, examples: Callable[[], Tensor]) -> None:
-        """Set what the steps take from the training data, each from what the steps before it give."""
-        fitted = [i for i, step in enumerate(self.steps) if type(step).fit is not Step.fit]
-        if fitted:
+        """Set what the steps take from the training data, each from what the steps before it give; one that was fitted
+        before stays as it is."""
+        to_fit = [i for i, step in enumerate(self.steps) if type(step).fit is not Step.fit and not step.fitted]
+        if to_fit:
             x = examples()
-            for i, step in enumerate(self.steps[: fitted[-1] + 1]):
-                step.fit(x)
-                if i < fitted[-1]:
+            for i, step in enumerate(self.steps[: to_fit[-1] + 1]):
+                if i in to_fit:
+                    step.fit(x)
+                    step.fitted = True
+                if i < to_fit[-1]:
                     x = torch.cat([step(part)[0] for part in x.split(1000)])  # a step may be a net
         self.model.fit_steps(lambda: self.into(examples())[0])
 

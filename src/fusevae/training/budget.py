@@ -13,8 +13,8 @@ import torch
 from fusevae.core.errors import InputError
 from fusevae.data.source import Splits
 from fusevae.training.experiment import Experiment
-from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
+from fusevae.training.prepare import prepare
 from fusevae.training.progress import Progress
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed

@@ -118,7 +118,7 @@ class Extractor(Player):
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.label is not None
-        logits = self.net(inside(self.artifact.distribution, self.artifact.view(batch.x))).float()
+        logits = self.net(inside(self.artifact.distribution, self.artifact.view(batch.x))[0]).float()
         loss = F.cross_entropy(logits, batch.label)
         return loss, {"loss_value": loss.detach(), "accuracy": (logits.argmax(-1) == batch.label).float().mean()}
 
@@ -131,8 +131,8 @@ def owned(role: str, artifact: Artifact, objective: Simultaneous) -> list[nn.Mod
     return model.inference() if role == "encoder" else [model]
 
 
-def inside(model: Conditional, x: Tensor) -> Tensor:
-    """``x`` as a model sees it inside its preprocessing."""
+def inside(model: Conditional, x: Tensor) -> tuple[Tensor, Conditional]:
+    """``x`` as a model sees it inside its preprocessing, and that model."""
     while isinstance(model, Preprocessed):
         x, model = model.into(x)[0], model.model
-    return x
+    return x, model

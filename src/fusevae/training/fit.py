@@ -1,273 +1,271 @@
-"""fit: from a model and data to a trained artifact."""
+"""fit and resume: from a recipe, an experiment or a model to a trained artifact, and on from one that was stopped."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.distributions import Distribution
+import yaml
+from torch import nn
 
-from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
+from fusevae.core.description import Trust, check_remembered, describe
 from fusevae.core.errors import InputError
-from fusevae.core.levels import BoundOnly, Level
-from fusevae.core.processes import world
-from fusevae.core.steps import View
-from fusevae.data.examples import Examples
-from fusevae.data.modality import modality_of
+from fusevae.core.files import write_text
+from fusevae.core.steps import Step, View
+from fusevae.core.trace import Trace
+from fusevae.core.weights import weights_follow
 from fusevae.data.source import Splits, read_data
-from fusevae.objectives.elbo import ELBO
-from fusevae.objectives.objective import Objective, Opposed, Simultaneous
-from fusevae.training.critics import Extractor, Opponent, Partner, Together
+from fusevae.objectives.objective import Objective
+from fusevae.training import checkpoint, configuration
+from fusevae.training.budget import plan
+from fusevae.training.callbacks import Callback
+from fusevae.training.compose import IN_MEMORY, Recipe, changed, composed, seconds_of
+from fusevae.training.experiment import Experiment
+from fusevae.training.folder import CHECKPOINTS, CONFIG, fresh_folder
+from fusevae.training.functions import as_objective, as_views
+from fusevae.training.history import History
 from fusevae.training.loop import Loop
-from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player
+from fusevae.training.prepare import check_parts, in_parts, pick_device, prepare, trained
 from fusevae.training.progress import Progress
+from fusevae.training.records import METRICS
 from fusevae.training.settings import Training
 
-BASELINE = 2000  # training examples that the constant model is made from
-DRAWS = 20  # of the latents of the examples that a model is tried on
-FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
+__all__ = ["check_parts", "fit", "in_parts", "pick_device", "prepare", "resume", "trained"]
+
+
+@dataclass
+class Rest:
+    """What a training depends on, so that it can go on; the weights are those of the state."""
+
+    experiment: Experiment
+    splits: Splits
+    folder: Path | None
+    state: checkpoint.State | None = None  # where no folder has it
+    records: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def fit(
-    model: Conditional,
+    what: str | Conditional | Experiment | Recipe,
     data: Any = None,
-    views: Sequence[View] = (),
-    objective: Objective | None = None,
-    training: Training | None = None,
-    seed: int = 0,
+    views: Sequence[View | Callable[..., Any]] | None = None,
+    objective: Objective | Callable[[Trace], Any] | Callable[[Trace, float], Any] | None = None,
+    training: Training | Mapping[str, Any] | None = None,
+    seed: int | None = None,
     device: str = "auto",
     folder: str | Path | None = None,
     quiet: bool = False,
+    *,
+    options: Mapping[str, Any] | None = None,
+    budget: str | float | None = None,
+    callbacks: Sequence[Callback] = (),
+    refit: bool = False,
 ) -> Artifact:
     """Train a model on data and return the artifact that samples, evaluates and saves itself.
 
-    Args:
-        model: any nesting of the library's parts and your own networks.
-        data: what :func:`fusevae.read_data` takes: a path, arrays, a torch Dataset, ...; scikit-learn's digits by
-            default.
-        views: what is done to the examples before the model sees them (binarization, resize ...).
-        objective: what is maximised; the ELBO by default.
-        training: settings of the loop.
-        seed: of initial noise, order and splits.
-        device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the best there is.
-        folder: where checkpoints and ``metrics.jsonl`` go, if anywhere.
-        quiet: show no progress.
+    What is given stays as it is: a copy is trained. Ctrl-C ends the training after its step, and a second one at once;
+    the artifact's ``history`` says whether it came to its end, and :func:`resume` goes on.
 
-    Raises :class:`InputError` before any work starts where model and data don't fit.
+    Args:
+        what: the name of a recipe (``"mnist-vae"``, or ``"package.module:function"`` for one of your own), a recipe
+            itself (a function from a :class:`DataSpec` to an :class:`Experiment`), an experiment, or a model: any
+            nesting of the library's parts and your own networks.
+        data: what :func:`fusevae.read_data` takes: a path, arrays, a torch Dataset, ...; by default those of the
+            experiment, or scikit-learn's digits. A recipe says how they are read.
+        views: what is done to the examples before the model sees them (binarization, resize ...); a plain function of
+            examples will do. By default those of the experiment, as with what follows.
+        objective: what is maximised, the ELBO for a model; a plain function of the trace will do.
+        training: settings of the loop, or some of them by name to change: ``{"epochs": 5}``.
+        seed: of noise and order, and of a recipe's first weights; the split of the data doesn't depend on it.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for the best there is.
+        folder: where the configuration, checkpoints, ``metrics.jsonl`` and the artifact go, if anywhere.
+        quiet: show no progress.
+        options: of a recipe: ``{"latent": 32}``.
+        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``: some steps are timed first,
+            so that the schedules end in time.
+        callbacks: called with each record, a dictionary, as ``f(record)`` or ``f(record, moment)``
+            (:class:`fusevae.Moment`); one may return numbers by name, which are recorded, or False, which stops. Where
+            one is a context manager (a logger), it is open for as long as the training runs.
+        refit: whether preprocessing that was fitted before takes its means and ranges from these data; by default it
+            keeps them.
+
+    Raises :class:`InputError` before any work starts where model and data don't fit, or the folder holds a training.
 
     Example:
         >>> import torch
         >>> from fusevae import MLP, VAE, Flat, Gaussian, Normal
-        >>> vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), decoder=Gaussian(MLP(1, 2), scale="shared"))
-        >>> artifact = fit(vae, torch.randn(64, 2), training=Training(epochs=1, batch_size=16), quiet=True)
-        >>> artifact.support
-        'density on R^2'
+        >>> posterior = Gaussian(MLP(2, Gaussian.outputs(1)))
+        >>> vae = VAE(Flat(Normal(1), posterior), decoder=Gaussian(MLP(1, 2), scale="shared"))
+        >>> artifact = fit(vae, torch.randn(64, 2), training={"epochs": 1, "batch_size": 16}, quiet=True)
+        >>> artifact.support, artifact.history.finished
+        ('density on R^2', True)
+        >>> fit("mnist-vae", options={"latent": 4}, training={"epochs": 0.1}, quiet=True).history.steps
+        1
     """
-    loop = prepare(
-        model,
-        read_data(data, seed=seed),
-        views,
-        objective or ELBO(),
-        training or Training(),
-        seed,
-        device,
-        folder,
-        Progress(quiet),
+    where = None if folder is None else fresh_folder(folder)
+    made, splits = composed(what, data, options or {}, seed)
+    views, objective = made.views if views is None else views, made.objective if objective is None else objective
+    experiment = copy.deepcopy(
+        Experiment(
+            made.model,
+            made.data,
+            as_views(views, splits, made.seed),
+            as_objective(objective),
+            changed(made.training, training),
+            made.seed,
+        )
     )
-    loop.run()
-    return trained(loop)
-
-
-def prepare(
-    model: Conditional,
-    data: Splits,
-    views: Sequence[View],
-    objective: Objective,
-    training: Training,
-    seed: int,
-    device: str = "auto",
-    folder: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Loop:
-    """The loop, ready to run: views and preprocessing fitted, model and data checked against each other."""
-    artifact = Artifact(model, data.spec, list(views))
-    if len(data.train) < world()[1]:
-        raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
-    with noise.preserved():
-        check(artifact, data.train, objective)
-        some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
-        with torch.no_grad(), noise.keyed(seed, "preprocessing"):
-            model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
-    found = players(artifact, objective, training)
-    if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
-        with noise.preserved(), noise.keyed(seed, "baseline"):
-            few = torch.arange(min(len(data.train), BASELINE))
-            x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
-            found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
-    if training.frozen:
-        check_parts("training.frozen", training.frozen, [name for name, _ in model.named_parameters()])
-        for name, parameter in model.named_parameters():
-            if in_parts(name, training.frozen):
-                parameter.requires_grad_(False)
-        if not any(p.requires_grad for p in model.parameters()):
-            raise InputError(f"training.frozen={list(training.frozen)} leaves nothing to train: leave a part out")
-    game = Game(found)
-    where = None if folder is None else Path(folder)
     if where is not None:
-        where.mkdir(parents=True, exist_ok=True)
-    return Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+        configured(experiment)  # what can't be written is said before the work
+    for step in experiment.model.modules():
+        if refit and isinstance(step, Step):
+            step.fitted = False
+    progress = Progress(quiet, python=True)
+    if budget is not None:
+        progress.limit = seconds_of(budget)
+        found = plan(lambda: copy.deepcopy(experiment), splits, progress.limit, device)
+        experiment = experiment.replaced(training=changed(experiment.training, found.settings()))
+    loop = started(experiment, splits, device, where, progress)
+    if where is not None:
+        loop.save()  # the state at the start: the weights that the model came with are nowhere else
+        write_text(where / CONFIG, configured(experiment))
+    return run(loop, experiment, splits, callbacks)
 
 
-def in_parts(name: str, parts: Sequence[str]) -> bool:
-    """Whether a weight is of one of some parts: ``latents`` is any part of that name, with what is in it."""
-    return any(f".{part}." in f".{name}" for part in parts)
+def resume(
+    what: Artifact | str | Path,
+    data: Any = None,
+    epochs: float | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    *,
+    callbacks: Sequence[Callback] = (),
+    trust: Trust = (),
+) -> Artifact:
+    """Go on with a training that was stopped, to the same end as if it had not been; returns a new artifact.
 
+    Args:
+        what: what :func:`fit` returned, or the folder of a training.
+        data: of a training in a folder, where they were in memory.
+        epochs: passes over the data in all, where the training is to be longer (or shorter) than it was begun; its
+            schedules are those of the new length from here on.
+        device: as for :func:`fit`.
+        quiet: show no progress.
+        callbacks: as for :func:`fit`; those that it was given are not remembered.
+        trust: of a training in a folder, the classes of your own that it uses, as for :func:`fusevae.load`.
 
-def check_parts(setting: str, parts: Sequence[str], names: Iterable[str]) -> None:
-    """Refuse parts that a model, of which these are the weights, doesn't have."""
-    names = list(names)
-    for part in parts:
-        if not any(in_parts(name, [part]) for name in names):
-            known = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise InputError(f"this model has no part {part!r}: {setting} takes {', '.join(known)}, say")
+    Raises :class:`InputError` where there is nothing to go on from.
 
-
-def players(artifact: Artifact, objective: Objective, training: Training) -> list[Any]:
-    """The model, and whoever plays with it or against it."""
-    if isinstance(objective, Simultaneous):
-        if training.encoder_steps:
-            name = type(objective).__name__
+    Example:
+        >>> import torch
+        >>> from fusevae import Constant, Gaussian
+        >>> settings = {"epochs": 9, "log_every": 1}
+        >>> model, x = Gaussian(Constant(Gaussian.outputs(2))), torch.randn(64, 2)
+        >>> first = fit(model, x, training=settings, callbacks=[lambda record: False], quiet=True)
+        >>> first.history.finished, resume(first, quiet=True).history.finished
+        (False, True)
+    """
+    if isinstance(what, Artifact):
+        rest = what.history.rest if what.history is not None else None
+        if rest is None:
             raise InputError(
-                f"encoder_steps is {training.encoder_steps}, but the players of {name} move at once: set 0"
+                "this artifact has no training to go on with (it was loaded, or made by hand): give the folder of the "
+                "training, or fit its distribution"
             )
-        leader = Together(artifact, objective, training.unlabelled)
-        found: list[Player] = [leader, *(Partner(name, artifact, objective) for name in leader.partners)]
+        if data is not None:
+            raise InputError(
+                "data were given, and an artifact goes on with those that it was fitted to: leave them out, or fit its "
+                "distribution to these"
+            )
+        if what.history.finished and epochs is None:
+            return what
     else:
-        part = training.encoder_part if training.encoder_steps else 0.0
-        settings = (training.unlabelled, training.encoder_steps, part)
-        found = [MaximumLikelihood(artifact, objective, *settings)]
-        if training.encoder_steps:
-            found.append(EncoderFirst(artifact, objective, *settings))
-        if isinstance(objective, Opposed):
-            found.append(Opponent(artifact, objective))
-    if isinstance(objective, Opposed) and objective.extractor is not None:
-        found.append(Extractor(artifact, objective.extractor))
-    return found
-
-
-def trained(loop: Loop) -> Artifact:
-    """The artifact of a loop, with the weights that evaluation uses."""
-    artifact = next(iter(loop.result().players.values())).artifact  # type: ignore[operator]
-    assert isinstance(artifact, Artifact)
-    return artifact.requires_grad_(True).cpu().eval()
-
-
-def check(artifact: Artifact, examples: Examples, objective: Objective) -> None:
-    """Run two examples through the model, so that what doesn't fit is said before any work starts."""
-    x, label = examples.batch(torch.arange(min(2, len(examples))))
-    shape, model = tuple(artifact.viewed.shape), artifact.distribution
-    inner = getattr(model, "model", model)  # without its preprocessing
-    trains = model.level >= Level.BOUND or model.has_latents or isinstance(objective, Opposed)
-    if not trains and getattr(type(inner(label)), "surrogate", None) is BoundOnly.surrogate:
+        rest = rest_of(Path(what).expanduser(), data, trust)
+    experiment, state = copy.deepcopy(rest.experiment), rest.state
+    if epochs is not None:
+        experiment = experiment.replaced(training=changed(experiment.training, {"epochs": epochs}))
+    if state is None and rest.folder is not None:
+        state = checkpoint.read_newest(rest.folder / CHECKPOINTS)
+    if state is None:
+        raise InputError(f"no checkpoint in {rest.folder}: fit anew, in another folder")
+    for name, parameter in experiment.model.named_parameters():
+        parameter.requires_grad_(name not in state.values.get("held", ()))
+    progress = Progress(quiet, python=True)
+    loop = started(experiment, rest.splits, device, rest.folder, progress)
+    count = state.values.get("examples", len(rest.splits.train))
+    if len(rest.splits.train) != count:
         raise InputError(
-            f"{type(inner).__name__} only samples, which {type(objective).__name__} can't train: give it a critic, "
-            "objective=Adversarial(ConvCritic(shape)), say"
+            f"the data have {len(rest.splits.train)} training examples, the training began with {count}: give the same"
         )
-    found = players(artifact, objective, Training())
-    try:
-        with torch.no_grad():
-            if artifact.distribution.has_latents:
-                trace = artifact.distribution.trace(artifact.view(x), label)
-                for term in trace.terms:
-                    z = term.z if term.q is None else noise.sample(term.q, (DRAWS,))  # one may lie inside by chance
-                    check_support(term.p, z, "prior", "the posterior's latents")
-                check_support(trace.likelihood, trace.x, "decoder", "the data")
-                value = trace.elbo
-                if value.shape != (len(x),):
-                    raise InputError(
-                        f"the model gives log-probabilities of shape {tuple(value.shape)} for {len(x)} examples of "
-                        f"shape {shape}, expected ({len(x)},): set event_dim={len(shape)} on the decoder, or mend the "
-                        "net's output shape"
-                    )
-                batch = trace.likelihood.batch_shape
-                if batch not in ((), (len(x),)):
-                    raise InputError(
-                        f"the decoder makes a batch of shape {tuple(batch)} of {len(x)} latents: it expects vectors, "
-                        "give it a net that flattens them"
-                    )
-            if isinstance(objective, Opposed):
-                check_game(artifact, objective, x, label)
-            movers = [p for p in found if not isinstance(p, Partner)]
-            losses = [loss for p in movers for loss, _ in p.losses(Batch(x, label), 0.0).values()]
-    except InputError:
-        raise
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"the model does not take examples of shape {shape} ({reason}): make the inputs of its encoder and the "
-            "outputs of its decoder fit the data"
-        ) from error
-    for loss in (one for one in losses if not bool(one.isfinite())):
-        raise InputError(
-            f"the loss of the first examples is {loss.item()}: scale the data (the steps Normalise, Standardise), or "
-            "look at the decoder's range"
-        )
+    loop.restore(state)
+    if rest.folder is not None:
+        progress.earlier = loop.records.rewind(rest.folder / METRICS, loop.values["records"])
+    else:
+        loop.records[:] = rest.records[: loop.values["records"]]
+        progress.earlier = rest.seconds
+    if epochs is not None:
+        loop.finished, loop.values["stale"] = False, 0
+        if rest.folder is not None:
+            write_text(rest.folder / CONFIG, configured(experiment))
+    return run(loop, experiment, rest.splits, callbacks)
 
 
-def check_game(artifact: Artifact, objective: Opposed, x: Tensor, label: Tensor | None) -> None:
-    """Refuse a game whose parts don't fit each other."""
-    model, name = artifact.distribution, type(objective).__name__
-    if isinstance(objective, Simultaneous) and not model.has_latents:
-        raise InputError(
-            f"{name} needs a model with latents, {type(model).__name__} has none: take a VAE, or Adversarial"
-        )
-    if objective.extractor is not None and (label is None or label.is_floating_point()):
-        raise InputError(f"the extractor of {name} needs labels and the data have none: leave the extractor out")
-    trace = model.trace(artifact.view(x), label)
-    if trace.generate is not None and not model.has_latents:
-        made = trace.generate()
-        if made.shape != trace.x.shape:
-            raise InputError(
-                f"the generator makes examples of shape {tuple(made.shape[1:])}, the data have "
-                f"{tuple(trace.x.shape[1:])}: mend the outputs of its net"
-            )
+def configured(experiment: Experiment) -> str:
+    """The ``config.yaml`` of an experiment, or :class:`InputError` where it can't be built again from one."""
+    check_remembered(experiment.model)
+    node = yaml.safe_load(configuration.dump(experiment))
+    if experiment.data.path == IN_MEMORY:
+        node["data"]["path"] = IN_MEMORY
+    text: str = yaml.safe_dump(node, sort_keys=False, width=120)
+    return text
 
 
-def check_support(p: Distribution, x: Tensor, slot: str, what: str) -> None:
-    """Refuse values that ``p`` gives no probability to: the figures would be no likelihoods."""
-    try:
-        support = p.support
-    except NotImplementedError:  # a distribution that doesn't say
-        return
-    if support is None or bool(support.check(x).all()):
-        return
-    name = type(getattr(support, "base_constraint", support)).__name__.strip("_").lower()
-    mend = "take a prior and a posterior over the same values"
-    if slot == "decoder":
-        mend = "binarize them (the view Binarize), scale them (the step Normalise), or take another decoder"
-    raise InputError(
-        f"the {slot} is for {name} values but {what} lie in [{x.min().item():g}, {x.max().item():g}]: {mend}"
-    )
+def rest_of(folder: Path, data: Any, trust: Trust) -> Rest:
+    """What a folder holds of a training."""
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"no training to go on with in {folder} (it holds no {CONFIG}): fit anew, in another folder")
+    with weights_follow():  # those of the checkpoint
+        experiment = configuration.experiment(configuration.read(folder / CONFIG), trust)
+    source = experiment.data
+    if data is not None:
+        settings = {k: v for k, v in describe(source).items() if k not in ("class", "path")}
+        return Rest(experiment, read_data(data, **settings), folder)
+    if source.path == IN_MEMORY:
+        raise InputError(f"the data of {folder} were in memory: give the same again, resume(folder, data)")
+    return Rest(experiment, source.read(), folder)
 
 
-def pick_device(name: str) -> torch.device:
-    """``"auto"`` is this process's GPU where there is one, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError(f"unknown device {name!r}: give cpu, cuda or cuda:0") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise InputError(f"device {name!r} is not available on this machine: leave --device out, or give cpu")
-        if device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-    return device
+def started(experiment: Experiment, splits: Splits, device: str, folder: Path | None, progress: Progress) -> Loop:
+    """The loop of an experiment."""
+    views, objective, training = experiment.views, experiment.objective, experiment.training
+    loop = prepare(experiment.model, splits, views, objective, training, experiment.seed, device, folder, progress)
+    loop.values["examples"] = len(splits.train)
+    return loop
+
+
+def run(loop: Loop, experiment: Experiment, splits: Splits, callbacks: Sequence[Callback]) -> Artifact:
+    """Train until the end or a stop; the artifact knows how it came about."""
+    with ExitStack() as stack:
+        for callback in callbacks:
+            if isinstance(callback, AbstractContextManager):
+                stack.enter_context(callback)
+        loop.callbacks = list(callbacks)
+        loop.run()
+    finished, seconds = loop.step >= loop.total or loop.finished, loop.progress.seconds
+    why = "a callback stopped it" if loop.stopping else "out of time" if loop.progress.late else "interrupted"
+    artifact = trained(loop)
+    artifact.history = History(loop.records, loop.step, loop.total, seconds, finished, "" if finished else why)
+    for part in (experiment.model, experiment.objective):
+        if isinstance(part, nn.Module):
+            part.cpu()
+    state = loop.good if loop.folder is None else None
+    artifact.history.rest = Rest(experiment, splits, loop.folder, state, list(loop.records), seconds)
+    if loop.folder is not None:
+        artifact.save(loop.folder, {"seed": str(experiment.seed)})
+    return artifact

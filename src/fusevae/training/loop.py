@@ -19,6 +19,7 @@ from fusevae.data.examples import Examples
 from fusevae.training import checkpoint
 from fusevae.training.average import Average
 from fusevae.training.batches import Batches
+from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.diagnosis import first_bad_tensor
 from fusevae.training.figures import Figures
 from fusevae.training.optimizer import GuardedAdamW, like, whole
@@ -74,6 +75,8 @@ class Loop:
         self.step = 0
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0}
         self.values |= {"records": 0, "warned": []}
+        self.callbacks: list[Callback] = []
+        self.stopping = False  # a callback asked for it
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
@@ -82,7 +85,7 @@ class Loop:
     # ---------------------------------------------------------------- the loop
 
     def run(self) -> bool:
-        """Train to the end, or until interrupted; returns whether it came to the end."""
+        """Train to the end, or until interrupted or told to stop; returns whether it came to the end."""
         keep_freed_memory()
         self.good = self.state()
         with noise.preserved(self.device), Interrupt() as interrupt, self.progress.showing(self.total, self.step):
@@ -109,11 +112,12 @@ class Loop:
 
     def _interrupted(self, interrupt: Interrupt) -> bool:
         """Whether to stop after this step; several processes agree on it now and then."""
+        asked = interrupt.seen or self.progress.late or self.stopping
         if self.processes == 1:
-            return interrupt.seen or self.progress.late
+            return asked
         if self.step % self.settings.log_every:
             return False
-        return bool(sum_over_processes(self.figures.one * (interrupt.seen or self.progress.late)).item())
+        return bool(sum_over_processes(self.figures.one * asked).item())
 
     def _move(self, name: str, batch: Batch) -> None:
         """One player's move, or that of several from one forward: losses, gradients, updates."""
@@ -224,9 +228,11 @@ class Loop:
                 if what not in self.values["warned"]:
                     self.values["warned"] = [*self.values["warned"], what]
                     self._write({"step": self.step, "event": what, "says": text})
-                    self.progress.say(f"warning: step {self.step}: {text}")
+                    self.progress.warn(f"step {self.step}: {text}")
 
     def _write(self, record: dict[str, Any]) -> None:
+        if self.callbacks and self.rank == 0 and not call(self.callbacks, record, Moment(self)):
+            self.stopping = True
         self.progress.record(record, self.step)
         self.records.write(record, self.progress.seconds)
         self.values["records"] = len(self.records)
@@ -246,7 +252,7 @@ class Loop:
         self.restore(self.good)
         self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
         self._write({"step": self.step, "event": "went back", "from": at, "cause": cause, "rate_scale": scale})
-        self.progress.say(
+        self.progress.warn(
             f"step {at}: {IN_A_ROW} or more updates in a row were abnormal ({cause}); back to step {self.step} with "
             f"{scale:g} of the learning rate"
         )

@@ -1,7 +1,9 @@
-"""What a training shows while it runs: a bar with the time left in a terminal, plain lines elsewhere; and Ctrl-C."""
+"""What a training shows while it runs: a bar with the time left in a terminal or a notebook, plain lines elsewhere; and
+Ctrl-C."""
 
 from __future__ import annotations
 
+import html
 import math
 import signal
 import sys
@@ -11,22 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
+from fusevae.training.notices import in_notebook, warn
+
 
 class Progress:
-    """Shows steps, the newest figures and the time left on stderr.
+    """Shows steps, the newest figures and the time left on stderr, or as one bar in a notebook.
 
     Args:
         quiet: show nothing (messages of :meth:`say` still appear).
         every: seconds between plain lines where there is no terminal.
+        python: whether it was begun from Python, whose ``warnings`` then warn.
 
     Attributes:
         limit: seconds of training after which it is to stop, wherever its schedules are.
     """
 
-    def __init__(self, quiet: bool = False, every: float = 5.0) -> None:
-        self.quiet, self.every, self.earlier = quiet, every, 0.0
+    def __init__(self, quiet: bool = False, every: float = 5.0, python: bool = False) -> None:
+        self.quiet, self.every, self.python, self.earlier = quiet, every, python, 0.0
         self.limit = math.inf
         self._bar: Any = None
+        self._cell: Any = None
         self._started: float | None = None
         self._said = 0.0
         self._figures: dict[str, float] = {}
@@ -43,33 +49,59 @@ class Progress:
 
     @contextmanager
     def showing(self, total: int, step: int) -> Iterator[None]:
-        self._started, self._total, self._first = time.monotonic(), total, step
-        if self.quiet or not sys.stderr.isatty():
-            yield
-            return
+        self._started, self._total, self._first, self._step = time.monotonic(), total, step, step
+        try:
+            if not self.quiet and in_notebook():
+                from IPython.display import HTML, display
+
+                self._html, self._cell = HTML, display(HTML(""), display_id=True)
+                yield
+                self._draw(time.monotonic())
+            elif self.quiet or not sys.stderr.isatty():
+                yield
+            else:
+                with self._in_terminal():
+                    yield
+        finally:
+            self._bar = self._cell = None
+            self.earlier, self._started = self.seconds, None
+
+    @contextmanager
+    def _in_terminal(self) -> Iterator[None]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         columns = (MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn())
         with Bar(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
-            self._bar, self._task = bar, bar.add_task("", total=total, completed=step)
+            self._bar, self._task = bar, bar.add_task("", total=self._total, completed=self._step)
             yield
-            bar.update(self._task, completed=total if not step else None)
-        self._bar = None
+            self._draw(time.monotonic())
 
     def advance(self, step: int) -> None:
         if self.quiet:
             return
-        now = time.monotonic()
-        if self._bar is not None:
+        now, self._step = time.monotonic(), step
+        if self._bar is not None or self._cell is not None:
             if now - self._said > 0.1:
                 self._said = now
-                self._bar.update(self._task, completed=step, description=self._text())
+                self._draw(now)
         elif now - self._said > self.every or step == self._total:
             self._said = now
-            left = (now - self._started) / max(1, step - self._first) * (self._total - step)  # type: ignore[operator]
-            print(f"step {step}/{self._total}, {left:.0f} s left{self._text(', ')}", file=sys.stderr, flush=True)
+            print(f"step {step}/{self._total}, {self._left(step, now)}{self._text(', ')}", file=sys.stderr, flush=True)
+
+    def _draw(self, now: float) -> None:
+        """The bar as it stands."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._step, description=self._text())
+        elif self._cell is not None:
+            bar = f'<progress value="{self._step}" max="{self._total}"></progress>'
+            text = f"step {self._step:,} of {self._total:,}, {self._left(self._step, now)}{self._text(', ')}"
+            self._cell.update(self._html(f"<div>{bar} {html.escape(text)}</div>"))
+
+    def _left(self, step: int, now: float) -> str:
+        spent = now - self._started if self._started is not None else 0.0
+        return f"{spent / max(1, step - self._first) * (self._total - step):.0f} s left"
 
     def record(self, record: dict[str, Any], step: int) -> None:
         for kind in ("train", "validation"):
@@ -83,6 +115,13 @@ class Progress:
             self._bar.console.print(message, highlight=False)
         else:
             print(message, file=sys.stderr, flush=True)
+
+    def warn(self, message: str) -> None:
+        """A message about something that is wrong: a line, or one of Python's warnings."""
+        if self.python:
+            warn(message)
+        else:
+            self.say(f"warning: {message}")
 
     def _text(self, before: str = "") -> str:
         figures = {k: v for k, v in self._figures.items() if not k.endswith("loss") or len(self._figures) == 1}

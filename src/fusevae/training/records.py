@@ -18,7 +18,7 @@ METRICS = "metrics.jsonl"
 
 
 class Records(list[dict[str, Any]]):
-    """What was logged so far. With a folder, each record is also a line of ``metrics.jsonl``, with the time it took."""
+    """What was logged so far, with the time it took. With a folder, each record is also a line of ``metrics.jsonl``."""
 
     def __init__(self, folder: Path | None) -> None:
         super().__init__()
@@ -26,10 +26,11 @@ class Records(list[dict[str, Any]]):
 
     def write(self, record: dict[str, Any], seconds: float) -> None:
         """Add a record."""
+        record = record | {"seconds": round(seconds, 3)}
         self.append(record)
         if self.path is not None:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(finite(record) | {"seconds": round(seconds, 3)}) + "\n")
+                file.write(json.dumps(finite(record)) + "\n")
 
     def rewind(self, path: Path, count: int) -> float:
         """Take over the first ``count`` records of a file, and cut it there; returns the seconds they took."""

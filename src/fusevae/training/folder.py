@@ -1,0 +1,27 @@
+"""The folder of a training: what says that one holds a training already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusevae.core.artifact import WEIGHTS
+from fusevae.core.errors import InputError
+from fusevae.training.records import METRICS
+
+CONFIG = "config.yaml"
+CHECKPOINTS = "checkpoints"
+#: a training that was killed before its config.yaml was written has only the checkpoint of step 0, and begins again
+SIGNS = (CONFIG, WEIGHTS, METRICS, f"{CHECKPOINTS}/step-*[1-9]*")
+
+
+def fresh_folder(folder: str | Path) -> Path:
+    """The folder of a new training, or :class:`InputError` where it can't be."""
+    folder = Path(folder).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: give another folder")
+    if holds := [name for name in SIGNS if any(folder.glob(name))]:
+        raise InputError(
+            f"{folder} holds a training already ({', '.join(holds)}): go on with it by "
+            f"fusevae.resume({str(folder)!r}), or give another folder"
+        )
+    return folder
