@@ -18,7 +18,7 @@ from fusevae.data.given import Given
 from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Rows, Sheet
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.judge import Judge

@@ -6,7 +6,7 @@ import torch
 import fusevae
 from fusevae import DataSpec, Training, build, describe
 from fusevae.data.examples import InMemory
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.recipes.find import find, reads, recipes
 from fusevae.training.fit import prepare, trained
 

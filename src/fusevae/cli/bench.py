@@ -19,7 +19,8 @@ from fusevae.core.description import describe
 from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.data.examples import data_fingerprint
-from fusevae.data.source import Source, Splits
+from fusevae.data.source import Source
+from fusevae.data.splits import Splits
 from fusevae.evaluation.comparison import TrainingCost
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration

@@ -16,7 +16,8 @@ from torch import distributed as dist
 from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
-from fusevae.data.source import Source, Splits
+from fusevae.data.source import Source
+from fusevae.data.splits import Splits
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node

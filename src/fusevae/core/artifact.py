@@ -95,7 +95,7 @@ class Artifact(Described, nn.Module):
             return True
         nets = [getattr(part, "net", None) for part in modules if isinstance(part, Conditional)]
         own = [net for net in nets if isinstance(net, nn.Module) and not _ours(net)]
-        return self.data.conditions is not None and any((room(type(net)) or 0) > 1 for net in own)
+        return self.data.conditions is not None and any((room(type(net)) or 0) > 1 for net in own)  # type: ignore[arg-type]
 
     @property
     def n_parameters(self) -> int:

@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core.errors import SlotError
-
-if TYPE_CHECKING:
-    from fusevae.core.conditional import Conditional
 
 
 class Level(IntEnum):
@@ -103,7 +100,13 @@ def log_bound(p: Distribution, value: Tensor) -> Tensor:
     return found
 
 
-def require(slot: str, part: Conditional, level: Level, fits: str) -> None:
+class Promising(Protocol):
+    """What says its level."""
+
+    level: Level
+
+
+def require(slot: str, part: Promising, level: Level, fits: str) -> None:
     """Refuse ``part`` in ``slot`` unless it promises at least ``level``; ``fits`` names what would do."""
     if part.level < level:
         raise SlotError(

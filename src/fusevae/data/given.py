@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from torch import Tensor
@@ -14,11 +14,10 @@ from torch import Tensor
 from fusevae.core.errors import InputError, near
 from fusevae.data import delimited, npz, parquet
 from fusevae.data.examples import check_dataset, split_item
+from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
 
-Kind = Literal["number", "words", "text", "image", "audio", "other"]
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
-LOOKED_AT = 200  # cells of a column
 
 
 class Array(NamedTuple):
@@ -212,22 +211,3 @@ def is_frame(data: Any) -> bool:
 def is_hugging_face(data: Any) -> bool:
     """Whether something is a dataset of Hugging Face."""
     return hasattr(data, "column_names") and hasattr(data, "features")
-
-
-def words_kind(cells: Iterable[str]) -> Kind:
-    """What the cells of a text table hold."""
-    known = [cell.strip() for cell in cells if cell.strip().lower() not in delimited.GAPS]
-    if all(delimited.is_number(cell) for cell in known):
-        return "number"
-    spaces = sum(cell.count(" ") >= 2 for cell in known)
-    return "text" if spaces > len(known) / 2 and len(set(known)) > len(known) / 2 else "words"
-
-
-def values_kind(values: list[Any]) -> Kind:
-    """What the values of a column hold."""
-    known = [v for v in values if v is not None]
-    if all(isinstance(v, str) for v in known):
-        return words_kind(known) if words_kind(known) != "number" else "words"
-    if all(isinstance(v, bool | int | float | np.number | np.bool_) for v in known):
-        return "number"
-    return "image" if known and hasattr(known[0], "getbands") else "other"

@@ -25,10 +25,10 @@ from fusevae.data.examples import Examples, InMemory, Streamed, kind_of
 from fusevae.data.given import Given
 from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Sheet
+from fusevae.data.splits import Splits
 
 if TYPE_CHECKING:
     from fusevae.core.artifact import Artifact
-    from fusevae.data.source import Splits
 
 PACKAGE = "fusevae.modalities"
 

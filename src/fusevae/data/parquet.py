@@ -10,6 +10,7 @@ import numpy as np
 
 from fusevae.core.errors import InputError
 from fusevae.data.conditions import Asked
+from fusevae.data.kinds import values_kind
 from fusevae.data.parts import Part, splits_of
 
 INDEX = "__index_level_0__"  # what pandas leaves
@@ -102,12 +103,10 @@ def opened(path: Path) -> Any:
 
 
 def column_kinds(path: Path) -> dict[str, Any]:
-    """What the columns of a file hold, as of :class:`fusevae.data.given.Given`: bytes are images, unless the file's
+    """What the columns of a file hold, as of :mod:`fusevae.data.kinds`: bytes are images, unless the file's
     metadata, or their name, say that they are audio."""
     file = opened(path)
     import pyarrow.types as kinds
-
-    from fusevae.data.given import values_kind
 
     found: dict[str, Any] = {}
     told = (file.schema_arrow.metadata or {}).get(b"huggingface", b"").decode("utf-8", "replace")

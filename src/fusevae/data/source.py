@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,27 +17,9 @@ from fusevae.data.given import Given, existing
 from fusevae.data.modality import Modality, recognised
 from fusevae.data.modality import modality as modality_named
 from fusevae.data.parts import Options, Part
+from fusevae.data.splits import Splits
 
 DIGITS = "scikit-learn digits"
-
-
-@dataclass
-class Splits:
-    """Training, validation and test examples (the latter two may be empty), what they are, and where they came from."""
-
-    train: Examples
-    validation: Examples
-    test: Examples
-    spec: DataSpec
-    source: str
-
-    @property
-    def held(self) -> tuple[Examples, str]:
-        """What a model is judged on: the test part, or what there is instead; and its name."""
-        for part, name in ((self.test, "test split"), (self.validation, "validation split")):
-            if len(part):
-                return part, name
-        return self.train, "training split (nothing was held out)"
 
 
 class Source(Described):

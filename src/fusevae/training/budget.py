@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fusevae.core.errors import InputError
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import prepare

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-
-if TYPE_CHECKING:
-    from fusevae.training.loop import Loop
 
 #: ``f(record)`` or ``f(record, moment)``; returns nothing, figures by name, or False to stop
 Callback = Callable[..., Any]
@@ -25,22 +22,20 @@ class Moment:
         step: updates made.
         total: updates of the whole training.
         seconds: spent on it so far.
+        stop: a function that ends the training after this step, saved, so that it can be resumed.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self.step, self.total, self.seconds = loop.step, loop.total, loop.progress.seconds
+    def __init__(
+        self, step: int, total: int, seconds: float, game: Callable[[], Any], stop: Callable[[], None]
+    ) -> None:
+        self.step, self.total, self.seconds = step, total, seconds
+        self._game, self.stop = game, stop
 
     @property
     def artifact(self) -> Artifact:
         """The model as it would be evaluated now, in evaluation mode on the device of the training; look at it, but
         don't keep or change it."""
-        players: Mapping[str, Any] = cast(Any, self._loop.average.ready()).players
-        return cast(Artifact, next(iter(players.values())).artifact)
-
-    def stop(self) -> None:
-        """End the training after this step, saved, so that it can be resumed."""
-        self._loop.stopping = True
+        return cast(Artifact, next(iter(self._game().players.values())).artifact)
 
 
 def call(callbacks: Sequence[Callback], record: dict[str, Any], moment: Moment) -> bool:

@@ -17,7 +17,8 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError, near
 from fusevae.core.spec import DataSpec
-from fusevae.data.source import Source, Splits, read_data
+from fusevae.data.source import Source, read_data
+from fusevae.data.splits import Splits
 from fusevae.training import configuration
 from fusevae.training.budget import duration
 from fusevae.training.callbacks import name_of

@@ -20,7 +20,8 @@ from fusevae.core.files import write_text
 from fusevae.core.steps import Step, View
 from fusevae.core.trace import Trace
 from fusevae.core.weights import weights_follow
-from fusevae.data.source import Splits, read_data
+from fusevae.data.source import read_data
+from fusevae.data.splits import Splits
 from fusevae.objectives.objective import Objective
 from fusevae.training import checkpoint, configuration
 from fusevae.training.budget import plan

@@ -13,7 +13,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import View
 from fusevae.core.trace import Trace
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.objectives.objective import Objective
 from fusevae.training.callbacks import name_of, takes_moment
 

@@ -231,8 +231,10 @@ class Loop:
                     self.progress.warn(f"step {self.step}: {text}")
 
     def _write(self, record: dict[str, Any]) -> None:
-        if self.callbacks and self.rank == 0 and not call(self.callbacks, record, Moment(self)):
-            self.stopping = True
+        if self.callbacks and self.rank == 0:
+            moment = Moment(self.step, self.total, self.progress.seconds, self.average.ready, self.stop)
+            if not call(self.callbacks, record, moment):
+                self.stop()
         self.progress.record(record, self.step)
         self.records.write(record, self.progress.seconds)
         self.values["records"] = len(self.records)
@@ -302,6 +304,10 @@ class Loop:
         self.good = self.state()
         if self.folder is not None and self.rank == 0:
             checkpoint.write(self.folder / "checkpoints", self.good)
+
+    def stop(self) -> None:
+        """End after this step, saved."""
+        self.stopping = True
 
     def resume(self) -> bool:
         """Go on from the newest whole checkpoint of the folder; returns whether there was one."""

@@ -21,7 +21,7 @@ from fusevae.core.levels import Level
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.evaluation import pictures, report
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct

@@ -20,7 +20,7 @@ from fusevae.core.processes import world
 from fusevae.core.steps import View
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.models.flat import Flat
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside

@@ -17,7 +17,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.preprocessing import Standardise
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian

@@ -17,7 +17,8 @@ from fusevae.core.errors import InputError
 from fusevae.core.migration import migrated
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.source import Source, Splits, read_examples
+from fusevae.data.source import Source, read_examples
+from fusevae.data.splits import Splits
 from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge

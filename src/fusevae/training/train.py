@@ -17,7 +17,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
 from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.experiment import Experiment

@@ -22,7 +22,8 @@ from fusevae.core.files import written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Batch as RawBatch
 from fusevae.data.examples import Examples, data_fingerprint
-from fusevae.data.source import Splits, read_data
+from fusevae.data.source import read_data
+from fusevae.data.splits import Splits
 from fusevae.evaluation.features import Scripted
 from fusevae.nets.classifier import Classifier
 from fusevae.training.fit import pick_device

@@ -17,7 +17,7 @@ from fusevae.data.modality import Choice
 from fusevae.data.parts import Options
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Sheet
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.molecules.chemistry import PROPERTIES, molecule_table, properties

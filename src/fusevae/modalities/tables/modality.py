@@ -20,7 +20,7 @@ from fusevae.data.modality import Choice, Modality, array_part
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.judge import Judge

@@ -21,7 +21,7 @@ from fusevae.data.modality import Baseline, Choice, Modality, array_part, condit
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Rows, Sheet
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.text import reading

@@ -12,7 +12,7 @@ from typing import Any
 from fusevae.core.errors import InputError
 from fusevae.data import delimited, parquet
 from fusevae.data.conditions import as_column, parsed
-from fusevae.data.given import words_kind
+from fusevae.data.kinds import words_kind
 from fusevae.data.parts import Options, Part, pick, splits_of
 
 SMILES = (".smi", ".smiles")

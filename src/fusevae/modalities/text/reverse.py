@@ -10,7 +10,8 @@ import torch
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.data.examples import Examples
-from fusevae.data.source import Splits, read_examples
+from fusevae.data.source import read_examples
+from fusevae.data.splits import Splits
 from fusevae.distributions.language_model import LanguageModel
 from fusevae.evaluation.samples import sample
 from fusevae.modalities.text.quality import perplexity

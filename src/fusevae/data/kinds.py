@@ -1,0 +1,32 @@
+"""What a column holds, told from some of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from fusevae.data import delimited
+
+Kind = Literal["number", "words", "text", "image", "audio", "other"]
+LOOKED_AT = 200  # values of a column
+
+
+def words_kind(cells: Iterable[str]) -> Kind:
+    """What the cells of a text table hold."""
+    known = [cell.strip() for cell in cells if cell.strip().lower() not in delimited.GAPS]
+    if all(delimited.is_number(cell) for cell in known):
+        return "number"
+    spaces = sum(cell.count(" ") >= 2 for cell in known)
+    return "text" if spaces > len(known) / 2 and len(set(known)) > len(known) / 2 else "words"
+
+
+def values_kind(values: list[Any]) -> Kind:
+    """What the values of a column hold."""
+    known = [v for v in values if v is not None]
+    if all(isinstance(v, str) for v in known):
+        return words_kind(known) if words_kind(known) != "number" else "words"
+    if all(isinstance(v, bool | int | float | np.number | np.bool_) for v in known):
+        return "number"
+    return "image" if known and hasattr(known[0], "getbands") else "other"

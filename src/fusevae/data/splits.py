@@ -1,0 +1,27 @@
+"""Splits: examples for training, validation and test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.examples import Examples
+
+
+@dataclass
+class Splits:
+    """Training, validation and test examples (the latter two may be empty), what they are, and where they came from."""
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    spec: DataSpec
+    source: str
+
+    @property
+    def held(self) -> tuple[Examples, str]:
+        """What a model is judged on: the test part, or what there is instead; and its name."""
+        for part, name in ((self.test, "test split"), (self.validation, "validation split")):
+            if len(part):
+                return part, name
+        return self.train, "training split (nothing was held out)"
