@@ -44,7 +44,7 @@ from fusevae.data.preprocessing import Normalise, Standardise
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.training.notices import in_python
 from fusevae.training.progress import Progress
-from fusevae.training.run import run
+from fusevae.training.train import train as run
 
 X = (torch.rand(200, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
 SETTINGS = {"epochs": 4, "batch_size": 16, "log_every": 7, "validate_every": 10, "checkpoint_every": 9}
