@@ -17,6 +17,7 @@ from fusevae.data.rows import write_columns
 from fusevae.modalities.images import pictures
 from fusevae.modalities.images.folders import GRID, INDEX, NAME
 
+FLAT = (".npz", ".npy", ".csv", ".parquet")
 SHEET = 400  # images at most
 
 
@@ -32,7 +33,7 @@ def write(x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[A
         pictures.grid(x[:SHEET], spec).save(path, format="PNG")
     elif suffix == ".parquet" and spec.dtype == "uint8" and spec.shape[0] in (1, 3):
         write_parquet(x, spec, path, beside)
-    elif suffix:
+    elif suffix in FLAT:
         write_columns({**beside, "x": x.numpy()}, path)
     else:
         path.mkdir(parents=True, exist_ok=True)
