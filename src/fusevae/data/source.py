@@ -47,7 +47,7 @@ class Source(Described):
             is taken, or they are refused (``"refuse"``).
         validation_path: other data for validation, in whatever format.
         test_path: the same for the test.
-        column: which column of a table holds the text.
+        column: which column of a table holds the text, or the images.
         columns: which columns of a table are the data; all of them by default.
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),

@@ -14,7 +14,7 @@ from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz, parquet
 from fusevae.data.arrays import check_finite
 from fusevae.data.examples import Examples, dataset_parts
-from fusevae.data.given import Given, is_hugging_face
+from fusevae.data.given import Given
 from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Picture, Sheet
@@ -61,11 +61,14 @@ class Images(Modality):
             return True
         if given.arrays:
             return any(looks_like_images(array.shape, array.dtype) for array in given.arrays.values())
-        if given.is_dataset and not is_hugging_face(given.data):
+        if given.is_dataset and not given.columns:
             return item_looks_like_image(given.item)
         if given.path is not None and given.is_saved:
             return columns.holds_images(given.path)
-        return bool(given.inside & set(SUFFIXES)) or "image" in given.columns.values()
+        kinds = given.columns
+        return bool(given.inside & set(SUFFIXES)) or "image" in (
+            [kinds.get(options.column)] if options.column else kinds.values()
+        )
 
     def check_options(self, options: Options) -> None:
         background(options.background)

@@ -49,6 +49,8 @@ class Text(Modality):
         asked = bool(options.column or options.tokens or options.stream)
         if given.suffix in self.lines or given.are_texts or given.is_saved:
             return True
+        if given.columns.get(options.column or "") == "image":
+            return False
         if given.columns:
             kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
             return asked or ("image" not in kinds and (is_hugging_face(given.data) or kinds.count("text") == 1))
