@@ -389,7 +389,7 @@ def test_what_is_written_reads_back_the_same(tmp_path, place, channels):
     y = BESIDE.tensor(
         {"digit": ["two", "zero", None, "zero", "two", "zero", "two"], "year": [1990, 1991.5, 3, 4, float("nan"), 5, 6]}
     )
-    IMAGES.write(x, spec, tmp_path / place, BESIDE.values(y))
+    IMAGES.write(x, spec, tmp_path / place, {"file": [f"{i}.png" for i in range(7)], **BESIDE.values(y)})
     if place == "x.npy":  # holds the array alone
         assert torch.equal(whole(tmp_path / place)[0], x)
         return
