@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from dataclasses import replace
 from typing import Any, Literal
 
