@@ -32,6 +32,10 @@ class View(Described, nn.Module):
     def spec(self, data: DataSpec) -> DataSpec:
         """What the data are after the view; raises :class:`InputError` for data that it can't be applied to."""
 
+    def remark(self, x: Tensor) -> str | None:
+        """What of training examples ``x`` is lost that may not be expected, in a line; said once, before training."""
+        return None
+
     def restore(self, x: Tensor) -> Tensor:
         """Values of the view back in the units of the data (the grey value of a probability, say)."""
         return x

@@ -256,11 +256,15 @@ def _label(name: str, whole: Sequence[np.ndarray], first: np.ndarray, words: lis
         if not known:
             return None
         for column in known:
-            if column.dtype.kind != "U" and (column.min() < 0 or column.max() >= len(words)):
+            if column.dtype.kind != "U" and (column.min() < -1 or column.max() >= len(words)):
                 raise InputError(
                     f"{name} is in {column.min()}..{column.max()}: expected 0..{len(words) - 1} for {len(words)} names"
                 )
-        seen = {words[i] for i in np.unique(first).tolist()} if first.dtype.kind != "U" else set(np.unique(first))
+        seen = (
+            {words[i] for i in np.unique(first).tolist() if i >= 0}
+            if first.dtype.kind != "U"
+            else set(np.unique(first))
+        )
         classes = list(words)
     else:
         kinds = {column.dtype.kind for column in whole}

@@ -269,7 +269,7 @@ def split_item(item: Any, name: str) -> tuple[Tensor, Any]:
         raise InputError(f"{name} is a {type(item).__name__} of {len(item)}: expected x or (x, label)")
     x, label = (item[0], item[1] if len(item) == 2 else None) if pair else (item, None)
     if hasattr(x, "convert") and hasattr(x, "getbands"):  # a PIL image
-        x = np.asarray(x.convert("L" if x.mode in ("1", "L", "LA") else "RGB"))
+        x = _values(x, name)
         x = x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
     if not isinstance(x, (Tensor, np.ndarray)):
         raise InputError(
@@ -284,6 +284,18 @@ def split_item(item: Any, name: str) -> tuple[Tensor, Any]:
         )
     label = label.item() if isinstance(label, (Tensor, np.generic)) else label
     return tensor, label
+
+
+def _values(image: Any, name: str) -> np.ndarray:
+    """The values of an image of Pillow: deep ones as they are, others in 8 bits, grey or RGB."""
+    if image.mode[0] in "IF":
+        return np.asarray(image)
+    may = "A" in image.getbands() or "transparency" in image.info
+    if may and image.convert("RGBA").getextrema()[3][0] < 255:
+        raise InputError(
+            f"{name} is transparent: lay it on a background in the dataset, or give the files by their path"
+        )
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
 def kind_of(x: Any) -> tuple[tuple[int, ...], str]:

@@ -165,6 +165,8 @@ class Given:
         if self.path is None or self.arrays or self.columns:
             about = ", ".join(f"{n} {a.dtype} {a.shape}" for n, a in self.arrays.items())
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
+            if not about and self.is_dataset and hasattr(self.item, "shape"):
+                about = f"items of shape {tuple(self.item.shape)}"
             if not about:
                 raise InputError(
                     f"{type(self.data).__name__} was given as data: expected a path, an array, a list of texts, a pair "

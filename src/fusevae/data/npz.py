@@ -216,8 +216,7 @@ def with_condition_file(parts: dict[str, Part], path: Path) -> dict[str, Part]:
                 f".npz with {', '.join(f'y_{name}' for name in parts)}"
             )
         part.conditions, part.names = {}, {}
-        some = part.kept is not None and len(part.kept) < part.total
-        part.beside(found[split], f"{path} ({split})", part.kept if some else None)
+        part.beside(found[split], f"{path} ({split})", part.kept)
     return parts
 
 

@@ -37,6 +37,7 @@ class Options:
     skip_damaged: bool = False
     size: tuple[int, int] | None = None
     background: str = "white"
+    pages: str = "refuse"
     column: str | None = None
     columns: tuple[str, ...] | None = None
     header: bool | None = None

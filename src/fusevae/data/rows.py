@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path)
     if suffix == ".npy":
         np.save(path, arrays["x"])
     elif suffix == ".npz":
-        np.savez(path, **arrays)  # type: ignore[arg-type]
+        with zipfile.ZipFile(path, "w") as archive:  # numpy.savez takes no array of the name "file"
+            for name, value in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, value, allow_pickle=False)
     else:
         flat = {
             name if value.ndim == 1 else f"{name}_{i}": column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -42,9 +42,11 @@ class Source(Described):
         skip_damaged: leave out examples that can't be read (they are counted in a warning), instead of refusing.
         size: (height, width) that images are scaled and cut to while reading.
         background: colour that transparent images are laid on, such as ``"white"`` or ``"#202020"``.
+        pages: what becomes of image files of several pages or frames: ``"each"`` is an example, the ``"first"`` alone
+            is taken, or they are refused (``"refuse"``).
         validation_path: other data for validation, in whatever format.
         test_path: the same for the test.
-        column: which column of a table holds the text.
+        column: which column of a table holds the text, or the images.
         columns: which columns of a table are the data; all of them by default.
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
@@ -75,6 +77,7 @@ class Source(Described):
         skip_damaged: bool = False,
         size: tuple[int, int] | None = None,
         background: str = "white",
+        pages: Literal["refuse", "each", "first"] = "refuse",
         validation_path: str | None = None,
         test_path: str | None = None,
         column: str | None = None,
@@ -96,6 +99,8 @@ class Source(Described):
             raise InputError(f"memory_gb={memory_gb} was given: expected 0 or more")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise InputError(f"size={size} was given: expected (height, width), such as (32, 32)")
+        if pages not in ("refuse", "each", "first"):
+            raise InputError(f"pages={pages!r} was given: expected 'refuse', 'each' or 'first'")
         for name, least, given in (
             ("vocabulary_size", 3, vocabulary_size),
             ("longest", 2, longest),
@@ -112,6 +117,7 @@ class Source(Described):
             skip_damaged=skip_damaged,
             size=None if size is None else (size[0], size[1]),
             background=background,
+            pages=pages,
             column=column,
             columns=None if columns is None else tuple(columns),
             header=header,

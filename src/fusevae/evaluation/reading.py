@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
-from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import joined
@@ -206,9 +205,8 @@ def check_alike(artifact: Artifact, first: Tensor | None, last: Tensor | None) -
     """Raise :class:`InputError` where the model is given the class and the two of a pair have not the same."""
     known = artifact.data.conditions
     if artifact.is_conditional and known is not None and not (first is None and last is None):
-        classes = [isinstance(column, ClassColumn) for column in known.columns]
-        ends = [known.numbers(end)[..., classes].nan_to_num(-1.0) for end in (first, last) if end is not None]
-        if len(ends) < 2 or not torch.equal(*ends):
+        ends = [known.classes(end) for end in (first, last) if end is not None]
+        if len(ends) < 2 or (ends[0] is not None and ends[1] is not None and not torch.equal(ends[0], ends[1])):
             raise InputError(
                 "the two examples of a pair are of different classes and the model is conditional on the class: give "
                 "pairs of one class"

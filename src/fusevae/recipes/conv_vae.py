@@ -7,6 +7,7 @@ from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
+from fusevae.modalities.images.levels import levels_of
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -23,7 +24,7 @@ def recipe(
     vae = VAE(
         Flat(prior=Normal(latent), posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks))),
         decoder=DiscretizedLogistic(
-            ConvDecoder(latent, outputs, channels[::-1], blocks), components, levels=int(data.high - data.low) + 1
+            ConvDecoder(latent, outputs, channels[::-1], blocks), components, levels=levels_of(data)
         ),
     )
     return Experiment(

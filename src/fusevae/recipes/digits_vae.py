@@ -7,6 +7,7 @@ from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
+from fusevae.modalities.images.levels import levels_of
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -21,9 +22,7 @@ def recipe(data: DataSpec, latent: int = 12, hidden: tuple[int, ...] = (256, 256
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Flat(prior=Normal(latent), posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
-        decoder=DiscretizedLogistic(
-            MLP(latent, outputs, hidden, "silu", classes), components, levels=int(data.high - data.low) + 1
-        ),
+        decoder=DiscretizedLogistic(MLP(latent, outputs, hidden, "silu", classes), components, levels=levels_of(data)),
     )
     return Experiment(
         model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),

@@ -6,6 +6,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.pixel_cnn import PixelCNN
+from fusevae.modalities.images.levels import levels_of
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
@@ -47,7 +48,7 @@ def quantized(
         decoder=DiscretizedLogistic(
             SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks),
             components,
-            levels=int(data.high - data.low) + 1,
+            levels=levels_of(data),
         ),
     )
     return Experiment(

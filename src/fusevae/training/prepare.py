@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihoo
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
+logger = logging.getLogger("fusevae")
+
 BASELINE = 2000  # training examples that the constant model is made from
 DRAWS = 20  # of the latents of the examples that a model is tried on
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
@@ -51,6 +54,7 @@ def prepare(
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
     with noise.preserved():
         check(artifact, data.train, objective)
+        remark(artifact, data.train)
         some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
@@ -75,6 +79,15 @@ def prepare(
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
     loop.values["held"] = held
     return loop
+
+
+def remark(artifact: Artifact, examples: Examples) -> None:
+    """Say, once for a training, what its views take away."""
+    x = examples.batch(torch.arange(min(len(examples), BASELINE)))[0]
+    for view in artifact.views:
+        if (line := view.remark(x)) is not None and not world()[0]:
+            logger.warning(line)
+        x = view(x)
 
 
 def in_parts(name: str, parts: Sequence[str]) -> bool:

@@ -14,11 +14,11 @@ THIN = 8  # times that a picture is longer than wide, at most, to be taken for o
 
 
 def looks_like_images(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Whether an array may be pictures: four dimensions, or three whose last two are the sides of a picture; numbers with
-    a point in a strip may as well be a signal.
+    """Whether an array may be pictures: four dimensions, or three whose last two are the sides of a picture; numbers
+    with a point in a strip may as well be a signal.
 
     Example:
-        >>> [looks_like_images(s, np.dtype(d)) for s, d in (((9, 28, 28), "f4"), ((9, 1, 800), "f4"), ((9, 20, 3), "f4"))]
+        >>> [looks_like_images(shape, np.dtype("f4")) for shape in ((9, 28, 28), (9, 1, 800), (9, 20, 3))]
         [True, False, False]
     """
     if len(shape) == 4:
@@ -29,9 +29,24 @@ def looks_like_images(shape: tuple[int, ...], dtype: np.dtype) -> bool:
     return short >= 4 and (dtype.itemsize == 1 or long <= THIN * short)
 
 
+def item_looks_like_image(item: Any) -> bool:
+    """Whether an item of a dataset may be a picture: one of Pillow, or an array as :func:`looks_like_images` has it.
+
+    Example:
+        >>> [item_looks_like_image(np.zeros(shape)) for shape in ((3, 8, 8), (8, 8), (1, 800), (5,))]
+        [True, True, False, False]
+    """
+    if hasattr(item, "getbands"):
+        return True
+    if not isinstance(item, Tensor | np.ndarray) or len(item.shape) not in (2, 3):
+        return False
+    size = item.element_size() if isinstance(item, Tensor) else item.dtype.itemsize
+    return len(item.shape) == 3 or looks_like_images((1, *item.shape), np.dtype("u1" if size == 1 else "f4"))
+
+
 def as_images(x: Any, name: str = "the data") -> Tensor:
-    """``x`` as a tensor of images ``(N, channels, height, width)``; ``(N, H, W)`` are of one channel, for four dimensions
-    see :func:`channels_first`.
+    """``x`` as a tensor of images ``(N, channels, height, width)``; ``(N, H, W)`` are of one channel, for four
+    dimensions see :func:`channels_first`.
 
     Example:
         >>> as_images(np.zeros((5, 8, 8, 3), "uint8")).shape

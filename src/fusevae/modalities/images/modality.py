@@ -14,23 +14,20 @@ from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz, parquet
 from fusevae.data.arrays import check_finite
 from fusevae.data.examples import Examples, dataset_parts
-from fusevae.data.given import Given, is_hugging_face
+from fusevae.data.given import Given
 from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part
-from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
-from fusevae.modalities.images import pictures
-from fusevae.modalities.images.decode import SUFFIXES, read_folder, read_parquet
+from fusevae.modalities.images import columns, folders, pictures, writing
+from fusevae.modalities.images.decode import SUFFIXES, background
 from fusevae.modalities.images.extractor import extractor_for
-from fusevae.modalities.images.layout import as_images, channels_first, looks_like_images
+from fusevae.modalities.images.layout import as_images, channels_first, item_looks_like_image, looks_like_images
 from fusevae.training.fit import pick_device
-
-LABELS = ("label", "labels", "fine_label", "class", "target", "y")  # columns beside images that are taken unasked
 
 
 class ImageSchema(Schema):
@@ -40,7 +37,8 @@ class ImageSchema(Schema):
 
     def about(self, spec: DataSpec) -> str:
         channels, height, width = spec.shape
-        kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels")
+        shown = ", ".join(str(band + 1) for band in dict.fromkeys(pictures.bands(channels)))
+        kind = {1: "grey", 3: "colour"}.get(channels, f"{channels} channels (of which {shown} are drawn)")
         return f"{height} x {width} pixels, {kind}, {spec.dtype} in [{spec.low:g}, {spec.high:g}]"
 
 
@@ -55,32 +53,54 @@ class Images(Modality):
 
     def claims(self, given: Given, options: Options) -> bool:
         if given.suffix in SUFFIXES:
-            raise InputError(f"{given.path} is a single image: give the folder that it lies in")
+            if options.pages != "each":
+                raise InputError(
+                    f"{given.path} is a single image: give the folder that it lies in, or, where its pages are the "
+                    "examples, data.pages=each (pages='each')"
+                )
+            return True
         if given.arrays:
             return any(looks_like_images(array.shape, array.dtype) for array in given.arrays.values())
-        if given.is_dataset and not is_hugging_face(given.data):
-            item = given.item
-            return hasattr(item, "getbands") or (hasattr(item, "shape") and len(item.shape) in (2, 3))
-        folder = bool(given.inside & set(SUFFIXES)) and not given.is_saved
-        return folder or "image" in given.columns.values()
+        if given.is_dataset and not given.columns:
+            return item_looks_like_image(given.item)
+        if given.path is not None and given.is_saved:
+            return columns.holds_images(given.path)
+        kinds = given.columns
+        return bool(given.inside & set(SUFFIXES)) or "image" in (
+            [kinds.get(options.column)] if options.column else kinds.values()
+        )
+
+    def check_options(self, options: Options) -> None:
+        background(options.background)
 
     def shows(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == 3
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
+        path = given.path
+        if path is None:
+            if "image" in given.columns.values():
+                return columns.read_datasets(given.data, options, given.name)
+            if given.is_dataset:
+                return dataset_parts(given.data, given.name)
+            if not given.arrays:
+                raise InputError(
+                    f"{given.name} holds no images: expected arrays or tensors (N, channels, height, width)"
+                )
+            return npz.parts_of(given.data, options, given.name, self._part)
         if given.suffix == ".npz":
-            return npz.read_npz(given.path, options, self._part)  # type: ignore[arg-type]
+            return npz.read_npz(path, options, self._part)
         if given.suffix == ".npy":
-            return npz.read_npy(given.path, options, self._part)  # type: ignore[arg-type]
-        if given.path is not None and "image" in given.columns.values():
-            return read_parquet(parquet.splits(given.path), options, LABELS)
-        if given.path is not None and given.path.is_dir():
-            return read_folder(given.path, options)
-        if given.is_dataset:
-            return dataset_parts(given.data, given.name)
-        if given.path is not None:
-            raise InputError(f"{given.path} holds no images: expected a folder of them, .npz, .npy or .parquet")
-        return npz.parts_of(given.data, options, given.name, self._part)
+            return npz.read_npy(path, options, self._part)
+        if given.suffix in SUFFIXES:
+            return folders.read_file(path, options)
+        if given.is_saved:
+            return columns.read_saved(path, options)
+        if "image" in given.columns.values():
+            return columns.read_parquet(parquet.splits(path), options)
+        if path.is_dir():
+            return folders.read_folder(path, options)
+        raise InputError(f"{path} holds no images: expected a folder of them, .npz, .npy or .parquet")
 
     def layout(self, x: Tensor, name: str) -> Tensor:
         return channels_first(x, name, sure=True) if x.dim() in (3, 4) else x
@@ -91,17 +111,7 @@ class Images(Modality):
         return Part(images, total=len(images))
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
-        suffix = path.suffix.lower()
-        if suffix == ".png":
-            pictures.grid(x[:400], spec).save(path, format="PNG")
-        elif suffix:
-            write_columns({**beside, "x": x.numpy()}, path)
-        else:
-            path.mkdir(parents=True, exist_ok=True)
-            width = max(5, len(str(len(x) - 1)))
-            for i, image in enumerate(x):
-                pictures.picture(image, spec).save(path / f"{i:0{width}}.png")
-            pictures.grid(x[:400], spec).save(path / "grid.png")
+        writing.write(x, spec, path, beside)
 
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         return Picture(pictures.sheet(rows, spec))

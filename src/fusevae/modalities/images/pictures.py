@@ -20,12 +20,21 @@ GAP = 2
 PAPER = (228, 228, 228)
 
 
+def bands(channels: int) -> list[int]:
+    """The channels that are drawn as red, green and blue: of four the first three, else three spread evenly.
+
+    Example:
+        >>> bands(1), bands(3), bands(4), bands(8)
+        ([0, 0, 0], [0, 1, 2], [0, 1, 2], [0, 4, 7])
+    """
+    return [0, 1, 2] if channels == 4 else [0, channels // 2, channels - 1]
+
+
 def pixels(x: Tensor, spec: DataSpec) -> np.ndarray:
-    """Images ``(n, channels, h, w)`` in the data's units as uint8 ``(n, h, w, 3)``; two channels show the first."""
-    scaled = (x.float() - spec.low) / ((spec.high - spec.low) or 1.0)
-    bytes_ = (scaled.clamp(0, 1) * 255).round().to(torch.uint8)
-    three = bytes_[:, :3] if bytes_.shape[1] >= 3 else bytes_[:, :1].expand(-1, 3, -1, -1)
-    return three.permute(0, 2, 3, 1).contiguous().numpy()
+    """Images ``(n, channels, h, w)`` in the data's units as uint8 ``(n, h, w, 3)``, of channels :func:`bands`."""
+    scaled = (x[:, bands(x.shape[1])].float() - spec.low) / ((spec.high - spec.low) or 1.0)
+    bytes_ = (scaled.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+    return bytes_.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def picture(x: Tensor, spec: DataSpec) -> Image:
@@ -33,7 +42,7 @@ def picture(x: Tensor, spec: DataSpec) -> Image:
     from PIL import Image
 
     image = Image.fromarray(pixels(x[None], spec)[0])
-    return image.convert("L") if x.shape[0] < 3 else image
+    return image.convert("L") if x.shape[0] == 1 else image
 
 
 def grid(x: Tensor, spec: DataSpec, columns: int | None = None, labels: Sequence[str] = ()) -> Image:
@@ -48,7 +57,7 @@ def grid(x: Tensor, spec: DataSpec, columns: int | None = None, labels: Sequence
     from PIL import Image, ImageDraw, ImageFont
 
     n, _, height, width = x.shape
-    columns = columns or math.ceil(math.sqrt(n))
+    columns = columns or max(1, math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
     scale = max(1, math.ceil(TILE / max(height, width)))
     height, width = height * scale + GAP, width * scale + GAP

@@ -62,6 +62,15 @@ class Binarize(View):
         self.low, self.high = data.low, data.high
         return data.replaced(dtype="bool", low=0, high=1)
 
+    def remark(self, x: Tensor) -> str | None:
+        grey = ((x != self.low) & (x != self.high)).double().mean().item()
+        if not grey:
+            return None
+        return (
+            f"{max(grey, 1e-3):.1%} of the values are neither black nor white: they are binarized ({self.mode}), so "
+            "the model learns black and white alone; one without the view Binarize keeps the grey values"
+        )
+
     def restore(self, x: Tensor) -> Tensor:
         return x * (self.high - self.low) + self.low
 

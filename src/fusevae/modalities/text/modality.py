@@ -49,9 +49,11 @@ class Text(Modality):
         asked = bool(options.column or options.tokens or options.stream)
         if given.suffix in self.lines or given.are_texts or given.is_saved:
             return True
+        if given.columns.get(options.column or "") == "image":
+            return False
         if given.columns:
             kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
-            return asked or is_hugging_face(given.data) or (kinds.count("text") == 1 and "image" not in kinds)
+            return asked or ("image" not in kinds and (is_hugging_face(given.data) or kinds.count("text") == 1))
         here = {path.suffix.lower() for path in given.path.iterdir()} if given.path and given.path.is_dir() else set()
         return bool(here & set(self.lines)) or (asked and bool(here & {".csv", ".tsv"}))
 

@@ -1,0 +1,76 @@
+"""Images written: a folder of PNG, parquet in the Hugging Face layout, arrays, a sheet of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fusevae.core.conditions import Label
+from fusevae.core.spec import DataSpec
+from fusevae.data.rows import write_columns
+from fusevae.modalities.images import pictures
+from fusevae.modalities.images.folders import GRID, INDEX, NAME
+
+FLAT = (".npz", ".npy", ".csv", ".parquet")
+SHEET = 400  # images at most
+
+
+def write(x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+    """Images ``(n, channels, h, w)`` as the name of ``path`` says, with what is known beside them.
+
+    A folder holds a PNG each, ``grid.png`` and, where there are columns, ``metadata.csv``; the least and the greatest
+    value of the data are black and white. Parquet holds bytes as they are, as PNG, of grey or colour in 8 bits; of any
+    others, like ``.csv``, a column for each value.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        pictures.grid(x[:SHEET], spec).save(path, format="PNG")
+    elif suffix == ".parquet" and spec.dtype == "uint8" and spec.shape[0] in (1, 3):
+        write_parquet(x, spec, path, beside)
+    elif suffix in FLAT:
+        write_columns({**beside, "x": x.numpy()}, path)
+    else:
+        path.mkdir(parents=True, exist_ok=True)
+        width = max(5, len(str(len(x) - 1)))
+        names = [f"{i:0{width}}.png" for i in range(len(x))]
+        for name, image in zip(names, x, strict=True):
+            pictures.picture(image, spec).save(path / name)
+        pictures.grid(x[:SHEET], spec).save(path / GRID)
+        if beside:
+            write_columns({NAME: names, **beside}, path / INDEX)
+
+
+def write_parquet(x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+    """Bytes ``(n, 1 or 3, h, w)`` as a column ``image``; columns of classes are numbers whose names the file knows."""
+    import pyarrow
+    from PIL import Image
+    from pyarrow import parquet
+
+    def png(image: np.ndarray) -> dict[str, Any]:
+        file = BytesIO()
+        Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy()).save(file, "PNG")
+        return {"bytes": file.getvalue(), "path": None}
+
+    form = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    columns = {"image": pyarrow.array(list(map(png, x.numpy())), form)}
+    features: dict[str, Any] = {"image": {"_type": "Image"}}
+    known = {column.name: column for column in spec.conditions.columns} if spec.conditions is not None else {}
+    for name, values in beside.items():
+        label = known.get(name)
+        array = np.asarray(values)
+        if isinstance(label, Label):
+            array = np.array([label.places.get(str(word), -1) for word in array.tolist()], dtype=np.int64)
+            features[name] = {"names": label.classes, "_type": "ClassLabel"}
+        else:
+            features[name] = {"dtype": "string" if array.dtype.kind == "U" else str(array.dtype), "_type": "Value"}
+        columns[name] = pyarrow.array(array.tolist() if array.dtype.kind == "U" else array)
+    table = pyarrow.table(columns)
+    parquet.write_table(
+        table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path
+    )
