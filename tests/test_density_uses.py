@@ -44,6 +44,8 @@ from fusevae import (
 )
 from fusevae.cli import main
 from fusevae.evaluation import chain as chain_module
+from fusevae.modalities.images.modality import ImageSchema
+from fusevae.modalities.tables.schema import TableSchema
 from fusevae.recipes import digits_vae, table_vae
 
 N = 2000  # chains that see the same example: their last states are draws from one distribution
@@ -290,7 +292,7 @@ def test_what_is_observed_is_kept_and_what_lies_under_the_mask_is_not_looked_at(
 
 
 def test_masks_come_in_the_shapes_that_data_come_in(grey):
-    artifact = Artifact(grey, DataSpec((1, 4, 4), "uint8", 0, 1))
+    artifact = Artifact(grey, DataSpec((1, 4, 4), "uint8", 0, 1, schema=ImageSchema()))
     x = torch.randint(0, 2, (3, 1, 4, 4), dtype=torch.uint8)
     half = torch.zeros(4, 4, dtype=torch.bool)
     half[2:] = True
@@ -453,10 +455,11 @@ def test_labels_count_only_where_the_reference_has_them_too():
 def runs(tmp_path_factory):
     """A model of the digits, with a configuration, and one of a table, both untrained; and data beside them."""
     place = tmp_path_factory.mktemp("runs")
-    digits = DataSpec((1, 8, 8), "uint8", 0, 16, [str(k) for k in range(10)])
+    digits = DataSpec((1, 8, 8), "uint8", 0, 16, [str(k) for k in range(10)], ImageSchema())
+    abc = spec(3).replaced(schema=TableSchema(["a", "b", "c"]))
     Artifact(digits_vae.recipe(digits, hidden=(16,)).model, digits).save(place / "digits")
     (place / "digits" / "config.yaml").write_text("data: {class: Source, test: 0.02}\n")
-    Artifact(table_vae.recipe(spec(3), hidden=(16,)).model, spec(3)).save(place / "table")
+    Artifact(table_vae.recipe(abc, hidden=(16,)).model, abc).save(place / "table")
     lines = [",".join(map(str, row)) for row in np.random.default_rng(0).normal(0, 1, (200, 3)).round(3)]
     (place / "table.csv").write_text("\n".join(["a,b,c", *lines]))
     (place / "gaps.csv").write_text("\n".join(["a,b,c", "1.5,,2", ",NA,3", *lines[:3]]))
@@ -547,7 +550,7 @@ def test_bad_input_is_refused_in_a_line_before_anything_is_written(runs, tmp_pat
         ([*impute_digits, "--missing", "two.npz", "--output", "o"], "expected one array"),
         ([*impute_digits, "--missing", "mask.txt", "--output", "o"], "is no mask"),
         ([*impute_digits, "--missing", "away.npy", "--output", "o"], "no mask at"),
-        ([*impute_digits, "--missing", "nan", "--output", "o"], "give a .csv"),
+        ([*impute_digits, "--missing", "nan", "--output", "o"], "nothing is missing"),
         ([*impute_digits, "--output", "o"], "--missing"),
         ([*table, "--missing", "nan", "--output", "o.npy"], "nothing is missing"),
         ([*table, "--missing", "nan", "--output", "o.png"], "is an image"),

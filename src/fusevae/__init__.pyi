@@ -95,6 +95,7 @@ from fusevae.evaluation.search import optimise as optimise
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
 from fusevae.modalities.images.shapes import shapes as shapes
+from fusevae.modalities.tables.schema import table_columns as table_columns
 from fusevae.modalities.images.views import Binarize as Binarize
 from fusevae.modalities.images.views import Crop as Crop
 from fusevae.modalities.images.views import Flip as Flip

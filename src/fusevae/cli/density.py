@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fusevae.cli import load
 from fusevae.cli.train import table
 from fusevae.cli.write import Output, which
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.data.delimited import GAPS, is_number, read_table
 from fusevae.data.examples import Examples
 from fusevae.data.given import existing
 from fusevae.data.modality import modality_of
 from fusevae.data.npz import load_arrays, load_npy, npz_headers
-from fusevae.data.parts import pick
 from fusevae.data.sheet import Sheet
 from fusevae.evaluation.anomaly import check_reference, group_p_value, parts_of_both, scores
 from fusevae.evaluation.chain import Draws, Space
@@ -65,16 +61,12 @@ def impute(options: Namespace) -> int:
     artifact = run.artifact
     output.check(artifact.data)
     Space(artifact)
-    data: Any
-    if options.missing == "nan":
-        data, mask, name = with_gaps(options, artifact), None, options.data
-    else:
-        mask = read_mask(options.missing)
-        data, name = load.examples(options, run)
+    mask = None if options.missing == "nan" else read_mask(options.missing)
+    data, name = load.examples(options, run, gaps=mask is None)
     print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)
     with load.precision(options):
         found = imputed(artifact, data, mask, samples=options.samples, steps=options.steps, seed=options.seed)
-    return _write(options, output, artifact, found, data, name)
+    return _write(options, output, artifact, found, data, name, pictured=mask is not None)
 
 
 def denoise(options: Namespace) -> int:
@@ -113,46 +105,22 @@ def read_mask(path: str) -> np.ndarray:
     raise InputError(f"{path} is no mask: expected a .npy, .npz or .png of booleans, or the word nan")
 
 
-def with_gaps(options: Namespace, artifact: Artifact) -> np.ndarray:
-    """The values of a table with NaN where a cell is empty, its columns in the model's order."""
-    place = existing(options.data, "data")
-    suffix = place.suffix.lower()
-    if options.conditions:
-        raise InputError("--conditions can't be given with --missing nan: give a mask as a file, or leave them out")
-    if suffix == ".npy":
-        return np.array(load_npy(place))
-    if suffix not in (".csv", ".tsv"):
-        raise InputError(f"{place} can't be read with --missing nan: give a .csv, .tsv or .npy, or a mask as a file")
-    names, rows, line = read_table(place, None)
-    values = [[_value(cell) for cell in row] for row in rows]
-    for i, row in enumerate(values):
-        if None in row:
-            at = row.index(None)
-            raise InputError(
-                f"{place}: row {i + line}, column {names[at]} is {rows[i][at].strip()[:40]!r}: expected a number, or "
-                "an empty cell where it is missing"
-            )
-    wanted = getattr(artifact.data.schema, "columns", names)
-    order = [names.index(pick(name, names, str(place), "the model")) for name in wanted] if line == 2 else slice(None)
-    return np.array(values, dtype=np.float64)[:, order]
-
-
-def _value(cell: str) -> float | None:
-    """A cell's number, NaN where it holds none, None where it holds something else."""
-    if cell.strip().lower() in GAPS:
-        return float("nan")
-    return float(cell) if is_number(cell) else None
-
-
-def _write(options: Namespace, output: Output, artifact: Artifact, found: Draws, data: Any, name: str) -> int:
-    """Write the mean or a draw of what chains gave."""
+def _write(
+    options: Namespace,
+    output: Output,
+    artifact: Artifact,
+    found: Draws,
+    data: Examples,
+    name: str,
+    pictured: bool = True,
+) -> int:
+    """Write the mean or a draw of what chains gave; beside what it was made from, unless that can't be ``pictured``."""
     x = found.mean if options.kind == "mean" else found.samples[0]
 
     def sheet() -> Sheet:
         shown = min(len(x), 96)
-        return modality_of(artifact.data).pairs(_first(data, shown), x[:shown], artifact.data)
+        return modality_of(artifact.data).pairs(data.batch(torch.arange(shown))[0], x[:shown], artifact.data)
 
-    pictured = isinstance(data, Examples)  # what has gaps can't be shown
     output.examples(x, artifact.data, which(data) if pictured else None, sheet if pictured else None)
     accepted = found.accepted.mean().item()
     stuck = int((found.accepted == 0).sum())
@@ -165,7 +133,3 @@ def _write(options: Namespace, output: Output, artifact: Artifact, found: Draws,
     else:
         print(f"{len(x)} written to {output.path}")
     return 0
-
-
-def _first(data: Any, n: int) -> Tensor:
-    return data.batch(torch.arange(n))[0]

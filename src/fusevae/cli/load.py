@@ -29,9 +29,9 @@ def opened(options: Namespace, path: str | None = None) -> Run:
     )
 
 
-def examples(options: Namespace, run: Run, data: str | None = None) -> tuple[Examples, str]:
+def examples(options: Namespace, run: Run, data: str | None = None, gaps: bool = False) -> tuple[Examples, str]:
     """The data asked for, or the run's own held-out ones; and what they are in words."""
-    return run.examples(data or options.data, options.conditions, getattr(options, "text", None))
+    return run.examples(data or options.data, options.conditions, getattr(options, "text", None), gaps)
 
 
 def precision(options: Namespace) -> AbstractContextManager[Any]:

@@ -53,6 +53,7 @@ class Artifact(Described, nn.Module):
 
     def view(self, x: Tensor) -> Tensor:
         """Raw examples ``(batch, *shape)`` as the model sees them: floating point, or integers for tokens."""
+        x = self.data.schema.into(x)
         for view in self.views:
             x = view(x)
         return self.viewed.typed(x)
@@ -65,7 +66,7 @@ class Artifact(Described, nn.Module):
             return x.long()
         if self.data.is_discrete:
             x = x.round().clamp(self.data.low, self.data.high)
-        return x.to(getattr(torch, self.data.dtype))
+        return self.data.schema.back(x).to(getattr(torch, self.data.dtype))
 
     @torch.no_grad()
     def seen(self, x: Tensor) -> Tensor:

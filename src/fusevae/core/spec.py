@@ -41,6 +41,14 @@ class Schema(Described):
         shape = "x".join(map(str, spec.shape))
         return f"mass on {{{spec.low:g}..{spec.high:g}}}^{shape}" if mass else f"density on R^{shape}"
 
+    def into(self, x: Tensor) -> Tensor:
+        """Raw examples in the units in which a model is given them; what that costs in density is nothing."""
+        return x
+
+    def back(self, x: Tensor) -> Tensor:
+        """What a model gives ``(*batch, *shape)``, in the units and the form of the data."""
+        return x
+
     def text(self, x: Tensor) -> list[str]:
         """The texts that examples stand for, where they do."""
         raise InputError(f"the data are arrays of shape {tuple(x.shape[1:])}, not text: use them as they are")
@@ -61,7 +69,7 @@ class DataSpec(Described):
         shape: of one example without the batch: ``(channels, height, width)`` for images, ``(features,)`` for tables,
             ``(length,)`` for sequences (of the longest, its end included).
         dtype: as the data came: ``"uint8"``, ``"float32"``, ``"int64"`` ...
-        low: smallest value that the data can take (0 for uint8), or was seen to take.
+        low: smallest value that the data can take (0 for uint8), or were seen to take, as a model is given them.
         high: largest value (255 for uint8).
         conditions: the columns beside the examples, or None; the names of classes alone are one column ``label``.
         schema: what its modality knows of the data; None for plain arrays.
@@ -137,4 +145,4 @@ class DataSpec(Described):
 
     def typed(self, x: Tensor) -> Tensor:
         """Raw examples as a model computes with them: floating point, or integers for tokens."""
-        return x.float() if self.schema.numeric and not x.is_floating_point() else x
+        return x.float() if self.schema.numeric else x

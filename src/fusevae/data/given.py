@@ -113,7 +113,7 @@ class Given:
         """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
         with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio, other."""
         if self.suffix in (".csv", ".tsv"):
-            names, body, _ = delimited.read_table(self._file, None)
+            names, body, _ = delimited.read_table(self._file, None, say=False)
             return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
         files = [self._file] if self.suffix == ".parquet" else []
         if self.path is not None and self.path.is_dir() and not self.is_saved:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
-from fusevae.core.spec import DataSpec
+from fusevae.core.spec import DataSpec, Schema
 from fusevae.data.conditions import Asked, as_column
 
 #: words in the names of files, folders and arrays, and the split that they mean
@@ -45,6 +45,7 @@ class Options:
     vocabulary_size: int | None = None
     longest: int = 512
     stream: int | None = None
+    gaps: bool = False  # missing numbers are NaN, not refused: they are to be filled in
     known: DataSpec | None = None  # of a model that the data are read for: its vocabulary and its columns hold
 
     @property
@@ -65,6 +66,7 @@ class Part:
         ids: a word for each example where it has one: the name of its file.
         columns: the names of the features where a table has them.
         dtypes: of each feature of a table, as it came.
+        schema: of all parts, once it is fitted.
         range: the values that the data can take, where the format says so.
         ends: extremes of each example ``(N, 2)`` where ``x`` is a dataset of floats.
         kept: which examples of ``total`` in the file are here, where damaged ones were skipped.
@@ -79,6 +81,7 @@ class Part:
     ids: list[str] | None = None
     columns: list[str] | None = None
     dtypes: list[str] | None = None
+    schema: Schema | None = None
     range: tuple[float, float] | None = None
     ends: Tensor | None = None
     kept: list[int] | None = None

@@ -212,7 +212,9 @@ def read_data(data: Any, **settings: Any) -> Splits:
     return Source(**settings).split(data)
 
 
-def read_examples(data: Any, known: DataSpec | None = None, given: Any = None, **settings: Any) -> Examples:
+def read_examples(
+    data: Any, known: DataSpec | None = None, given: Any = None, gaps: bool = False, **settings: Any
+) -> Examples:
     """Data in one piece, to evaluate or encode: the test part where they come with one, otherwise everything.
 
     Args:
@@ -221,6 +223,7 @@ def read_examples(data: Any, known: DataSpec | None = None, given: Any = None, *
             mean the same as in training; unknown ones are refused.
         given: the conditions of data in memory, where these don't bring them: as for
             :meth:`fusevae.core.conditions.Conditions.given`.
+        gaps: missing numbers of a table are NaN; they are refused otherwise.
         settings: those of :class:`Source` but the path, by name.
 
     Example:
@@ -232,7 +235,7 @@ def read_examples(data: Any, known: DataSpec | None = None, given: Any = None, *
     if isinstance(data, Splits):
         return data.test
     source = data if isinstance(data, Source) else Source(**settings)
-    options = replace(source.options, known=known)
+    options = replace(source.options, known=known, gaps=gaps)
     if known is not None and known.conditions is not None and not options.conditions.told:
         options = replace(
             options, conditions=Asked(tuple((name, None) for name in known.conditions.names), optional=True)

@@ -36,11 +36,11 @@ def blocks(artifact: Artifact, examples: Examples, seed: int, device: torch.devi
         yield Block(i, raw, label.to(device) if label is not None else None, x.to(device))
 
 
-def as_examples(artifact: Artifact, data: Any, label: Any = None) -> Examples:
-    """Arrays, a path or a data set as examples that the artifact can take; raises :class:`InputError` where it
-    can't."""
+def as_examples(artifact: Artifact, data: Any, label: Any = None, gaps: bool = False) -> Examples:
+    """Arrays, a path or a data set as examples that the artifact can take, NaN where numbers of a table may be missing
+    (``gaps``); raises :class:`InputError` where it can't."""
     longest = {} if artifact.data.schema.numeric else {"longest": max(LONGEST, *artifact.data.shape)}
-    examples = read_examples(data, artifact.data, label, **longest)
+    examples = read_examples(data, artifact.data, label, gaps, **longest)
     check_examples(artifact, examples)
     return examples
 

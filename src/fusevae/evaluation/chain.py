@@ -31,7 +31,7 @@ class Draws(NamedTuple):
 
     Attributes:
         samples: their last states in the data's units and dtype, ``(samples, n, *shape)``: draws for each example.
-        mean: the mean of all draws of their second halves, ``(n, *shape)`` in float32.
+        mean: the mean of all draws of their second halves, ``(n, *shape)`` in float32, or float64 where the data are.
         accepted: the part of the proposals that was accepted, ``(n,)``. Near 0 the chains have hardly moved: take more
             steps, or don't trust them.
     """
@@ -137,10 +137,11 @@ def walk(
                 with noise.keyed(seed, "chain", block.number, int(rows[0]), device=device):
                     raw, seen = block.raw[chosen].to(device), block.x[chosen.to(device)]
                     start, redraw, units = task(block.number * BLOCK + chosen, raw, seen, label)
-                    total, accepted = torch.zeros(start.shape, device=device), torch.zeros(len(start), device=device)
+                    exact = torch.float64 if raw.dtype == torch.float64 else torch.float32
+                    total, accepted = start.new_zeros(start.shape, dtype=exact), start.new_zeros(len(start))
                     for i, (x, moved) in enumerate(chain(space.vae, start, label, redraw, steps, steps // 10)):
                         if i >= steps - kept:
-                            total += units(x).float()
+                            total += units(x).to(total.dtype)
                             accepted += moved
                 last = units(x).unflatten(0, (-1, samples)).transpose(0, 1)
                 means = [v.unflatten(0, (-1, samples)).mean(1) / kept for v in (total, accepted)]

@@ -103,8 +103,8 @@ def check_noise(noise: float, space: Space) -> None:
 def log_gaussian(noisy: Tensor, x: Tensor, sigma: float, artifact: Artifact) -> Tensor:
     """log p(noisy | x) for each value, without what doesn't depend on x; integers at an end of the data's range stand
     for all that lies beyond it."""
-    x = x.float()
-    log_p = -0.5 * ((noisy.float() - x) / sigma).square()
+    x = x if x.is_floating_point() else x.float()
+    log_p = -0.5 * ((noisy.to(x.dtype) - x) / sigma).square()
     if not artifact.data.is_discrete:
         return log_p
     low, high = artifact.data.low, artifact.data.high

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
+from fusevae.data.preprocessing import without_errors
 from fusevae.evaluation.blocks import BLOCK
 
 FITTED_ON = 100_000  # examples from which columns take their means and scales
@@ -59,8 +60,8 @@ class Columns(nn.Module):
         super().__init__()
         some = torch.arange(min(len(train), FITTED_ON))
         x = train.batch(some)[0].flatten(1).double()
-        scale = x.std(0, unbiased=False)
-        self.register_buffer("mean", x.mean(0))
+        mean, scale = without_errors(x, x.mean(0), x.std(0, unbiased=False))
+        self.register_buffer("mean", mean)
         self.register_buffer("scale", torch.where(scale > 0, scale, 1.0))
 
     def features(self, x: Tensor) -> Tensor:

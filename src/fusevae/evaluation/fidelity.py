@@ -118,8 +118,8 @@ def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, see
     squares, ratios, alike = 0.0, [], []
     indices = torch.arange(len(examples)).split(BLOCK)
     for index, (x, _) in zip(indices, examples.batches(iter(indices)), strict=True):
-        x, y = x.float(), again[index].float()
-        squares += (x - y).double().square().sum().item()
+        y = again[index]
+        squares += (x.double() - y.double()).square().sum().item()
         if len(spec.shape) == 3:
             ratios.append(psnr(x, y, span))
             alike.append(ssim(x, y, span))

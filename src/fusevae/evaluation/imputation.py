@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.data.examples import Batch, Examples
+from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.chain import Draws, Space, Task, walk
@@ -42,14 +42,15 @@ def impute(
     Args:
         artifact: a VAE with one level of latents, whose decoder has dimensions that are independent given z.
         data: raw examples ``(n, *shape)``; what they hold at missing places is not looked at.
-        missing: booleans, ``(n, *shape)`` or one ``shape`` for all; None takes the NaN of an array of floats.
+        missing: booleans, ``(n, *shape)`` or one ``shape`` for all; None takes the NaN of an array of floats, and what
+            is empty in a table (a path, a DataFrame).
         label: the examples' labels, where the model is conditional.
         samples: chains for each example.
         steps: of each chain; its last state is a sample, the mean is over its second half.
         seed: of the view and of the chains.
 
     Returns ``samples`` ``(samples, n, *shape)`` in the data's units and dtype, several completions of each example;
-    ``mean`` ``(n, *shape)``, the average over all draws (float32: no draw itself, and no likely example); and
+    ``mean`` ``(n, *shape)``, the average over all draws (of floats: no draw itself, and no likely example); and
     ``accepted`` ``(n,)``.
 
     Raises :class:`InputError` for a mask that doesn't fit the data, and for a model without such a decoder.
@@ -63,9 +64,15 @@ def impute(
         (torch.Size([4, 1, 2]), 0.5)
     """
     space = Space(artifact)
-    if missing is None:
+    if missing is not None:
+        whole = as_examples(artifact, data, label)
+    elif isinstance(data, Tensor | np.ndarray):
         data, missing = split_nan(data)
-    whole = as_examples(artifact, data, label)
+        whole = as_examples(artifact, data, label)
+    else:
+        table = as_examples(artifact, data, label, gaps=True)
+        x, y = table.batch(torch.arange(len(table)))
+        whole, missing = InMemory(x.nan_to_num(0.0), y, table.spec), x.isnan()
     mask = mask_for(missing, whole)
     if space.linked and bool((mask != mask[:, :1]).any()):
         raise InputError(
@@ -100,10 +107,9 @@ class _Hidden(Examples):
         return x.masked_fill(self.missing[indices], self.value), y
 
 
-def split_nan(data: Any) -> tuple[Any, Tensor]:
-    """An array or table of floats with 0 for NaN, and where the NaN were."""
-    data = data.to_numpy() if hasattr(data, "to_numpy") else data
-    if not isinstance(data, (Tensor, np.ndarray)) or "float" not in str(data.dtype):
+def split_nan(data: Tensor | np.ndarray) -> tuple[Any, Tensor]:
+    """An array of floats with 0 for NaN, and where the NaN were."""
+    if "float" not in str(data.dtype):
         raise InputError(
             f"no mask was given, and {type(data).__name__} data hold no NaN that could mean missing: give missing=, or "
             "an array of floats with NaN where values are missing"

@@ -161,7 +161,11 @@ class Run:
         return found
 
     def examples(
-        self, data: Any = None, conditions: str | list[str] | None = None, texts: Sequence[str] | None = None
+        self,
+        data: Any = None,
+        conditions: str | list[str] | None = None,
+        texts: Sequence[str] | None = None,
+        gaps: bool = False,
     ) -> tuple[Examples, str]:
         """Data for its model, and what they are in words: its own held-out ones where none are given.
 
@@ -169,6 +173,7 @@ class Run:
             data: a path, or what :func:`fusevae.read_data` takes; read as the run's own data are.
             conditions: columns beside them, as of :class:`fusevae.Source`; by default those of the model.
             texts: texts in their place.
+            gaps: missing numbers of a table are NaN, to be filled in; they are refused otherwise.
         """
         if texts:
             if data is not None:
@@ -181,7 +186,7 @@ class Run:
         if conditions is not None or (self.source is not None and self.source.options.conditions.file):
             node["conditions"] = conditions
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}
-        found = read_examples(data, self.artifact.data, **settings)
+        found = read_examples(data, self.artifact.data, gaps=gaps, **settings)
         check_examples(self.artifact, found)
         return found, str(data) if isinstance(data, str | Path) else "the data given"
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
-from fusevae.core.errors import InputError, near
+from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz, parquet
+from fusevae.data.arrays import as_tensor, check_finite
 from fusevae.data.delimited import nameless
-from fusevae.data.examples import Examples, dataset_parts
+from fusevae.data.examples import Examples, dataset_parts, kind_of
 from fusevae.data.given import Given, is_frame, is_hugging_face
 from fusevae.data.modality import Choice, Modality, array_part
-from fusevae.data.parts import Options, Part
+from fusevae.data.parts import Options, Part, pick
 from fusevae.data.rows import write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
 from fusevae.data.splits import Splits
@@ -28,35 +31,7 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part
-
-
-class TableSchema(Schema):
-    """The columns of a table by name, in the order in which a model is given them.
-
-    Args:
-        columns: their names.
-        dtypes: of each, as it came: ``"int64"``, ``"float64"`` ...
-    """
-
-    modality = "tables"
-
-    def __init__(self, columns: list[str], dtypes: list[str] | None = None) -> None:
-        self.columns = list(columns)
-        self.dtypes = list(dtypes or [])
-
-    def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
-        other = theirs.schema
-        if isinstance(other, TableSchema) and other.columns != self.columns:
-            missing = [name for name in self.columns if name not in other.columns]
-            if missing:
-                raise InputError(
-                    f"{what} was made for a column {missing[0]!r}, these have none{near(missing[0], other.columns)}"
-                )
-            raise InputError(f"{what} was made for columns {', '.join(self.columns)}: give these")
-        super().check(ours, theirs, what)
-
-    def about(self, spec: DataSpec) -> str:
-        return f"{spec.dims} columns ({', '.join(self.columns[:8])}{' ...' if len(self.columns) > 8 else ''}), {spec.dtype}"
+from fusevae.modalities.tables.schema import Column, TableSchema, table_columns, words
 
 
 class Tables(Modality):
@@ -83,17 +58,17 @@ class Tables(Modality):
         return len(shape) == 1
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
-        path = given.path
+        path, rows = given.path, partial(_rows, gaps=options.gaps)
         if path is None:
             if is_frame(given.data):
                 return {"train": frame_part(given.data, options, given.name)}
             if given.is_dataset:
                 return dataset_parts(given.data, given.name)
-            return npz.parts_of(given.data, options, given.name, _rows)
+            return npz.parts_of(given.data, options, given.name, rows)
         if given.suffix == ".npz":
-            return npz.read_npz(path, options, _rows)
+            return npz.read_npz(path, options, rows)
         if given.suffix == ".npy":
-            return npz.read_npy(path, options, _rows)
+            return npz.read_npy(path, options, rows)
         if given.suffix in (".csv", ".tsv"):
             return {"train": table_part(path, options)}
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
@@ -101,35 +76,68 @@ class Tables(Modality):
         raise InputError(f"{path} holds no table: expected a .csv, .tsv, .parquet, .npz or .npy")
 
     def schema_of(self, part: Part, options: Options) -> Schema:
-        if options.known is not None and isinstance(options.known.schema, TableSchema) and part.columns is None:
+        if part.schema is not None:
+            return part.schema
+        if options.known is not None and isinstance(options.known.schema, TableSchema):
             return options.known.schema
-        n = (
-            part.x.shape[1]
-            if isinstance(part.x, Tensor)
-            else len(part.x[0][0] if isinstance(part.x[0], tuple) else part.x[0])
-        )
-        return TableSchema(part.columns or nameless(n), part.dtypes)
+        n = kind_of(part.x)[0][0]
+        dtypes = part.dtypes or [kind_of(part.x)[1]] * n
+        return TableSchema([Column(*pair) for pair in zip(part.columns or nameless(n), dtypes, strict=True)])
+
+    def examples(
+        self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options
+    ) -> dict[str, Examples]:
+        first = next(iter(parts.values()))
+        for name, part in parts.items():
+            shape = kind_of(part.x)[0]
+            if len(shape) != 1:
+                raise InputError(
+                    f"the {name} part holds examples of shape {shape}: expected rows of numbers, (columns,)"
+                )
+            _align(part, first, name)
+        floats = [part.x for part in parts.values() if isinstance(part.x, Tensor) and part.x.is_floating_point()]
+        schema = self.schema_of(first, options)
+        if len(floats) == len(parts) and isinstance(schema, TableSchema):
+            train = first.x if rows is None else first.x[rows["train"]]
+            if options.known is None:
+                schema = schema.fitted(train.numpy(), first.columns is not None)
+            elif len(schema.columns) != train.shape[1]:
+                raise InputError(
+                    f"these are rows of {train.shape[1]} columns: expected {', '.join(schema.names)}, of the model"
+                )
+            double = any(_double(schema, part) for part in parts.values())
+            ends = schema.into(train).float()
+            ends = ends[~ends.isnan()]
+            for part in parts.values():
+                part.schema = schema
+                part.x = part.x.double() if double else part.x.float()
+                part.range = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
+                if not bool((schema.into(part.x).float().abs() == torch.inf).any()):
+                    continue
+                raise InputError(
+                    "some values are too large for float32: give the columns another unit, or leave them out"
+                )
+        return super().examples(parts, rows, options)
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
         suffix = path.suffix.lower()
-        if suffix in (".npz", ".npy"):
-            write_columns({"x": x.numpy(), **beside}, path)
-        elif suffix:
-            write_columns({**_named(x, spec), **beside}, path)
-        else:
+        columns: dict[str, Any] = {"x": x.numpy()} if suffix in (".npz", ".npy") else {**table_columns(x, spec)}
+        for name, values in beside.items():
+            columns[name if name not in columns else f"{name}_"] = values
+        if not suffix:
             path.mkdir(parents=True, exist_ok=True)
-            write_columns({**_named(x, spec), **beside}, path / "samples.csv")
+        write_columns(columns, path if suffix else path / "samples.csv")
 
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
-        names = list(_named(rows[0][1], spec))
-        cells = [[word, *(f"{v:.4g}" for v in row)] for word, x in rows for row in x.tolist()]
-        return Rows(["", *names], cells) if any(word for word, _ in rows) else Rows(names, [c[1:] for c in cells])
+        names = ["", *words(rows[0][1], spec)[0]]
+        cells = [[word, *row] for word, x in rows for row in words(x, spec)[1]]
+        return Rows(names, cells) if any(word for word, _ in rows) else Rows(names[1:], [c[1:] for c in cells])
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
-        return {"samples": Picture.of(pictures.histograms(real, made, list(_named(made, spec))))}
+        return {"samples": Picture.of(pictures.histograms(real, made, list(table_columns(made, spec))))}
 
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
-        return Picture.of(pictures.scatter(x, again, list(_named(x, spec))))
+        return Picture.of(pictures.scatter(x, again, list(table_columns(x, spec))))
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         if extractor is not None:
@@ -143,15 +151,39 @@ class Tables(Modality):
         return []
 
 
-def _rows(x: Any, name: str) -> Part:
-    if len(x.shape) != 2:
-        raise InputError(f"{name} has shape {tuple(x.shape)}: expected a table, (N, columns)")
-    part = array_part(x, name)
-    part.dtypes = [str(x.dtype).removeprefix("torch.")] * x.shape[1]
+def _rows(x: Any, name: str, gaps: bool = False) -> Part:
+    """An array as rows of numbers; floats keep their digits until it is known what float32 would lose."""
+    if not hasattr(x, "shape") or len(x.shape) != 2:
+        what = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else f"type {type(x).__name__}"
+        raise InputError(f"{name} has {what}: expected a table, (N, columns)")
+    dtype = str(x.dtype).removeprefix("torch.")
+    if dtype == "float64" and 0 not in x.shape:
+        found = x.detach().cpu() if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
+        part = Part(found, total=len(found))
+    else:
+        part = Part(as_tensor(x, name), total=len(x)) if gaps else array_part(x, name)
+    if not gaps:
+        check_finite(part.x, name)
+    part.dtypes = [dtype] * x.shape[1]
     return part
 
 
-def _named(x: Tensor, spec: DataSpec) -> dict[str, np.ndarray]:
-    """The columns of rows by name; whole numbers stay whole."""
-    names = spec.schema.columns if isinstance(spec.schema, TableSchema) else nameless(x.shape[1])
-    return dict(zip(names, x.flatten(1).numpy().T, strict=True))
+def _align(part: Part, first: Part, name: str) -> None:
+    """The columns of a part in the order of the first's, by their names."""
+    if part.columns is None or first.columns is None or part.columns == first.columns:
+        return
+    if nameless(len(part.columns)) in (part.columns, first.columns) and len(part.columns) == len(first.columns):
+        return
+    for one in part.columns:
+        pick(one, first.columns, "the training part", f"the {name} part")
+    order = [part.columns.index(pick(one, part.columns, f"the {name} part", "the training")) for one in first.columns]
+    part.x, part.columns = part.x[:, order], list(first.columns)
+
+
+def _double(schema: TableSchema, part: Part) -> bool:
+    """Whether float32 would not give the values of a part back as they are written."""
+    if part.x.dtype != torch.float64:
+        return False
+    if part.columns is None:
+        return bool(schema.offset.any())
+    return not all(column.kept(values) for column, values in zip(schema.columns, part.x.numpy().T, strict=True))

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def histograms(real: Tensor, sampled: Tensor, names: Sequence[str]) -> Figure:
     """Each feature's values in the data and in samples; the first twelve features of a table."""
-    real, sampled = real.float().flatten(1), sampled.float().flatten(1)
+    real, sampled = real.double().flatten(1), sampled.double().flatten(1)
     figure, axes = axes_of(min(12, real.shape[1]), width=2.6, height=2.0)
     for i, axis in enumerate(axes):
-        low, high = torch.cat([real[:, i], sampled[:, i]]).quantile(torch.tensor([0.005, 0.995])).tolist()
+        low, high = torch.cat([real[:, i], sampled[:, i]]).quantile(torch.tensor([0.005, 0.995]).double()).tolist()
         if high <= low:
             low, high = low - 0.5, high + 0.5
         bins = np.linspace(low, high, 31).tolist()
@@ -34,7 +34,7 @@ def histograms(real: Tensor, sampled: Tensor, names: Sequence[str]) -> Figure:
 
 def scatter(x: Tensor, again: Tensor, names: Sequence[str]) -> Figure:
     """Each feature after encoding and decoding against what it was."""
-    x, again = x.float().flatten(1), again.float().flatten(1)
+    x, again = x.double().flatten(1), again.double().flatten(1)
     figure, axes = axes_of(min(12, x.shape[1]), width=2.6, height=2.4)
     for i, axis in enumerate(axes):
         axis.axline((float(x[:, i].mean()),) * 2, slope=1, color=GREY, lw=1)

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data import delimited, parquet
-from fusevae.data.arrays import finite_tensor
 from fusevae.data.conditions import parsed
-from fusevae.data.delimited import nameless
+from fusevae.data.delimited import GAPS, check_names, is_number, nameless
 from fusevae.data.parts import Options, Part, need_memory, pick
+
+WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
+FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
+MENDS = "fill it in, leave the column out (data.columns=[...]), or such rows (data.skip_damaged=true)"
+
+logger = logging.getLogger("fusevae")
 
 
 def table_part(path: Path, options: Options) -> Part:
     """Rows of numbers of a text table; a first row that isn't numbers names the columns."""
     names, body, line = delimited.read_table(path, options.header)
     beside = options.conditions.among(names, f"{path}, {'with' if line == 2 else 'without'} a header row,")
-    wanted = chosen(names, beside, options, str(path))
-    cells = {name: [row[names.index(name)] for row in body] for name in [*wanted, *beside]}
-    x = np.stack([_numbers(cells[name], name, path, line, options) for name in wanted], 1)
-    part = _part(x, wanted, str(path), ["int64" if _whole(cells[name]) else "float64" for name in wanted])
-    part.beside({name: parsed(cells[name]) for name in beside}, str(path))
-    return part
+    cells = dict(zip(names, ([cell.strip() for cell in column] for column in zip(*body, strict=True)), strict=True))
+    wanted = chosen(names, beside, options, str(path), {name: _kind(column) for name, column in cells.items()})
+    columns = {name: _numbers(cells[name]) for name in wanted}
+    given = {name: parsed(cells[name]) for name in beside}
+    return _part(columns, given, options, str(path), line, lambda i, name: cells[name][i])
 
 
 def parquet_part(paths: list[Path], options: Options) -> Part:
     """The columns of numbers of the parquet files of a split."""
     files = parquet.Files(paths)
-    kinds = parquet.column_kinds(paths[0])
+    check_names(files.names, files.where)
     beside = options.conditions.among(files.names, files.where)
-    wanted = chosen(files.names, beside, options, files.where, kinds)
-    need_memory(files.total * len(wanted) * 4, options, files.where)
-    for name in wanted:
-        if files.gaps(name):
-            raise InputError(f"{files.where}: column {name} has missing values: fill them in, or drop the column")
-    columns = [files.column(name) for name in wanted]
-    x = np.stack([column.astype(np.float64) for column in columns], 1)
-    part = _part(x, wanted, files.where, [str(column.dtype) for column in columns])
+    wanted = chosen(files.names, beside, options, files.where, parquet.column_kinds(paths[0]))
+    need_memory(files.total * len(wanted) * 8, options, files.where)
+    columns = {name: _array(files.column(name)) for name in wanted}
+    part = _part(columns, {}, options, files.where)
     files.conditions(part, options.conditions)
     return part
 
@@ -49,63 +53,158 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
 def frame_part(frame: Any, options: Options, where: str) -> Part:
     """The columns of numbers of a DataFrame."""
     names = [str(name) for name in frame.columns]
-    values = {str(name): np.asarray(frame[name]) for name in frame.columns}
+    check_names(names, where)
+    values = {str(name): frame[name] for name in frame.columns}
     beside = options.conditions.among(names, where)
-    kinds = {name: "number" if value.dtype.kind in "biuf" else "words" for name, value in values.items()}
+    arrays = {name: _array(values[name]) for name in names if name not in beside}
+    kinds = {name: "words" if found is None else "number" for name, found in arrays.items()}
     wanted = chosen(names, beside, options, where, kinds)
-    x = np.stack([values[name].astype(np.float64) for name in wanted], 1)
-    part = _part(x, wanted, where, [str(values[name].dtype) for name in wanted])
-    part.beside({name: values[name] for name in beside}, where)
-    return part
+    given = {name: np.asarray(values[name]) for name in beside}
+    return _part({name: arrays[name] for name in wanted}, given, options, where)
 
 
 def chosen(
-    names: Sequence[str], beside: Sequence[str], options: Options, where: str, kinds: Mapping[str, str] | None = None
+    names: Sequence[str], beside: Sequence[str], options: Options, where: str, kinds: Mapping[str, str]
 ) -> list[str]:
     """The columns that are data: those of a model that they are read for, in its order; those that were asked for; or
     all but the conditions, which must be numbers."""
     known = options.known.schema if isinstance(options.known, DataSpec) else None
-    wanted: Sequence[str] | None = getattr(known, "columns", None) or options.columns
+    ours: Sequence[str] | None = getattr(known, "names", None)
     rest = [name for name in names if name not in beside]
-    by_place = (
-        known is not None
-        and wanted is not None
-        and len(rest) == len(wanted)
-        and nameless(len(wanted)) in (wanted, rest)
-    )
-    if wanted is not None and not by_place:
-        found = [pick(name, names, where, "the model" if known is not None else "the data") for name in wanted]
-        if known is not None and options.columns is None and (foreign := [name for name in rest if name not in wanted]):
+    wanted = ours or options.columns
+    by_place = ours is not None and len(rest) == len(ours) and nameless(len(ours)) in (ours, rest)
+    if wanted is not None and not by_place:  # else one of the two has no names
+        found = [pick(name, names, where, "the data" if ours is None else "the model") for name in wanted]
+        if ours is not None and options.columns is None and (foreign := [name for name in rest if name not in wanted]):
             raise InputError(
-                f"{where} has a column {foreign[0]!r} that the model was not trained on: drop it, or name the columns to "
-                f"read (--set data.columns, conditions)"
+                f"{where} has a column {foreign[0]!r} that the model was not trained on: leave it out of the data"
             )
-        return found
-    other = [name for name in rest if (kinds or {}).get(name, "number") != "number"]
-    if other or not rest:
-        numeric = [name for name in rest if name not in other]
+    else:
+        found = rest
+    words = [name for name in found if kinds.get(name, "number") not in ("number", "gaps")]
+    if words or not found:
+        numbers = [name for name in rest if kinds.get(name, "number") == "number"]
         raise InputError(
-            f"{where}: columns {', '.join(other) or 'none'} hold no numbers: drop them, name those that are numbers "
-            f"(data.columns=[{','.join(numeric)}]), or name conditions (data.conditions=[...])"
+            f"{where}: {_listed(words, 'holds no numbers', 'hold no numbers') or 'no column is left'}: name the "
+            f"columns that are numbers (data.columns=[{','.join(numbers)}]), and conditions among the others "
+            "(data.conditions=[...])"
         )
-    return rest
+    return found
 
 
-def _part(x: np.ndarray, names: list[str], where: str, dtypes: list[str]) -> Part:
-    found = finite_tensor(x, where)
-    return Part(found, columns=list(names), dtypes=dtypes, total=len(found))
+def _listed(names: Sequence[str], one: str, several: str) -> str:
+    return f"column {names[0]} {one}" if len(names) == 1 else f"columns {', '.join(names)} {several}" if names else ""
 
 
-def _whole(cells: list[str]) -> bool:
-    return parsed(cells).dtype.kind == "i"
+Numbers = tuple[np.ndarray, str]  # float64 with NaN where there is no number, and the dtype as it came
 
 
-def _numbers(cells: list[str], name: str, path: Path, line: int, options: Options) -> np.ndarray:
-    if all(delimited.is_number(cell) for cell in cells):
-        return np.array(cells, dtype=np.float64)
-    i = next(i for i, cell in enumerate(cells) if not delimited.is_number(cell))
-    given = f"{cells[i].strip()[:40]!r}, no number" if cells[i].strip() else "empty"
-    raise InputError(
-        f"{path}: row {i + line}, column {name} is {given}: expected numbers everywhere but in the conditions "
-        "(data.conditions=[...]); fill it in, name the columns to read (data.columns=[...]), or encode text as numbers"
-    )
+def _part(
+    columns: Mapping[str, Numbers | None],
+    beside: Mapping[str, Any],
+    options: Options,
+    where: str,
+    start: int = 0,
+    cell: Any = None,
+) -> Part:
+    """The rows of columns, and what stands beside them; those that hold something else than a number are refused, or
+    left out and counted. ``start`` is the number of the first row, and ``cell`` gives what is written somewhere."""
+    known = {name: found for name, found in columns.items() if found is not None}  # all: none of words is chosen
+    x = np.stack([values for values, _ in known.values()], 1)
+    if not len(x):
+        raise InputError(f"{where} has no rows: expected at least one")
+    names, dtypes = list(known), [dtype for _, dtype in known.values()]
+    bad = ~np.isfinite(x)
+    if options.gaps:
+        bad &= ~np.isnan(x) if cell is None else _no_gaps(bad, names, cell)
+    for name, values, dtype in zip(names, x.T, dtypes, strict=True):
+        if "int" in dtype and bool((np.abs(values) >= WHOLE).any()):
+            i = int((np.abs(values) >= WHOLE).argmax())
+            raise InputError(
+                f"{where}: row {i + start}, column {name} is beyond 2^53, where floats do not tell whole numbers "
+                "apart: take something off the column, or leave it out (data.columns=[...])"
+            )
+    kept = None
+    if bad.any():
+        rows = np.flatnonzero(bad.any(1))
+        i, j = int(rows[0]), int(bad[rows[0]].argmax())
+        word = cell(i, names[j]) if cell is not None else "" if np.isnan(x[i, j]) else str(x[i, j])
+        what = f"{word[:40]!r}, no {'finite ' if is_number(word) else ''}number" if word else "empty"
+        what += " (is it a decimal comma, or one between thousands?)" if re.fullmatch(r"-?[\d.]*,[\d,]+", word) else ""
+        if not options.skip_damaged or len(rows) == len(x):
+            raise InputError(
+                f"{where}: row {i + start}, column {names[j]} is {what}: expected numbers everywhere but in the "
+                f"conditions (data.conditions=[...]); {MENDS}"
+            )
+        text = "%s: %d of %d rows were left out, the first row %d, whose column %s is %s"
+        logger.warning(text, where, len(rows), len(x), i + start, names[j], what)
+        kept = np.flatnonzero(~bad.any(1)).tolist()
+    if options.known is None:
+        _say_far(x, names, where, start)
+    found = torch.from_numpy(x if kept is None else x[kept])
+    part = Part(found, columns=names, dtypes=dtypes, total=len(x), kept=kept)
+    part.beside(beside, where, kept)
+    return part
+
+
+def _no_gaps(bad: np.ndarray, names: Sequence[str], cell: Any) -> np.ndarray:
+    """Which of the cells that hold no number hold something else."""
+    found = np.zeros_like(bad)
+    for i, j in zip(*bad.nonzero(), strict=True):
+        found[i, j] = cell(i, names[j]).lower() not in GAPS
+    return found
+
+
+def _say_far(x: np.ndarray, names: Sequence[str], where: str, start: int) -> None:
+    """Say of each column with a value absurdly far from the others where it is."""
+    for name, values in zip(names, x.T, strict=True):
+        seen = values[np.isfinite(values)]
+        away = np.abs(values - np.median(seen)) if len(seen) else values
+        usual = float(np.median(away[np.isfinite(away)])) if len(seen) else 0.0
+        far = (away > FAR * usual) & np.isfinite(away)
+        if usual > 0 and bool(far.any()):
+            i = int(np.where(far, away, 0).argmax())
+            more = f" ({far.sum()} such rows)" if far.sum() > 1 else ""
+            times = away[i] / usual
+            logger.warning(
+                "%s: row %d, column %s is %.4g, %.0e times as far from the median as half of the values are%s: mend it "
+                "if it is an error",
+                *(where, i + start, name, values[i], times, more),
+            )
+
+
+def _kind(cells: Sequence[str]) -> str:
+    """Whether a column holds numbers, some of which may be missing or wrong, or something else."""
+    known = [cell for cell in cells if cell.lower() not in GAPS]
+    right = sum(map(is_number, known))
+    if 2 * right < len(known) or not known:
+        return "words"
+    return "number" if right == len(cells) else "gaps"
+
+
+def _numbers(cells: Sequence[str]) -> Numbers:
+    known = [is_number(cell) for cell in cells]
+    values = np.array([cell if ok else "nan" for cell, ok in zip(cells, known, strict=True)], dtype=np.float64)
+    whole = all(re.fullmatch(r"[+-]?\d+", cell) for cell, ok in zip(cells, known, strict=True) if ok)
+    return values, "int64" if whole and any(known) else "float64"
+
+
+def _array(column: Any) -> Numbers | None:
+    """A column of a frame or of a file as numbers; None where it holds something else."""
+    array = np.asarray(column)
+    if array.dtype.kind in "biuf":
+        return array.astype(np.float64), str(array.dtype)
+    if array.dtype.kind != "O":
+        return None
+    values: list[float] = []
+    kinds: set[type] = set()
+    for value in array.tolist():
+        missing = value is None or type(value).__name__ in ("NAType", "NaTType")
+        if not missing and not isinstance(value, bool | int | float | Decimal):
+            return None
+        values.append(np.nan if missing else float(value))
+        if not missing and value == value:
+            kinds.add(type(value))
+    if not kinds:
+        return None
+    return np.array(values), {frozenset({bool}): "bool", frozenset({int}): "int64"}.get(frozenset(kinds), "float64")
