@@ -523,7 +523,7 @@ def test_denoise_and_anomaly(runs, tmp_path, capsys):
     assert facts["n"] == 5 and 0 < facts["group_p_value"] <= 1
     with open(tmp_path / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == facts["columns"]
+    assert list(rows[0]) == ["row", *facts["columns"]]
     assert len(rows) == 5
     reference = ["--reference", str(runs / "table.csv"), "--output", str(tmp_path / "scores.npz")]
     arguments = ["--data", str(runs / "table.csv"), *reference, "--importance-samples", "5"]
@@ -553,7 +553,7 @@ def test_bad_input_is_refused_in_a_line_before_anything_is_written(runs, tmp_pat
         ([*impute_digits, "--missing", "nan", "--output", "o"], "nothing is missing"),
         ([*impute_digits, "--output", "o"], "--missing"),
         ([*table, "--missing", "nan", "--output", "o.npy"], "nothing is missing"),
-        ([*table, "--missing", "nan", "--output", "o.png"], "is an image"),
+        ([*table, "--missing", "nan", "--output", "o.png"], "can't be written to o.png"),
         (["denoise", str(runs / "digits"), *digits, "--noise", "-1", "--output", "o"], "standard deviation above 0"),
         (["denoise", str(runs / "digits"), *digits, "--noise", "much", "--output", "o"], "--noise"),
         (["anomaly", str(runs / "digits"), *digits, "--output", "o.npy"], "ends in .npz"),

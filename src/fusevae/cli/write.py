@@ -73,7 +73,7 @@ class Output:
             with written_whole(self.path) as part:
                 kind.write(x, spec, part, beside)
         else:
-            part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+            part = self.path.with_name(f".part-{os.getpid()}")  # a name without an ending: a folder
             part.mkdir(parents=True)
             try:
                 kind.write(x, spec, part, beside)

@@ -114,7 +114,7 @@ def split_nan(data: Tensor | np.ndarray) -> tuple[Any, Tensor]:
             f"no mask was given, and {type(data).__name__} data hold no NaN that could mean missing: give missing=, or "
             "an array of floats with NaN where values are missing"
         )
-    x = torch.as_tensor(data)
+    x = data if isinstance(data, Tensor) else torch.from_numpy(np.array(data))
     return torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf), x.isnan()
 
 

@@ -105,7 +105,8 @@ class Tables(Modality):
                 raise InputError(
                     f"these are rows of {train.shape[1]} columns: expected {', '.join(schema.names)}, of the model"
                 )
-            double = any(_double(schema, part) for part in parts.values())
+            exact = options.known is not None and options.known.dtype == "float64"
+            double = exact or any(_double(schema, part) for part in parts.values())
             ends = schema.into(train).float()
             ends = ends[~ends.isnan()]
             for part in parts.values():

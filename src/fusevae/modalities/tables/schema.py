@@ -65,7 +65,7 @@ class Column(Described):
 
     def kept(self, x: np.ndarray) -> bool:
         """Whether float32 gives every one of these values back as it is written."""
-        near = x.astype(np.float32).astype(np.float64)
+        near = single(x).astype(np.float64)
         return bool(((near if self.decimals is None else np.round(near, self.decimals)) == x)[~np.isnan(x)].all())
 
     def typed(self, x: np.ndarray) -> np.ndarray:
@@ -164,23 +164,28 @@ def centre(x: np.ndarray, name: str) -> float:
         >>> centre(np.array([1760000001.0, 1760000002.0, 1760000003.0]), "t"), centre(np.array([0.1, 7.25]), "x")
         (1760000002.0, 0.0)
     """
-    single = x.astype(np.float32)
-    if bool((single == x).all()):
+    if bool((single(x) == x).all()):
         return 0.0
     middle = float(np.sort(x)[len(x) // 2])  # one of the values
     some = x[np.arange(min(len(x), COUNTED)) * len(x) // min(len(x), COUNTED)]
     different = len(np.unique(some))
     offset = 0.0
     if GAIN * np.median(np.abs(x - middle)) < np.median(np.abs(x)):
-        lost = different - len(np.unique(some.astype(np.float32)))
+        lost = different - len(np.unique(single(some)))
         whole = bool((x == np.round(x)).all())
         offset = middle if whole or lost > LOST * different else 0.0
-    if 2 * len(np.unique((some - offset).astype(np.float32))) < different:
+    if 2 * len(np.unique(single(some - offset))) < different:
         raise InputError(
             f"column {name} has {different:,} different values that float32 does not tell apart: split it into parts, "
             "take something off it, or leave it out (data.columns=[...])"
         )
     return offset
+
+
+def single(x: np.ndarray) -> np.ndarray:
+    """Values as float32, what is too large as infinite."""
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)
 
 
 def table_columns(x: Tensor, spec: DataSpec) -> dict[str, np.ndarray]:
