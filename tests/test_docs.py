@@ -28,7 +28,8 @@ def test_links_lead_to_files_that_exist(page):
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", *(ROOT / "docs" / n for n in ("how-a-vae-is-trained.md", "comparing.md", "text.md"))],
+    "page",
+    [ROOT / "README.md", *(ROOT / f"docs/{n}.md" for n in ("how-a-vae-is-trained", "comparing", "text", "tables"))],
     ids=lambda p: p.name,
 )  # fmt: skip
 def test_code_runs_as_it_stands(page, tmp_path, monkeypatch):
