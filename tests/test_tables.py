@@ -281,14 +281,14 @@ def text(folder, content, name="t.csv"):
         ("a,b\n1,2\n3,1_0\n", "row 3, column b is '1_0', no number"),
         ('a,b\n1,2\n3,"1,000"\n', r"column b is '1,000', no number \(is it a decimal comma"),
         ("a;b\n1,5;2,5\n", "columns a, b hold no numbers"),
-        ("a,b\n1,2\n3,inf\n", "column b is 'inf', no finite number"),
-        ("a,b\n1,2\n3,nan\n", "column b is 'nan', no finite number"),
+        ("a,b\n1,2\n3,inf\n", "column b is 'inf', NaN, infinite"),
+        ("a,b\n1,2\n3,nan\n", "column b is 'nan', NaN, infinite"),
         ("a,b\n1,2\n3,\n", "row 3, column b is empty"),
         ("a,b\n", "has a header and no rows"),
         ("a,b,a\n1,2,3\n", "two columns of the name 'a'"),
         ("a,b\n1,2\n3\n", "row 3 has 1 cells"),
         ("a,b\n1,2\n3,1e39\n", "too large for float32"),
-        ("a,b\n1,x\n2,y\n", r"column b holds no numbers: name the columns that are numbers \(data.columns=\[a\]\)"),
+        ("a,b\n1,x\n2,y\n", r"columns b hold no numbers: name the columns that are numbers \(data.columns=\[a\]\)"),
     ],
 )
 def test_a_table_that_is_not_one_of_numbers_is_refused_in_a_line(content, words, tmp_path):
@@ -305,7 +305,7 @@ def test_frames_and_parquet_are_checked_like_text(tmp_path):
             read_data(data)
     with pytest.raises(InputError, match="two columns of the name 'a'"):
         read_data(pandas.DataFrame(np.zeros((9, 2)), columns=["a", "a"]))
-    with pytest.raises(InputError, match="column day holds no numbers"):
+    with pytest.raises(InputError, match="columns day hold no numbers"):
         read_data(pandas.DataFrame({"a": range(9), "day": pandas.date_range("2024-01-01", periods=9)}))
 
 

@@ -18,6 +18,7 @@ from fusevae.data import delimited, parquet
 from fusevae.data.conditions import parsed
 from fusevae.data.delimited import GAPS, check_names, is_number, nameless
 from fusevae.data.parts import Options, Part, need_memory, pick
+from fusevae.modalities.tables.schema import single
 
 WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
 FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
@@ -85,15 +86,11 @@ def chosen(
     if words or not found:
         numbers = [name for name in rest if kinds.get(name, "number") == "number"]
         raise InputError(
-            f"{where}: {_listed(words, 'holds no numbers', 'hold no numbers') or 'no column is left'}: name the "
+            f"{where}: columns {', '.join(words) or 'none'} hold no numbers: name the "
             f"columns that are numbers (data.columns=[{','.join(numbers)}]), and conditions among the others "
             "(data.conditions=[...])"
         )
     return found
-
-
-def _listed(names: Sequence[str], one: str, several: str) -> str:
-    return f"column {names[0]} {one}" if len(names) == 1 else f"columns {', '.join(names)} {several}" if names else ""
 
 
 Numbers = tuple[np.ndarray, str]  # float64 with NaN where there is no number, and the dtype as it came
@@ -114,7 +111,7 @@ def _part(
     if not len(x):
         raise InputError(f"{where} has no rows: expected at least one")
     names, dtypes = list(known), [dtype for _, dtype in known.values()]
-    bad = ~np.isfinite(x)
+    bad = ~np.isfinite(single(x))
     if options.gaps:
         bad &= ~np.isnan(x) if cell is None else _no_gaps(bad, names, cell)
     for name, values, dtype in zip(names, x.T, dtypes, strict=True):
@@ -129,7 +126,8 @@ def _part(
         rows = np.flatnonzero(bad.any(1))
         i, j = int(rows[0]), int(bad[rows[0]].argmax())
         word = cell(i, names[j]) if cell is not None else "" if np.isnan(x[i, j]) else str(x[i, j])
-        what = f"{word[:40]!r}, no {'finite ' if is_number(word) else ''}number" if word else "empty"
+        wrong = "NaN, infinite or too large for float32" if is_number(word) else "no number"
+        what = f"{word[:40]!r}, {wrong}" if word else "empty"
         what += " (is it a decimal comma, or one between thousands?)" if re.fullmatch(r"-?[\d.]*,[\d,]+", word) else ""
         if not options.skip_damaged or len(rows) == len(x):
             raise InputError(
