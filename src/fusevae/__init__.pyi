@@ -95,7 +95,6 @@ from fusevae.evaluation.search import optimise as optimise
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
 from fusevae.modalities.images.shapes import shapes as shapes
-from fusevae.modalities.tables.schema import table_columns as table_columns
 from fusevae.modalities.images.views import Binarize as Binarize
 from fusevae.modalities.images.views import Crop as Crop
 from fusevae.modalities.images.views import Flip as Flip
@@ -112,6 +111,7 @@ from fusevae.modalities.molecules.selfies_tokens import Selfies as Selfies
 from fusevae.modalities.molecules.selfies_tokens import SelfiesPairs as SelfiesPairs
 from fusevae.modalities.molecules.smiles_tokens import SmilesAtoms as SmilesAtoms
 from fusevae.modalities.molecules.smiles_tokens import SmilesPairs as SmilesPairs
+from fusevae.modalities.tables.schema import table_columns as table_columns
 from fusevae.modalities.text.pretrained_tokens import PretrainedTokens as PretrainedTokens
 from fusevae.modalities.text.reverse import reverse_perplexity as reverse_perplexity
 from fusevae.modalities.text.tokens import BPE as BPE
