@@ -48,6 +48,10 @@ class Vocabulary(Described):
         """Tokens that no text begins with; a model may give them no probability there."""
         return []
 
+    def misfits(self, texts: Sequence[str]) -> bool:
+        """Whether the texts that it was fitted on are not made of such tokens."""
+        return False
+
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, without an end."""

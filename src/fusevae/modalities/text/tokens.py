@@ -13,6 +13,7 @@ from fusevae.core.description import library_classes
 from fusevae.core.errors import InputError, near
 from fusevae.core.vocabulary import END, FIRST, UNKNOWN, Vocabulary
 
+FEW = 10  # words that are too little
 MARK = "\N{REPLACEMENT CHARACTER}"  # what an unknown token looks like
 
 
@@ -86,6 +87,13 @@ class Words(Pieces):
 
     kind = "words"
     pattern = re.compile(r" ?\w+| ?[^\w\s]+|\s")
+    letters = re.compile(r"[^\W\d_]")
+    unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+
+    def misfits(self, texts: Sequence[str]) -> bool:
+        """Whether fewer than ten are kept, or the script has no spaces between words (Chinese, Japanese, Thai ...)."""
+        some = "".join(texts[:: 1 + len(texts) // 1000])[:100_000]
+        return len(self.entries) < FEW or 2 * len(self.unspaced.findall(some)) > len(self.letters.findall(some))
 
     @staticmethod
     def pieces(text: str) -> list[str]:
