@@ -48,9 +48,9 @@ class Vocabulary(Described):
         """Tokens that no text begins with; a model may give them no probability there."""
         return []
 
-    def misfits(self, texts: Sequence[str]) -> bool:
-        """Whether the texts that it was fitted on are not made of such tokens."""
-        return False
+    def misfit(self, texts: Sequence[str]) -> str:
+        """Why the texts that it was fitted on are not made of such tokens, in words; empty where they are."""
+        return ""
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:

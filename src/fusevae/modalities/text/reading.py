@@ -157,8 +157,9 @@ def read_parquet(paths: list[Path], options: Options, looks: Looks = TEXT) -> Pa
 
 
 def pick_columns(kinds: Mapping[str, str], options: Options, where: str, looks: Looks) -> tuple[str, list[str]]:
-    """The column with the text (the one asked for, that of the usual name, the only one, or the only one of sentences),
-    and those of the conditions: what was asked for, else ``label``. Of others it is said that they aren't used."""
+    """The column with the text (the one asked for, that of the usual name, the only one, the only one of sentences or of
+    words), and those of the conditions: what was asked for, else ``label``. Of others it is said that they aren't used.
+    """
     names = list(kinds)
     beside = options.conditions.among(names, where, looks.computed)
     if not options.conditions.told and options.stream is None:
@@ -168,7 +169,8 @@ def pick_columns(kinds: Mapping[str, str], options: Options, where: str, looks: 
     else:
         rest = [name for name in names if name not in beside]
         usual = [name for name in rest if name.lower() == looks.named]
-        found = [some for some in (usual, rest, [name for name in rest if kinds[name] == "text"]) if len(some) == 1]
+        sentences, words = ([name for name in rest if kinds[name] in some] for some in (("text",), ("text", "words")))
+        found = [some for some in (usual, rest, sentences, words) if len(some) == 1]
         if not found:
             hint = f"name the one with the {looks.what} (--set data.column=...)"
             raise InputError(f"{where} has columns {', '.join(rest)}: {hint}")

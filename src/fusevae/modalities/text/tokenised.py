@@ -60,9 +60,11 @@ def encoded(parts: dict[str, Part], words: Vocabulary, options: Options, fitted:
         if unknown and not (fitted and name == "train"):
             said = "%s: %d of %d tokens (%s) are unknown to the vocabulary"
             logger.warning(said, where, unknown, len(tokens), words.kind)
-        elif fitted and (unknown > MANY * len(tokens) or words.misfits(list(part.x))):
-            said = "%s: a vocabulary of %d %s, to which %d of %d tokens are unknown: data.tokens=characters or bpe fits"
-            logger.warning(said, where, words.size, words.kind, unknown, len(tokens))
+        elif fitted and name == "train":
+            many = f"{unknown} of {len(tokens)} are unknown" if unknown > MANY * len(tokens) else ""
+            if why := words.misfit(list(part.x)) or many:
+                said = "%s: tokens=%s don't fit this text, %s: take data.tokens=characters or bpe"
+                logger.warning(said, where, words.kind, why)
     return found
 
 

@@ -90,10 +90,11 @@ class Words(Pieces):
     letters = re.compile(r"[^\W\d_]")
     unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 
-    def misfits(self, texts: Sequence[str]) -> bool:
-        """Whether fewer than ten are kept, or the script has no spaces between words (Chinese, Japanese, Thai ...)."""
+    def misfit(self, texts: Sequence[str]) -> str:
         some = "".join(texts[:: 1 + len(texts) // 1000])[:100_000]
-        return len(self.entries) < FEW or 2 * len(self.unspaced.findall(some)) > len(self.letters.findall(some))
+        if 2 * len(self.unspaced.findall(some)) > len(self.letters.findall(some)):
+            return f"which has no spaces between words, and {len(self.entries)} are kept"
+        return f"of which {len(self.entries)} are kept" if len(self.entries) < FEW else ""
 
     @staticmethod
     def pieces(text: str) -> list[str]:
