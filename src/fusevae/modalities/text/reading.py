@@ -157,9 +157,9 @@ def read_parquet(paths: list[Path], options: Options, looks: Looks = TEXT) -> Pa
 
 
 def pick_columns(kinds: Mapping[str, str], options: Options, where: str, looks: Looks) -> tuple[str, list[str]]:
-    """The column with the text (the one asked for, that of the usual name, the only one, the only one of sentences or of
-    words), and those of the conditions: what was asked for, else ``label``. Of others it is said that they aren't used.
-    """
+    """The column with the text (the one asked for, that of the usual name, the only one, the only one of sentences or
+    of words), and those of the conditions: what was asked for, else ``label``. Of others it is said that they aren't
+    used."""
     names = list(kinds)
     beside = options.conditions.among(names, where, looks.computed)
     if not options.conditions.told and options.stream is None:
