@@ -82,7 +82,7 @@ class Molecules(Text):
             super().write(x, spec, path, beside)
             return
         if len(x) > DRAWN:
-            logger.warning("%s shows the first %d of %d molecules: .smi or .csv holds all", path.name, DRAWN, len(x))
+            logger.warning("the picture shows the first %d of %d molecules: .smi or .csv holds all", DRAWN, len(x))
         molecule_grid(spec.text(x[:DRAWN])).save(path, format="PNG")
 
     def columns(self, texts: Sequence[str]) -> dict[str, np.ndarray]:

@@ -124,8 +124,8 @@ class Text(Modality):
             (write_objects if suffix == ".jsonl" else write_columns)({**own, **named}, path)
             return
         if several := sum("\n" in text or "\r" in text for text in texts):
-            said = "%s: %d of %d texts have lines of their own, which a %s doesn't keep together: .jsonl does"
-            logger.warning(said, path.name, several, len(texts), suffix)
+            said = "%d of %d texts have lines of their own, which a %s doesn't keep together: .jsonl does"
+            logger.warning(said, several, len(texts), suffix)
         path.write_text(lines_of(texts), encoding="utf-8", newline="")
 
     def columns(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
