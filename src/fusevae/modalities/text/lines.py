@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.errors import InputError
-from fusevae.data.given import LOOKED_AT, values_kind
+from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.text.reading import TEXT, Looks, Places, pick_columns, text_part
 
