@@ -113,9 +113,9 @@ def _pairs(options: Namespace, artifact: Artifact, data: Examples) -> list[tuple
     """The pairs asked for, or the first that fit: of one class where the model is conditional, else of two."""
     if options.pairs is None:
         some = min(len(data), 100 * options.n)
-        given, known = data.batch(torch.arange(some))[1], data.spec.conditions
-        classes = None if given is None or known is None else known.classes(given)
-        found = choose_pairs(classes, some, options.n, same=artifact.is_conditional)
+        label, known = data.batch(torch.arange(some))[1], artifact.data.conditions
+        label = known.classes(label) if known is not None and label is not None else None
+        found = choose_pairs(label, some, options.n, same=artifact.is_conditional)
         if not found:
             kind = "one class" if artifact.is_conditional else "different classes"
             raise InputError(f"there is no pair of {kind} among the first {some} examples: give more, or --pairs")

@@ -178,9 +178,9 @@ class Conditions(Described):
         return condition
 
     def classes(self, condition: Tensor) -> Tensor | None:
-        """The columns of classes ``(..., k)`` by their numbers, -1 for unknown; None where all are numbers."""
-        chosen = [isinstance(column, Label) for column in self.columns]
-        return self.numbers(condition)[..., chosen].nan_to_num(-1.0).long() if any(chosen) else None
+        """The columns of classes alone, ``(..., columns)`` int64 with -1 for unknown; None where there are none."""
+        some = [isinstance(column, Label) for column in self.columns]
+        return self.numbers(condition)[..., some].nan_to_num(-1.0).long() if any(some) else None
 
     def row(self, values: Mapping[str, Any]) -> Tensor:
         """The condition of one example, by name; what is left out is unknown."""

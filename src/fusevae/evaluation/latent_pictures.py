@@ -96,9 +96,9 @@ def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
     own = None if found.label is None else found.label[[0] * values.numel()]
     x = decoded(artifact, z.flatten(0, 1), own, seed=0).unflatten(0, values.shape)
     draw(traversal(Traversal(x, dims, values)), artifact.data).beside(folder / "traversals")
-    conditions = some.spec.conditions
-    classes = None if found.label is None or conditions is None else conditions.classes(found.label)
-    pairs = choose_pairs(classes, len(some), 8, same=artifact.is_conditional)
+    known = artifact.data.conditions
+    label = known.classes(found.label) if known is not None and found.label is not None else None
+    pairs = choose_pairs(label, len(some), 8, same=artifact.is_conditional)
     if pairs:
         a, b = torch.tensor(pairs).T
         first, last = (None, None) if found.label is None else (found.label[a], found.label[b])

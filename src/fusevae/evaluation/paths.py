@@ -97,8 +97,8 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def choose_pairs(label: Tensor | None, n: int, count: int, same: bool) -> list[tuple[int, int]]:
-    """``count`` pairs of ``n`` examples, the first that fit, none in two of them: ``same`` takes pairs of one class (or
-    one in each column of classes ``(n, k)``), otherwise they are of two; any where there are no classes.
+    """``count`` pairs of ``n`` examples, the first that fit, none in two of them: ``same`` takes pairs of one class,
+    otherwise they are of two; any where there are no labels. ``label`` is ``(n,)``, or ``(n, columns)`` of several.
 
     Example:
         >>> choose_pairs(torch.tensor([0, 1, 0, 1]), 4, 2, same=True)
@@ -108,7 +108,7 @@ def choose_pairs(label: Tensor | None, n: int, count: int, same: bool) -> list[t
     pairs: list[tuple[int, int]] = []
     while len(pairs) < count and len(free) > 1:
         first = free.pop(0)
-        fits = (j for j in free if label is None or bool((label[j] == label[first]).all()) == same)
+        fits = (j for j in free if label is None or torch.equal(label[j], label[first]) == same)
         second = next(fits, None)
         if second is not None:
             free.remove(second)

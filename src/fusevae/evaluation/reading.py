@@ -205,8 +205,8 @@ def check_alike(artifact: Artifact, first: Tensor | None, last: Tensor | None) -
     """Raise :class:`InputError` where the model is given the class and the two of a pair have not the same."""
     known = artifact.data.conditions
     if artifact.is_conditional and known is not None and not (first is None and last is None):
-        ends = [None if end is None else known.classes(end) for end in (first, last)]
-        if ends != [None, None] and (ends[0] is None or ends[1] is None or not torch.equal(ends[0], ends[1])):
+        ends = [known.classes(end) for end in (first, last) if end is not None]
+        if len(ends) < 2 or (ends[0] is not None and ends[1] is not None and not torch.equal(ends[0], ends[1])):
             raise InputError(
                 "the two examples of a pair are of different classes and the model is conditional on the class: give "
                 "pairs of one class"

@@ -58,10 +58,8 @@ class Text(Modality):
             return False
         if given.columns:
             kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
-            words = (
-                asked or kinds.count("text") == 1 or (is_hugging_face(given.data) and {"text", "words"} & set(kinds))
-            )
-            return bool(words) and not {"image", "audio"} & set(kinds)
+            words = is_hugging_face(given.data) and bool({"text", "words"} & set(kinds))
+            return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
         here = {path.suffix.lower() for path in given.path.iterdir()} if given.path and given.path.is_dir() else set()
         return bool(here & set(self.looks.lines)) or (asked and bool(here & set(reading.TABLES)))
 
