@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import fusevae
+from fusevae.modalities.text.schema import TextSchema
 
 FOLDER = Path(__file__).parent / "fixtures" / "format1"
 FIGURES = json.loads((FOLDER / "figures.json").read_text(encoding="utf-8"))
@@ -72,7 +73,8 @@ def test_an_old_artifact_gives_the_same_likelihoods(name):
 
 
 @every
-def test_an_old_artifact_gives_the_same_samples(name):
+def test_an_old_artifact_gives_the_same_samples(name, monkeypatch):
+    monkeypatch.setattr(TextSchema, "writing", lambda schema, how: how)  # the unknown token was drawn like any other
     artifact, found = old(name)
     for one in found["sample"]:
         assert_same(artifact, fusevae.sample(artifact, n=3, label=one["label"], seed=0), one["x"])

@@ -142,7 +142,7 @@ def test_selfies_come_back_as_the_same_molecule(kind):
     with pytest.raises(InputError, match=r"can't hold the molecule 'C\[C'"):
         made.encode("C[C")
     with pytest.raises(InputError, match="did you mean 'selfies'"):
-        Source("a.smi", tokens="selfie")
+        read_data(MOLECULES, tokens="selfie")
 
 
 # the last two close a ring between two branches, and have two parts
@@ -247,7 +247,7 @@ def test_the_vocabulary_is_of_the_training_part(tmp_path, caplog):
         splits = read_data(data, tokens="characters")
     assert splits.spec.schema.vocabulary.entries == ["a", "b", "c"]
     assert texts(splits.test) == [f"ab{MARK}"] and texts(splits.validation) == ["cba"]
-    said = ["the mapping: test (test): 1 of 4 tokens (characters) are unknown to the vocabulary"]
+    said = ["the dict in memory: test (test): 1 of 4 tokens (characters) are unknown to the vocabulary"]
     assert [record.getMessage() for record in caplog.records] == said
     random = read_data(["ab"] * 20, tokens="characters", seed=3)
     assert (len(random.train), len(random.validation), len(random.test)) == (16, 2, 2)
@@ -284,7 +284,7 @@ def test_every_format_gives_the_same(tmp_path):
         x, y = found.batch(torch.arange(12))
         assert torch.equal(x, expected.batch(torch.arange(12))[0]) and y.tolist() == label, name
         assert found.spec.classes == ["0", "1", "2"]
-        with pytest.raises(InputError, match="no column 'tt'; did you mean 't'"):
+        with pytest.raises(InputError, match="no column 'tt' for the text; did you mean 't'"):
             read_examples(tmp_path / name, column="tt")
     assert len(read_data(tmp_path / "dict", column="t").test) == 12
     for data in (table, (lines, label), np.array(lines), {"train": (lines, label)}):
@@ -325,7 +325,7 @@ def test_other_data_by_path_in_any_format(tmp_path):
     splits = Source(str(tmp_path / "a.npy"), validation=0, test_path=str(tmp_path / "b.npy")).read()
     assert (len(splits.train), len(splits.test)) == (20, 4)
     (tmp_path / "c.txt").write_text("some text\n")
-    with pytest.raises(InputError, match="the test part is text, others are not"):
+    with pytest.raises(InputError, match=r"c\.txt holds no table"):
         Source(str(tmp_path / "a.npy"), test_path=str(tmp_path / "c.txt")).read()
 
 
@@ -347,8 +347,10 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
     assert "".join(texts(read_examples(source))) == text[: len(text) // 64 * 64]
     with pytest.raises(InputError, match="a window 5000"):
         read_data(tmp_path / "a.txt", stream=5000)
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="may be anything"):
         read_data(torch.zeros(9, 2), stream=4)
+    with pytest.raises(InputError, match="holds no text"):
+        read_data(torch.zeros(9, 2), stream=4, modality="text")
 
 
 # ---------------------------------------------------------------- bad input
@@ -369,9 +371,10 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         ("a.jsonl", b'{"text": "a"}\n{"text"\n', {}, "line 2 is no JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', {}, "line 2 has no 'text'"),
         ("a.jsonl", b'{"a": "a", "b": "c"}\n', {}, "has columns a, b: name the one"),
-        ("a.jsonl", b'{"a": "a"}\n', {"labels": "b"}, "no column 'b' for the labels"),
+        ("a.jsonl", b'{"a": "a"}\n', {"conditions": "b"}, "no column 'b' for the conditions"),
         ("a.csv", b"text,k\n", {"column": "text"}, "no rows"),
-        ("a.smi", b"CCO\nC[C\n", {"tokens": "selfies"}, r"line 2: SELFIES can't hold the molecule 'C\[C'"),
+        ("a.smi", b"CCO\nO=[Cl](=O)(=O)O\n", {"tokens": "selfies"}, r"line 2: SELFIES can't hold the molecule 'O="),
+        ("a.smi", b"a film\nthe plot\n", {}, "of 2 strings 0 are molecules, the first that isn't is 'a'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, name, content, settings_, message):
@@ -398,9 +401,9 @@ def test_what_is_damaged_is_left_out_and_counted(tmp_path, caplog):
         f"{path}: left out 1 damaged texts of 6, first {path}: line 3",
         f"{path}: left out 1 texts that are too long or can't be encoded of 6, first {path}: line 4",
     ]
-    (tmp_path / "bad.smi").write_text("C[C\nxyz\n")
+    (tmp_path / "long.smi").write_text("CCCCCC\nCCCCCCC\n")
     with pytest.raises(InputError, match="no text is left"):
-        read_examples(tmp_path / "bad.smi", tokens="selfies", skip_damaged=True)
+        read_examples(tmp_path / "long.smi", longest=5, skip_damaged=True)
 
 
 # ---------------------------------------------------------------- with a model
@@ -465,7 +468,7 @@ def test_a_model_of_text_is_trained_judged_saved_and_sampled(tmp_path):
     assert torch.equal(again.restore(again.view(drawn)), drawn)
     with pytest.raises(InputError, match="tokens up to 99 were given"):
         as_examples(again, torch.full((2, 3), 99))
-    with pytest.raises(InputError, match="made for text, these are arrays"):
+    with pytest.raises(InputError, match=r"torch\.float32 was given: expected texts, or tokens"):
         as_examples(again, torch.zeros(2, 3))
 
 

@@ -175,7 +175,7 @@ def test_commands_judge_and_compare_texts(runs, capsys, tmp_path):
     ("words", "says"),
     [
         (["sample", "vae", "--temperature", "-1"], "temperature is -1"),
-        (["sample", "vae", "--output", "a.png"], "no place for texts"),
+        (["sample", "vae", "--output", "a.png"], "text can't be written to a.png"),
         (["interpolate", "vae", "a man"], "in pairs"),
         (["interpolate", "vae", "a", "b", "--pairs", "0,1"], "no --data or --pairs"),
         (["reconstruct", "vae", "--text", "a", "--data", "texts.txt"], "expected one of them"),

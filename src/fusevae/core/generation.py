@@ -19,7 +19,8 @@ class Generation:
     r"""How a language model writes its tokens, one after the other.
 
     The default draws from the model itself: only these samples have the model's probabilities, and only these are
-    judged against real data.
+    judged against real data. Of text, :func:`fusevae.sample` leaves out what no text is made of: the unknown token, and
+    an end that comes first; the other tokens keep the model's probabilities, in proportion.
 
     Attributes:
         temperature: logits are divided by it; 0 takes the likeliest token.
@@ -28,6 +29,8 @@ class Generation:
         beams: beam search for the likeliest sequence with so many hypotheses, which draws nothing; 0 or 1 for none.
         longest: tokens after which a sequence is given up; None for what the model says.
         start: tokens that every sequence begins with.
+        never: tokens that are never written.
+        never_first: tokens that no sequence begins with.
 
     Raises :class:`InputError` for settings out of range.
 
@@ -42,6 +45,8 @@ class Generation:
     beams: int = 0
     longest: int | None = None
     start: tuple[int, ...] = ()
+    never: tuple[int, ...] = ()
+    never_first: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, ok, wanted in (
@@ -53,6 +58,11 @@ class Generation:
         ):
             if not ok:
                 raise InputError(f"{name} is {getattr(self, name)}, expected {wanted}")
+
+    def allowed(self, logits: Tensor, place: int) -> Tensor:
+        """The logits ``(..., tokens)`` of the token at a place: -inf for those that are never written there."""
+        without = [*self.never, *(self.never_first if place == 0 else ())]
+        return logits.index_fill(-1, torch.tensor(without, device=logits.device), -torch.inf) if without else logits
 
     def limited(self, logits: Tensor) -> Tensor:
         """The logits ``(..., tokens)`` that are drawn from: -inf for tokens that are not."""

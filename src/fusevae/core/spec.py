@@ -10,6 +10,7 @@ from torch import Tensor
 from fusevae.core.conditions import Conditions, Label
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
+from fusevae.core.generation import Generation
 
 
 class Schema(Described):
@@ -56,6 +57,10 @@ class Schema(Described):
     def tokens(self, text: str) -> list[int]:
         """A text as tokens, without an end, where examples are such."""
         raise InputError("the data are arrays, not text: leave texts out")
+
+    def writing(self, how: Generation | None) -> Generation | None:
+        """How samples are written where a way was asked for, or none was: without what no example holds."""
+        return how
 
     def about(self, spec: DataSpec) -> str:
         """One example in words."""

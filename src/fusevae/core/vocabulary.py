@@ -48,6 +48,10 @@ class Vocabulary(Described):
         """Tokens that no text begins with; a model may give them no probability there."""
         return []
 
+    def misfit(self, texts: Sequence[str]) -> str:
+        """Why the texts that it was fitted on are not made of such tokens, in words; empty where they are."""
+        return ""
+
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, without an end."""

@@ -60,6 +60,7 @@ class Modality(ABC):
         what: the kind in words: ``"pictures"``.
         schema: the class of what is known of its data.
         formats: endings of files that samples are written to; ``""`` is a folder.
+        over: kinds that this is a special case of: what both claim is its own.
         means: whether samples are shown as means of p(x | z) unless draws are asked for.
         by_class: whether samples of a model that is given classes are shown a row for each.
         shown: samples that a page shows.
@@ -70,6 +71,7 @@ class Modality(ABC):
     what: ClassVar[str] = "arrays"
     schema: ClassVar[type[Schema]] = Schema
     formats: ClassVar[tuple[str, ...]] = (".npz", ".npy")
+    over: ClassVar[tuple[str, ...]] = ()
     means: ClassVar[bool] = False
     by_class: ClassVar[bool] = False
     shown: ClassVar[int] = 64
@@ -264,6 +266,7 @@ def recognised(given: Given, options: Options) -> Modality:
     if options.known is not None and any(a.shape[1:] == options.known.shape for a in given.arrays.values()):
         return PLAIN
     claims = [one for one in modalities().values() if one.claims(given, options)]
+    claims = [one for one in claims if not any(one.name in other.over for other in claims)]
     if len(claims) == 1:
         return claims[0]
     if claims:

@@ -72,7 +72,6 @@ class Part:
         kept: which examples of ``total`` in the file are here, where damaged ones were skipped.
         places: of texts: for each file the number of its first example, and the words and the number that name it
             (``"a.txt: line", 1``).
-        tokens: the kind of token that the format suggests.
     """
 
     x: Tensor | Any
@@ -87,7 +86,6 @@ class Part:
     kept: list[int] | None = None
     total: int = 0
     places: list[tuple[int, str, int]] | None = None
-    tokens: str | None = None
 
     def __len__(self) -> int:
         return len(self.x)

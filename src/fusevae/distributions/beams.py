@@ -40,8 +40,8 @@ def search(
     score[:, 0] = 0.0
     done = torch.zeros(n, beams, dtype=torch.bool, device=start.device)
     first = torch.arange(n, device=start.device)[:, None] * beams
-    for _ in range(longest - len(how.start)):
-        log_p = run(new, given)[:, -1].log_softmax(-1).view(n, beams, -1)
+    for place in range(len(how.start), longest):
+        log_p = how.allowed(run(new, given)[:, -1], place).log_softmax(-1).view(n, beams, -1)
         tokens = log_p.shape[-1]
         log_p = log_p.masked_fill(done[..., None], -torch.inf)
         log_p[..., END] = log_p[..., END].masked_fill(done, 0.0)

@@ -186,6 +186,22 @@ def inverse(logits: Tensor, uniform: Tensor) -> Tensor:
     return torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True).squeeze(-1)
 
 
+def written(logits: Tensor, uniform: Tensor, how: Generation, place: int) -> Tensor:
+    """The tokens ``(n,)`` that are written at a place. One that is never written there is drawn anew among the others,
+    by where in its own share the number ``uniform`` lies: those that may be written are what they would have been."""
+    allowed = how.allowed(logits, place)
+    if how.temperature == 0:
+        return allowed.argmax(-1)
+    token = inverse(limited := how.limited(logits), uniform)
+    if allowed is logits:
+        return token
+    upto = limited.double().softmax(-1).cumsum(-1)
+    ends = F.pad(upto, (1, 0)).gather(1, torch.stack([token, token + 1], 1))
+    within = (uniform.double() * upto[:, -1] - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
+    never = allowed.gather(1, token[:, None])[:, 0] == -torch.inf
+    return torch.where(never, inverse(how.limited(allowed), within.clamp(0, 1 - 1e-12)), token)
+
+
 class _Sequences(Distribution):
     arg_constraints = {}
 
@@ -252,8 +268,7 @@ class _Sequences(Distribution):
             uniform = torch.rand((*lead, longest), device=x.device).view(n, longest)
             for i in range(longest - first):
                 logits = run(new, given)[:, -1]
-                token = logits.argmax(-1) if how.temperature == 0 else inverse(how.limited(logits), uniform[:, i])
-                token = token.masked_fill(done, END)
+                token = written(logits, uniform[:, i], how, first + i).masked_fill(done, END)
                 x[rows, first + i], done, new = token, done | (token == END), token[:, None]
                 if i % look == look - 1:
                     going = (~done).nonzero()[:, 0]

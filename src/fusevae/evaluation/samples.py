@@ -56,7 +56,8 @@ def sample(
     device = next(model.parameters(), torch.zeros(())).device
     kind = kind_used(artifact, kind)
     found = []
-    with torch.no_grad(), noise.preserved(device), generating(generation):
+    how = artifact.data.schema.writing(generation)
+    with torch.no_grad(), noise.preserved(device), generating(how):
         artifact.eval()
         for start in range(0, n, BATCH):
             count = min(BATCH, n - start)

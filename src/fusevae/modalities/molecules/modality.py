@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import Vocabulary
 from fusevae.data.examples import Examples
+from fusevae.data.given import Given
 from fusevae.data.modality import Choice
-from fusevae.data.parts import Options
-from fusevae.data.rows import write_columns
+from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
-from fusevae.modalities.molecules.chemistry import PROPERTIES, molecule_table, properties
+from fusevae.modalities.molecules.chemistry import PROPERTIES, molecule_table, parsable, properties
 from fusevae.modalities.molecules.pictures import molecule_grid, property_histograms
 from fusevae.modalities.molecules.quality import MoleculeReference
-from fusevae.modalities.text.modality import Text
+from fusevae.modalities.text.lines import json_names
+from fusevae.modalities.text.modality import Text, is_of
+from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import text_reconstruction
+from fusevae.modalities.text.reading import Looks, file_of, place, say_left_out
 from fusevae.modalities.text.schema import TextSchema
+
+OWN = (".smi", ".smiles")
+DRAWN = 100  # molecules of a picture
+LEAST = 0.1  # part of the strings that must be molecules
+
+logger = logging.getLogger("fusevae")
 
 
 class MoleculeSchema(TextSchema):
@@ -35,34 +47,46 @@ class MoleculeSchema(TextSchema):
 
 
 class Molecules(Text):
-    """Molecules: ``.smi``, or any text whose tokens are atoms."""
+    """Molecules: ``.smi``, a column ``smiles``, or any text whose tokens are atoms."""
 
     name = "molecules"
     what = "molecules"
     schema = MoleculeSchema
     formats = (".smi", ".txt", ".csv", ".jsonl", ".parquet", ".png")
+    over = ("text", "tables")
     usual = "smiles"
-    lines = (".smi", ".smiles")
+    looks = Looks("molecules", "smiles", (*OWN, ".txt", ".jsonl"), OWN, PROPERTIES)
     shown = 500
     by_class = False
 
-    def claims(self, given: Any, options: Options) -> bool:
-        if options.tokens is not None:
-            return self._mine(options.tokens) and (super().claims(given, options) or given.suffix in (".txt", ".jsonl"))
-        if given.columns:
-            return "smiles" in {name.lower() for name in given.columns}
-        return not given.are_texts and not given.is_saved and super().claims(given, options)
+    def claims(self, given: Given, options: Options) -> bool:
+        if options.tokens is not None and not is_folder(options.tokens) and is_of(options.tokens, self.name):
+            return super().claims(given, options)
+        if given.suffix in OWN or any(path.suffix.lower() in OWN for path in files_at(given)):
+            return True
+        names = json_names(given.path) if given.path is not None and given.suffix == ".jsonl" else given.columns
+        wanted = options.column or self.looks.named
+        return wanted.lower() == self.looks.named and wanted.lower() in map(str.lower, names)
+
+    def read(self, given: Given, options: Options) -> dict[str, Part]:
+        parts = super().read(given, options)
+        if options.known is None or given.path is None:  # examples in memory keep their places
+            return parts
+        return {name: known(part, options) for name, part in parts.items()}
+
+    def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
+        return super().cut({name: known(part, options) for name, part in parts.items()}, validation, test, options)
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
-        smiles, suffix = spec.text(x), path.suffix.lower()
-        if suffix == ".png":
-            molecule_grid(smiles[:100]).save(path, format="PNG")
-        elif suffix == ".smi":
-            path.write_text("".join(text + "\n" for text in smiles), encoding="utf-8")
-        elif suffix in (".csv", ".parquet"):
-            write_columns({**molecule_table(smiles), **beside}, path)
-        else:
+        if path.suffix.lower() != ".png":
             super().write(x, spec, path, beside)
+            return
+        if len(x) > DRAWN:
+            logger.warning("the picture shows the first %d of %d molecules: .smi or .csv holds all", DRAWN, len(x))
+        molecule_grid(spec.text(x[:DRAWN])).save(path, format="PNG")
+
+    def columns(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        return molecule_table(texts)
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         smiles = spec.text(made)
@@ -86,3 +110,33 @@ class Molecules(Text):
         for part, _, _ in found.values():
             for name in [name for name in names if name not in part.conditions]:
                 part.conditions[name] = np.asarray(properties(part.x, (name,))[name], np.float64)
+
+
+def known(part: Part, options: Options) -> Part:
+    """The strings of a part that are molecules; a header and those that can't be parsed are left out, and said."""
+    if not isinstance(part.x, list) or options.stream is not None or not part.x:
+        return part
+    good = parsable(part.x)
+    if good is None:
+        logger.warning("%s: rdkit, which would check the molecules, is missing", file_of(part))
+        return part
+    if all(good):
+        return part
+    at = list(range(len(good))) if part.kept is None else part.kept
+    starts = {first for first, _, _ in part.places or ()}
+    heads = [i for i, fine in enumerate(good) if not fine and at[i] in starts and "smiles" in part.x[i].lower()]
+    for i in heads:
+        logger.warning("%s is a header (%s) and left out", place(part, at[i]), part.x[i])
+    bad = [i for i, fine in enumerate(good) if not fine and i not in heads]
+    if sum(good) < LEAST * (len(good) - len(heads)):
+        raise InputError(
+            f"{file_of(part)}: of {len(good) - len(heads)} strings {sum(good)} are molecules, the first that isn't is "
+            f"{part.x[bad[0]][:40]!r}: give SMILES, or say what it is (data.modality=text)"
+        )
+    say_left_out(part, [at[i] for i in bad], "strings that are no molecules")
+    return part.at(torch.tensor([i for i, fine in enumerate(good) if fine]))
+
+
+def files_at(given: Given) -> list[Path]:
+    """The files in a folder, not those below it; none where it is no folder."""
+    return list(given.path.iterdir()) if given.path is not None and given.path.is_dir() else []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -13,6 +11,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import View
 from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
+from fusevae.modalities.molecules.chemistry import chemistry, parse, quiet
 from fusevae.modalities.text.schema import TextSchema
 
 
@@ -49,21 +48,12 @@ class RandomSmiles(View):
 
     def _again(self, row: list[int], seed: int) -> list[int]:
         assert self.vocabulary is not None
-        chem, base = _chem()
+        found = parse(self.vocabulary.decode(row))
         try:
-            with base.BlockLogs():
-                found = chem.MolFromSmiles(self.vocabulary.decode(row))
-                text = chem.MolToRandomSmilesVect(found, 1, randomSeed=seed)[0] if found is not None else ""
+            with quiet():
+                text = chemistry("Chem").MolToRandomSmilesVect(found, 1, randomSeed=seed)[0] if found else ""
             tokens = self.vocabulary.encode(text) if text else []
         except (InputError, RuntimeError, ValueError):
             return row
         fits = 0 < len(tokens) < self.longest and UNKNOWN not in tokens
         return [*tokens, END] if fits else row
-
-
-def _chem() -> tuple[Any, Any]:
-    try:
-        from rdkit import Chem, rdBase
-    except ImportError:
-        raise InputError("molecules need rdkit: pip install 'fusevae[molecules]'") from None
-    return Chem, rdBase

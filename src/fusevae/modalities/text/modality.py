@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
@@ -25,11 +27,14 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.text import reading
+from fusevae.modalities.text.lines import read_lines
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import TextReference, text_reconstruction
 from fusevae.modalities.text.schema import TextSchema
 from fusevae.modalities.text.tokenised import cut_stream, encoded, sequences, vocabulary_for
 from fusevae.modalities.text.tokens import vocabulary
+
+logger = logging.getLogger("fusevae")
 
 
 class Text(Modality):
@@ -41,46 +46,44 @@ class Text(Modality):
     formats: ClassVar[tuple[str, ...]] = (".txt", ".csv", ".jsonl", ".parquet")
     by_class = True
     usual: ClassVar[str] = "bpe"  # tokens that text is cut into
-    lines: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
+    looks: ClassVar[reading.Looks] = reading.TEXT
 
     def claims(self, given: Given, options: Options) -> bool:
-        if not self._mine(options.tokens):
+        if not is_of(options.tokens, self.name):
             return False
         asked = bool(options.column or options.tokens or options.stream)
-        if given.suffix in self.lines or given.are_texts or given.is_saved:
+        if given.suffix in self.looks.lines or given.are_texts or given.is_saved:
             return True
         if given.columns.get(options.column or "") == "image":
             return False
         if given.columns:
             kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
-            return asked or ("image" not in kinds and (is_hugging_face(given.data) or kinds.count("text") == 1))
+            words = is_hugging_face(given.data) and bool({"text", "words"} & set(kinds))
+            return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
         here = {path.suffix.lower() for path in given.path.iterdir()} if given.path and given.path.is_dir() else set()
-        return bool(here & set(self.lines)) or (asked and bool(here & {".csv", ".tsv"}))
+        return bool(here & set(self.looks.lines)) or (asked and bool(here & set(reading.TABLES)))
 
     def check_options(self, options: Options) -> None:
         if options.tokens is not None and not is_folder(options.tokens):
             vocabulary(options.tokens)
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
-        path = given.path
+        path, looks = given.path, self.looks
         if path is None:
             if is_hugging_face(given.data) or (isinstance(given.data, Mapping) and given.is_dataset):
-                return reading.read_datasets(given.data, options, given.name)
+                return reading.read_datasets(given.data, options, given.name, looks)
             if is_frame(given.data):
-                return reading.read_frame(given.data, options, given.name)
+                return reading.read_frame(given.data, options, given.name, looks)
             return npz.parts_of(given.data, options, given.name, lambda x, name: self._part(x, name, options))
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
-            return {name: reading.read_parquet(files, options) for name, files in parquet.splits(path).items()}
+            return {n: reading.read_parquet(files, options, looks) for n, files in parquet.splits(path).items()}
         if path.is_dir() and given.is_saved:
-            return reading.read_saved(path, options)
-        if path.is_dir():
-            splits = reading.text_splits(path, options)
-            if not splits:
-                raise InputError(f"{path} holds no text: expected {', '.join(reading.LINES)} files in it")
-            return {split: self._lines(paths, options) for split, paths in splits.items()}
-        if given.suffix in (".csv", ".tsv", *reading.LINES):
-            return {"train": self._lines([path], options)}
-        raise InputError(f"{path} holds no {self.what}: expected {', '.join((*reading.LINES, '.csv', '.parquet'))}")
+            return reading.read_saved(path, options, looks)
+        splits = reading.text_splits(path, looks) if path.is_dir() else {"train": [path]}
+        if not splits or (not path.is_dir() and given.suffix not in (*looks.lines, *reading.TABLES)):
+            kinds = ", ".join((*looks.lines, ".csv", ".parquet"))
+            raise InputError(f"{path} holds no {self.what}: expected {kinds}, or a folder of them")
+        return {split: self._file(paths, options) for split, paths in splits.items()}
 
     def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
         return parts if options.stream is None else cut_stream(parts, validation, test)
@@ -99,24 +102,33 @@ class Text(Modality):
             schema = options.known.schema
             assert isinstance(schema, TextSchema)
         else:
-            kind = options.tokens or first.tokens or self.usual
+            kind = options.tokens or self.usual
             schema = self._schema(vocabulary_for(list(first.x), kind, options))
         found = encoded(parts, schema.vocabulary, options, fitted=options.known is None)
         self._compute(found, options)
         return sequences(found, schema, options)
 
+    def check_output(self, path: Path | None, spec: DataSpec) -> None:
+        if path is not None:  # texts may go to the terminal
+            super().check_output(path, spec)
+
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+        """Texts and what is known of them. A ``.txt`` holds a text a line and nothing else; a column beside with the
+        name of one of the texts' own is ``given_...``."""
         texts, suffix = spec.text(x), path.suffix.lower()
-        if suffix == ".txt":
-            path.write_text(lines_of(texts), encoding="utf-8")
-        elif suffix == ".jsonl":
-            rows = zip(*beside.values(), strict=True) if beside else [()] * len(texts)
-            objects = [
-                {"text": t, **dict(zip(beside, _plain(r), strict=True))} for t, r in zip(texts, rows, strict=True)
-            ]
-            path.write_text("".join(json.dumps(o, ensure_ascii=False) + "\n" for o in objects), encoding="utf-8")
-        else:
-            write_columns({"text": texts, **beside}, path)
+        if suffix in (".csv", ".jsonl", ".parquet"):
+            own = self.columns(texts)
+            named = {f"given_{name}" if name in own else name: np.asarray(values) for name, values in beside.items()}
+            (write_objects if suffix == ".jsonl" else write_columns)({**own, **named}, path)
+            return
+        if several := sum("\n" in text or "\r" in text for text in texts):
+            said = "%d of %d texts have lines of their own, which a %s doesn't keep together: .jsonl does"
+            logger.warning(said, several, len(texts), suffix)
+        path.write_text(lines_of(texts), encoding="utf-8", newline="")
+
+    def columns(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The columns that texts are written as."""
+        return {"text": np.array(list(texts), dtype=object)}  # numpy's own strings lose zeros at their end
 
     def identify(self, x: Tensor, spec: DataSpec) -> dict[str, list[str]]:
         return {"text": spec.text(x)}
@@ -142,31 +154,27 @@ class Text(Modality):
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
         return []
 
-    def _mine(self, tokens: str | None) -> bool:
-        """Whether these tokens are of this kind of text."""
-        return tokens is None or is_folder(tokens) or vocabulary(tokens).modality == self.name
-
     def _schema(self, words: Vocabulary) -> TextSchema:
         return TextSchema(words)
 
     def _compute(self, found: Any, options: Options) -> None:
         """Conditions that are computed from the texts."""
 
-    def _lines(self, paths: list[Path], options: Options) -> Part:
-        if paths[0].suffix.lower() in reading.LINES:
-            return reading.read_lines(paths, options)
+    def _file(self, paths: list[Path], options: Options) -> Part:
+        if paths[0].suffix.lower() in self.looks.lines:
+            return read_lines(paths, options, self.looks)
         if len(paths) > 1:
             raise InputError(
                 f"{paths[0].parent} holds several tables of one split: give one file, or store lines (.jsonl)"
             )
-        return reading.read_table(paths[0], options)
+        return reading.read_table(paths[0], options, self.looks)
 
     def _part(self, x: Any, name: str, options: Options) -> Part:
         if not npz.are_texts(x):
             if options.known is not None:
                 return array_part(x, name)  # tokens of the model
-            raise InputError(f"{name} holds no texts: expected a list of strings")
-        return reading.text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options)
+            raise InputError(f"{name} holds no {self.what}: expected a list of strings")
+        return reading.text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, what=self.what)
 
     def _tokens(self, part: Part, known: DataSpec, options: Options) -> Examples:
         x = part.x
@@ -181,10 +189,20 @@ class Text(Modality):
         return InMemory(x.long(), y, known.with_shape(x.shape[1:]))
 
 
+def is_of(tokens: str | None, modality: str) -> bool:
+    """Whether tokens may be those of a kind of text; a folder's may be of any."""
+    return tokens is None or is_folder(tokens) or vocabulary(tokens).modality == modality
+
+
 def lines_of(texts: Sequence[str]) -> str:
     """Texts, a line each; one that has lines itself is followed by an empty one."""
     return "".join(text + ("\n\n" if "\n" in text else "\n") for text in texts)
 
 
-def _plain(row: Sequence[Any]) -> list[Any]:
-    return [value.item() if hasattr(value, "item") else value for value in row]
+def write_objects(columns: Mapping[str, np.ndarray], path: Path) -> None:
+    """Columns as JSON, an object a line; NaN is null."""
+    plain = {name: values.tolist() for name, values in columns.items()}
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        for row in zip(*plain.values(), strict=True):
+            known = {name: None if v != v else v for name, v in zip(plain, row, strict=True)}
+            file.write(json.dumps(known, ensure_ascii=False) + "\n")

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusevae.core.errors import InputError
 from fusevae.data import delimited, parquet
 from fusevae.data.conditions import as_column, parsed
-from fusevae.data.kinds import words_kind
+from fusevae.data.kinds import LOOKED_AT, values_kind, words_kind
 from fusevae.data.parts import Options, Part, pick, splits_of
 
-SMILES = (".smi", ".smiles")
-COMPUTED = ("qed", "logp", "sa", "weight")  # of molecules, where no column holds them
-LINES = (".txt", ".jsonl", *SMILES)  # files of a text a line
+TABLES = (".csv", ".tsv")
+UNASKED = ("label", "labels")  # columns that are conditions without being asked for
 
 logger = logging.getLogger("fusevae")
 
 Places = list[tuple[int, str, int]]
+
+
+class Looks(NamedTuple):
+    """What files of a kind of text look like.
+
+    Attributes:
+        what: the texts in words.
+        named: the column that holds them, in small letters.
+        lines: endings of files of one a line.
+        fields: those among them whose line begins with it; what follows a space is something else.
+        computed: conditions that are computed where no column holds them.
+    """
+
+    what: str = "text"
+    named: str = "text"
+    lines: tuple[str, ...] = (".txt", ".jsonl")
+    fields: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
+
+
+TEXT = Looks()
 
 
 def text_part(
@@ -30,7 +49,7 @@ def text_part(
     options: Options,
     beside: Mapping[str, Any] | None = None,
     names: Mapping[str, list[str]] | None = None,
-    tokens: str | None = None,
+    what: str = "text",
 ) -> Part:
     """Texts as they were found, with what is known beside them: checked, without empty ones, which are counted.
 
@@ -40,9 +59,9 @@ def text_part(
         options: how to read.
         beside: columns by name, a value for each cell.
         names: what the integers of a column stand for.
-        tokens: the kind that the format suggests.
+        what: the texts in words.
     """
-    part = Part([], names=dict(names or {}), places=places, total=len(cells), tokens=tokens)
+    part = Part([], names=dict(names or {}), places=places, total=len(cells))
     where = file_of(part)
     if options.stream is not None and options.conditions.told and not options.conditions.optional:
         raise InputError(f"{where}: conditions were asked for of windows of a long text: leave them or stream out")
@@ -50,23 +69,22 @@ def text_part(
     empty: list[int] = []
     damaged: list[int] = []
     for i, cell in enumerate(cells):
-        if isinstance(cell, str):
+        reason = _wrong(cell)
+        if reason is None:
             (kept if cell.strip() or options.stream is not None else empty).append(i)
             continue
-        other = str(cell) if isinstance(cell, ValueError) else f"is no text but {str(cell)[:40]!r}"
-        reason = "is no UTF-8" if isinstance(cell, bytes) else other
         refuse(f"{place(part, i)} {reason}: mend it", options)
         damaged.append(i)
     say_left_out(part, empty, "empty texts")
     say_left_out(part, damaged, "damaged texts")
     part.x, part.kept = [cells[i] for i in kept], kept
     if not any(text.strip() for text in part.x):
-        raise InputError(f"{where} holds no text: expected at least one line that isn't empty")
+        raise InputError(f"{where} holds no {what}: expected at least one line that isn't empty")
     if options.stream is not None:
         part.x, part.kept = ["\n".join(part.x)], None
         return part
     for name, values in (beside or {}).items():
-        part.conditions[name] = as_column([values[i] for i in kept], len(kept), f"{where}: {name}")
+        part.conditions[name] = as_column(_gaps([values[i] for i in kept]), len(kept), f"{where}: {name}")
     return part
 
 
@@ -99,10 +117,9 @@ def say_left_out(part: Part, found: list[int], what: str) -> None:
 # ---------------------------------------------------------------- reading
 
 
-def text_splits(folder: Path, options: Options) -> dict[str, list[Path]]:
-    """The files of text in a folder by split, all of one type."""
-    asked = options.column or options.tokens or options.stream
-    types = (*LINES, ".csv", ".tsv") if asked else LINES
+def text_splits(folder: Path, looks: Looks) -> dict[str, list[Path]]:
+    """The files in a folder by split, all of one type: of texts a line, or else tables."""
+    types = looks.lines if any(path.suffix.lower() in looks.lines for path in folder.iterdir()) else TABLES
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in types)
     if len(kinds := {path.suffix.lower() for path in paths}) > 1:
         raise InputError(f"{folder} holds {' and '.join(sorted(kinds))} files: expected one type; give a file")
@@ -118,69 +135,55 @@ def text_splits(folder: Path, options: Options) -> dict[str, list[Path]]:
     return splits
 
 
-def read_lines(paths: list[Path], options: Options) -> Part:
-    """A text a line: ``.txt``, the first field of ``.smi``, a column of the objects of ``.jsonl``."""
-    cells: list[Any] = []
-    beside: dict[str, list[Any]] = {}
-    places: Places = []
-    for path in paths:
-        places.append((len(cells), f"{path}: line", 1))
-        lines: list[Any] = _lines(path, whole=options.stream is not None)
-        if path.suffix.lower() in SMILES:
-            lines = [next(iter(line.split()), "") if isinstance(line, str) else line for line in lines]
-        elif path.suffix.lower() == ".jsonl":
-            lines, found = _columns(lines, path, options)
-            for name, values in found.items():
-                beside.setdefault(name, []).extend(values)
-        elif options.column:
-            raise InputError(f"{path} has lines and no columns: leave column={options.column!r} out")
-        if path.suffix.lower() != ".jsonl":
-            options.conditions.among((), str(path), COMPUTED)
-        cells += lines
-    tokens = "smiles" if paths[0].suffix.lower() in SMILES else None
-    return text_part(cells, places, options, beside, None, tokens)
-
-
-def read_table(path: Path, options: Options) -> Part:
+def read_table(path: Path, options: Options, looks: Looks = TEXT) -> Part:
     """A column of a ``.csv`` or ``.tsv``."""
     names, body, line = delimited.read_table(path, options.header)
-    kinds = {name: words_kind(row[i] for row in body) for i, name in enumerate(names)}
-    column, beside = pick_columns(names, options, str(path), kinds)
+    kinds = {name: words_kind(row[i] for row in body[:LOOKED_AT]) for i, name in enumerate(names)}
+    column, beside = pick_columns(kinds, options, str(path), looks)
     columns = {name: [row[names.index(name)] for row in body] for name in [column, *beside]}
     values = {name: parsed(columns[name]).tolist() for name in beside}
-    return text_part(columns[column], [(0, f"{path}: row", line)], options, values)
+    return text_part(columns[column], [(0, f"{path}: row", line)], options, values, what=looks.what)
 
 
-def read_parquet(paths: list[Path], options: Options) -> Part:
+def read_parquet(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part:
     """A column of the parquet files of a split."""
     files = parquet.Files(paths)
-    kinds = parquet.column_kinds(paths[0])
-    column, beside = pick_columns(files.names, options, files.where, kinds)
+    column, beside = pick_columns(parquet.column_kinds(paths[0]), options, files.where, looks)
     counts = [file.metadata.num_rows for file in files.files]
     places = [(sum(counts[:i]), f"{path}: row", 0) for i, path in enumerate(paths)]
     names = {name: words for name in beside if (words := files.class_names(name))}
-    return text_part(files.cells(column), places, options, {name: files.cells(name) for name in beside}, names)
+    values = {name: files.cells(name) for name in beside}
+    return text_part(files.cells(column), places, options, values, names, looks.what)
 
 
-def pick_columns(
-    names: Sequence[str], options: Options, where: str, kinds: Mapping[str, str] | None = None
-) -> tuple[str, list[str]]:
-    """The column with the text (the one asked for, ``text``, the only one, or the only one of sentences), and those of
-    the conditions: what was asked for, else ``label``."""
-    beside = options.conditions.among(names, where, COMPUTED)
+def pick_columns(kinds: Mapping[str, str], options: Options, where: str, looks: Looks) -> tuple[str, list[str]]:
+    """The column with the text (the one asked for, that of the usual name, the only one, the only one of sentences or
+    of words), and those of the conditions: what was asked for, else ``label``. Of others it is said that they aren't
+    used."""
+    names = list(kinds)
+    beside = options.conditions.among(names, where, looks.computed)
     if not options.conditions.told and options.stream is None:
-        beside = [name for name in ("label", "labels") if name in names][:1]
+        beside = [name for name in UNASKED if name in names][:1]
     if options.column is not None:
-        return pick(options.column, names, where, "the text"), beside
-    rest = [name for name in names if name not in beside]
-    sentences = [name for name in rest if (kinds or {}).get(name) == "text"]
-    for found in ([name for name in rest if name == "text"], rest, sentences):
-        if len(found) == 1:
-            return found[0], beside
-    raise InputError(f"{where} has columns {', '.join(rest)}: name the one with the text (--set data.column=...)")
+        column = pick(options.column, names, where, f"the {looks.what}")
+    else:
+        rest = [name for name in names if name not in beside]
+        usual = [name for name in rest if name.lower() == looks.named]
+        sentences, words = ([name for name in rest if kinds[name] in some] for some in (("text",), ("text", "words")))
+        found = [some for some in (usual, rest, sentences, words) if len(some) == 1]
+        if not found:
+            hint = f"name the one with the {looks.what} (--set data.column=...)"
+            raise InputError(f"{where} has columns {', '.join(rest)}: {hint}")
+        (column,) = found[0]
+    unused = [name for name in names if name not in (column, *beside)]
+    if unused and options.known is None:
+        said = "%s: of its columns %s is read as %s, %s not used: data.conditions names those that a model is given"
+        what = "and " + ", ".join(beside) + " beside it, " if beside else ""
+        logger.warning(said, where, column, looks.what, what + ", ".join(unused))
+    return column, beside
 
 
-def read_datasets(found: Any, options: Options, where: str) -> dict[str, Part]:
+def read_datasets(found: Any, options: Options, where: str, looks: Looks = TEXT) -> dict[str, Part]:
     """The texts of a Hugging Face dataset, or of a dictionary of them."""
     if hasattr(found, "items"):
         if len(found) == 1:
@@ -188,68 +191,42 @@ def read_datasets(found: Any, options: Options, where: str) -> dict[str, Part]:
         if "train" not in found:
             raise InputError(f"{where} holds {', '.join(found)} and no train: expected it; give one of them by itself")
         parts = {name: data for name, data in found.items() if name in ("train", "validation", "test")}
-        return {name: read_datasets(data, options, f"{where} {name}")["train"] for name, data in parts.items()}
-    column, beside = pick_columns(found.column_names, options, where)
+        return {name: read_datasets(data, options, f"{where} {name}", looks)["train"] for name, data in parts.items()}
+    some = found[:LOOKED_AT]
+    kinds = {name: values_kind(list(some[name])) for name in found.column_names}
+    column, beside = pick_columns(kinds, options, where, looks)
     names = {name: words for name in beside if (words := getattr(found.features[name], "names", None))}
     values = {name: list(found[name]) for name in beside}
-    return {"train": text_part(list(found[column]), [(0, f"{where}: row", 0)], options, values, names)}
+    return {"train": text_part(list(found[column]), [(0, f"{where}: row", 0)], options, values, names, looks.what)}
 
 
-def read_frame(frame: Any, options: Options, where: str) -> dict[str, Part]:
+def read_frame(frame: Any, options: Options, where: str, looks: Looks = TEXT) -> dict[str, Part]:
     """A column of a DataFrame."""
-    names = [str(name) for name in frame.columns]
-    column, beside = pick_columns(names, options, where)
+    kinds = {str(name): values_kind(list(frame[name][:LOOKED_AT])) for name in frame.columns}
+    column, beside = pick_columns(kinds, options, where, looks)
     values = {name: list(frame[name]) for name in beside}
-    return {"train": text_part(list(frame[column]), [(0, f"{where}: row", 0)], options, values)}
+    return {"train": text_part(list(frame[column]), [(0, f"{where}: row", 0)], options, values, what=looks.what)}
 
 
-def read_saved(folder: Path, options: Options) -> dict[str, Part]:
+def read_saved(folder: Path, options: Options, looks: Looks = TEXT) -> dict[str, Part]:
     """What ``datasets.save_to_disk`` wrote."""
     try:
         import datasets
     except ImportError:
         raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
-    return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
+    return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder), looks)
 
 
-def _lines(path: Path, whole: bool) -> list[str | bytes]:
-    """The lines of a file; those that are no UTF-8 as bytes. ``whole``: joined by line ends they are the file."""
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    found: list[str | bytes]
-    try:
-        found = list(data.decode("utf-8").split("\n"))
-    except UnicodeDecodeError:
-        found = [_decoded(line) for line in data.split(b"\n")]
-    if whole:
-        return found
-    found = [line.removesuffix("\r") if isinstance(line, str) else line for line in found]
-    return found[:-1] if found[-1] == "" else found
+def _wrong(cell: Any) -> str | None:
+    """Why a cell holds no text; None where it does."""
+    if isinstance(cell, str):
+        half = not cell.isascii() and any("\ud800" <= c <= "\udfff" for c in cell)
+        return "holds half a character (a lone surrogate)" if half else None
+    other = str(cell) if isinstance(cell, ValueError) else f"is no text but {str(cell)[:40]!r}"
+    return "is no UTF-8" if isinstance(cell, bytes) else other
 
 
-def _decoded(line: bytes) -> str | bytes:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line
-
-
-def _columns(lines: list[str | bytes], path: Path, options: Options) -> tuple[list[Any], dict[str, list[Any]]]:
-    """The texts and the conditions of JSON objects; an error stands in the place of what has none."""
-    rows = [_object(line) for line in lines]
-    first = next((row for row in rows if isinstance(row, dict)), None)
-    if first is None:
-        raise InputError(f'{path} holds no JSON objects: expected one a line, such as {{"text": "..."}}')
-    column, beside = pick_columns(list(first), options, str(path))
-    missing = ValueError(f"has no {column!r}")
-    texts = [row.get(column, missing) if isinstance(row, dict) else row for row in rows]
-    return texts, {name: [row.get(name) if isinstance(row, dict) else None for row in rows] for name in beside}
-
-
-def _object(line: str | bytes) -> Any:
-    if isinstance(line, bytes) or not line.strip():
-        return line
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else ValueError("is no JSON object")
+def _gaps(values: list[Any]) -> list[Any]:
+    """Values of a column with what is missing among words as an empty one, which stands for unknown."""
+    words = any(isinstance(value, str) for value in values)
+    return ["" if value is None or value != value else value for value in values] if words else values

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
+from fusevae.core.generation import Generation, current
 from fusevae.core.spec import DataSpec, Schema
-from fusevae.core.vocabulary import Vocabulary
+from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
 
 
 class TextSchema(Schema):
@@ -33,8 +36,8 @@ class TextSchema(Schema):
         mine, other = self.vocabulary, theirs.schema.vocabulary
         if mine.entries != other.entries:
             raise InputError(
-                f"{what} was made for a vocabulary of {mine.size} {mine.kind}, these have another of {other.size}: read "
-                "them with the model's own"
+                f"{what} was made for a vocabulary of {mine.size} {mine.kind}, these have another of {other.size}: "
+                "read them with the model's own"
             )
 
     def text(self, x: Tensor) -> list[str]:
@@ -42,6 +45,9 @@ class TextSchema(Schema):
 
     def tokens(self, text: str) -> list[int]:
         return self.vocabulary.encode(text)
+
+    def writing(self, how: Generation | None) -> Generation:
+        return replace(how or current(), never=(UNKNOWN,), never_first=(END,))
 
     def support(self, spec: DataSpec, mass: bool) -> str:
         words = self.vocabulary

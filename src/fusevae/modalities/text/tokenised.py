@@ -23,6 +23,7 @@ from fusevae.modalities.text.sequences import Sequences, Windows
 from fusevae.modalities.text.tokens import vocabulary
 
 USUAL = {"bpe": 2000, "words": 8000}  # tokens of a vocabulary whose size isn't said
+MANY = 0.2  # part of the tokens that may be unknown, unsaid
 OVERLAP = 16  # windows for training start so many times as densely as they are long
 
 logger = logging.getLogger("fusevae")
@@ -51,13 +52,19 @@ def vocabulary_for(texts: list[str], kind: str, options: Options) -> Vocabulary:
 
 
 def encoded(parts: dict[str, Part], words: Vocabulary, options: Options, fitted: bool) -> dict[str, Encoded]:
-    """The tokens of each part; unknown ones are said, but of the part that the vocabulary is ``fitted`` on."""
+    """The tokens of each part. Unknown ones are said; in the part that the vocabulary is ``fitted`` on where they are
+    many, or the texts are not made of such tokens."""
     found = {name: _encode(part, words, options) for name, part in parts.items()}
     for name, (part, tokens, _) in found.items():
-        unknown = int((tokens == UNKNOWN).sum())
+        unknown, where = int((tokens == UNKNOWN).sum()), f"{file_of(part)} ({name})"
         if unknown and not (fitted and name == "train"):
             said = "%s: %d of %d tokens (%s) are unknown to the vocabulary"
-            logger.warning(said, f"{file_of(part)} ({name})", unknown, len(tokens), words.kind)
+            logger.warning(said, where, unknown, len(tokens), words.kind)
+        elif fitted and name == "train":
+            many = f"{unknown} of {len(tokens)} are unknown" if unknown > MANY * len(tokens) else ""
+            if why := words.misfit(list(part.x)) or many:
+                said = "%s: tokens=%s don't fit this text, %s: take data.tokens=characters or bpe"
+                logger.warning(said, where, words.kind, why)
     return found
 
 
@@ -72,9 +79,8 @@ def sequences(
     made: dict[str, Examples] = {}
     for name, (part, tokens, lengths) in found.items():
         if options.stream is None:
-            texts = Sequences(tokens, lengths, encode(conditions, part.conditions, part.names), spec)
+            texts = made[name] = Sequences(tokens, lengths, encode(conditions, part.conditions, part.names), spec)
             texts.kept = part.kept
-            made[name] = texts
             continue
         overlapping = name == "train" and len(found) > 1
         made[name] = Windows(tokens, longest, max(1, longest // OVERLAP) if overlapping else longest, spec)

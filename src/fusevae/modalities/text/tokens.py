@@ -13,6 +13,7 @@ from fusevae.core.description import library_classes
 from fusevae.core.errors import InputError, near
 from fusevae.core.vocabulary import END, FIRST, UNKNOWN, Vocabulary
 
+FEW = 10  # words that are too little
 MARK = "\N{REPLACEMENT CHARACTER}"  # what an unknown token looks like
 
 
@@ -86,6 +87,14 @@ class Words(Pieces):
 
     kind = "words"
     pattern = re.compile(r" ?\w+| ?[^\w\s]+|\s")
+    letters = re.compile(r"[^\W\d_]")
+    unspaced = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+
+    def misfit(self, texts: Sequence[str]) -> str:
+        some = "".join(texts[:: 1 + len(texts) // 1000])[:100_000]
+        if 2 * len(self.unspaced.findall(some)) > len(self.letters.findall(some)):
+            return f"which has no spaces between words, and {len(self.entries)} are kept"
+        return f"of which {len(self.entries)} are kept" if len(self.entries) < FEW else ""
 
     @staticmethod
     def pieces(text: str) -> list[str]:

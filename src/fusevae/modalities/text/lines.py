@@ -1,0 +1,90 @@
+"""Text: a line each, in ``.txt`` and the like, or the objects of ``.jsonl``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fusevae.core.errors import InputError
+from fusevae.data.kinds import LOOKED_AT, values_kind
+from fusevae.data.parts import Options, Part
+from fusevae.modalities.text.reading import TEXT, Looks, Places, pick_columns, text_part
+
+
+def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part:
+    """A text a line, or its first field; of ``.jsonl`` a column of the objects."""
+    cells: list[Any] = []
+    beside: dict[str, list[Any]] = {}
+    places: Places = []
+    for path in paths:
+        suffix = path.suffix.lower()
+        places.append((len(cells), f"{path}: line", 1))
+        lines: list[Any] = _lines(path, whole=options.stream is not None)
+        if suffix == ".jsonl":
+            lines, found = _columns(lines, path, options, looks)
+            for name, values in found.items():
+                beside.setdefault(name, []).extend(values)
+        elif options.column:
+            raise InputError(f"{path} has lines and no columns: leave column={options.column!r} out")
+        else:
+            options.conditions.among((), str(path), looks.computed)
+        if suffix in looks.fields:
+            lines = [next(iter(line.split()), "") if isinstance(line, str) else line for line in lines]
+        cells += lines
+    return text_part(cells, places, options, beside, what=looks.what)
+
+
+def json_names(path: Path) -> list[str]:
+    """The names in the first object of a ``.jsonl``; none where that can't be read."""
+    with open(path, "rb") as file:
+        first = _object(file.readline())
+    return list(first) if isinstance(first, dict) else []
+
+
+def _lines(path: Path, whole: bool) -> list[str | bytes]:
+    """The lines of a file; those that are no UTF-8 as bytes. ``whole``: joined by line ends they are the file."""
+    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    found: list[str | bytes]
+    try:
+        found = list(data.decode("utf-8").split("\n"))
+    except UnicodeDecodeError:
+        found = [_decoded(line) for line in data.split(b"\n")]
+    if whole:
+        return found
+    found = [line.removesuffix("\r") if isinstance(line, str) else line for line in found]
+    return found[:-1] if found[-1] == "" else found
+
+
+def _decoded(line: bytes) -> str | bytes:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line
+
+
+def _columns(
+    lines: list[str | bytes], path: Path, options: Options, looks: Looks
+) -> tuple[list[Any], dict[str, list[Any]]]:
+    """The texts and the conditions of JSON objects; an error stands in the place of what has none."""
+    rows = [_object(line) for line in lines]
+    some = [row for row in rows if isinstance(row, dict)][:LOOKED_AT]
+    if not some:
+        raise InputError(f'{path} holds no JSON objects: expected one a line, such as {{"{looks.named}": "..."}}')
+    kinds = {name: values_kind([row.get(name) for row in some]) for name in some[0]}
+    column, beside = pick_columns(kinds, options, str(path), looks)
+    missing = ValueError(f"has no {column!r}")
+    texts = [row.get(column, missing) if isinstance(row, dict) else row for row in rows]
+    return texts, {name: [row.get(name) if isinstance(row, dict) else None for row in rows] for name in beside}
+
+
+def _object(line: str | bytes) -> Any:
+    if isinstance(line, bytes):
+        line = _decoded(line)
+    if isinstance(line, bytes) or not line.strip():
+        return line
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else ValueError("is no JSON object")

@@ -1,0 +1,411 @@
+"""Laws of text and molecules as kinds of data, and inputs on which users' tools fail."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import itertools
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Distribution, constraints
+
+import fusevae
+from fusevae import InputError, LanguageModel, Transformer, read_data
+from fusevae.cli import main
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional
+from fusevae.core.generation import Generation, generating
+from fusevae.core.vocabulary import END, UNKNOWN
+from fusevae.data.baseline import Unigram
+from fusevae.data.modality import modality
+from fusevae.data.sheet import Rows
+from fusevae.data.source import read_examples
+from fusevae.recipes.find import recipes
+
+needs_rdkit = pytest.mark.skipif(
+    importlib.util.find_spec("rdkit") is None, reason="rdkit is not installed: pip install 'fusevae[molecules]'"
+)
+TEXTS = [
+    'he said "no", twice',
+    "semicolons; and\ttabs",
+    "今天天气很好，我们去公园。",
+    "  spaces around  ",
+    "é, \U0001f600 and a zero\0",
+    "1.5",
+    "null",
+    "-1, 2",
+]
+LINES = [*TEXTS, "two\nlines", "three\r\nlines\n\nand more"]
+SMILES = "CCO CCN CCC c1ccccc1 Cc1ccccc1 CC(=O)O C[C@H](N)C(=O)O ClCCBr C1CCNCC1 CC(=O)Oc1ccccc1C(=O)O".split()
+GIVEN = {"mood": ["good", "", "bad"], "year": [1999.0, float("nan"), 2001.5]}
+CHINESE = ["今天天气很好，我们去公园。", "他昨天买了一本新书。", "咖啡馆里有很多人在说话。", "一只猫睡在窗台上。"]
+
+
+def texts(examples):
+    return examples.spec.text(examples.batch(torch.arange(len(examples)))[0])
+
+
+def said(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+def beside(n):
+    return {name: np.array((values * n)[:n]) for name, values in GIVEN.items()}
+
+
+# ---------------------------------------------------------------- laws
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix", "given"),
+    [(name, suffix, found)
+     for name, found in (("text", LINES), ("molecules", SMILES))
+     for suffix in modality(name).formats if suffix != ".png"],
+)  # fmt: skip
+def test_what_is_written_reads_back_the_same(tmp_path, name, suffix, given):
+    if name == "molecules" or suffix == ".parquet":
+        pytest.importorskip("rdkit" if name == "molecules" else "pyarrow")
+    given = TEXTS if suffix == ".txt" and name == "text" else given
+    tokens = "bytes" if name == "text" else "smiles"
+    whole = read_data(given, tokens=tokens, validation=0, test=0)
+    assert whole.spec.modality == name and texts(whole.train) == given
+    x, path, columns = whole.train.batch(torch.arange(len(given)))[0], tmp_path / f"a{suffix}", beside(len(given))
+    modality(name).write(x, whole.spec, path, columns)
+    plain = suffix in (".txt", ".smi")
+    again = read_examples(path, modality=name, tokens=tokens, conditions=None if plain else ["mood", "year"])
+    assert texts(again) == given
+    if not plain:
+        found = again.spec.conditions.values(again.batch(torch.arange(len(given)))[1])
+        assert found["mood"].tolist() == columns["mood"].tolist()
+        np.testing.assert_array_equal(found["year"], columns["year"])
+
+
+def test_what_a_line_does_not_hold_is_said(tmp_path, caplog):
+    spec = read_data(LINES, tokens="bytes", validation=0, test=0)
+    with caplog.at_level(logging.WARNING):
+        modality("text").write(spec.train.batch(torch.arange(len(LINES)))[0], spec.spec, tmp_path / "a.txt", {})
+    assert said(caplog) == ["2 of 10 texts have lines of their own, which a .txt doesn't keep together: .jsonl does"]
+
+
+@pytest.mark.parametrize("name", ["text", "molecules"])
+def test_another_kind_of_file_is_refused_in_a_line(tmp_path, name):
+    (tmp_path / "numbers.csv").write_text("a,b\n1,2\n3,4\n")
+    np.savez(tmp_path / "x.npz", x=np.zeros((9, 8, 8), np.uint8))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.png").write_bytes(b"\x89PNG")
+    (tmp_path / "bytes.txt").write_bytes(bytes(range(128, 256)))
+    other = tmp_path / ("a.smi" if name == "text" else "a.txt")
+    other.write_text("a film of great charm\nthe plot is thin\n")
+    for given in ("numbers.csv", "x.npz", "folder", "bytes.txt", other.name):
+        with pytest.raises(InputError) as error:
+            read_data(tmp_path / given, modality=name)
+        assert "\n" not in str(error.value)
+    for given in (torch.zeros(5, 3), np.zeros((5, 1, 8, 8), np.uint8)):
+        with pytest.raises(InputError, match=f"holds no {name}"):
+            read_data(given, modality=name)
+
+
+@pytest.mark.parametrize("name", ["text", pytest.param("molecules", marks=needs_rdkit)])
+def test_drawing_never_fails(tmp_path, name):
+    given = ["C" * 5000, "<b>&\0\n\r é", "C1CC(", "\ufffd" * 40, "CCO"]
+    spec = read_data(given, tokens="bytes", longest=6000, validation=0, test=0).spec
+    spec = spec.replaced(schema=modality(name).schema(spec.schema.vocabulary))
+    x = torch.zeros(len(given) + 2, 5100, dtype=torch.int64)  # the last two are empty, and nothing but unknown
+    for row, text in zip(x, given, strict=False):
+        row[: len(text.encode())] = torch.tensor(spec.schema.vocabulary.encode(text))
+    x[-1] = UNKNOWN
+    kind = modality(name)
+    sheets = [kind.draw([("one", x), ("", x[:1])], spec), kind.draw([("", x)], spec), kind.pairs(x, x, spec)]
+    for i, sheet in enumerate([*sheets, *kind.portrait(x, x, spec).values(), *kind.portrait(x[-2:], x, spec).values()]):
+        path = sheet.beside(tmp_path / str(i))
+        assert path.stat().st_size and "<" in sheet.html("alt")
+        if isinstance(sheet, Rows):
+            assert len(Rows.read(path).rows) == len(sheet.rows)
+    assert Rows.read(tmp_path / "1.csv").rows[0] == ["C" * 5000]
+
+
+@pytest.mark.parametrize("name", ["text", "molecules"])
+def test_the_baseline_is_a_distribution(name):
+    splits = read_data(["abba", "ab", "b"] * 3, tokens="characters", validation=0, test=0)
+    x = splits.train.batch(torch.arange(9))[0]
+    found = modality(name).baseline(x, splits.spec, mass=True)
+    assert isinstance(found, Unigram)
+    every = torch.tensor(list(itertools.product(range(splits.spec.schema.vocabulary.size), repeat=5)))
+    ends = (every == END).cumsum(1) > 0
+    every = every[((every == END) == ends).all(1)]  # ends follow an end: each sequence, or beginning, once
+    assert found.log_prob(every).exp().sum() == pytest.approx(1)
+
+
+class _Rows(Distribution):
+    arg_constraints = {}
+    support = constraints.nonnegative_integer
+
+    def __init__(self, rows):
+        super().__init__(torch.Size(), rows.shape[1:], validate_args=False)
+        self.rows = rows
+
+    def sample(self, shape=()):
+        return self.rows[: shape[0]]
+
+
+class Copies(Conditional):
+    """A model whose samples are given examples, in their order."""
+
+    discrete, has_mean, space = True, False, "sequences"
+
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = nn.Buffer(rows) if hasattr(nn, "Buffer") else rows
+
+    def forward(self, *given):
+        return _Rows(self.rows)
+
+
+@pytest.mark.parametrize("name", ["text", pytest.param("molecules", marks=needs_rdkit)])
+def test_real_against_real_is_at_the_floor(name):
+    pytest.importorskip("sacrebleu" if name == "text" else "fcd_torch")
+    given = SMILES if name == "molecules" else [f"a {a} of the {b}" for a in ("cat", "dog") for b in ("king", "sea")]
+    splits = read_data({"train": ["CC"] * 9, "test": given}, tokens="bytes")
+    x = splits.test.batch(torch.arange(len(given)))[0]
+    reference = modality(name).reference(splits.test, splits, len(given), None, "cpu", True)
+    found = reference.judge(fusevae.Artifact(Copies(x), splits.spec))
+    if name == "text":
+        for key in ("distinct_1", "distinct_2", "self_bleu", "words"):
+            assert getattr(found, key) == getattr(found.real, key)
+        assert found.repeated == found.copied == 0
+    else:
+        assert (found.validity, found.uniqueness, found.novelty) == (1, 1, 1)
+        assert found.kl_score == pytest.approx(1) and found.snn == pytest.approx(1)
+        assert found.fcd == pytest.approx(0, abs=1e-2) and max(found.wasserstein.values()) == pytest.approx(0)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def test_what_no_text_is_made_of_is_never_sampled_and_the_rest_in_proportion():
+    torch.manual_seed(1)
+    model = LanguageModel(Transformer(8, heads=2, layers=1), 4, longest=3).eval()
+    nn.init.normal_(model.token.weight, std=0.3)
+    how, n = Generation(never=(UNKNOWN,), never_first=(END,)), 40_000
+    with torch.no_grad():
+        with noise.keyed(0):
+            plain = model().sample((n,))
+        with noise.keyed(0), generating(how):
+            drawn = model().sample((n,))
+        assert (drawn[:, 0] != END).all() and not (drawn == UNKNOWN).any()
+        fine = (plain[:, 0] != END) & ~(plain == UNKNOWN).any(1)
+        assert 0.02 < fine.float().mean() < 0.98
+        assert torch.equal(drawn[fine], plain[fine])  # what may be written is what it would have been
+        first, log_p = torch.tensor([[2], [3]]), model().log_prob
+        p = log_p(first).softmax(0)
+        second = torch.tensor([[2, 0], [2, 2], [2, 3]])
+        q = log_p(second).softmax(0)
+    share = torch.stack([(drawn[:, 0] == t).float().mean() for t in (2, 3)])
+    torch.testing.assert_close(share, p, atol=4 * (0.25 / n) ** 0.5, rtol=0)
+    after = drawn[drawn[:, 0] == 2][:, 1]
+    share = torch.stack([(after == t).float().mean() for t in (0, 2, 3)])
+    torch.testing.assert_close(share, q, atol=4 * (0.25 / len(after)) ** 0.5, rtol=0)
+    for how in (
+        Generation(temperature=0, never=(1, 2), never_first=(0,)),
+        Generation(top_k=1, never=(1, 2), never_first=(0,)),
+        Generation(beams=3, never=(1, 2), never_first=(0,)),
+    ):
+        with generating(how):
+            drawn = model().sample((5,))
+        assert set(drawn.unique().tolist()) <= {0, 3} and (drawn[:, 0] == 3).all()
+
+
+def test_samples_of_a_model_of_text_hold_no_unknown_token_and_none_is_empty():
+    spec = read_data(["ab ab"] * 20, tokens="words").spec
+    artifact = fusevae.Artifact(LanguageModel(Transformer(8, heads=2, layers=1), spec.schema.vocabulary.size), spec)
+    drawn = artifact.data.text(fusevae.sample(artifact, 300))
+    assert all(drawn) and not any("\ufffd" in text for text in drawn)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def test_words_that_do_not_fit_a_text_say_what_does(tmp_path, caplog):
+    (tmp_path / "chinese.txt").write_text("\n".join(CHINESE * 20) + "\n", encoding="utf-8")
+    for tokens in ("words", None, "characters", "bytes"):
+        with caplog.at_level(logging.WARNING):
+            found = read_data(tmp_path / "chinese.txt", tokens=tokens, validation=0, test=0)
+        assert texts(found.train) == CHINESE * 20
+        if tokens == "words":
+            (one,) = said(caplog)
+            assert "no spaces between words" in one and "data.tokens=characters or bpe" in one
+            caplog.clear()
+    assert not caplog.records
+    rare = [" ".join(f"word{i}x{j}" for j in range(4)) for i in range(12)]
+    with caplog.at_level(logging.WARNING):
+        read_data([*rare, *[f"{c} {c} {c}" for c in "abcdefghijkl"]], tokens="words", validation=0, test=0)
+    assert "60 of 108 are unknown: take data.tokens=characters or bpe" in said(caplog)[0]
+
+
+def test_what_is_half_a_character_is_refused(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": "half \\ud83d"}\n')
+    with pytest.raises(InputError, match=r"line 2 holds half a character .* --skip-damaged"):
+        read_data(tmp_path / "a.jsonl")
+
+
+REVIEWS = [
+    (f"a {w} film about {'cats and ' * (i % 3)}men number {i}", ["bad", "good"][i % 2] if i % 5 else "", 1970 + i % 30)
+    for i, w in enumerate(["dull and slow", "fine, fresh"] * 30)
+]
+
+
+def reviews(tmp_path, name, sentiment="sentiment"):
+    import pandas
+
+    frame = pandas.DataFrame(REVIEWS, columns=["review", sentiment, "year"])
+    path = tmp_path / name
+    if name.endswith(".csv"):
+        frame.to_csv(path, index=False)
+    elif name.endswith(".jsonl"):
+        frame.replace({sentiment: {"": None}}).to_json(path, orient="records", lines=True)
+    elif name.endswith(".parquet"):
+        frame.replace({sentiment: {"": None}}).to_parquet(path)
+    else:
+        datasets = pytest.importorskip("datasets")
+        made = datasets.Dataset.from_pandas(frame.replace({sentiment: {"": None}}))
+        if name == "dataset":
+            return made
+        if name == "frame":
+            return frame.replace({sentiment: {"": None}})
+        made.save_to_disk(str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "saved", "dataset", "frame"])
+def test_a_table_with_one_column_of_sentences_is_text(tmp_path, caplog, name):
+    pytest.importorskip("pandas")
+    with caplog.at_level(logging.WARNING):
+        whole = read_data(reviews(tmp_path, name), tokens="bytes", validation=0, test=0)
+    assert whole.spec.modality == "text" and whole.spec.conditions is None
+    assert texts(whole.train) == [review for review, _, _ in REVIEWS]
+    (one,) = said(caplog)  # what is not used is said
+    assert "review is read as text, sentiment, year not used" in one
+    asked = ["sentiment", "year"]
+    found = read_data(reviews(tmp_path, name), tokens="bytes", conditions=asked, validation=0, test=0)
+    kinds = [type(column).__name__ for column in found.spec.conditions.columns]
+    assert kinds == ["Label", "Number"] and found.spec.conditions.columns[0].classes == ["bad", "good"]
+    values = found.spec.conditions.values(found.train.batch(torch.arange(60))[1])
+    assert values["sentiment"].tolist() == [sentiment for _, sentiment, _ in REVIEWS]
+    assert values["year"].tolist() == [year for _, _, year in REVIEWS]
+    labelled = read_data(reviews(tmp_path, name.replace("saved", "other"), "label"), tokens="bytes")
+    assert labelled.spec.classes == ["bad", "good"]  # a column of this name is taken unasked
+    wanted = tmp_path / "no"
+    with pytest.raises(InputError, match="no column 'years' for the conditions; did you mean 'year'"):
+        read_data(reviews(tmp_path, name.replace("saved", wanted.name)), conditions=["years"])
+
+
+@needs_rdkit
+def test_a_header_is_skipped_and_what_is_no_molecule_left_out_and_counted(tmp_path, caplog):
+    (tmp_path / "header.smi").write_text("SMILES name\n" + "CCO ethanol\nc1ccccc1\n" * 20)
+    (tmp_path / "invalid.smi").write_text("CCO\nC1CC(\nCCN\nnot a molecule\nc1ccccc1\nCC(C)(C)(C)C\n" * 15)
+    (tmp_path / "prose.smi").write_text("a film of great charm\nthe plot is thin\n" * 40)
+    with caplog.at_level(logging.WARNING):
+        header = read_data(tmp_path / "header.smi", validation=0, test=0)
+        invalid = read_data(tmp_path / "invalid.smi", validation=0, test=0)
+    assert texts(header.train) == ["CCO", "c1ccccc1"] * 20 and texts(invalid.train) == ["CCO", "CCN", "c1ccccc1"] * 15
+    assert header.spec.schema.vocabulary.entries == ["1·<", "1·>", "C", "O", "c"]  # nothing of the header
+    assert said(caplog) == [
+        f"{tmp_path / 'header.smi'}: line 1 is a header (SMILES) and left out",
+        f"{tmp_path / 'invalid.smi'}: left out 45 strings that are no molecules of 90, first "
+        f"{tmp_path / 'invalid.smi'}: line 2",
+    ]
+    assert invalid.train.rows()[:4].tolist() == [0, 2, 4, 6]
+    with pytest.raises(InputError, match="of 80 strings 0 are molecules"):
+        read_data(tmp_path / "prose.smi")
+    known = read_examples(tmp_path / "invalid.smi", known=header.spec)  # for a model as well
+    assert len(known) == 45
+    assert len(read_examples(["CCO", "C1CC("], known=header.spec)) == 2  # what is given one by one stays
+
+
+@needs_rdkit
+def test_only_ascii_is_a_molecule():
+    from fusevae.modalities.molecules.chemistry import molecule_table, parsable, parse
+
+    assert [parse(text) for text in ("CC\ufffd", "CC\u00b7", "\uff23C", "CC ", "C\u200bC")] == [None] * 5
+    assert parsable(["CCO", "CC\ufffd"]) == [True, False]
+    assert molecule_table(["CC\ufffd"])["valid"].tolist() == [False]
+
+
+@needs_rdkit
+def test_a_column_of_smiles_is_molecules_and_its_properties_are_computed(tmp_path, caplog):
+    rows = [f"ethanol {i},{SMILES[i % 10]},{i / 7}" for i in range(40)]
+    (tmp_path / "a.csv").write_text("name,SMILES,qed\n" + "\n".join(rows) + "\n")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"smiles": s, "n": 1}) + "\n" for s in SMILES * 2))
+    with caplog.at_level(logging.WARNING):
+        found = read_data(tmp_path / "a.csv", conditions=["qed", "weight"], validation=0, test=0)
+    assert found.spec.modality == "molecules" and texts(found.train) == SMILES * 4
+    assert ["name not used" in line for line in said(caplog)] == [True]
+    given = found.train.batch(torch.arange(40))[1]
+    assert given[:, 0].tolist() == pytest.approx([i / 7 for i in range(40)])  # a column comes before what is computed
+    assert given[:10, 1].numpy() == pytest.approx(fusevae.properties(SMILES)["weight"], rel=1e-5)
+    assert read_data(tmp_path / "a.jsonl").spec.modality == "molecules"
+    assert read_data(tmp_path / "a.csv", column="name").spec.modality == "text"
+    with pytest.raises(InputError, match="qed were asked for"):
+        read_data(["a b"] * 9, conditions=["qed"])
+
+
+# ---------------------------------------------------------------- through the commands
+
+
+def test_a_model_given_a_class_and_a_number_is_used_from_end_to_end(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    reviews(tmp_path, "reviews.csv")
+    small = ["recipe.width=16", "recipe.heads=2", "recipe.layers=1", "recipe.latent=4", "training.epochs=2"]
+    asked = ["recipe.conditional=true", "data.conditions=[sentiment,year]", "data.tokens=bpe", *small]
+    recipe = next(name for name in ("text-vae", "captions-vae-transformer") if name in recipes())
+    settings = [word for setting in asked for word in ("--set", setting)]
+    assert main(["train", recipe, "--data", "reviews.csv", "--output", "run", *settings]) == 0
+
+    def rows(*words, output="o.csv"):
+        assert main([words[0], "run", *words[1:], "--output", output]) == 0
+        if output.endswith(".jsonl"):
+            with open(output, encoding="utf-8") as file:
+                return [json.loads(line) for line in file]
+        with open(output, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    made = rows("sample", "-n", "3", "--label", "sentiment=good,year=1999", output="o.jsonl")
+    assert [(row["sentiment"], row["year"]) for row in made] == [("good", 1999.0)] * 3
+    made = rows("sample", "-n", "3", "--label", "sentiment=good", output="o.jsonl")
+    assert [(row["sentiment"], row["year"]) for row in made] == [("good", None)] * 3
+    assert list(rows("sample", "-n", "2")[0]) == ["text"]
+    assert list(rows("sample", "-n", "2", "--label", "year=1980")[0]) == ["text", "sentiment", "year"]
+    data = ["--data", "reviews.csv"]
+    for command in ("encode", "anomaly"):
+        found = rows(command, *data)
+        assert [row["text"] for row in found] == [review for review, _, _ in REVIEWS]
+        assert [row["sentiment"] for row in found] == [sentiment for _, sentiment, _ in REVIEWS]
+        assert [float(row["year"]) for row in found] == [year for _, _, year in REVIEWS]
+        assert [int(row["row"]) for row in found] == list(range(60))
+    found = rows("reconstruct", *data)
+    assert [row["given_text"] for row in found] == [review for review, _, _ in REVIEWS]
+    assert [row["sentiment"] for row in found] == [sentiment for _, sentiment, _ in REVIEWS]
+    near = rows("neighbours", *data, "-n", "2", "-k", "1")
+    for row in near:
+        at = int(row["near_row_0"])
+        review, sentiment, year = REVIEWS[at]
+        assert (row["near_text_0"], row["near_sentiment_0"], float(row["near_year_0"])) == (review, sentiment, year)
+    capsys.readouterr()
+    for wrong, message in (("sentiment=fine", "known are bad, good"), ("mood=good", "no condition of the model")):
+        assert main(["sample", "run", "--label", wrong]) == 2
+        err = capsys.readouterr().err
+        assert message in err and len(err.strip().splitlines()) == 1
+
+
+def test_a_picture_of_molecules_says_how_many_it_shows(tmp_path, caplog):
+    pytest.importorskip("rdkit")
+    whole = read_data(SMILES * 11, tokens="smiles", validation=0, test=0)
+    with caplog.at_level(logging.WARNING):
+        modality("molecules").write(whole.train.batch(torch.arange(110))[0], whole.spec, tmp_path / "a.png", {})
+    assert said(caplog) == ["the picture shows the first 100 of 110 molecules: .smi or .csv holds all"]
