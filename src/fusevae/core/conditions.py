@@ -120,8 +120,8 @@ class Conditions(Described):
         >>> both = Conditions([Label("sentiment", ["negative", "positive"]), Number("year", 2000, 8)])
         >>> both.row({"year": 1999})
         tensor([  nan, 1999.])
-        >>> both.read("sentiment=positive,year=1999")
-        tensor([1.000e+00, 1.999e+03])
+        >>> both.read("sentiment=positive,year=1999").tolist()
+        [1.0, 1999.0]
         >>> Conditions([Label("digit", ["zero", "one"])]).read("one")
         tensor(1)
     """
