@@ -55,8 +55,8 @@ def one(objective: str, seed: int, epochs: int, images: Any, held: Any, factors:
     active = int((found.z.var(0) > 0.05).sum())
     if folder is not None:
         examples = fusevae.read_data(held[:2000], validation=0.0, test=0.0).train
-        draw_latents(artifact, examples, folder)
-        draw_reconstructions(artifact, examples, folder / "reconstructions.png")
+        for name, sheet in (draw_latents(artifact, examples) | draw_reconstructions(artifact, examples)).items():
+            sheet.beside(folder / name)
     return {
         "objective": objective,
         "seed": seed,

@@ -24,15 +24,12 @@ FIRST = 64  # importance samples
 
 def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int) -> float:
     """From the time of some steps, as ``train`` runs them."""
-    from argparse import Namespace
-
-    from fusevae.cli.train import compose
+    from fusevae.recipes.compose import compose
     from fusevae.training import configuration
     from fusevae.training.fit import prepare
 
     never = ["training.epochs=1", "training.validate_every=1000000", "data.validation=0.0"]
-    asked = {"what": recipe, "data": str(mnist_path()), "settings": [*settings, *never], "seed": seed}
-    node, data = compose(Namespace(**asked, skip_damaged=False, trust=[], precision=None))
+    node, data = compose(recipe, str(mnist_path()), [*settings, *never], seed)
     trial = configuration.experiment(node)
     loop = prepare(trial.model, data, trial.views, trial.objective, trial.training, seed, "cpu")
     steps, loop.total = loop.total, TRIAL // 3

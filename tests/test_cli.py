@@ -206,7 +206,7 @@ def test_stopped_and_resumed_is_as_never_stopped(
     assert main(["train", "--resume", str(folder)]) == 0
     assert same_weights(folder, run)
     assert (folder / "report.html").exists()
-    assert main(["train", "--resume", str(folder), "--set", "training.epochs=9"]) == 2
+    assert main(["train", "--resume", str(folder), "--set", "training.batch_size=9"]) == 2
     assert "--from" in capsys.readouterr().err
 
 
@@ -215,7 +215,10 @@ def test_sample(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     captured = capsys.readouterr()
     assert json.loads(captured.out)["kind"] == "mean"
     assert "means" in captured.err
-    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [*(f"{i:05d}.png" for i in range(5)), "grid.png"]
+    names = [f"{i:05d}.png" for i in range(5)]
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [*names, "grid.png", "metadata.csv"]
+    with open(tmp_path / "s/metadata.csv", newline="") as file:
+        assert list(csv.reader(file)) == [["file_name", "label"], *([name, "3"] for name in names)]
     first = Image.open(tmp_path / "s/00000.png")
     assert first.size == (8, 8)
     assert first.mode == "L"
@@ -240,7 +243,7 @@ def test_sample_of_a_table(table: Path, tmp_path: Path) -> None:
     assert main(["sample", str(table / "run"), "-n", "7", "--output", str(tmp_path / "s")]) == 0
     with open(tmp_path / "s/samples.csv", newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[0] == ["x_0", "x_1", "x_2"]
+    assert rows[0] == ["a", "b", "c"]
     assert len(rows) == 8
     assert all(abs(float(v)) < 100 for v in rows[1])
 
@@ -256,14 +259,15 @@ def test_reconstruct_and_encode(run: Path, images: Path, tmp_path: Path) -> None
     np.savez(tmp_path / "x.npz", x=x.astype(np.int64), y=np.arange(3))
     data = ["--data", str(tmp_path / "x.npz")]
     assert main(["reconstruct", str(run), *data, "--output", str(tmp_path / "rec")]) == 0
-    assert len(list((tmp_path / "rec").iterdir())) == 4
+    assert len(list((tmp_path / "rec").glob("*.png"))) == 4
     for name in ("z.npz", "z.csv", "z.parquet"):
         assert main(["encode", str(run), *data, "--output", str(tmp_path / name)]) == 0
     arrays = np.load(tmp_path / "z.npz")
     assert arrays["mean"].shape == arrays["scale"].shape == (3, 4)
     with open(tmp_path / "z.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [f"{name}_{i}" for name in ("mean", "scale") for i in range(4)]
+    assert list(rows[0]) == ["row", "label", *(f"{name}_{i}" for name in ("mean", "scale") for i in range(4))]
+    assert [(row["row"], row["label"]) for row in rows] == [("0", "0"), ("1", "1"), ("2", "2")]
     assert [float(row["mean_1"]) for row in rows] == pytest.approx(arrays["mean"][:, 1].tolist())
     import pyarrow.parquet
 

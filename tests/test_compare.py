@@ -20,7 +20,6 @@ from fusevae import MLP, VAE, Artifact, Bernoulli, Binarize, DataSpec, Flat, Gau
 from fusevae.cli import main
 from fusevae.core.conditional import Conditional
 from fusevae.core.levels import BoundOnly
-from fusevae.data.examples import InMemory
 from fusevae.data.source import Source
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.comparison import LatentsSummary, comparison, latents, short_names
@@ -179,7 +178,7 @@ def test_the_page_holds_everything_and_needs_nothing(found, models, digits, tmp_
 
 def test_a_page_of_a_table(tmp_path):
     x = torch.randn(300, 3)
-    whole = InMemory(x)
+    whole = fusevae.read_data(x, validation=0, test=0).train
     models = {
         "exact": Artifact(Normal(3), DataSpec((3,), "float32", -4, 4)),
         "vae": Artifact(
@@ -367,7 +366,7 @@ def test_a_training_stops_at_the_time_whatever_was_planned(tmp_path, monkeypatch
         found.steps, found.epochs = 10**6, 10**6 / 11
         return found
 
-    monkeypatch.setattr("fusevae.cli.bench.plan", far_too_many)
+    monkeypatch.setattr("fusevae.recipes.bench.plan", far_too_many)
     assert main(["bench", what, "--budget", "1s", "--samples", "0", "--output", "b", "--json"]) == 0
     (model,) = json.loads(capsys.readouterr().out)["models"].values()
     assert 0 < model["training"]["steps"] < 10**6

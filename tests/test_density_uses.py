@@ -45,7 +45,6 @@ from fusevae import (
 from fusevae.cli import main
 from fusevae.evaluation import chain as chain_module
 from fusevae.modalities.images.modality import ImageSchema
-from fusevae.modalities.tables.schema import TableSchema
 from fusevae.recipes import digits_vae, table_vae
 
 N = 2000  # chains that see the same example: their last states are draws from one distribution
@@ -455,13 +454,13 @@ def test_labels_count_only_where_the_reference_has_them_too():
 def runs(tmp_path_factory):
     """A model of the digits, with a configuration, and one of a table, both untrained; and data beside them."""
     place = tmp_path_factory.mktemp("runs")
-    digits = DataSpec((1, 8, 8), "uint8", 0, 16, [str(k) for k in range(10)], ImageSchema())
-    abc = spec(3).replaced(schema=TableSchema(["a", "b", "c"]))
+    digits = fusevae.read_data(None).spec
     Artifact(digits_vae.recipe(digits, hidden=(16,)).model, digits).save(place / "digits")
     (place / "digits" / "config.yaml").write_text("data: {class: Source, test: 0.02}\n")
-    Artifact(table_vae.recipe(abc, hidden=(16,)).model, abc).save(place / "table")
     lines = [",".join(map(str, row)) for row in np.random.default_rng(0).normal(0, 1, (200, 3)).round(3)]
     (place / "table.csv").write_text("\n".join(["a,b,c", *lines]))
+    table = fusevae.read_data(str(place / "table.csv")).spec
+    Artifact(table_vae.recipe(table, hidden=(16,)).model, table).save(place / "table")
     (place / "gaps.csv").write_text("\n".join(["a,b,c", "1.5,,2", ",NA,3", *lines[:3]]))
     from sklearn.datasets import load_digits
 
@@ -492,7 +491,9 @@ def test_impute_images(runs, tmp_path, capsys):
     assert found[0].max() <= 16
     kind = ["--missing", str(runs / "mask.npy"), "--kind", "mean", "--output", str(tmp_path / "folder")]
     assert main(["impute", str(runs / "digits"), *data, *kind]) == 0
-    assert len(list((tmp_path / "folder").glob("0*.png"))) == 5
+    assert len(list((tmp_path / "folder").glob("*.png"))) == 6  # one shows all
+    with open(tmp_path / "folder" / "metadata.csv", newline="") as file:
+        assert [row["row"] for row in csv.DictReader(file)] == list("01234")
 
 
 def test_impute_the_empty_cells_of_a_table(runs, tmp_path):
@@ -523,7 +524,7 @@ def test_denoise_and_anomaly(runs, tmp_path, capsys):
     assert facts["n"] == 5 and 0 < facts["group_p_value"] <= 1
     with open(tmp_path / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["row", *facts["columns"]]
+    assert list(rows[0]) == facts["columns"] and rows[0]["row"] == "0"
     assert len(rows) == 5
     reference = ["--reference", str(runs / "table.csv"), "--output", str(tmp_path / "scores.npz")]
     arguments = ["--data", str(runs / "table.csv"), *reference, "--importance-samples", "5"]

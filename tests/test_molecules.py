@@ -6,7 +6,6 @@ import csv
 import importlib.util
 import math
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -462,7 +461,7 @@ def test_a_property_is_predicted_from_the_latent(chains):
 def test_the_command_writes_a_table_and_refuses_other_models(chains, tmp_path, monkeypatch, capsys):
     from fusevae.cli import load
 
-    monkeypatch.setattr(load, "opened", lambda options: SimpleNamespace(artifact=chains))
+    monkeypatch.setattr(load, "opened", lambda options: fusevae.Run("run", artifact=chains))
     data = tmp_path / "starts.smi"
     data.write_text("CCO first\n\nC((\nCCCO\n")
     command = ["optimize", "run", "--property", "logp", "--data", str(data), "--output", str(tmp_path / "better.csv")]
@@ -475,7 +474,7 @@ def test_the_command_writes_a_table_and_refuses_other_models(chains, tmp_path, m
     assert main(command) == 2
     assert "holds no molecules" in capsys.readouterr().err
     plain = Artifact(Normal(2), DataSpec((2,)))
-    monkeypatch.setattr(load, "opened", lambda options: SimpleNamespace(artifact=plain))
+    monkeypatch.setattr(load, "opened", lambda options: fusevae.Run("run", artifact=plain))
     assert main(command) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert main([*command, "--similarity", "2"]) == 2

@@ -167,4 +167,4 @@ def test_the_command_makes_a_run_that_evaluates_and_samples_like_any_other(tmp_p
     assert json.loads(capsys.readouterr().out)["log_likelihood"]["kind"] == "bound"
     assert main(["sample", str(new), "-n", "3", "--output", str(tmp_path / "s.npz")]) == 0
     assert main(["fit-prior", str(run), "mixture", "--output", str(new)]) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "holds a training already" in capsys.readouterr().err

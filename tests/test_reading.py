@@ -200,7 +200,7 @@ def test_what_can_not_be_read_is_refused_in_a_line():
         (lambda: fusevae.traverse(plain), "Normal has no latents"),
         (lambda: fusevae.decode(artifact, torch.zeros(2, 3)), r"expected \(n, 2\)"),
         (lambda: fusevae.decode(artifact, z, "d"), "unknown label"),
-        (lambda: fusevae.decode(artifact, z, ["a"]), "1 labels were given for 2"),
+        (lambda: fusevae.decode(artifact, z, ["a"]), "1 conditions were given for 2"),
         (lambda: fusevae.interpolate(artifact, x[:2], x[:3]), "2 examples to start from"),
         (lambda: fusevae.interpolate(artifact, x[:2], x[2:4], path="bent"), "path='bent'"),
         (lambda: fusevae.interpolate(artifact, x[:2], x[2:4], steps=1), "at least 2"),
@@ -242,12 +242,13 @@ def test_the_report_shows_the_latents(run):
     assert "{}" not in page
 
 
-def test_a_table_has_a_map_alone(tmp_path):
+def test_the_latents_of_a_table_are_drawn_as_rows_of_numbers():
     artifact, _, _ = linear()
-    draw_latents(artifact, fusevae.read_data(torch.randn(30, D), test=0).train, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["map.png"]
-    draw_latents(Artifact(Normal(2), DataSpec((2,))), fusevae.read_data(torch.randn(30, 2)).train, tmp_path / "none")
-    assert not (tmp_path / "none").exists()
+    sheets = draw_latents(artifact, fusevae.read_data(torch.randn(30, D), test=0).train)
+    assert {name: sheet.suffix for name, sheet in sheets.items()} == {
+        "traversals": ".csv", "interpolations": ".csv", "map": ".png", "neighbours": ".csv",
+    }  # fmt: skip
+    assert draw_latents(Artifact(Normal(2), DataSpec((2,))), fusevae.read_data(torch.randn(30, 2)).train) == {}
 
 
 def test_the_commands_write_what_they_say(run, tmp_path, capsys):
@@ -266,8 +267,14 @@ def test_the_commands_write_what_they_say(run, tmp_path, capsys):
     Image.open(tmp_path / "one.png").verify()
     go("neighbours", str(run), "-n", "2", "-k", "3", "--output", str(tmp_path / "near.csv"))
     rows = list(csv.DictReader((tmp_path / "near.csv").read_text().splitlines()))
-    assert [row["example_0"] for row in rows] == ["0", "1"]
-    assert list(rows[0]) == ["example_0", *(f"{word}_{i}" for word in ("index", "distance") for i in range(3))]
+    held = fusevae.Run.open(run).data.test
+    assert [int(row["row"]) for row in rows] == held.rows()[[0, len(held) // 2]].tolist()
+    words = ("index", "distance", "near_row", "near_label")
+    assert list(rows[0]) == ["row", "label", *(f"{word}_{i}" for word in words for i in range(3))]
+    for row in rows:
+        found = held.subset(torch.tensor([int(row[f"index_{i}"]) for i in range(3)])).beside()
+        assert [row[f"near_row_{i}"] for i in range(3)] == [str(r) for r in found["row"]]
+        assert [row[f"near_label_{i}"] for i in range(3)] == found["label"].tolist()
     go("neighbours", str(run), "--output", str(tmp_path / "near.png"))
     go("map", str(run), "--output", str(tmp_path / "map.png"))
     facts = go("map", str(run), "-n", "20", "--method", "pca", "--output", str(tmp_path / "map.csv"))

@@ -71,7 +71,7 @@ def test_a_new_figure_of_the_likelihood_is_on_the_report(models, tmp_path):
         per_weight: float = figure("nats per weight", better="high", form=".1f")
 
     rated = Rated(**vars(evaluate(models["wide"], X)), per_weight=2.5)
-    report.write(tmp_path / "report.html", report.Facts("title", rated, "test split", ""), tmp_path)
+    report.write(tmp_path / "report.html", report.Facts("title", rated, "test split", ""))
     page = (tmp_path / "report.html").read_text()
     assert "<span>nats per weight</span><b>2.5</b>" in page and "<th>nats per weight</th><td>2.5</td>" in page
 

@@ -400,7 +400,7 @@ def test_rows_are_drawn_in_their_own_form():
 def test_columns_beside_rows_take_none_of_their_names(tmp_path):
     x, spec = rows_of(TIMES)
     found = pandas.read_csv(written(x[:3], spec, tmp_path / "t.csv", {"value": np.arange(3), "row": np.arange(3)}))
-    assert list(found) == ["t", "value", "value_", "row"]
+    assert list(found) == ["t", "value", "given_value", "row"]
     assert (found.value == TIMES.value[:3]).all()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import types
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from torch.distributions import Distribution, constraints
 import fusevae
 from fusevae import InputError, build, describe
 from fusevae.cli import main
-from fusevae.cli.train import compose
 from fusevae.core.conditional import Conditional
 from fusevae.core.vocabulary import END, UNKNOWN, counted
 from fusevae.data.baseline import Unigram
@@ -519,18 +517,14 @@ def test_random_smiles_are_the_same_molecules():
 
 
 def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
-    from fusevae.cli import bench
-    from fusevae.recipes import find, mnist_vae
+    from fusevae.recipes import bench, find, mnist_vae
+    from fusevae.recipes.compose import compose
 
     (tmp_path / "a.txt").write_text("\n".join(CAPTIONS))
     monkeypatch.setattr(mnist_vae, "reads", {"tokens": "characters", "longest": 40}, raising=False)
     seen = []
     monkeypatch.setattr(mnist_vae, "recipe", lambda data: seen.append(data) or fusevae.Experiment(Letters(9, 9)))
-    options = types.SimpleNamespace(
-        what="mnist-vae", data=str(tmp_path / "a.txt"), settings=["data.longest=50"], trust=[f"{__name__}.Letters"],
-        skip_damaged=False, seed=None, precision=None,
-    )  # fmt: skip
-    node, _ = compose(options)
+    node, _ = compose("mnist-vae", str(tmp_path / "a.txt"), ["data.longest=50"], trust=[f"{__name__}.Letters"])
     assert seen[0].schema.vocabulary.kind == "characters"
     assert (node["data"]["tokens"], node["data"]["longest"]) == ("characters", 50)  # --set comes over it
     assert find.reads("made") == {}

@@ -365,8 +365,8 @@ def test_what_does_not_fit_is_said_before_work_starts():
         fit(vae(), torch.rand(20, 7), quiet=True)
     with pytest.raises(InputError, match="event_dim"):
         fit(
-            VAE(Flat(Normal(2), Gaussian(MLP((2, 3), 4))), Bernoulli(MLP(2, (2, 3)), event_dim=1)),
-            X.view(-1, 2, 3),
+            VAE(Flat(Normal(2), Gaussian(MLP((1, 2, 3), 4))), Bernoulli(MLP(2, (1, 2, 3)), event_dim=1)),
+            X.view(-1, 1, 2, 3),
             quiet=True,
         )
 

@@ -164,7 +164,9 @@ from fusevae.objectives.patch_gan import PatchGAN as PatchGAN
 from fusevae.objectives.piwae import PIWAE as PIWAE
 from fusevae.objectives.stl import STL as STL
 from fusevae.objectives.vae_gan import VAEGAN as VAEGAN
+from fusevae.recipes.bench import bench as bench
 from fusevae.training.callbacks import Moment as Moment
+from fusevae.training.compare import compare_runs as compare_runs
 from fusevae.training.experiment import Experiment as Experiment
 from fusevae.training.fit import fit as fit
 from fusevae.training.fit import resume as resume

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
 from fusevae.cli.parser import UsageError, make_parser
@@ -17,8 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a failure, 2 for bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        options = make_parser().parse_args(arguments)
-        options.argv = arguments
+        options = make_parser().parse_args(arguments, Namespace(argv=arguments))
         _show_warnings()
         module, _, function = options.command.partition(":")
         code: int = getattr(importlib.import_module(f"fusevae.cli.{module}"), function)(options)

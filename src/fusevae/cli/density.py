@@ -7,10 +7,10 @@ import sys
 from argparse import Namespace
 
 import numpy as np
-import torch
 
 from fusevae.cli import load
 from fusevae.cli.train import table
+from fusevae.cli.use import SHOWN
 from fusevae.cli.write import Output, which
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
@@ -39,15 +39,15 @@ def anomaly(options: Namespace) -> int:
     reference, usual = run.examples(options.reference)
     check_reference(data, reference)
     print(f"scoring {len(data):,} examples of {name} against {len(reference):,} of {usual}", file=sys.stderr)
-    with load.precision(options):
+    with run.computing():
         ours, theirs = parts_of_both(artifact, data, reference, options.importance_samples, options.seed)
     found = scores(ours, theirs)
-    output.columns({**which(data), **found})
+    columns = output.columns(found, which(data))
     p_values = [key for key in found if key.startswith("p_")]
     unusual = {key: float((found[key] < 0.05).mean()) for key in p_values}
     group = group_p_value(ours["log_p"], theirs["log_p"], seed=options.seed)
     if options.json:
-        facts = {"output": str(output.path), "n": len(data), "data": name, "reference": usual, "columns": list(found)}
+        facts = {"output": str(output.path), "n": len(data), "data": name, "reference": usual, "columns": columns}
         print(to_json(facts | {"below_0.05": unusual, "group_p_value": group}))
         return 0
     rows = [(f"{key} below 0.05", f"{part:.1%} of the examples") for key, part in unusual.items()]
@@ -64,7 +64,7 @@ def impute(options: Namespace) -> int:
     mask = None if options.missing == "nan" else read_mask(options.missing)
     data, name = load.examples(options, run, gaps=mask is None)
     print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)
-    with load.precision(options):
+    with run.computing():
         found = imputed(artifact, data, mask, samples=options.samples, steps=options.steps, seed=options.seed)
     return _write(options, output, artifact, found, data, name, pictured=mask is not None)
 
@@ -77,7 +77,7 @@ def denoise(options: Namespace) -> int:
     check_noise(options.noise, Space(artifact))
     data, name = load.examples(options, run)
     print(f"denoising {len(data):,} examples: {name}", file=sys.stderr)
-    with load.precision(options):
+    with run.computing():
         found = denoised(artifact, data, options.noise, samples=options.samples, steps=options.steps, seed=options.seed)
     return _write(options, output, artifact, found, data, name)
 
@@ -118,9 +118,10 @@ def _write(
     x = found.mean if options.kind == "mean" else found.samples[0]
 
     def sheet() -> Sheet:
-        shown = min(len(x), 96)
-        return modality_of(artifact.data).pairs(data.batch(torch.arange(shown))[0], x[:shown], artifact.data)
+        shown = data.evenly(SHOWN)
+        return modality_of(artifact.data).pairs(data.batch(shown)[0], x[shown], artifact.data)
 
+    # what has gaps can't be shown; what is written takes the place of the file, row by row
     output.examples(x, artifact.data, which(data) if pictured else None, sheet if pictured else None)
     accepted = found.accepted.mean().item()
     stuck = int((found.accepted == 0).sum())

@@ -34,7 +34,7 @@ def evaluate(options: Namespace) -> int:
     reference = run.judge(options.samples, options.extractor, data, options.json) if options.samples else None
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
     parts: dict[str, Result] = {}
-    with load.precision(options):
+    with run.computing():
         whole: Size = Size.of(artifact)
         if artifact.distribution.level >= Level.BOUND:
             whole = evaluate_artifact(artifact, data, None, options.importance_samples, options.seed)

@@ -1,20 +1,20 @@
-"""What the commands share that use a run: opening it, its precision, how text is written."""
+"""What the commands share that use a run: opening it, and how text is written."""
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from argparse import Namespace
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
-import torch
+from collections.abc import Sequence
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation
 from fusevae.data.examples import Examples
 from fusevae.evaluation.samples import check_generation
-from fusevae.training.fit import pick_device
-from fusevae.training.run import Run, trusted
+from fusevae.training.recipes import trusted as package_of
+from fusevae.training.run import Run
 
 
 def opened(options: Namespace, path: str | None = None) -> Run:
@@ -26,19 +26,15 @@ def opened(options: Namespace, path: str | None = None) -> Run:
         options.trust,
         getattr(options, "settings", None) or (),
         getattr(options, "skip_damaged", False),
+        getattr(options, "precision", None),
     )
 
 
-def examples(options: Namespace, run: Run, data: str | None = None, gaps: bool = False) -> tuple[Examples, str]:
-    """The data asked for, or the run's own held-out ones; and what they are in words."""
-    return run.examples(data or options.data, options.conditions, getattr(options, "text", None), gaps)
-
-
-def precision(options: Namespace) -> AbstractContextManager[Any]:
-    """Runs the nets in the precision asked for."""
-    if options.precision == "bfloat16":
-        return torch.autocast(pick_device(options.device).type, torch.bfloat16)
-    return nullcontext()
+def examples(
+    options: Namespace, run: Run, texts: Sequence[str] | None = None, gaps: bool = False
+) -> tuple[Examples, str]:
+    """The data or texts asked for, or the run's own held-out ones; and what they are in words."""
+    return run.examples(options.data, options.conditions, texts, gaps)
 
 
 def generation(options: Namespace, artifact: Artifact) -> Generation | None:
@@ -58,3 +54,22 @@ def need_latents(artifact: Artifact) -> None:
     if not artifact.distribution.has_latents:
         name = type(artifact.distribution).__name__
         raise InputError(f"{name} has no latents: give the run of a model that has (a VAE)")
+
+
+def trusted(names: Sequence[str], recipes: Sequence[str] = ()) -> list[str]:
+    """Import the modules that the user names, so that what they define is known; returns the names, with the
+    packages of recipes of one's own, which naming these trusts."""
+    names = [*names, *(package for recipe in recipes for package in package_of(recipe))]
+    if not names:
+        return []
+    sys.path.insert(0, os.getcwd())  # the user's own module lies there
+    for name in names:
+        parts = name.split(".")
+        for i in range(len(parts), 0, -1):
+            try:
+                importlib.import_module(".".join(parts[:i]))
+                break
+            except ModuleNotFoundError as error:
+                if i == 1:
+                    raise InputError(f"--trust {name} can't be imported ({error}): check the name") from None
+    return names

@@ -22,12 +22,13 @@ def optimize(options: Namespace) -> int:
     """Walk the latent space from each start, and write the best found for each."""
     output = Output(options.output)
     output.check_table()
-    artifact = load.opened(options).artifact
+    run = load.opened(options)
+    artifact = run.artifact
     check_molecules(artifact)
     starts = molecules(options.data)
     print(f"{len(starts):,} molecules, {options.evaluations} evaluations each", file=sys.stderr)
     settings = {"property": options.property, "similarity": options.similarity, "evaluations": options.evaluations}
-    with load.precision(options):
+    with run.computing():
         found = optimise_molecules(artifact, starts, **settings, minimize=options.minimize, seed=options.seed)
     output.columns(columns(found))
     facts = summary(found)

@@ -7,6 +7,7 @@ import re
 from typing import NoReturn
 
 from fusevae import __version__
+from fusevae.cli.values import count, names, pair, part, positive
 from fusevae.core.errors import near
 
 
@@ -49,7 +50,8 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--output", metavar="DIR", help="run folder to make")
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="change a setting: training.epochs=50, model.decoder=ContinuousBernoulli, recipe.latent=32; repeatable",
+        help="change a setting: training.epochs=50, model.decoder=ContinuousBernoulli, recipe.latent=32; repeatable; "
+        "with --resume what makes it no other training",
     )  # fmt: skip
     train.add_argument("--resume", metavar="DIR", help="go on with a run that was stopped")
     train.add_argument("--from", metavar="RUN", dest="weights", help="start from the weights of another run")
@@ -58,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="of --from: only the weights of this part (latents, latents.posterior, decoder ...); repeatable",
     )  # fmt: skip
     train.add_argument(
-        "--importance-samples", type=_positive, metavar="K", help="of the evaluation at the end (default: at most 100)"
+        "--importance-samples", type=positive, metavar="K", help="of the evaluation at the end (default: at most 100)"
     )
     _device(train, seed=None)
     _trust(train)
@@ -66,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     sample = command("sample", "use:sample", "new examples from a trained model")
     _run(sample)
-    sample.add_argument("-n", type=_positive, default=16, metavar="N", help="how many (default: 16)")
+    sample.add_argument("-n", type=positive, default=16, metavar="N", help="how many (default: 16)")
     sample.add_argument(
         "--label", help="conditions, all or some: sentiment=positive,year=1999; of one column 7 or qed=0.9"
     )
@@ -97,9 +99,9 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", "judge:evaluate", "likelihood of held-out data, the ELBO and its parts")
     _run(evaluate)
     _data(evaluate, required=False)
-    evaluate.add_argument("--importance-samples", type=_positive, default=1000, metavar="K", help="(default: 1000)")
+    evaluate.add_argument("--importance-samples", type=positive, default=1000, metavar="K", help="(default: 1000)")
     evaluate.add_argument(
-        "--samples", type=_positive, nargs="?", const=2000, metavar="N",
+        "--samples", type=positive, nargs="?", const=2000, metavar="N",
         help="judge N samples too (2000 where N is left out): FID, KID, precision, recall, copying ...",
     )  # fmt: skip
     _judging(evaluate)
@@ -109,9 +111,9 @@ def make_parser() -> argparse.ArgumentParser:
     compare = command("compare", "compare:compare", "one table of several models, whatever their families")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or model.safetensors files")
     _data(compare, required=False)
-    compare.add_argument("--importance-samples", type=_positive, default=1000, metavar="K", help="(default: 1000)")
+    compare.add_argument("--importance-samples", type=positive, default=1000, metavar="K", help="(default: 1000)")
     compare.add_argument(
-        "--samples", type=_count, default=2000, metavar="N",
+        "--samples", type=count, default=2000, metavar="N",
         help="of each model, judged against as many real examples; 0 for none (default: 2000)",
     )  # fmt: skip
     _judging(compare)
@@ -129,8 +131,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", default="runs/bench", metavar="DIR",
         help="folder of the runs and the page; the same command goes on with it (default: runs/bench)",
     )  # fmt: skip
-    bench.add_argument("--importance-samples", type=_positive, default=100, metavar="K", help="(default: 100)")
-    bench.add_argument("--samples", type=_count, default=2000, metavar="N", help="as of compare (default: 2000)")
+    bench.add_argument("--importance-samples", type=positive, default=100, metavar="K", help="(default: 100)")
+    bench.add_argument("--samples", type=count, default=2000, metavar="N", help="as of compare (default: 2000)")
     _judging(bench)
     _device(bench, seed=0)
     _trust(bench)
@@ -141,7 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
     anomaly.add_argument(
         "--reference", metavar="PATH", help="usual examples, not trained on (default: the run's own test split)"
     )
-    anomaly.add_argument("--importance-samples", type=_positive, default=100, metavar="K", help="(default: 100)")
+    anomaly.add_argument("--importance-samples", type=positive, default=100, metavar="K", help="(default: 100)")
     _output(anomaly, "a .csv, .npz or .parquet file")
     _device(anomaly, seed=0)
     _trust(anomaly)
@@ -168,9 +170,9 @@ def make_parser() -> argparse.ArgumentParser:
             "--kind", choices=("sample", "mean"), default="sample", help="a draw, or the mean of all (default: sample)"
         )
         found.add_argument(
-            "--samples", type=_positive, default=samples, help=f"chains of each example (default: {samples})"
+            "--samples", type=positive, default=samples, help=f"chains of each example (default: {samples})"
         )
-        found.add_argument("--steps", type=_positive, default=steps, help=f"of each chain (default: {steps})")
+        found.add_argument("--steps", type=positive, default=steps, help=f"of each chain (default: {steps})")
         _output(found, "a folder, or a file as of sample")
         _device(found, seed=0)
         _trust(found)
@@ -180,11 +182,13 @@ def make_parser() -> argparse.ArgumentParser:
     interpolate.add_argument("texts", nargs="*", metavar="TEXT", help="two texts (or more pairs), of a model of text")
     _data(interpolate, required=False)
     chosen = interpolate.add_mutually_exclusive_group()
-    chosen.add_argument("-n", type=_positive, default=8, metavar="N", help="how many pairs, the first (default: 8)")
     chosen.add_argument(
-        "--pairs", type=_pair, nargs="+", metavar="I,J", help="numbers of examples, from 0: 3,17 20,4"
+        "-n", type=positive, default=8, metavar="N", help="how many pairs, evenly over the data (default: 8)"
+    )
+    chosen.add_argument(
+        "--pairs", type=pair, nargs="+", metavar="I,J", help="numbers of examples, from 0: 3,17 20,4"
     )  # fmt: skip
-    interpolate.add_argument("--steps", type=_positive, default=7, help="examples on a way, both ends included")
+    interpolate.add_argument("--steps", type=positive, default=7, help="examples on a way, both ends included")
     interpolate.add_argument(
         "--path", choices=("spherical", "linear"), default="spherical", help="(default: spherical)"
     )  # fmt: skip
@@ -192,19 +196,23 @@ def make_parser() -> argparse.ArgumentParser:
     _run(traverse)
     _data(traverse, required=False)
     traverse.add_argument("--example", type=int, default=0, metavar="I", help="whose latent is changed (default: 0)")
-    traverse.add_argument("-n", type=_positive, default=10, metavar="N", help="dimensions, most active first")
-    traverse.add_argument("--steps", type=_positive, default=7, help="values of each (default: 7)")
+    traverse.add_argument("-n", type=positive, default=10, metavar="N", help="dimensions, most active first")
+    traverse.add_argument("--steps", type=positive, default=7, help="values of each (default: 7)")
     for found in (interpolate, traverse):
         _output(found, _AS_SAMPLE, False)
     neighbours = command("neighbours", "read:neighbours", "the examples nearest to others in latent space")
     _run(neighbours)
     _data(neighbours, required=False)
-    neighbours.add_argument("-n", type=_positive, default=8, metavar="N", help="of how many, the first (default: 8)")
-    neighbours.add_argument("-k", type=_positive, default=8, metavar="K", help="how many of each (default: 8)")
+    neighbours.add_argument(
+        "-n", type=positive, default=8, metavar="N", help="of how many, evenly over the data (default: 8)"
+    )
+    neighbours.add_argument("-k", type=positive, default=8, metavar="K", help="how many of each (default: 8)")
     map_ = command("map", "read:draw_map", "where examples lie in latent space, in the plane")
     _run(map_)
     _data(map_, required=False)
-    map_.add_argument("-n", type=_positive, default=2000, metavar="N", help="how many, the first (default: 2000)")
+    map_.add_argument(
+        "-n", type=positive, default=2000, metavar="N", help="how many, evenly over the data (default: 2000)"
+    )
     map_.add_argument(
         "--method", choices=("auto", "pca", "tsne"), default="auto",
         help="the latent itself where it has two dimensions, else the first principal components (default: auto)",
@@ -223,10 +231,10 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     optimize.add_argument("--data", required=True, metavar="PATH", help="molecules to start from, a SMILES a line")
     optimize.add_argument(
-        "--evaluations", type=_positive, default=200, metavar="N", help="molecules scored for each start (default: 200)"
+        "--evaluations", type=positive, default=200, metavar="N", help="molecules scored for each start (default: 200)"
     )
     optimize.add_argument(
-        "--similarity", type=_part, default=0.4, metavar="S", help="least Tanimoto similarity to the start, 0 to 1"
+        "--similarity", type=part, default=0.4, metavar="S", help="least Tanimoto similarity to the start, 0 to 1"
     )
     optimize.add_argument("--minimize", action="store_true", help="lower the property, instead of raising it")
     _output(optimize, "a .csv, .npz or .parquet file")
@@ -238,8 +246,8 @@ def make_parser() -> argparse.ArgumentParser:
     kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer")
     prior.add_argument("kind", choices=kinds, metavar="KIND", help="%(choices)s; the last two for codes (vq-vae)")
     _data(prior, required=False, default="; without it the run's own training split")
-    prior.add_argument("--components", type=_positive, default=10, metavar="N", help="of the mixture (default: 10)")
-    prior.add_argument("--epochs", type=_positive, metavar="N", help="of the training of the others (default: 30)")
+    prior.add_argument("--components", type=positive, default=10, metavar="N", help="of the mixture (default: 10)")
+    prior.add_argument("--epochs", type=positive, metavar="N", help="of the training of the others (default: 30)")
     _output(prior, "a new folder")
     _device(prior, seed=0)
     _trust(prior)
@@ -270,7 +278,7 @@ def _data(
 
 def _conditions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--conditions", metavar="NAMES", type=_names,
+        "--conditions", metavar="NAMES", type=names,
         help="columns or arrays beside the data, by name with commas between, or a file of labels (default: those of "
         "the model)",
     )  # fmt: skip
@@ -304,13 +312,13 @@ def _output(parser: argparse.ArgumentParser, text: str, required: bool = True) -
 def _writing(parser: argparse.ArgumentParser) -> None:
     """How a language model writes."""
     parser.add_argument("--temperature", type=float, metavar="T", help="of text: 0 takes the likeliest token each time")
-    parser.add_argument("--top-k", type=_positive, metavar="K", help="of text: draw from the K likeliest tokens alone")
+    parser.add_argument("--top-k", type=positive, metavar="K", help="of text: draw from the K likeliest tokens alone")
     parser.add_argument(
         "--top-p", type=float, metavar="P", help="of text: draw from the likeliest tokens that together reach P"
     )
-    parser.add_argument("--beams", type=_positive, metavar="B", help="of text: search for the likeliest with B beams")
+    parser.add_argument("--beams", type=positive, metavar="B", help="of text: search for the likeliest with B beams")
     parser.add_argument("--start", metavar="TEXT", help="of text: what every sample begins with")
-    parser.add_argument("--longest", type=_positive, metavar="N", help="of text: tokens after which one is given up")
+    parser.add_argument("--longest", type=positive, metavar="N", help="of text: tokens after which one is given up")
 
 
 def _device(parser: argparse.ArgumentParser, seed: int | None) -> None:
@@ -326,39 +334,3 @@ def _trust(parser: argparse.ArgumentParser) -> None:
         "--trust", action="append", default=[], metavar="NAME",
         help="a module or class of your own, dotted, that the model may use; repeatable",
     )  # fmt: skip
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given, expected a whole number above 0")
-    return value
-
-
-def _names(text: str) -> str | list[str]:
-    """One name, pattern or file as it is; several names as a list."""
-    return text.split(",") if "," in text and "{" not in text else text
-
-
-def _part(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} was given, expected a number from 0 to 1")
-    return value
-
-
-def _count(text: str) -> int:
-    return 0 if text == "0" else _positive(text)
-
-
-def _pair(text: str) -> tuple[int, int]:
-    first, _, second = text.partition(",")
-    if not (first.isdecimal() and second.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} was given, expected two numbers of examples: 3,17")
-    return int(first), int(second)

@@ -6,32 +6,21 @@ import json
 import sys
 from argparse import Namespace
 
-import yaml
-
 from fusevae.cli import load
-from fusevae.core.description import describe
-from fusevae.training import outcome
-from fusevae.training.prior import USUAL, fit_prior, latents_of
-from fusevae.training.train import fresh
+from fusevae.training.folder import fresh_folder
+from fusevae.training.prior import USUAL, latents_of
 
 
 def fit(options: Namespace) -> int:
     """Write a copy of a run whose prior is fitted to the latents of its training data."""
-    folder = fresh(options.output)
+    fresh_folder(options.output)
     run = load.opened(options)
-    parent = run.artifact
-    latents_of(parent.distribution)
+    latents_of(run.artifact.distribution)
     data, name = run.training(options.data, options.conditions)
     print(f"fitting a prior ({options.kind}) to the latents of {len(data):,} examples: {name}", file=sys.stderr)
     training = USUAL.replaced(epochs=options.epochs) if options.epochs else USUAL
-    artifact = fit_prior(
-        parent, data, options.kind, None, options.components, training, options.seed, options.device, quiet=options.json
-    )
-    about = {"seed": str(options.seed), "parent": str(options.run), "prior": options.kind}
-    if run.source is not None:
-        about["source"] = yaml.safe_dump(describe(run.source))
-    artifact.save(folder, about)
-    outcome.draw_samples(artifact, data, folder)
-    facts = {"output": str(folder), "parent": str(options.run), "prior": options.kind, "n": len(data), "data": name}
-    print(json.dumps(facts) if options.json else f"model   {folder / 'model.safetensors'}")
+    settings = (options.components, training, options.seed, options.json)
+    found = run.with_prior(options.kind, options.output, data, None, *settings)
+    facts = {"output": str(found.folder), "parent": str(options.run), "prior": options.kind, "n": len(data)}
+    print(json.dumps(facts | {"data": name}) if options.json else f"model   {found.weights}")
     return 0

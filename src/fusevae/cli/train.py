@@ -9,24 +9,18 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from torch import distributed as dist
 
-from fusevae.core.description import build, describe, fit_type
+from fusevae.cli.load import trusted
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
-from fusevae.data.source import Source
-from fusevae.data.splits import Splits
-from fusevae.recipes.find import find, reads
-from fusevae.training import configuration
-from fusevae.training.configuration import Node
+from fusevae.recipes.compose import compose
 from fusevae.training.fit import pick_device
+from fusevae.training.folder import fresh_folder
 from fusevae.training.outcome import to_json
-from fusevae.training.recipes import trusted
 from fusevae.training.run import Run
-from fusevae.training.run import trusted as import_trusted
-from fusevae.training.train import fresh, resume
+from fusevae.training.train import resume
 from fusevae.training.train import train as run
 
 INTERRUPTED = 130
@@ -34,8 +28,7 @@ INTERRUPTED = 130
 
 def train(options: Namespace) -> int:
     """Train a recipe or a configuration, or go on with a run."""
-    options.trust = [*options.trust, *trusted(options.what)]
-    import_trusted(options.trust)
+    trust = trusted(options.trust, [options.what or ""])
     with processes(options.device):
         if options.resume:
             result = _resume(options)
@@ -46,8 +39,9 @@ def train(options: Namespace) -> int:
                 )
             if options.only and not options.weights:
                 raise InputError(f"--only {options.only[0]} chooses what --from takes over: add --from RUN")
-            fresh(options.output)  # before the data are read, which may take long
-            node, splits = compose(options)
+            fresh_folder(options.output)  # before the data are read, which may take long
+            settings = (options.settings, options.seed, options.precision, options.skip_damaged, trust)
+            node, splits = compose(options.what, options.data, *settings)
             result = run(
                 node,
                 options.output,
@@ -55,7 +49,7 @@ def train(options: Namespace) -> int:
                 options.weights,
                 options.only,
                 options.device,
-                options.trust,
+                trust,
                 options.importance_samples,
                 command=shlex.join(["fusevae", *options.argv]),
             )
@@ -71,51 +65,10 @@ def demo(options: Namespace) -> int:
             if not (output.exists() and any(output.iterdir())):
                 break
             output = taken.with_name(f"{taken.name}-{i}")
-    fresh(output)
+    fresh_folder(output)
     command = f"fusevae train digits-vae --seed {options.seed} --output {shlex.quote(str(output))}"
-    empty = Namespace(what="digits-vae", data=None, skip_damaged=False, settings=[], trust=[])
-    node, splits = compose(Namespace(**{**vars(options), **vars(empty)}))
+    node, splits = compose("digits-vae", seed=options.seed, precision=options.precision)
     return tell(run(node, output, splits, device=options.device, command=command), options.json)
-
-
-def compose(options: Namespace) -> tuple[Node, Splits | None]:
-    """The configuration that the arguments ask for; and the data, where a recipe had to see them."""
-    what, settings, trust = options.what, list(options.settings), options.trust
-    ours: list[tuple[str, Any]] = []
-    if options.data is not None:
-        ours.append(("path", options.data))
-    if options.skip_damaged:
-        ours.append(("skip_damaged", True))
-    splits = None
-    if is_file(what):
-        node = configuration.read(what)
-        for setting in settings:
-            if setting.startswith("recipe."):
-                raise InputError(f"{setting!r} is an option of a recipe, {what} is none: set the part itself")
-        node["data"] = {"class": "Source", **node.get("data", {})} | dict(ours)
-    else:
-        recipe = find(what)
-        chosen = [s for s in settings if s.startswith("recipe.")]
-        settings = [s for s in settings if s not in chosen]
-        given = dict(configuration.parse(s.removeprefix("recipe.")) for s in chosen)
-        given = configuration.recipe_options(recipe, what, given)
-        about_data = [s for s in settings if s.split("=")[0].split(".")[0] == "data"]
-        data = {"data": describe(Source()) | reads(what) | dict(ours)}
-        source = build(configuration.override(data, about_data)["data"], where="data")
-        splits = fit_type(source, Source, "data").read()
-        node = describe(recipe(splits.spec, **given)) | {"data": describe(source)}
-        settings = [s for s in settings if s not in about_data]
-    node = configuration.override(node, settings, trust)
-    if options.seed is not None:
-        node["seed"] = options.seed
-    if options.precision is not None:
-        node["training"] = {"class": "Training", **(node.get("training") or {}), "precision": options.precision}
-    return node, splits
-
-
-def is_file(what: str) -> bool:
-    """Whether ``what`` means a YAML file rather than a recipe."""
-    return what.endswith((".yaml", ".yml")) or os.sep in what or Path(what).is_file()
 
 
 @contextmanager
@@ -160,11 +113,9 @@ def _resume(options: Namespace) -> Run:
         "a recipe or YAML": options.what,
         "--data": options.data,
         "--output": options.output,
-        "--set": options.settings,
         "--from": options.weights,
         "--only": options.only,
         "--seed": options.seed is not None,
-        "--precision": options.precision,
         "--skip-damaged": options.skip_damaged,
     }
     if wrong := [name for name, value in given.items() if value]:
@@ -172,4 +123,5 @@ def _resume(options: Namespace) -> Run:
             f"--resume goes on with {options.resume} as it was begun, {wrong[0]} can't be given: leave it out, or "
             f"start anew with --from {options.resume} and another --output"
         )
-    return resume(options.resume, options.device, options.trust, options.importance_samples)
+    settings = options.settings + ([f"training.precision={options.precision}"] if options.precision else [])
+    return resume(options.resume, options.device, options.trust, options.importance_samples, settings=settings)

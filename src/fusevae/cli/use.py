@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-import torch
-
 from fusevae.cli import load
 from fusevae.cli.write import Output, which
 from fusevae.core.generation import GREEDY
@@ -24,7 +22,7 @@ def sample(options: Namespace) -> int:
     kind = samples.kind_used(artifact, options.kind)
     how = load.generation(options, artifact)
     asked = samples.conditions(artifact, options.label, options.n)
-    with load.precision(options):
+    with run.computing():
         x = samples.sample(artifact, options.n, asked, options.seed, options.kind, how)
     print("means of p(x | z)" if kind == "mean" else "samples from the model", file=sys.stderr)
     beside = spec.conditions.values(asked) if asked is not None and spec.conditions is not None else {}
@@ -39,12 +37,13 @@ def reconstruct(options: Namespace) -> int:
     artifact, spec = run.artifact, run.artifact.data
     output.check(spec)
     load.need_latents(artifact)
-    data, name = load.examples(options, run)
+    data, name = load.examples(options, run, options.text)
     how = load.generation(options, artifact)
-    with load.precision(options):
+    with run.computing():
         x = latents.reconstruct(artifact, data, seed=options.seed, generation=how or GREEDY)
-    raw, _ = data.batch(torch.arange(min(len(x), SHOWN)))
-    output.examples(x, spec, which(data), lambda: modality_of(spec).pairs(artifact.seen(raw), x[: len(raw)], spec))
+    shown = data.evenly(SHOWN)
+    seen = artifact.seen(data.batch(shown)[0])
+    output.examples(x, spec, which(data), lambda: modality_of(spec).pairs(seen, x[shown], spec))
     return output.tell(options.json, {"n": len(x), "data": name}, x, spec)
 
 
@@ -54,8 +53,8 @@ def encode(options: Namespace) -> int:
     output.check_table()
     run = load.opened(options)
     load.need_latents(run.artifact)
-    data, name = load.examples(options, run)
-    with load.precision(options):
+    data, name = load.examples(options, run, options.text)
+    with run.computing():
         arrays = latents.encode(run.artifact, data, seed=options.seed)
-    output.columns({**which(data), **arrays})
+    output.columns(arrays, which(data))
     return output.tell(options.json, {"n": len(data), "data": name, "arrays": list(arrays)})

@@ -18,7 +18,7 @@ from fusevae.core.files import written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.rows import check_table, write_columns
+from fusevae.data.rows import TABLES, beside_others, check_table, write_columns
 from fusevae.data.sheet import Picture, Sheet
 
 FILES = (".npz", ".npy", ".csv", ".parquet", ".png", ".txt", ".jsonl", ".smi", ".wav", ".html")
@@ -53,8 +53,12 @@ class Output:
     def check_table(self, picture: bool = False) -> None:
         """Refuse a format that named arrays don't have; a ``picture`` may stand in their place."""
         assert self.path is not None
-        if not (picture and self.suffix == ".png"):
-            check_table(self.path, "a picture or columns" if picture else "columns")
+        if picture and self.suffix not in (".png", *TABLES):
+            raise InputError(f"{self.path} is no place for a picture or columns: give a .png, {', '.join(TABLES)}")
+        if self.suffix != ".png":
+            check_table(self.path)
+        elif not picture:
+            raise InputError(f"{self.path} is no place for columns: give {', '.join(TABLES)}")
 
     def examples(
         self,
@@ -85,11 +89,13 @@ class Output:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
 
-    def columns(self, columns: Mapping[str, Any]) -> None:
-        """Columns by name, a row an example."""
+    def columns(self, columns: Mapping[str, Any], of: Mapping[str, Any] | None = None) -> list[str]:
+        """Columns by name, a row an example, after those that say what they are ``of``; returns the names of all."""
         assert self.path is not None
+        whole = {**beside_others(of or {}, columns), **columns}
         with written_whole(self.path) as part:
-            write_columns(columns, part)
+            write_columns(whole, part)
+        return list(whole)
 
     def tell(
         self, as_json: bool, facts: Mapping[str, Any], x: Tensor | None = None, spec: DataSpec | None = None
@@ -108,14 +114,10 @@ class Output:
         return 0
 
 
-def which(examples: Examples, n: int | None = None) -> dict[str, np.ndarray]:
+def which(examples: Examples) -> dict[str, np.ndarray]:
     """Columns that say which example a row is of: its row in the data, its file or text, its conditions."""
-    import torch
-
-    some = examples if n is None else examples.subset(torch.arange(n))
-    found = some.beside()
-    kind = modality_of(some.spec)
-    parts = [kind.identify(x, some.spec) for x, _ in some.batches(torch.arange(len(some)).split(1000))]
+    found, kind = examples.beside(), modality_of(examples.spec)
+    parts = [kind.identify(x, examples.spec) for x, _ in examples.batches(examples.evenly(len(examples)).split(1000))]
     for name in parts[0] if parts else ():
         found[name] = np.array([word for part in parts for word in part[name]])
     return found

@@ -62,7 +62,12 @@ class Examples(ABC):
 
     def spread(self, n: int) -> Examples:
         """At most ``n`` examples, evenly over all: a file that is sorted by class shows each class."""
-        return self if len(self) <= n else self.subset(torch.arange(n) * len(self) // n)
+        return self if len(self) <= n else self.subset(self.evenly(n))
+
+    def evenly(self, n: int) -> Tensor:
+        """The indices of at most ``n`` examples, evenly over all."""
+        n = min(n, len(self))
+        return torch.arange(n) * len(self) // max(1, n)
 
     def beside(self) -> dict[str, Any]:
         """What tells the examples apart where it is written, as columns: ``row``, the ``file``, the conditions."""
@@ -326,9 +331,7 @@ def data_fingerprint(examples: Examples) -> str:
     """A hash of what examples are, how many, and the contents of at most 10,000 of them, evenly spread."""
     about = {key: value for key, value in describe(examples.spec).items() if value is not None}
     digest = hashlib.blake2b(f"{len(examples)} {json.dumps(about)}".encode(), digest_size=12)
-    n = min(len(examples), LOOKED_AT)
-    spread = torch.arange(n) * len(examples) // max(1, n)
-    for x, label in examples.batches(iter(spread.split(500))):
+    for x, label in examples.batches(iter(examples.evenly(LOOKED_AT).split(500))):
         for part in (x, label):
             if part is not None:
                 digest.update(part.contiguous().numpy().tobytes())

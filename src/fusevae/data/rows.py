@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,17 @@ def check_table(path: Path, what: str = "this") -> None:
             import pyarrow  # noqa: F401
         except ImportError:
             raise InputError(f"{path} needs pyarrow: pip install 'fusevae[data]', or give a .csv or .npz") from None
+
+
+def beside_others(beside: Mapping[str, Any], taken: Iterable[str]) -> dict[str, Any]:
+    """Columns that say what a row is of, to stand beside others; a name that these have becomes ``given_name``.
+
+    Example:
+        >>> beside_others({"row": [0], "text": ["a"]}, ["text"])
+        {'row': [0], 'given_text': ['a']}
+    """
+    taken = set(taken)
+    return {f"given_{name}" if name in taken else name: value for name, value in beside.items()}
 
 
 def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> None:

@@ -195,7 +195,7 @@ def comparison(
             models[name].bits_per_dim = bits_per_dim(group[name], value.value)
     for name, artifact in artifacts.items():
         if artifact.distribution.has_latents:
-            models[name].reconstruction = modality_of(artifact.data).reconstruction(artifact, examples, seed)
+            models[name].reconstruction = modality_of(examples.spec).reconstruction(artifact, examples, seed)
             models[name].latents = latents(artifact, examples, seed)
         try:
             if reference is not None:

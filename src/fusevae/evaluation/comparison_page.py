@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -15,7 +14,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.sheet import Rows, embedded
+from fusevae.data.sheet import Sheet
 from fusevae.evaluation import report
 from fusevae.evaluation.comparison import Comparison, short_names
 from fusevae.evaluation.judge import Judge
@@ -54,84 +53,72 @@ def write(
         seed: of the pictures.
     """
     names = short_names(found.models)
-    with tempfile.TemporaryDirectory() as folder:
-        draw(artifacts, names, data, reference, Path(folder), seed)
-        sections = [
-            f"<h1>{escape(title)}</h1>",
-            f"<p>{READ_ME}</p>",
-            f'<section class="wide">{found._repr_html_()}</section>',
-            report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
-            report.table("Not in the table", found.notes()),
-            _side_by_side(Path(folder), "samples", "Samples", names, "The same seed for all; nothing was chosen."),
-            report.picture(
-                Path(folder) / "reconstructions.png",
-                "Reconstructions",
-                "The same held-out examples for all: the mean of p(x | z), or a sample where there is none (of texts "
-                "the likeliest tokens), at the most typical latent of each.",
-            ),
-            _side_by_side(
-                Path(folder), "neighbours", "Is it copying?", names,
-                "At the left of a row a sample, then the training examples nearest to it by the features.",
-            ),
-            report.table("How it was made", {**dict(found.lines()), **(about or {})}),
-        ]  # fmt: skip
+    samples, near, reconstructions = draw(artifacts, names, data, reference, seed)
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        f"<p>{READ_ME}</p>",
+        f'<section class="wide">{found._repr_html_()}</section>',
+        report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
+        report.table("Not in the table", found.notes()),
+        _side_by_side("Samples", samples, "The same seed for all; nothing was chosen."),
+        report.sheet(reconstructions, "Reconstructions", RECONSTRUCTIONS) if reconstructions is not None else "",
+        _side_by_side("Is it copying?", near, NEIGHBOURS),
+        report.table("How it was made", {**dict(found.lines()), **(about or {})}),
+    ]
     report.save(path, title, sections, STYLE)
 
 
 def draw(
-    artifacts: Mapping[str, Artifact],
-    names: Mapping[str, str],
-    data: Examples,
-    reference: Judge | None,
-    folder: Path,
-    seed: int,
-) -> None:
-    """Sheets of each model I, ``samples-I`` and ``neighbours-I``, and ``reconstructions`` of all, where they can be."""
-    some = data.spread(COLUMNS)
+    artifacts: Mapping[str, Artifact], names: Mapping[str, str], data: Examples, reference: Judge | None, seed: int
+) -> tuple[dict[str, Sheet], dict[str, Sheet], Sheet | None]:
+    """Sheets of each model's samples and of their neighbours, by its short name, and of the reconstructions of all,
+    where they can be."""
+    some, kind = data.spread(COLUMNS), modality_of(data.spec)
     originals = some.batch(torch.arange(len(some)))[0]
-    again, spec = [("data", originals)], data.spec
-    for i, (name, artifact) in enumerate(artifacts.items()):
-        kind = modality_of(artifact.data)
+    again, samples, neighbours = [("data", originals)], {}, {}
+    for path, artifact in artifacts.items():
+        name = names[path]
         try:
-            made = _samples(artifact, seed)
+            made = _samples(artifact, kind.shown, seed)
         except InputError:  # an autoencoder before its prior is fitted, say
             made = None
         if made is not None:
             beside = data.spread(kind.shown)
             real = beside.batch(torch.arange(len(beside)))[0]
-            kind.portrait(made, real, artifact.data)["samples"].beside(folder / f"samples-{i}")
+            samples[name] = kind.portrait(made, real, artifact.data)["samples"]
             few = made[: PAIRS * 7 : 7]  # of different classes, where there are some
             near = reference.neighbours(few, NEAR) if reference is not None and kind.means else None
             if near is not None:
-                kind.draw(neighbourhood(few, near), artifact.data).beside(folder / f"neighbours-{i}")
+                neighbours[name] = kind.draw(neighbourhood(few, near), artifact.data)
         if artifact.distribution.has_latents:
             x = reconstruct(artifact, some, seed=seed)
             if artifact.viewed.shape == artifact.data.shape or x.shape == originals.shape:
-                again.append((names[name], x))  # a model of smaller images has no place beside them
-    if len(again) > 1:
-        modality_of(spec).draw(again, spec).beside(folder / "reconstructions")
+                again.append((name, x))  # a model of smaller images has no place beside them
+    return samples, neighbours, kind.draw(again, data.spec) if len(again) > 1 else None
 
 
-def _samples(artifact: Artifact, seed: int) -> Tensor:
-    n, label = modality_of(artifact.data).shown, None
+def _samples(artifact: Artifact, n: int, seed: int) -> Tensor:
+    label = None
     if artifact.is_conditional and artifact.data.n_classes:
         label = torch.arange(n) % artifact.data.n_classes
     return sample(artifact, n, label, seed)
 
 
-def _side_by_side(folder: Path, kind: str, title: str, names: Mapping[str, str], text: str) -> str:
-    figures = ""
-    for i, name in enumerate(names.values()):
-        path = folder / f"{kind}-{i}.png"
-        shown = Rows.read(path.with_suffix(".csv")).html() if path.with_suffix(".csv").exists() else ""
-        if path.exists():
-            shown = embedded(path.read_bytes(), f"{kind} of {name}")
-        if shown:
-            figures += f"<figure>{shown}<figcaption>{escape(name)}</figcaption></figure>"
+def _side_by_side(title: str, sheets: Mapping[str, Sheet], text: str) -> str:
+    figures = "".join(
+        f"<figure>{sheet.html(f'{title}: {name}')}<figcaption>{escape(name)}</figcaption></figure>"
+        for name, sheet in sheets.items()
+    )
     if not figures:
         return ""
     return f'<section><h2>{escape(title)}</h2><p>{escape(text)}</p><div class="side">{figures}</div></section>'
 
+
+RECONSTRUCTIONS = (
+    "The same held-out examples for all: the mean of p(x | z), or a sample where there is none (of texts the likeliest "
+    "tokens), at the most typical latent of each."
+)
+NEIGHBOURS = "At the left of a row a sample, then the training examples nearest to it by the features."
 
 STYLE = """
 main { max-width: 76rem }

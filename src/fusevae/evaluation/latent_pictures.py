@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.sheet import Picture
+from fusevae.data.sheet import Picture, Sheet
 from fusevae.evaluation.latent_space import LatentMap, Neighbours, flat_map, nearest
 from fusevae.evaluation.paths import choose_pairs, sweep, way
 from fusevae.evaluation.pictures import BLUE, GREY, axes_of
@@ -78,25 +76,23 @@ def examples_at(examples: Examples, indices: Tensor) -> Tensor:
 
 def neighbours_of(examples: Examples, own: Tensor, found: Neighbours) -> Lines:
     """:func:`neighbourhood` of examples by their numbers ``own`` ``(n,)``."""
-    words = [f"near {i}" for i in own.tolist()]
+    words = [f"near {row}" for row in examples.rows()[own].tolist()]
     return neighbourhood(examples_at(examples, own), examples_at(examples, found.indices), words)
 
 
-def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
-    """``map``, ``traversals``, ``interpolations`` and ``neighbours`` as sheets in a folder, where the model has latents
+def draw_latents(artifact: Artifact, examples: Examples) -> dict[str, Sheet]:
+    """``map``, ``traversals``, ``interpolations`` and ``neighbours`` as sheets by name, where the model has latents
     that are numbers; the examples, spread evenly over all, are encoded once."""
     if not has_real_latents(artifact):
-        return
-    draw = modality_of(artifact.data).draw
-    some = examples.spread(EXAMPLES)
+        return {}
+    some, spec = examples.spread(EXAMPLES), artifact.data
+    draw = modality_of(some.spec).draw
     found = read(artifact, some)
-    points, axes = flat_map(found.z)
-    latent_map(LatentMap(points, axes, found.label, some.spec.classes)).beside(folder / "map")
     z, values, dims = sweep(found, 0, DIMS, steps=9, reach=0.95, seed=0)
     own = None if found.label is None else found.label[[0] * values.numel()]
     x = decoded(artifact, z.flatten(0, 1), own, seed=0).unflatten(0, values.shape)
-    draw(traversal(Traversal(x, dims, values)), artifact.data).beside(folder / "traversals")
-    known = artifact.data.conditions
+    sheets = {"traversals": draw(traversal(Traversal(x, dims, values)), spec)}
+    known = spec.conditions
     label = known.classes(found.label) if known is not None and found.label is not None else None
     pairs = choose_pairs(label, len(some), 8, same=artifact.is_conditional)
     if pairs:
@@ -104,10 +100,12 @@ def draw_latents(artifact: Artifact, examples: Examples, folder: Path) -> None:
         first, last = (None, None) if found.label is None else (found.label[a], found.label[b])
         between = along(artifact, way(found.z[a], found.z[b], 7, "spherical"), first, last, seed=0)
         start, end = (artifact.seen(examples_at(some, side)) for side in (a, b))
-        lines = interpolation(start, between, end, [f"{i} to {j}" for i, j in pairs])
-        draw(lines, artifact.data).beside(folder / "interpolations")
-    k = min(8, len(some) - 1)
-    if k:
-        own = torch.arange(min(8, len(some)))
-        lines = neighbours_of(some, own, nearest(found.z, found.z[own], k, own))
-        draw(lines, artifact.data).beside(folder / "neighbours")
+        names = some.rows().tolist()
+        words = [f"{names[i]} to {names[j]}" for i, j in pairs]
+        sheets["interpolations"] = draw(interpolation(start, between, end, words), spec)
+    points, axes = flat_map(found.z)
+    sheets["map"] = latent_map(LatentMap(points, axes, found.label, some.spec.classes))
+    if k := min(8, len(some) - 1):
+        own = some.evenly(8)
+        sheets["neighbours"] = draw(neighbours_of(some, own, nearest(found.z, found.z[own], k, own)), spec)
+    return sheets

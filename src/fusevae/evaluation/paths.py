@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -97,20 +97,26 @@ def slerp(a: Tensor, b: Tensor, t: float) -> Tensor:
 
 
 def choose_pairs(label: Tensor | None, n: int, count: int, same: bool) -> list[tuple[int, int]]:
-    """``count`` pairs of ``n`` examples, the first that fit, none in two of them: ``same`` takes pairs of one class,
+    """At most ``count`` pairs of ``n`` examples, evenly over them, none in two: ``same`` takes pairs of one class,
     otherwise they are of two; any where there are no labels. ``label`` is ``(n,)``, or ``(n, columns)`` of several.
 
     Example:
-        >>> choose_pairs(torch.tensor([0, 1, 0, 1]), 4, 2, same=True)
-        [(0, 2), (1, 3)]
+        >>> choose_pairs(torch.tensor([0, 0, 0, 1, 1, 1]), 6, 2, same=False)
+        [(0, 3), (4, 1)]
     """
-    free = list(range(n))
+    classes = None if label is None else label.tolist()
+    free = set(range(n))
     pairs: list[tuple[int, int]] = []
-    while len(pairs) < count and len(free) > 1:
-        first = free.pop(0)
-        fits = (j for j in free if label is None or torch.equal(label[j], label[first]) == same)
-        second = next(fits, None)
-        if second is not None:
-            free.remove(second)
-            pairs.append((first, second))
+
+    def after(i: int) -> Iterator[int]:
+        return (j % n for j in range(i, i + n) if j % n in free)
+
+    for start in (k * n // count for k in range(count)):
+        for first in after(start):
+            free.remove(first)
+            fits = (j for j in after(first) if classes is None or (classes[j] == classes[first]) == same)
+            if (second := next(fits, None)) is not None:
+                free.remove(second)
+                pairs.append((first, second))
+                break
     return pairs

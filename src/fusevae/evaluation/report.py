@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.files import write_text
-from fusevae.data.sheet import Rows, embedded
+from fusevae.data.sheet import Sheet
 from fusevae.evaluation.results import LIKELIHOOD, Result
 
 
@@ -22,6 +22,8 @@ class Facts:
         evaluation: what :func:`fusevae.evaluate` gave; None where the model has no likelihood.
         held_out: what the figures are over, in words.
         samples: how the samples were made, in words.
+        sheets: what is shown, by name: ``samples`` and others of them, ``reconstructions``, those of the latents and
+            ``curves``.
         parts: further facts, a word and its value.
         latents: what the diagnosis of the latents found, a word and its value.
         events: messages about the training, in order.
@@ -33,6 +35,7 @@ class Facts:
     evaluation: Result | None
     held_out: str
     samples: str
+    sheets: Mapping[str, Sheet] = field(default_factory=dict)
     parts: Mapping[str, Any] = field(default_factory=dict)
     latents: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[str] = ()
@@ -40,28 +43,12 @@ class Facts:
     command: str = ""
 
 
-def write(path: Path, facts: Facts, pictures: Path) -> None:
-    """Write the page with ``samples.png``, ``reconstructions.png``, those of the latents and ``curves.png`` where
-    ``pictures`` holds them."""
+def write(path: Path, facts: Facts) -> None:
+    """Write the page."""
     sections = [
         f"<h1>{escape(facts.title)}</h1>",
         _figures(facts),
-        picture(pictures / "samples.png", "Samples", facts.samples),
-        picture(
-            pictures / "properties.png", "Properties", f"Of 500 samples, and of at most 500 of the {facts.held_out}."
-        ),
-        picture(
-            pictures / "reconstructions.png",
-            "Reconstructions",
-            f"Examples of the {facts.held_out}, and what p(x | z) makes of the mean of the posterior of each: its "
-            "mean, or the likeliest text.",
-        ),
-        *(picture(pictures / name, title, text.format(facts.held_out)) for name, title, text in LATENTS),
-        picture(
-            pictures / "curves.png",
-            "Training",
-            "The true bound and its parts, whatever was optimised; training figures are means since the last record.",
-        ),
+        *(sheet(shown, *_caption(name, facts)) for name, shown in facts.sheets.items()),
         table("The latents, at the end of the training", facts.latents),
         _events(facts.events),
         table("The run", facts.parts),
@@ -98,15 +85,17 @@ def _figures(facts: Facts) -> str:
     )
 
 
-def picture(path: Path, title: str, text: str) -> str:
-    """A section with a sheet in it, a ``.png`` or a ``.csv``; if there is any."""
-    if path.with_suffix(".csv").exists():
-        shown = Rows.read(path.with_suffix(".csv")).html(title)
-    elif path.exists():
-        shown = embedded(path.read_bytes(), title)
-    else:
-        return ""
-    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{shown}</section>"
+def sheet(shown: Sheet, title: str, text: str) -> str:
+    """A section with a sheet in it."""
+    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{shown.html(title)}</section>"
+
+
+def _caption(name: str, facts: Facts) -> tuple[str, str]:
+    """Title and text of a sheet; one that only its modality knows is of samples beside the data."""
+    if name == "samples":
+        return "Samples", facts.samples
+    title, text = CAPTIONS.get(name, (name.capitalize(), "Of samples, and of examples of the {}."))
+    return title, text.format(facts.held_out)
 
 
 def _events(events: Sequence[str]) -> str:
@@ -121,26 +110,32 @@ def table(title: str, facts: Mapping[str, Any]) -> str:
     return f"<section><h2>{escape(title)}</h2><table>{rows}</table></section>" if rows else ""
 
 
-LATENTS = (
-    (
-        "traversals.png",
+CAPTIONS = {
+    "reconstructions": (
+        "Reconstructions",
+        "Examples of the {}, and what p(x | z) makes of the mean of the posterior of each: its mean, or the likeliest "
+        "text.",
+    ),
+    "traversals": (
         "Traversals",
         "Each row changes one dimension of the latent of the first example of the {}, from its 2.5 % to its 97.5 % "
         "quantile; the dimensions whose posterior means vary most come first.",
     ),
-    (
-        "interpolations.png",
+    "interpolations": (
         "Interpolations",
         "At both ends of a row two examples of the {}, between them the means of p(x | z) (of texts the likeliest) on "
         "the great circle from the latent of one to that of the other.",
     ),
-    ("map.png", "Map of the latents", "The means of the posteriors of the {}, at most 2,000, in the plane."),
-    (
-        "neighbours.png",
+    "map": ("Map of the latents", "The means of the posteriors of the {}, at most 2,000, in the plane."),
+    "neighbours": (
         "Neighbours",
         "At the left of a row an example of the {}, then those of it whose latents are nearest.",
     ),
-)
+    "curves": (
+        "Training",
+        "The true bound and its parts, whatever was optimised; training figures are means since the last record.",
+    ),
+}
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --paper: #fff; --card: #f2f4f7; --line: #dde2e8 }

@@ -54,6 +54,21 @@ def read_newest(folder: Path) -> State | None:
     return None
 
 
+def newest_values(folder: Path) -> dict[str, Any] | None:
+    """The plain values of the newest checkpoint whose header can be read, without its tensors; None where there is
+    none."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                found: dict[str, Any] = json.loads(file.metadata()["values"])
+                return found
+        except (SafetensorError, ValueError, KeyError, OSError):
+            continue
+    return None
+
+
 def read(path: Path) -> State:
     """One checkpoint, its digest checked; ValueError where it is damaged."""
     from safetensors import SafetensorError, safe_open

@@ -31,6 +31,7 @@ from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CHECKPOINTS, CONFIG, fresh_folder
 from fusevae.training.functions import as_objective, as_views
 from fusevae.training.history import History
+from fusevae.training.identity import changes, check_data, identity
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import check_parts, in_parts, pick_device, prepare, trained
 from fusevae.training.progress import Progress
@@ -204,12 +205,21 @@ def resume(
         raise InputError(
             f"the data have {len(rest.splits.train)} training examples, the training began with {count}: give the same"
         )
+    known, found = state.values.get("identity"), []
+    if known is not None and rest.folder is not None:
+        check_data(known["data"], loop.values["identity"]["data"], str(rest.folder))
+        found = changes(known["configuration"], loop.values["identity"]["configuration"], str(rest.folder))
+    now = loop.values.get("identity")
     loop.restore(state)
+    if now is not None:
+        loop.values["identity"] = now
     if rest.folder is not None:
         progress.earlier = loop.records.rewind(rest.folder / METRICS, loop.values["records"])
     else:
         loop.records[:] = rest.records[: loop.values["records"]]
         progress.earlier = rest.seconds
+    for change in found:
+        loop.tell("changed", str(change))
     if epochs is not None:
         loop.finished, loop.values["stale"] = False, 0
         if rest.folder is not None:
@@ -247,6 +257,8 @@ def started(experiment: Experiment, splits: Splits, device: str, folder: Path | 
     views, objective, training = experiment.views, experiment.objective, experiment.training
     loop = prepare(experiment.model, splits, views, objective, training, experiment.seed, device, folder, progress)
     loop.values["examples"] = len(splits.train)
+    if folder is not None:
+        loop.values["identity"] = identity(experiment, splits)
     return loop
 
 

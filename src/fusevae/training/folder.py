@@ -8,8 +8,7 @@ from fusevae.core.artifact import WEIGHTS
 from fusevae.core.errors import InputError
 from fusevae.training.records import METRICS
 
-CONFIG = "config.yaml"
-CHECKPOINTS = "checkpoints"
+CONFIG, CHECKPOINTS, REPORT = "config.yaml", "checkpoints", "report.html"
 #: a training that was killed before its config.yaml was written has only the checkpoint of step 0, and begins again
 SIGNS = (CONFIG, WEIGHTS, METRICS, f"{CHECKPOINTS}/step-*[1-9]*")
 
@@ -18,10 +17,10 @@ def fresh_folder(folder: str | Path) -> Path:
     """The folder of a new training, or :class:`InputError` where it can't be."""
     folder = Path(folder).expanduser()
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: give another folder")
+        raise InputError(f"{folder} is a file: give another --output, a folder")
     if holds := [name for name in SIGNS if any(folder.glob(name))]:
         raise InputError(
-            f"{folder} holds a training already ({', '.join(holds)}): go on with it by "
-            f"fusevae.resume({str(folder)!r}), or give another folder"
+            f"{folder} holds a training already ({', '.join(holds)}): go on with it (fusevae train --resume {folder}, "
+            f"or fusevae.resume({str(folder)!r})), or give another --output"
         )
     return folder

@@ -74,7 +74,7 @@ class Loop:
 
         self.step = 0
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0}
-        self.values |= {"records": 0, "warned": []}
+        self.values |= {"records": 0, "warned": [], "looked": 0}
         self.callbacks: list[Callback] = []
         self.stopping = False  # a callback asked for it
         self.figures = Figures(list(game.players), device)
@@ -158,7 +158,7 @@ class Loop:
     def _look(self) -> bool:
         """Write what the last steps gave; with validation the only place where the host waits for the device. Returns
         whether updates went wrong so often that the loop went back to its last good state."""
-        steps = self.step % self.settings.log_every or self.settings.log_every
+        steps = self.step - self.values["looked"]
         record: dict[str, Any] = {"step": self.step, "epoch": self.step / self.per_epoch}
         record["train"] = readable(self.figures.means(steps))
         record["learning_rate"] = self.settings.rate((self.step - 1) / self.total) * self.values["rate_scale"]
@@ -172,7 +172,7 @@ class Loop:
             stats["norms"] = 0.0
             if stats["in_a_row"] >= IN_A_ROW:
                 bad.append(name)
-        self.figures.sums = {}
+        self.figures.sums, self.values["looked"] = {}, self.step
         self._write(record)
         if bad:
             self._go_back(bad[0])
@@ -229,6 +229,11 @@ class Loop:
                     self.values["warned"] = [*self.values["warned"], what]
                     self._write({"step": self.step, "event": what, "says": text})
                     self.progress.warn(f"step {self.step}: {text}")
+
+    def tell(self, event: str, says: str) -> None:
+        """Record something unusual, and say it."""
+        self._write({"step": self.step, "event": event, "says": says})
+        self.progress.say(f"step {self.step}: {says}")
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.callbacks and self.rank == 0:
@@ -291,8 +296,10 @@ class Loop:
             optimizer.load({k.removeprefix(prefix): v for k, v in groups["optimizer"].items() if k.startswith(prefix)})
         self.figures.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
         self.best = groups.get("best", {})
-        self.values = {k: v for k, v in state.values.items() if k != "step"}
         self.step = state.values["step"]
+        every = self.settings.log_every  # checkpoints of earlier versions don't say when they looked
+        looked = self.step - self.step % every if self.figures.sums else self.step
+        self.values = {"looked": looked} | {k: v for k, v in state.values.items() if k != "step"}
         patience = self.settings.patience
         self.finished = bool(patience and self.values["stale"] >= patience)
 

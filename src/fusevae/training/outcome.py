@@ -21,6 +21,7 @@ from fusevae.core.levels import Level
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
+from fusevae.data.sheet import Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation import pictures, report
 from fusevae.evaluation.latent_pictures import draw_latents
@@ -29,6 +30,7 @@ from fusevae.evaluation.likelihood import evaluate
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.training.experiment import Experiment
+from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.loop import Loop
 from fusevae.training.records import finite
 
@@ -48,16 +50,17 @@ def judge(
         loop.progress.say(f"evaluating {len(held):,} examples of the {held_out}")
         evaluation = evaluate(artifact, held, importance_samples=k)
         write_text(folder / "evaluation.json", to_json(evaluation))
-    pictures.curves(loop.records).beside(folder / "curves")
     try:
-        made = draw_samples(artifact, held, folder)
+        sheets, made = draw_samples(artifact, held)
     except SlotError as error:  # an autoencoder before its prior is fitted
-        made = str(error)
+        sheets, made = {}, str(error)
         loop.progress.say(f"no samples: {made}")
-    draw_reconstructions(artifact, held, folder)
-    draw_latents(artifact, held, folder)
+    sheets |= draw_reconstructions(artifact, held) | draw_latents(artifact, held)
+    sheets["curves"] = pictures.curves(loop.records)
     artifact.cpu()
-    config = folder / "config.yaml"
+    for name, sheet in sheets.items():
+        sheet.beside(folder / name)
+    config = folder / CONFIG
     text = config.read_text(encoding="utf-8")
     model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
     facts = report.Facts(
@@ -65,6 +68,7 @@ def judge(
         evaluation=evaluation,
         held_out=held_out,
         samples=made,
+        sheets=sheets,
         parts={
             "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
             f"{len(splits.test):,} for test",
@@ -82,24 +86,21 @@ def judge(
         configuration=text,
         command=again(text, config),
     )
-    report.write(folder / "report.html", facts, folder)
+    report.write(folder / REPORT, facts)
     return evaluation
 
 
-def draw_samples(artifact: Artifact, real: Examples, folder: Path) -> str:
-    """``samples`` as a sheet (and whatever else shows them beside real examples), with the seed that ``fusevae sample``
-    has by default; returns how they were made, in words."""
-    spec, kind = artifact.data, modality_of(artifact.data)
+def draw_samples(artifact: Artifact, real: Examples) -> tuple[dict[str, Sheet], str]:
+    """Samples with the seed that ``fusevae sample`` has by default, beside real examples where that shows more: sheets
+    by name; and how they were made, in words."""
+    spec, kind = artifact.data, modality_of(real.spec)
     how = "means of p(x | z) for z from the prior" if kind_used(artifact, "auto") == "mean" else "draws from the model"
     if artifact.is_conditional and spec.classes and kind.by_class:
         lines = [(name, sample(artifact, ROW, label=name)) for name in _asked(spec)]
-        kind.draw(lines, spec).beside(folder / "samples")
-        return f"A row for each class: {how}; the same seed in every row."
-    made = sample(artifact, kind.shown)
-    beside = real.spread(kind.shown)
-    for name, sheet in kind.portrait(made, beside.batch(torch.arange(len(beside)))[0], spec).items():
-        sheet.beside(folder / name)
-    return f"{len(made):,} {how}."
+        return {"samples": kind.draw(lines, spec)}, f"A row for each class: {how}; the same seed in every row."
+    made, beside = sample(artifact, kind.shown), real.spread(kind.shown)
+    sheets = kind.portrait(made, beside.batch(torch.arange(len(beside)))[0], spec)
+    return sheets, f"{len(made):,} {how}."
 
 
 def _asked(spec: DataSpec) -> list[str]:
@@ -107,14 +108,14 @@ def _asked(spec: DataSpec) -> list[str]:
     return [word for word in label.classes if word not in label.without][:CLASSES] if label is not None else []
 
 
-def draw_reconstructions(artifact: Artifact, examples: Examples, folder: Path) -> None:
+def draw_reconstructions(artifact: Artifact, examples: Examples) -> dict[str, Sheet]:
     """``reconstructions`` as a sheet, for a model that has latents."""
     if not artifact.distribution.has_latents:
-        return
-    kind = modality_of(artifact.data)
+        return {}
+    kind = modality_of(examples.spec)
     some = examples.spread(kind.compared)
-    x, again_ = artifact.seen(some.batch(torch.arange(len(some)))[0]), reconstruct(artifact, some)
-    kind.pairs(x, again_, artifact.data).beside(folder / "reconstructions")
+    x, made = artifact.seen(some.batch(torch.arange(len(some)))[0]), reconstruct(artifact, some)
+    return {"reconstructions": kind.pairs(x, made, artifact.data)}
 
 
 def words_of(conditions: Conditions) -> str:
@@ -163,11 +164,12 @@ def latents(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def again(config: str, path: Path) -> str:
-    """The command that makes a run again, from the first line of its configuration."""
-    first = config.partition("\n")[0]
-    made = first.partition(": ")[2] if first.startswith("# fusevae") else ""
+    """The command that makes a run again, from the first lines of its configuration."""
+    first, *others = [line for line in config.splitlines() if line.startswith("#")] or [""]
+    made = [first.partition(": ")[2] if first.startswith("# fusevae") else first, *others]
+    what = "the last settings from the start on" if "# from step" in config else "the same, from the configuration"
     plain = f"fusevae train {shlex.quote(str(path))} --output NEW"
-    return f"{made}\n{plain}   # the same, from the configuration in full" if made else plain
+    return "\n".join([*made, f"{plain}   # {what}"]) if first else plain
 
 
 def to_json(value: Any) -> str:

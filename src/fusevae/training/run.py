@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from fusevae.core.artifact import WEIGHTS, Artifact, read_header
@@ -17,25 +18,30 @@ from fusevae.core.errors import InputError
 from fusevae.core.migration import migrated
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.source import Source, read_examples
+from fusevae.data.source import DIGITS, Source, read_examples
 from fusevae.data.splits import Splits
 from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.scores import Likelihood
-from fusevae.training import configuration
+from fusevae.training import checkpoint, configuration, prior
+from fusevae.training.compose import IN_MEMORY
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
+from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
+from fusevae.training.identity import check_data, fingerprints
+from fusevae.training.outcome import draw_samples
 from fusevae.training.records import METRICS, read_records
+from fusevae.training.settings import Training
 
-CONFIG = "config.yaml"
 JUDGED = 2000  # samples that are held against real examples, unless it is said
 
 
 class Run:
     """A run folder, or an artifact alone: its model, its data, what real examples its samples are held against.
 
-    Whatever is asked for is read then, and kept. :meth:`open` is the way in.
+    Whatever is asked for is read then, and kept. :meth:`open` is the way in; that of a training which was killed has no
+    artifact yet, and everything else.
 
     Args:
         path: of the folder, or of a ``model.safetensors``.
@@ -48,6 +54,7 @@ class Run:
         trust: as for :func:`fusevae.build`.
         settings: changes of the model's settings, such as ``distribution.sampler.steps=50``.
         skip_damaged: leave out examples that can't be read.
+        precision: of the nets, ``"bfloat16"``; by default float32.
 
     Example:
         >>> import tempfile, fusevae
@@ -70,10 +77,12 @@ class Run:
         trust: Trust = (),
         settings: Sequence[str] = (),
         skip_damaged: bool = False,
+        precision: str | None = None,
     ) -> None:
         self.path = Path(path).expanduser()
         self.finished, self.steps, self.seconds = finished, steps, seconds
         self.device, self.trust, self.settings, self.skip_damaged = device, trust, list(settings), skip_damaged
+        self.precision = precision
         if artifact is not None:
             self.artifact = artifact
         if data is not None:
@@ -87,18 +96,27 @@ class Run:
         trust: Trust = (),
         settings: Sequence[str] = (),
         skip_damaged: bool = False,
+        precision: str | None = None,
     ) -> Run:
         """The run of a folder, or the artifact of a file; arguments as of the class. :class:`InputError` where there is
-        none, or its training has not come to its end."""
-        run = cls(path, device=device, trust=trust, settings=settings, skip_damaged=skip_damaged)
-        if (run.path / CONFIG).is_file() and not (run.path / WEIGHTS).exists():
-            raise InputError(
-                f"the training in {path} has not come to its end: go on with it, fusevae train --resume {path}"
-            )
-        read_header(run.weights)
+        none."""
+        run = cls(path, device=device, trust=trust, settings=settings, skip_damaged=skip_damaged, precision=precision)
+        if run.configuration is None or not run.path.is_dir():
+            read_header(run.weights)
         if (state := run.state) is not None:
             run.finished, run.steps, run.seconds = state.finished, state.steps or 0, state.seconds or 0.0
+        else:
+            run.finished = run.weights.exists()
         return run
+
+    def __repr__(self) -> str:
+        facts = [f"Run({str(self.path)!r}"]
+        if self.configuration is not None:
+            where = (self.configuration.get("data") or {}).get("path") or DIGITS
+            facts.append(f"{self.configuration['model'].get('class', 'model')} on {where}")
+        if self.steps:
+            facts.append(f"{self.steps:,} steps in {self.seconds:.0f} s")
+        return ", ".join([*facts, "finished)" if self.finished else "not finished)"])
 
     @property
     def folder(self) -> Path:
@@ -112,9 +130,26 @@ class Run:
 
     @functools.cached_property
     def artifact(self) -> Artifact:
-        """The model, on its device."""
+        """The model, on its device; :class:`InputError` where a training has not left one yet."""
+        if self.configuration is not None and not self.weights.exists():
+            raise InputError(
+                f"the training in {self.path} has not come to its end: go on with it, fusevae train --resume "
+                f"{self.path}"
+            )
         found = Artifact.load(self.path, self.trust, pick_device(self.device))
         return configuration.changed(found, self.settings, self.trust) if self.settings else found
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """A context in which the nets run in the precision of the run.
+
+        Example:
+            >>> with Run("runs/a", precision="bfloat16").computing():
+            ...     torch.is_autocast_enabled("cpu")
+            True
+        """
+        if self.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(pick_device(self.device).type, torch.bfloat16)
 
     @functools.cached_property
     def configuration(self) -> Node | None:
@@ -135,10 +170,17 @@ class Run:
 
     @functools.cached_property
     def data(self) -> Splits:
-        """The data that it was trained on, split as they were; :class:`InputError` where it names none."""
+        """The data that it was trained on, split as they were; :class:`InputError` where it names none, or they are no
+        longer the same."""
         if self.source is None:
             raise InputError(f"{self.path} has no {CONFIG} that names its data: give --data")
-        return self.source.read()
+        if self.source.path == IN_MEMORY:
+            raise InputError(f"the data of {self.path} were in memory: give --data, or them in Python")
+        found = self.source.read()
+        values = checkpoint.newest_values(self.folder / CHECKPOINTS) if self.path.is_dir() else None
+        if values is not None and "identity" in values:
+            check_data(values["identity"]["data"], fingerprints(found), str(self.path))
+        return found
 
     @property
     def held(self) -> tuple[Examples, str]:
@@ -196,6 +238,44 @@ class Run:
             return self.examples(data, conditions)
         return self.data.train, "training split of the run"
 
+    def with_prior(
+        self,
+        kind: prior.Kind,
+        output: str | Path,
+        data: Any = None,
+        conditions: str | list[str] | None = None,
+        components: int = 10,
+        training: Training | None = None,
+        seed: int = 0,
+        quiet: bool = False,
+    ) -> Run:
+        """A copy of the run, in a folder of its own, whose prior is fitted to the latents of its training data.
+
+        Args:
+            kind: of prior, and other arguments, as of :func:`fusevae.fit_prior`.
+            output: a new folder.
+            data: whose latents the prior is fitted to, as for :meth:`examples`; its own training examples by default.
+            conditions: columns beside them.
+            components: of a mixture.
+            training: of the others.
+            seed: of the fit.
+            quiet: show no progress.
+
+        Raises :class:`InputError` before anything is written.
+        """
+        folder = fresh_folder(output)
+        prior.latents_of(self.artifact.distribution)
+        examples, _ = self.training(data, conditions)
+        settings = (kind, None, components, training or prior.USUAL, seed, self.device, quiet)
+        found = prior.fit_prior(self.artifact, examples, *settings)
+        about = {"seed": str(seed), "parent": str(self.path), "prior": kind}
+        if self.source is not None:
+            about["source"] = yaml.safe_dump(describe(self.source))
+        found.save(folder, about)
+        for name, sheet in draw_samples(found, examples)[0].items():
+            sheet.beside(folder / name)
+        return Run(folder, artifact=found, device=self.device, trust=self.trust)
+
     @functools.cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The records of its training; none for an artifact alone."""
@@ -217,26 +297,7 @@ class Run:
             steps=last.get("step"),
             epochs=round(last["epoch"], 3) if last else None,
             epochs_asked_for=self.configuration.get("training", {}).get("epochs"),
-            finished=(self.folder / "report.html").is_file(),
+            finished=(self.folder / REPORT).is_file(),
             seconds=last.get("seconds"),
-            went_back=sum("event" in r for r in self.metrics),
+            went_back=sum(r.get("event") == "went back" for r in self.metrics),
         )
-
-
-def trusted(names: Sequence[str]) -> None:
-    """Import the modules that the user names, so that what they define is known."""
-    import importlib
-    import os
-
-    if not names:
-        return
-    sys.path.insert(0, os.getcwd())  # the user's own module lies there
-    for name in names:
-        parts = name.split(".")
-        for i in range(len(parts), 0, -1):
-            try:
-                importlib.import_module(".".join(parts[:i]))
-                break
-            except ModuleNotFoundError as error:
-                if i == 1:
-                    raise InputError(f"--trust {name} can't be imported ({error}): check the name") from None

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed as dist
 from torch import nn
 
 import fusevae
-from fusevae.core.artifact import WEIGHTS, Artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust
 from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
 from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
 from fusevae.data.splits import Splits
-from fusevae.training import configuration
+from fusevae.training import checkpoint, configuration
 from fusevae.training.configuration import Node
 from fusevae.training.experiment import Experiment
 from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
+from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
+from fusevae.training.identity import Change, changes, check_data, check_settings, identity, settings_of
 from fusevae.training.loop import Loop
 from fusevae.training.outcome import judge
 from fusevae.training.progress import Progress
-from fusevae.training.records import METRICS
-from fusevae.training.run import CONFIG, Run
+from fusevae.training.run import Run
 
 
 def train(
@@ -60,7 +62,7 @@ def train(
 
     Raises :class:`InputError` before anything is written. Ctrl-C saves and returns with ``finished`` False.
     """
-    folder = fresh(output)
+    folder = fresh_folder(output)
     place = pick_device(device)
     experiment = configuration.experiment(node, trust)
     splits = splits if splits is not None else experiment.data.read()
@@ -68,6 +70,7 @@ def train(
         take_weights(experiment.model, weights, trust, only)
     loop = _loop(experiment, splits, folder, place, quiet)
     loop.progress.limit = limit
+    loop.values["identity"] = identity(experiment, splits)
     if world()[1] > 1:
         dist.barrier()  # nobody writes before everybody has looked whether the folder is free
     loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
@@ -84,35 +87,77 @@ def resume(
     importance_samples: int | None = None,
     quiet: bool = False,
     limit: float = math.inf,
+    settings: Sequence[str] = (),
 ) -> Run:
-    """Go on with a run that was stopped, as if it had not been; one that came to its end is judged again."""
-    folder = Path(folder)
+    """Go on with a run that was stopped, as if it had not been; one that came to its end is judged again.
+
+    Args:
+        folder: of the run.
+        settings: changes of what makes neither another model nor other data, ``"training.epochs=200"`` say: they are
+            recorded in ``config.yaml``, ``metrics.jsonl`` and the report. Schedules (of the learning rate, of beta) go
+            by the part of the training that is done, so in a longer one they go on from an earlier point.
+
+    Other arguments as of :func:`train`. Raises :class:`InputError` where the configuration or the data are others than
+    those it was trained with.
+    """
+    folder = Path(folder).expanduser()
     if not (folder / CONFIG).is_file():
         raise InputError(f"no run to go on with in {folder} (it holds no {CONFIG}): train anew, with another --output")
-    place = pick_device(device)
+    check_settings(settings, str(folder))
+    place, kept = pick_device(device), configuration.read(folder / CONFIG)
     with weights_follow():  # those of the checkpoint
-        experiment = configuration.experiment(configuration.read(folder / CONFIG), trust)
+        experiment = configuration.experiment(configuration.override(kept, settings, trust), trust)
     splits = experiment.data.read()
+    now, state = identity(experiment, splits), checkpoint.newest_values(folder / CHECKPOINTS) or {}
+    before = state.get("identity") or {"configuration": settings_of(kept), "data": now["data"]}  # of an earlier version
+    check_data(before["data"], now["data"], str(folder))
+    found = changes(before["configuration"], now["configuration"], str(folder))
     loop = _loop(experiment, splits, folder, place, quiet)
+    if found:
+        check_length(loop, state, found)
     loop.resume()
+    loop.values["identity"] = now
+    if found:
+        record(loop, found, folder, experiment)
     loop.progress.limit = limit
     return _go(loop, experiment, splits, folder, importance_samples)
 
 
-def fresh(output: str | Path) -> Path:
-    """``output`` as the place of a new run, or :class:`InputError` where it can't be."""
-    folder = Path(output).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: give another --output, a folder")
-    # a run killed before its config.yaml was written has only the checkpoint of step 0, and can be begun again
-    signs = (CONFIG, WEIGHTS, METRICS, "checkpoints/step-*[1-9]*")
-    holds = [name for name in signs if any(folder.glob(name))]
-    if holds:
+def check_length(loop: Loop, state: Mapping[str, Any], found: Sequence[Change]) -> None:
+    """Refuse a training that is shorter than what is done, or that would not go on."""
+    asked = next((change.now for change in found if change.path == "training.epochs"), None)
+    done, patience = state.get("step", 0), loop.settings.patience
+    if asked is not None and loop.total <= done:
+        raise InputError(f"training.epochs={asked:g} was given and {done / loop.per_epoch:.4g} are done: give more")
+    if asked is not None and patience and state.get("stale", 0) >= patience:
         raise InputError(
-            f"{folder} holds a run already ({', '.join(holds)}): go on with it by --resume {folder}, or give "
-            "another --output"
+            f"the training has ended because {state['stale']} validations in a row were not better: give "
+            "training.patience, too"
         )
-    return folder
+
+
+def record(loop: Loop, found: Sequence[Change], folder: Path, experiment: Experiment) -> None:
+    """Note what was changed on the way: in the configuration, in the records and in the checkpoint."""
+    for change in found:
+        if change.path == "training.patience":
+            if change.now is None:
+                loop.best = {}  # the end counts
+            elif change.before is None:
+                loop.values |= {"best": None, "stale": 0}  # what was best before has not been kept
+                loop.finished = False
+        says = str(change)
+        if change.path == "training.epochs":
+            says += f"; its schedules go on from {loop.step / loop.total:.0%} of the training"
+        loop.tell("changed", says)
+    if world()[1] > 1:
+        dist.barrier()  # everybody has read the configuration
+    if loop.rank == 0:
+        lines = (folder / CONFIG).read_text(encoding="utf-8").splitlines()
+        made = [line for line in lines if line.startswith("#")]
+        made += [f"# from step {loop.step}: {change}" for change in found]
+        write_text(folder / CONFIG, "\n".join([*made, configuration.dump(experiment)]))
+        (folder / REPORT).unlink(missing_ok=True)  # it says that the training is at its end
+    loop.save()
 
 
 def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: Sequence[str] = ()) -> None:

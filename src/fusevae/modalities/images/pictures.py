@@ -86,7 +86,7 @@ def sheet(rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Image:
     words = [word for word, _ in rows]
     if len(rows) == 1 and not words[0]:
         return grid(rows[0][1], spec)
-    columns = max(len(x) for _, x in rows)
-    blank = torch.full((1, *spec.shape), spec.low)
-    full = [torch.cat([x.float(), blank.expand(columns - len(x), *spec.shape)]) for _, x in rows]
+    columns, shape = max(len(x) for _, x in rows), rows[0][1].shape[1:]  # those of a model of smaller images
+    blank = torch.full((1, *shape), spec.low)
+    full = [torch.cat([x.float(), blank.expand(columns - len(x), *shape)]) for _, x in rows]
     return grid(torch.cat(full), spec, columns, words)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusevae.core.conditions import Label
 from fusevae.core.spec import DataSpec
-from fusevae.data.rows import write_columns
+from fusevae.data.rows import beside_others, write_columns
 from fusevae.modalities.images import pictures
 from fusevae.modalities.images.folders import GRID, INDEX, NAME
 
@@ -28,7 +28,7 @@ def write(x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[A
     value of the data are black and white. Parquet holds bytes as they are, as PNG, of grey or colour in 8 bits; of any
     others, like ``.csv``, a column for each value.
     """
-    suffix = path.suffix.lower()
+    suffix, beside = path.suffix.lower(), beside_others(beside, ("x", "image", NAME))
     if suffix == ".png":
         pictures.grid(x[:SHEET], spec).save(path, format="PNG")
     elif suffix == ".parquet" and spec.dtype == "uint8" and spec.shape[0] in (1, 3):

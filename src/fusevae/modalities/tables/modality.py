@@ -21,7 +21,7 @@ from fusevae.data.examples import Examples, dataset_parts, kind_of
 from fusevae.data.given import Given, is_frame, is_hugging_face
 from fusevae.data.modality import Choice, Modality, array_part
 from fusevae.data.parts import Options, Part, pick
-from fusevae.data.rows import write_columns
+from fusevae.data.rows import beside_others, write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.features import Columns
@@ -118,8 +118,7 @@ class Tables(Modality):
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
         suffix = path.suffix.lower()
         columns: dict[str, Any] = {"x": x.numpy()} if suffix in (".npz", ".npy") else {**table_columns(x, spec)}
-        for name, values in beside.items():
-            columns[name if name not in columns else f"{name}_"] = values
+        columns |= beside_others(beside, columns)
         if not suffix:
             path.mkdir(parents=True, exist_ok=True)
         write_columns(columns, path if suffix else path / "samples.csv")

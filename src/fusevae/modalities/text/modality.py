@@ -21,7 +21,7 @@ from fusevae.data.examples import Examples, InMemory
 from fusevae.data.given import Given, is_frame, is_hugging_face
 from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
 from fusevae.data.parts import Options, Part
-from fusevae.data.rows import write_columns
+from fusevae.data.rows import beside_others, write_columns
 from fusevae.data.sheet import Rows, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
@@ -118,7 +118,7 @@ class Text(Modality):
         texts, suffix = spec.text(x), path.suffix.lower()
         if suffix in (".csv", ".jsonl", ".parquet"):
             own = self.columns(texts)
-            named = {f"given_{name}" if name in own else name: np.asarray(values) for name, values in beside.items()}
+            named = beside_others({name: np.asarray(values) for name, values in beside.items()}, own)
             (write_objects if suffix == ".jsonl" else write_columns)({**own, **named}, path)
             return
         if several := sum("\n" in text or "\r" in text for text in texts):
