@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
@@ -10,16 +9,16 @@ from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
+from fusevae.recipes.needs import labels
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
+
+modality = "images"
 
 
 def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400)) -> Experiment:
     """A tenth of the labels is hidden in training, so that the model also samples without one."""
-    if not data.condition:
-        raise InputError(
-            "conditional-vae needs labels and the data have none: give data with labels, or take mnist-vae"
-        )
+    labels(data)
     return Experiment(
         model=VAE(
             Flat(
