@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fusevae.core.artifact import Artifact
 
 PACKAGE = "fusevae.modalities"
+PATIENCE = 6  # validations of a default, of 20: more than those in which a beta rises over the first 30 %
 
 
 class Baseline(Protocol):
@@ -42,11 +43,27 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """A recipe that fits some data, its options, and why, in a line."""
+    """A recipe that fits some data, why, in a line, and its options.
+
+    Attributes:
+        recipe: its name.
+        why: a line.
+        options: settings as the command line takes them: ``{"recipe.latent": 32, "training.patience": 6}``.
+    """
 
     recipe: str
     why: str
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def epochs(n: int, batch: int, steps: int, least: int, most: int) -> int:
+    """Passes over ``n`` examples that take about so many steps, between two ends.
+
+    Example:
+        >>> epochs(50_000, 64, 20_000, 10, 100), epochs(2000, 64, 20_000, 10, 100)
+        (26, 100)
+    """
+    return round(min(most, max(least, steps * batch / max(1, n))))
 
 
 class Modality(ABC):

@@ -30,6 +30,7 @@ from fusevae.modalities.text import reading
 from fusevae.modalities.text.lines import read_lines
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import TextReference, text_reconstruction
+from fusevae.modalities.text.recommend import choices
 from fusevae.modalities.text.schema import TextSchema
 from fusevae.modalities.text.tokenised import cut_stream, encoded, sequences, vocabulary_for
 from fusevae.modalities.text.tokens import vocabulary
@@ -152,7 +153,7 @@ class Text(Modality):
         return Unigram(x, round(spec.high) + 1)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
-        return []
+        return choices(spec, n, seconds)
 
     def _schema(self, words: Vocabulary) -> TextSchema:
         return TextSchema(words)
