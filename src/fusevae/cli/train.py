@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import distributed as dist
 
 from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
-from fusevae.data.source import Source
-from fusevae.data.splits import Splits
+from fusevae.data.modality import modality_of
+from fusevae.data.source import Source, Splits
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
+from fusevae.training.experiment import Experiment
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import to_json
 from fusevae.training.recipes import trusted
@@ -40,9 +43,9 @@ def train(options: Namespace) -> int:
         if options.resume:
             result = _resume(options)
         else:
-            if not options.what or not options.output:
+            if not (options.what or options.data) or not options.output:
                 raise InputError(
-                    "train needs a recipe or a YAML file and --output (fusevae train mnist-vae --output a), or --resume"
+                    "train needs a recipe, YAML or --data, and --output (train --data photos/ --output a); or --resume"
                 )
             if options.only and not options.weights:
                 raise InputError(f"--only {options.only[0]} chooses what --from takes over: add --from RUN")
@@ -72,8 +75,8 @@ def demo(options: Namespace) -> int:
                 break
             output = taken.with_name(f"{taken.name}-{i}")
     fresh(output)
-    command = f"fusevae train digits-vae --seed {options.seed} --output {shlex.quote(str(output))}"
-    empty = Namespace(what="digits-vae", data=None, skip_damaged=False, settings=[], trust=[])
+    command = f"fusevae train logistic-vae --seed {options.seed} --output {shlex.quote(str(output))}"
+    empty = Namespace(what="logistic-vae", data=None, skip_damaged=False, settings=[], trust=[])
     node, splits = compose(Namespace(**{**vars(options), **vars(empty)}))
     return tell(run(node, output, splits, device=options.device, command=command), options.json)
 
@@ -87,30 +90,95 @@ def compose(options: Namespace) -> tuple[Node, Splits | None]:
     if options.skip_damaged:
         ours.append(("skip_damaged", True))
     splits = None
-    if is_file(what):
+    if what is not None and is_file(what):
         node = configuration.read(what)
         for setting in settings:
             if setting.startswith("recipe."):
                 raise InputError(f"{setting!r} is an option of a recipe, {what} is none: set the part itself")
         node["data"] = {"class": "Source", **node.get("data", {})} | dict(ours)
     else:
-        recipe = find(what)
-        chosen = [s for s in settings if s.startswith("recipe.")]
-        settings = [s for s in settings if s not in chosen]
+        about_data, settings = parted(settings, "data")
+        if what is None:
+            splits = source_of(dict(ours), about_data).read()
+            what, chosen = default(splits)
+            more, chosen = parted(chosen, "data")
+            about_data, settings = [*more, *about_data], [*chosen, *settings]
+        recipe, how = find(what), reads(what)
+        source = source_of(how | dict(ours), about_data)
+        if splits is None or how:
+            splits = source.read()
+        chosen, settings = parted(settings, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in chosen)
-        given = configuration.recipe_options(recipe, what, given)
-        about_data = [s for s in settings if s.split("=")[0].split(".")[0] == "data"]
-        data = {"data": describe(Source()) | reads(what) | dict(ours)}
-        source = build(configuration.override(data, about_data)["data"], where="data")
-        splits = fit_type(source, Source, "data").read()
-        node = describe(recipe(splits.spec, **given)) | {"data": describe(source)}
-        settings = [s for s in settings if s not in about_data]
+        made = recipe(splits.spec, **configuration.recipe_options(recipe, what, given))
+        for line in changes(made, splits):
+            tell_aside(f"{what}: {line}")
+        node = describe(made) | {"data": describe(source)}
     node = configuration.override(node, settings, trust)
     if options.seed is not None:
         node["seed"] = options.seed
     if options.precision is not None:
         node["training"] = {"class": "Training", **(node.get("training") or {}), "precision": options.precision}
     return node, splits
+
+
+def default(splits: Splits) -> tuple[str, list[str]]:
+    """The recipe that suits data for which none was named, and its settings; says which and why."""
+    found = modality_of(splits.spec).recommend(splits.spec, len(splits.train))
+    if not found:
+        raise InputError(f"{splits.source} has no default: name a recipe (fusevae recipes lists them)")
+    first, settings = found[0], as_settings(found[0].options)
+    said = "".join(f" --set {shlex.quote(setting)}" for setting in settings)
+    tell_aside(f"no recipe was named, so it is {first.recipe}{said}: {first.why}")
+    return first.recipe, settings
+
+
+def as_settings(options: Mapping[str, Any]) -> list[str]:
+    """Options as ``--set`` takes them.
+
+    Example:
+        >>> as_settings({"recipe.channels": (32, 64), "training.patience": 6})
+        ['recipe.channels=[32,64]', 'training.patience=6']
+    """
+    return [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in options.items()]
+
+
+def parted(settings: list[str], of: str) -> tuple[list[str], list[str]]:
+    """The settings of a section, and the others.
+
+    Example:
+        >>> parted(["data.size=[8,8]", "training.epochs=3"], "data")
+        (['data.size=[8,8]'], ['training.epochs=3'])
+    """
+    ours = [setting for setting in settings if setting.split("=")[0].split(".")[0].strip() == of]
+    return ours, [setting for setting in settings if setting not in ours]
+
+
+def source_of(known: Mapping[str, Any], about_data: Sequence[str]) -> Source:
+    """Where data come from: what is known, then what the settings of ``data`` say."""
+    node = {"data": describe(Source()) | dict(known)}
+    return fit_type(build(configuration.override(node, about_data)["data"], where="data"), Source, "data")
+
+
+def changes(made: Experiment, splits: Splits) -> list[str]:
+    """What the views of a recipe make less of these data: a line each."""
+    found, seen = [], splits.spec
+    for view in made.views:
+        before, seen = seen, view.spec(seen)
+        if view.changes_support and seen.is_discrete:
+            x = splits.train.batch(torch.arange(min(100, len(splits.train))))[0]
+            kept, values = round(seen.high - seen.low) + 1, len(x.unique())
+            if kept < values:
+                found.append(
+                    f"the data are {view.label}, {kept} values in place of {values} in [{before.low:g}, "
+                    f"{before.high:g}]: its likelihood is of these"
+                )
+    return found
+
+
+def tell_aside(line: str) -> None:
+    """A line on stderr, of the first process."""
+    if not int(os.environ.get("RANK", "0")):
+        print(line, file=sys.stderr, flush=True)
 
 
 def is_file(what: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
@@ -9,8 +10,8 @@ from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
-from fusevae.recipes.needs import labels
 from fusevae.training.experiment import Experiment
+from fusevae.training.recipes import take
 from fusevae.training.settings import Training
 
 modality = "images"
@@ -18,7 +19,8 @@ modality = "images"
 
 def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400)) -> Experiment:
     """A tenth of the labels is hidden in training, so that the model also samples without one."""
-    labels(data)
+    if not data.condition:
+        raise InputError(f"conditional-vae needs conditions, the data have none: name some, or {take(data)}")
     return Experiment(
         model=VAE(
             Flat(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.data.modality import PATIENCE, Choice, epochs
+from fusevae.modalities.images.levels import MOST
 
 SMALL = 1024  # numbers of a grey picture that a dense net takes well
 STEPS = 20_000  # of a training, about
@@ -24,14 +25,15 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     convolutions = patient | {"recipe.channels": stages(min(spec.shape[1:]))}
     conv = Choice("conv-vae", f"integers, {size}: convolutions, a mixture of logistics over the values", convolutions)
     sigma = Choice("sigma-vae", f"{spec.dtype}, {size}: convolutions, a Gaussian of learned variance", convolutions)
-    found = [conv] if spec.is_discrete else [sigma]
-    if spec.is_discrete and spec.shape[0] == 1 and spec.dims <= SMALL:
+    whole = spec.is_discrete and spec.high - spec.low < MOST
+    found = [conv] if whole else [sigma]
+    if whole and spec.shape[0] == 1 and spec.dims <= SMALL:
         ink = (
             "black and white" if spec.high - spec.low == 1 else "grey, with the grey value as the probability of white"
         )
         binary = Choice("binary-vae", f"small pictures, {size}, {ink}: dense nets, trained in minutes", dense)
         found = [binary, Choice("flow-vae", "the same with a learned prior", dense), *found]
-    if spec.is_discrete:
+    if whole:
         found.append(Choice("vq-vae", "discrete codes with a learned prior", patient))
     found.append(Choice("vae-gan", "sharper pictures, and no likelihood to stop by"))
     if seconds is None or seconds > SLOW:
