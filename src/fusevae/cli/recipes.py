@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fusevae.core.errors import InputError
-from fusevae.recipes import find
+from fusevae.training import recipes as find
 
 TIMED = 5  # steps, for what one takes
 
@@ -39,8 +39,8 @@ def recipes(options: Namespace) -> int:
 
 def fitting(options: Namespace) -> dict[str, Any]:
     """What suits the data, the default first, what fits them besides, and why the rest doesn't."""
-    from fusevae.cli.train import source_of
     from fusevae.data.modality import modality_of
+    from fusevae.recipes.default import source_of
 
     splits = source_of({} if options.data is None else {"path": options.data}, _about_data(options)).read()
     spec = splits.spec
@@ -82,8 +82,8 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
     """Parameters, seconds of a step and of the whole training, for the data given or the digits."""
     import torch
 
-    from fusevae.cli.train import source_of
     from fusevae.core.description import describe
+    from fusevae.recipes.default import source_of
     from fusevae.training import configuration
     from fusevae.training.budget import timed
     from fusevae.training.fit import pick_device
@@ -111,7 +111,7 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
 
 def _about_data(options: Namespace) -> list[str]:
     """The settings, which can only be of the data."""
-    from fusevae.cli.train import parted
+    from fusevae.recipes.default import parted
 
     ours, others = parted(options.settings, "data")
     if others:

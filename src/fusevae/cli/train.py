@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import distributed as dist
 
-from fusevae.core.description import build, describe, fit_type
+from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
-from fusevae.data.modality import modality_of
-from fusevae.data.source import Source, Splits
+from fusevae.data.source import Splits
+from fusevae.recipes.default import default, parted, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
-from fusevae.training.experiment import Experiment
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import to_json
 from fusevae.training.recipes import trusted
@@ -98,87 +95,25 @@ def compose(options: Namespace) -> tuple[Node, Splits | None]:
         node["data"] = {"class": "Source", **node.get("data", {})} | dict(ours)
     else:
         about_data, settings = parted(settings, "data")
+        source = source_of(dict(ours), about_data)
         if what is None:
-            splits = source_of(dict(ours), about_data).read()
+            splits = source.read()
             what, chosen = default(splits)
-            more, chosen = parted(chosen, "data")
-            about_data, settings = [*more, *about_data], [*chosen, *settings]
-        recipe, how = find(what), reads(what)
-        source = source_of(how | dict(ours), about_data)
-        if splits is None or how:
+            settings = [*chosen, *settings]
+        recipe = find(what)
+        if splits is None or reads(what):
+            source = source_of(reads(what) | dict(ours), about_data)
             splits = source.read()
         chosen, settings = parted(settings, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in chosen)
-        made = recipe(splits.spec, **configuration.recipe_options(recipe, what, given))
-        for line in changes(made, splits):
-            tell_aside(f"{what}: {line}")
-        node = describe(made) | {"data": describe(source)}
+        given = configuration.recipe_options(recipe, what, given)
+        node = describe(recipe(splits.spec, **given)) | {"data": describe(source)}
     node = configuration.override(node, settings, trust)
     if options.seed is not None:
         node["seed"] = options.seed
     if options.precision is not None:
         node["training"] = {"class": "Training", **(node.get("training") or {}), "precision": options.precision}
     return node, splits
-
-
-def default(splits: Splits) -> tuple[str, list[str]]:
-    """The recipe that suits data for which none was named, and its settings; says which and why."""
-    found = modality_of(splits.spec).recommend(splits.spec, len(splits.train))
-    if not found:
-        raise InputError(f"{splits.source} has no default: name a recipe (fusevae recipes lists them)")
-    first, settings = found[0], as_settings(found[0].options)
-    said = "".join(f" --set {shlex.quote(setting)}" for setting in settings)
-    tell_aside(f"no recipe was named, so it is {first.recipe}{said}: {first.why}")
-    return first.recipe, settings
-
-
-def as_settings(options: Mapping[str, Any]) -> list[str]:
-    """Options as ``--set`` takes them.
-
-    Example:
-        >>> as_settings({"recipe.channels": (32, 64), "training.patience": 6})
-        ['recipe.channels=[32,64]', 'training.patience=6']
-    """
-    return [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in options.items()]
-
-
-def parted(settings: list[str], of: str) -> tuple[list[str], list[str]]:
-    """The settings of a section, and the others.
-
-    Example:
-        >>> parted(["data.size=[8,8]", "training.epochs=3"], "data")
-        (['data.size=[8,8]'], ['training.epochs=3'])
-    """
-    ours = [setting for setting in settings if setting.split("=")[0].split(".")[0].strip() == of]
-    return ours, [setting for setting in settings if setting not in ours]
-
-
-def source_of(known: Mapping[str, Any], about_data: Sequence[str]) -> Source:
-    """Where data come from: what is known, then what the settings of ``data`` say."""
-    node = {"data": describe(Source()) | dict(known)}
-    return fit_type(build(configuration.override(node, about_data)["data"], where="data"), Source, "data")
-
-
-def changes(made: Experiment, splits: Splits) -> list[str]:
-    """What the views of a recipe make less of these data: a line each."""
-    found, seen = [], splits.spec
-    for view in made.views:
-        before, seen = seen, view.spec(seen)
-        if view.changes_support and seen.is_discrete:
-            x = splits.train.batch(torch.arange(min(100, len(splits.train))))[0]
-            kept, values = round(seen.high - seen.low) + 1, len(x.unique())
-            if kept < values:
-                found.append(
-                    f"the data are {view.label}, {kept} values in place of {values} in [{before.low:g}, "
-                    f"{before.high:g}]: its likelihood is of these"
-                )
-    return found
-
-
-def tell_aside(line: str) -> None:
-    """A line on stderr, of the first process."""
-    if not int(os.environ.get("RANK", "0")):
-        print(line, file=sys.stderr, flush=True)
 
 
 def is_file(what: str) -> bool:

@@ -185,6 +185,7 @@ def _place(name: str) -> tuple[str, str]:
     return (module, function) if colon else (f"fusevae.recipes.{name.replace('-', '_')}", "recipe")
 
 
+@functools.cache
 def _files() -> dict[str, ast.Module]:
     """The files of recipes, parsed, by the name of the recipe."""
     parsed = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.py"))}

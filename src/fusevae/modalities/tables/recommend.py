@@ -12,10 +12,15 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     """The default first."""
     latent = {"recipe.latent": min(8, spec.dims)}
     narrow = latent | {"recipe.hidden": (64, 64), "training.weight_decay": 0.01}
-    wide = {"recipe.hidden": (128, 128), "training.epochs": epochs(n, 100, 20_000, 10, 200)}
+    wide = {
+        "recipe.hidden": (128, 128),
+        "training.epochs": epochs(n, 100, 20_000, 10, 200),
+        "training.patience": PATIENCE,
+    }
+    wide |= {"training.learning_rate": 3e-4}  # a larger one diverges on columns with far outliers
     why = f"{n:,} rows of {spec.dims} columns: a latent, a Gaussian for each column, stopped in time"
     return [
         Choice("table-vae", why, (narrow if n < FEW else latent) | {"training.patience": 10}),
-        Choice("maf", "an exact density of columns that depend on each other", wide | {"training.patience": PATIENCE}),
-        Choice("spline-flow", "the same with more flexible functions", wide | {"training.patience": PATIENCE}),
+        Choice("maf", "an exact density of columns that depend on each other", wide),
+        Choice("spline-flow", "the same with more flexible functions", wide),
     ]
