@@ -29,7 +29,7 @@ def array(*shape, high=1.0, dtype="float32"):
 PICTURES = {
     "grey": array(8, 8, high=17, dtype="uint8"),
     "odd sides": array(13, 9, high=255, dtype="uint8"),
-    "colour": array(32, 32, 3, high=255, dtype="uint8"),
+    "colour": array(16, 16, 3, high=255, dtype="uint8"),
     "floats": array(12, 12),
     "black and white": array(12, 12, high=2).astype(bool),
 }

@@ -88,10 +88,8 @@ def reduced(views: Sequence[View], splits: Splits) -> list[str]:
         if seen.is_discrete and view.changes_support:
             values = len(splits.train.batch(torch.arange(min(100, len(splits.train))))[0].unique())
             if (kept := round(seen.high - seen.low) + 1) < values:
-                values_in = f"{values} in [{before.low:g}, {before.high:g}]"
-                found.append(
-                    f"the data are {view.label}: {kept} values in place of {values_in}; likelihoods are of these"
-                )
+                had = f"{values} in [{before.low:g}, {before.high:g}]"
+                found.append(f"the data are {view.label}: {kept} values in place of {had}; likelihoods are of these")
     return found
 
 
