@@ -21,6 +21,8 @@ from typing import Any
 
 from common import RESULTS, ROOT, doubled_likelihood, mnist_path, moments, report
 
+from fusevae.recipes.find import today
+
 RUNS = ROOT / "runs" / "mnist"
 CONVOLUTIONAL = ("ladder-vae",)
 MODELS = [

@@ -16,7 +16,7 @@ from torch import distributed as dist
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
-from fusevae.data.source import Splits
+from fusevae.data.splits import Splits
 from fusevae.recipes.default import default, parted, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration

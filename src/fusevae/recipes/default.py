@@ -12,7 +12,8 @@ from typing import Any
 from fusevae.core.description import build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.data.modality import modality_of
-from fusevae.data.source import Source, Splits
+from fusevae.data.source import Source
+from fusevae.data.splits import Splits
 from fusevae.training import configuration
 
 
