@@ -195,7 +195,7 @@ def test_a_part_that_the_mathematics_of_its_slot_refuses(refused: Refused, setti
 
 
 def test_unknown_recipe(refused: Refused) -> None:
-    assert "did you mean 'binary-vae'" in train(refused, what="mnist-vea")
+    assert "did you mean 'binary-vae'" in train(refused, what="binary-vea")
 
 
 def test_yaml(refused: Refused, tmp_path: Path) -> None:

@@ -377,7 +377,7 @@ def test_a_training_stops_at_the_time_whatever_was_planned(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["mnist-vea"], "did you mean 'binary-vae'"),
+        (["binary-vea"], "did you mean 'binary-vae'"),
         (["binary-vae", "--budget", "soon"], "no time"),
         (["binary-vae,binary-vae"], "given twice"),
         (["binary-vae", "--data", "nowhere.npz"], "nowhere.npz"),

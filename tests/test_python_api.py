@@ -142,7 +142,7 @@ def test_a_recipe_of_ones_own_package_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("mnist-vea",), "did you mean 'binary-vae'"),
+        (("binary-vea",), "did you mean 'binary-vae'"),
         ((VAE,), "the class VAE"),
         ((nn.Linear(2, 2),), "a Linear was given"),
         ((Artifact(Normal(2), DataSpec((2,))),), "give its distribution"),

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from fusevae.core.artifact import Artifact
 
 PACKAGE = "fusevae.modalities"
-PATIENCE = 6  # validations of a default, of 20: more than those in which a beta rises over the first 30 %
 
 
 class Baseline(Protocol):
@@ -54,16 +53,6 @@ class Choice:
     recipe: str
     why: str
     options: Mapping[str, Any] = field(default_factory=dict)
-
-
-def epochs(n: int, batch: int, steps: int, least: int, most: int) -> int:
-    """Passes over ``n`` examples that take about so many steps, between two ends.
-
-    Example:
-        >>> epochs(50_000, 64, 20_000, 10, 100), epochs(2000, 64, 20_000, 10, 100)
-        (26, 100)
-    """
-    return round(min(most, max(least, steps * batch / max(1, n))))
 
 
 class Modality(ABC):

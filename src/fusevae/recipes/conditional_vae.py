@@ -20,7 +20,7 @@ modality = "images"
 def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400)) -> Experiment:
     """A tenth of the labels is hidden in training, so that the model also samples without one."""
     if not data.condition:
-        raise InputError(f"conditional-vae needs conditions, the data have none: name some, or {take(data)}")
+        raise InputError(f"conditional-vae needs labels and the data have none: name some, or {take(data)}")
     return Experiment(
         model=VAE(
             Flat(

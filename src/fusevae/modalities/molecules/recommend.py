@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.modality import PATIENCE, Choice, epochs
+from fusevae.data.defaults import PATIENCE, epochs
+from fusevae.data.modality import Choice
 
 FEW = 5000  # molecules below which nets are kept narrow
 
