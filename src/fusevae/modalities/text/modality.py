@@ -89,7 +89,7 @@ class Text(Modality):
     def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
         if options.stream is None and len(parts["train"].x) == 1 and validation + test:
             raise InputError(
-                "the data are one text: read it in windows (data.stream=128, as the recipe character-transformer does), "
+                "the data are one text: read it in windows (data.stream=128, as character-transformer does), "
                 "or give a text a line"
             )
         return parts if options.stream is None else cut_stream(parts, validation, test)
