@@ -4,8 +4,8 @@ FID by the features of a convolutional classifier that is trained on the trainin
 hash of its weights are in the record), 5,000 samples against 5,000 test images; the floor is the FID of the
 reconstructions of the other 5,000 test images. Samples and reconstructions are means of p(x | z). MNIST:
 ``binary-vae``, 40 epochs. CIFAR-10 (re-coded as JPEG): ``sigma-vae``, 5 epochs. Priors: each kind that ``fusevae
-fit-prior`` has, fitted to the latents of the training set. Closed: (plain - fitted) / (plain - floor). Resumable. ``python
-benchmarks/fitted_prior.py [mnist|cifar10 [KIND ...]]``
+fit-prior`` has, fitted to the latents of the training set. Closed: (plain - fitted) / (plain - floor). Resumable.
+``python benchmarks/fitted_prior.py [mnist|cifar10 [KIND ...]]``
 """
 
 from __future__ import annotations
