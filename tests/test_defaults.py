@@ -202,17 +202,6 @@ def test_the_default_reads_the_data_as_its_recipe_wants_them(tmp_path, capsys):
     assert "molecules-vae" in capsys.readouterr().err
 
 
-def test_pictures_that_lose_their_grey_are_said(tmp_path, capsys):
-    for name, x, said in (
-        ("grey", PICTURES["grey"], True),
-        ("ink", 255 * (PICTURES["grey"] > 8).astype("uint8"), False),
-    ):
-        np.savez(tmp_path / f"{name}.npz", x=x)
-        arguments = ["train", "binary-vae", "--data", str(tmp_path / f"{name}.npz"), "--output", str(tmp_path / name)]
-        assert main([*arguments, *TINY]) == 0
-        assert ("binarized (dynamic): 2 values in place of 17 in [0, 255]" in capsys.readouterr().err) is said
-
-
 def test_another_modality_is_refused_by_train_and_bench_before_any_work(table, tmp_path, capsys):
     for recipe in ("gan", "flow-vae"):
         assert main(["train", recipe, "--data", str(table), "--output", str(tmp_path / "run")]) == 2

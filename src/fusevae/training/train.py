@@ -16,7 +16,6 @@ from fusevae.core.description import Trust
 from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
 from fusevae.core.processes import leave, world
-from fusevae.core.steps import View
 from fusevae.core.weights import weights_follow
 from fusevae.data.splits import Splits
 from fusevae.training import configuration
@@ -75,22 +74,7 @@ def train(
     if loop.rank == 0:
         made = f"# fusevae {fusevae.__version__}: {command}\n" if command else ""
         write_text(folder / CONFIG, made + configuration.dump(experiment))
-    for line in reduced(experiment.views, splits):
-        loop.progress.say(line)
     return _go(loop, experiment, splits, folder, importance_samples)
-
-
-def reduced(views: Sequence[View], splits: Splits) -> list[str]:
-    """Which views leave fewer values than the data have (black and white of grey, say): a line each."""
-    found, seen = [], splits.spec
-    for view in views:
-        before, seen = seen, view.spec(seen)
-        if seen.is_discrete and view.changes_support:
-            values = len(splits.train.batch(torch.arange(min(100, len(splits.train))))[0].unique())
-            if (kept := round(seen.high - seen.low) + 1) < values:
-                had = f"{values} in [{before.low:g}, {before.high:g}]"
-                found.append(f"the data are {view.label}: {kept} values in place of {had}; likelihoods are of these")
-    return found
 
 
 def resume(
