@@ -10,7 +10,7 @@ import torch
 from common import mnist_path, serve
 
 import fusevae
-from fusevae.recipes.mnist_vae import recipe
+from fusevae.recipes.binary_vae import recipe
 
 IMAGES, SAMPLES = 24, 5000
 

@@ -46,12 +46,12 @@ FLOW = [
 MODELS: dict[str, tuple[str, list[str]]] = {
     "lstm": ("text-lstm", []),
     "transformer": ("text-transformer", []),
-    "vae-transformer": ("captions-vae-transformer", []),
-    "plain": ("captions-vae-transformer", ["objective.free_bits=0.0", "objective.beta=1.0", QUICK]),
-    "vae-lstm": ("captions-vae-lstm", []),
-    "high-rate": ("captions-autoencoder", [QUICK]),
+    "vae-transformer": ("text-vae", []),
+    "plain": ("text-vae", ["objective.free_bits=0.0", "objective.beta=1.0", QUICK]),
+    "vae-lstm": ("text-vae-lstm", []),
+    "high-rate": ("text-autoencoder", [QUICK]),
     "longer-transformer": ("text-transformer", LONGER),
-    "longer-vae": ("captions-vae-transformer", [*LONGER, *FLOW]),
+    "longer-vae": ("text-vae", [*LONGER, *FLOW]),
 }
 
 

@@ -1,6 +1,6 @@
 """What the density of a small model of MNIST is good for: anomaly scores, imputation, denoising.
 
-``mnist-vae``, 20 epochs on one thread, or a run that is given. Anomalies: AUROC between 1,000 test digits and 1,000
+``binary-vae``, 20 epochs on one thread, or a run that is given. Anomalies: AUROC between 1,000 test digits and 1,000
 foreign images by three scores, each against 2,000 other test digits as reference, k = 100. Imputation: the lower half
 of 500 test digits, binarized once; mean squared error of a pixel there, of values in 0..1. Denoising: each pixel of the
 same digits flipped with probability 0.1 or 0.2; the same error over all pixels. Everything with the defaults of the
@@ -24,10 +24,10 @@ N, REFERENCE, SOME, EPOCHS, SEED = 1000, 2000, 500, 20, 0
 
 
 def train() -> str:
-    folder = ROOT / "runs" / f"mnist-vae-uses-{EPOCHS}"
+    folder = ROOT / "runs" / f"binary-vae-uses-{EPOCHS}"
     if not (folder / "model.safetensors").exists():
         settings = ["--set", f"training.epochs={EPOCHS}", "--seed", str(SEED), "--device", "cpu"]
-        command = [sys.executable, "-m", "fusevae", "train", "mnist-vae", "--data", str(mnist_path()), *settings]
+        command = [sys.executable, "-m", "fusevae", "train", "binary-vae", "--data", str(mnist_path()), *settings]
         subprocess.run([*command, "--output", str(folder)], check=True, stdout=subprocess.DEVNULL)
     return str(folder)
 

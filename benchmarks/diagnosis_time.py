@@ -1,6 +1,6 @@
 """What the diagnosis of the latents costs: its share of the time of a training, in the same run.
 
-The demo's training (``digits-vae``, 80 epochs) and two short ones of ``mnist-vae`` (2 and 10 epochs), since each
+The demo's training (``logistic-vae``, 80 epochs) and two short ones of ``binary-vae`` (2 and 10 epochs), since each
 training is diagnosed 20 times however long it is. ``python benchmarks/diagnosis_time.py``
 """
 
@@ -41,9 +41,9 @@ def main() -> None:
     report(
         "diagnosis_time",
         {
-            "digits-vae, 80 epochs": share("digits-vae", None, 80),
-            "mnist-vae, 2 epochs": share("mnist-vae", str(mnist_path()), 2),
-            "mnist-vae, 10 epochs": share("mnist-vae", str(mnist_path()), 10),
+            "logistic-vae, 80 epochs": share("logistic-vae", None, 80),
+            "binary-vae, 2 epochs": share("binary-vae", str(mnist_path()), 2),
+            "binary-vae, 10 epochs": share("binary-vae", str(mnist_path()), 10),
         },
         __doc__ or "",
         0,

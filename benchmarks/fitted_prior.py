@@ -2,10 +2,10 @@
 
 FID by the features of a convolutional classifier that is trained on the training set (64 features; its accuracy and the
 hash of its weights are in the record), 5,000 samples against 5,000 test images; the floor is the FID of the
-reconstructions of the other 5,000 test images. Samples and reconstructions are means of p(x | z). MNIST: ``mnist-vae``,
-40 epochs. CIFAR-10 (re-coded as JPEG): ``sigma-vae``, 5 epochs. Priors: each kind that ``fusevae fit-prior`` has,
-fitted to the latents of the training set. Closed: (plain - fitted) / (plain - floor). Resumable. ``python
-benchmarks/fitted_prior.py [mnist|cifar10 [KIND ...]]``
+reconstructions of the other 5,000 test images. Samples and reconstructions are means of p(x | z). MNIST:
+``binary-vae``, 40 epochs. CIFAR-10 (re-coded as JPEG): ``sigma-vae``, 5 epochs. Priors: each kind that ``fusevae
+fit-prior`` has, fitted to the latents of the training set. Closed: (plain - fitted) / (plain - floor). Resumable.
+``python benchmarks/fitted_prior.py [mnist|cifar10 [KIND ...]]``
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from common import RESULTS, ROOT, mnist_path, report
 
 RUNS = ROOT / "runs" / "fitted-prior"
-PARENTS = {"mnist": ("mnist-vae", 40), "cifar10": ("sigma-vae", 5)}
+PARENTS = {"mnist": ("binary-vae", 40), "cifar10": ("sigma-vae", 5)}
 KINDS = ("flow", "mixture", "made", "vae")
 
 

@@ -27,7 +27,7 @@ from common import RESULTS, ROOT, mnist_path, report
 
 K = 5
 RECIPES = {
-    "mnist": ("gan", "vae-gan", "mnist-vae", "latent-diffusion", "vq-vae"),
+    "mnist": ("gan", "vae-gan", "binary-vae", "latent-diffusion", "vq-vae"),
     "cifar10": ("gan", "vae-gan", "vq-vae"),
 }
 

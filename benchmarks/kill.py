@@ -32,7 +32,7 @@ def command(*arguments: str) -> list[str]:
 
 def fresh(folder: Path) -> list[str]:
     settings = [word for s in SETTINGS for word in ("--set", s)]
-    return command("digits-vae", "--output", str(folder), *settings)
+    return command("logistic-vae", "--output", str(folder), *settings)
 
 
 def metrics(folder: Path) -> list[dict[str, object]]:

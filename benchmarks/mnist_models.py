@@ -21,11 +21,13 @@ from typing import Any
 
 from common import RESULTS, ROOT, doubled_likelihood, mnist_path, moments, report
 
+from fusevae.recipes.find import today
+
 RUNS = ROOT / "runs" / "mnist"
 CONVOLUTIONAL = ("ladder-vae",)
 MODELS = [
-    ("mnist-vae", 200),
-    ("mnist-vae", 120),
+    ("binary-vae", 200),
+    ("binary-vae", 120),
     ("iwae", 200),
     ("iwae", 240),
     ("flow-vae", 200),
@@ -80,12 +82,12 @@ def main(*names: str) -> None:
     differences = []
     for a, b in itertools.permutations(found, 2):
         of, to = found[a], found[b]
-        comparable = to["recipe"] == "mnist-vae" != of["recipe"] and to["k"] == of["k"]
+        comparable = to["recipe"] == "binary-vae" != of["recipe"] and to["k"] == of["k"]
         if comparable and to["epochs"] == of["epochs"]:
             pairs = zip(of["log_likelihood"], to["log_likelihood"], strict=True)
             differences.append({"model": a, "minus": b} | moments([x - y for x, y in pairs]))
     kept = RESULTS / "mnist_models.json"
-    before = json.loads(kept.read_text())["figures"] if kept.exists() else {"models": {}, "differences": []}
+    before = json.loads(today(kept.read_text()))["figures"] if kept.exists() else {"models": {}, "differences": []}
     pairs_now = {(d["model"], d["minus"]) for d in differences}
     differences = [d for d in before["differences"] if (d["model"], d["minus"]) not in pairs_now] + differences
     figures = {

@@ -1,7 +1,7 @@
 """MNIST, dynamic binarization, one layer (784-200-200-z50): test NLL with k = 5,000 on all 10,000 images.
 
 Protocol of Burda et al. (2016): each training batch is binarized afresh with the grey value as the probability; the
-test set is binarized once, with a saved seed. The recipe is ``mnist-vae``; its figures are of the averaged weights.
+test set is binarized once, with a saved seed. The recipe is ``binary-vae``; its figures are of the averaged weights.
 Its schedule is sized to half an hour of training on 2 cores. Stopped, it goes on where it was. ``python
 benchmarks/mnist_vae.py [EPOCHS [SEED]]``
 """
@@ -28,7 +28,7 @@ def main(epochs: int = 440, seed: int = 0, output: str = "") -> None:
         arguments = ["--resume", str(folder)]
     else:
         settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
-        arguments = ["mnist-vae", "--data", str(mnist_path()), "--output", str(folder), "--seed", str(seed)]
+        arguments = ["binary-vae", "--data", str(mnist_path()), "--output", str(folder), "--seed", str(seed)]
         arguments += [word for s in settings for word in ("--set", s)]
     subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
     lines = (folder / "metrics.jsonl").read_text().splitlines()

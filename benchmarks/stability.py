@@ -51,7 +51,7 @@ def bits(latent: int = 16, hidden: tuple[int, ...] = (64, 64), x: Any = None, ob
 def grey(objective: Any = None, x: Any = None, labels: Any = None, **settings: Any):
     """The recipe of the demo."""
     from fusevae import DataSpec
-    from fusevae.recipes.digits_vae import recipe
+    from fusevae.recipes.logistic_vae import recipe
 
     x = images()[0] if x is None else x
     classes = sorted({str(int(v)) for v in labels}) if labels is not None else None

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fusevae.recipes.find import today
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -266,7 +268,7 @@ TEXT = {"captions": captions, "shakespeare": shakespeare, "molecules": molecules
 
 def results() -> list[tuple[dict[str, Any], tuple[str, str, str]]]:
     """Each benchmark's record with each of its rows."""
-    records = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
+    records = [json.loads(today(path.read_text())) for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
     return [(record, row) for record in records for row in rows(record["benchmark"], record["figures"])]
 
 

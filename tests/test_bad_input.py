@@ -54,11 +54,11 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["train", "mnist-vae", "--output", str(folder), *TINY]) == 0
+    assert main(["train", "binary-vae", "--output", str(folder), *TINY]) == 0
     return folder
 
 
-def train(refused: Refused, *arguments: object, what: str = "mnist-vae") -> str:
+def train(refused: Refused, *arguments: object, what: str = "binary-vae") -> str:
     return refused("train", what, "--output", "run", *TINY, *arguments)
 
 
@@ -94,7 +94,7 @@ def test_truncated_image(refused: Refused, tmp_path: Path, capsys: pytest.Captur
     error = train(refused, "--data", "images")
     assert "3.png" in error
     assert "--skip-damaged" in error
-    assert main(["train", "mnist-vae", "--data", "images", "--output", "run", *TINY, "--skip-damaged"]) == 0
+    assert main(["train", "binary-vae", "--data", "images", "--output", "run", *TINY, "--skip-damaged"]) == 0
     assert "3.png" in capsys.readouterr().err
     assert "3.png" in refused("encode", "run", "--data", "images", "--output", "z.npz")  # what a user asks for anew
     assert main(["encode", "run", "--data", "images", "--output", "z.npz", "--skip-damaged"]) == 0
@@ -145,7 +145,7 @@ def test_a_configuration_that_does_not_fit_the_data(refused: Refused, run: Path)
 
 def test_the_data_of_a_run_are_gone(refused: Refused, tmp_path: Path) -> None:
     np.savez("x.npz", x=np.arange(30 * 64, dtype=np.uint8).reshape(30, 8, 8))
-    assert main(["train", "mnist-vae", "--data", "x.npz", "--output", "run", *TINY]) == 0
+    assert main(["train", "binary-vae", "--data", "x.npz", "--output", "run", *TINY]) == 0
     os.rename("x.npz", "moved.npz")
     assert "x.npz" in refused("evaluate", "run")
 
@@ -195,7 +195,7 @@ def test_a_part_that_the_mathematics_of_its_slot_refuses(refused: Refused, setti
 
 
 def test_unknown_recipe(refused: Refused) -> None:
-    assert "did you mean 'mnist-vae'" in train(refused, what="mnist-vea")
+    assert "did you mean 'binary-vae'" in train(refused, what="binary-vea")
 
 
 def test_yaml(refused: Refused, tmp_path: Path) -> None:
@@ -216,10 +216,10 @@ def test_yaml(refused: Refused, tmp_path: Path) -> None:
     [
         (["trian"], "did you mean 'train'"),
         (["train"], "needs a recipe"),
-        (["train", "mnist-vae"], "--output"),
-        (["train", "mnist-vae", "--output", "r", "--sed", "1"], "--sed"),
-        (["train", "mnist-vae", "--output", "r", "--device", "gpu"], "gpu"),
-        (["train", "mnist-vae", "--output", "r", "--precision", "float8"], "float8"),
+        (["train", "binary-vae"], "--output"),
+        (["train", "binary-vae", "--output", "r", "--sed", "1"], "--sed"),
+        (["train", "binary-vae", "--output", "r", "--device", "gpu"], "gpu"),
+        (["train", "binary-vae", "--output", "r", "--precision", "float8"], "float8"),
         (["train", "--resume", "nowhere"], "no run"),
         (["info", "nowhere"], "no artifact"),
         ([], "COMMAND"),
@@ -245,12 +245,12 @@ def test_use_of_a_run(refused: Refused, run: Path, tmp_path: Path) -> None:
 
 def test_an_output_that_holds_another_run(refused: Refused, run: Path, tmp_path: Path) -> None:
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
-    error = refused("train", "mnist-vae", "--output", run)
+    error = refused("train", "binary-vae", "--output", run)
     assert f"--resume {run}" in error
     assert "another --output" in error
     assert before == {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     (tmp_path / "file").touch()
-    assert "is a file" in refused("train", "mnist-vae", "--output", "file")
+    assert "is a file" in refused("train", "binary-vae", "--output", "file")
 
 
 def test_a_pickle(refused: Refused, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A conditional model of the digits, barely trained."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    assert main(["train", "digits-vae", "--output", str(folder), *TINY, *SMALL]) == 0
+    assert main(["train", "logistic-vae", "--output", str(folder), *TINY, *SMALL]) == 0
     return folder
 
 
@@ -102,14 +102,14 @@ def test_help_and_recipes_import_nothing_heavy() -> None:
         [sys.executable, "-c", "import sys, fusevae.cli\nfusevae.cli.main(['recipes'])\nprint('torch' in sys.modules)"],
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ).stdout  # fmt: skip
-    assert "mnist-vae" in found
+    assert "binary-vae" in found
     assert found.endswith("False\n")
 
 
 def test_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "--json"]) == 0
     found = one_object(capsys)
-    assert {"mnist-vae", "digits-vae", "table-vae"} <= set(found)
+    assert {"binary-vae", "logistic-vae", "table-vae"} <= set(found)
     assert "find" not in found
     assert all(found.values())
     assert main(["recipes"]) == 0
@@ -149,7 +149,7 @@ def test_settings_of_every_kind(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ]  # fmt: skip
     arguments = [part for s in settings for part in ("--set", s)]
     output = ["--output", str(tmp_path / "run"), "--seed", "7", "--precision", "bfloat16", "--json"]
-    assert main(["train", "mnist-vae", *arguments, *output]) == 0, capsys.readouterr().err
+    assert main(["train", "binary-vae", *arguments, *output]) == 0, capsys.readouterr().err
     found = one_object(capsys)
     assert found["finished"]
     assert found["evaluation"]["log_likelihood"]["kind"] == "bound"
@@ -184,7 +184,7 @@ def test_from_takes_the_weights_of_another_run(run: Path, tmp_path: Path, capsys
     before, after = (json.loads((folder / "evaluation.json").read_text()) for folder in (run, other))
     assert after["elbo"] == pytest.approx(before["elbo"], rel=1e-5)
     wider = ["--set", "recipe.hidden=[17]", "--set", "recipe.latent=4"]
-    assert main(["train", "digits-vae", "--from", str(run), "--output", str(tmp_path / "wider"), *wider]) == 2
+    assert main(["train", "logistic-vae", "--from", str(run), "--output", str(tmp_path / "wider"), *wider]) == 2
     assert "has shape" in capsys.readouterr().err
     assert not (tmp_path / "wider").exists()
 
@@ -339,7 +339,7 @@ def test_demo_takes_a_fresh_name(
     from fusevae.training.settings import Training
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fusevae.recipes.digits_vae.Training", lambda **_: Training(epochs=0.2))
+    monkeypatch.setattr("fusevae.recipes.logistic_vae.Training", lambda **_: Training(epochs=0.2))
     for name in ("demo", "demo-2"):
         assert main(["demo", "--json"]) == 0
         assert one_object(capsys)["run"] == f"runs/{name}"
@@ -358,17 +358,17 @@ def test_a_network_of_ones_own(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     own = ["--set", "model.latents.posterior.net={class: my_nets.Mine, width: 8}", "--set", "recipe.latent=4", *TINY]
-    assert main(["train", "mnist-vae", *own, "--output", "run"]) == 2
+    assert main(["train", "binary-vae", *own, "--output", "run"]) == 2
     assert "--trust my_nets.Mine" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert main(["train", "mnist-vae", *own, "--output", "run", "--trust", "my_nets"]) == 0
+    assert main(["train", "binary-vae", *own, "--output", "run", "--trust", "my_nets"]) == 0
     assert main(["info", "run"]) == 2
     assert "not trusted" in capsys.readouterr().err
     assert main(["sample", "run", "-n", "2", "--output", "s", "--trust", "my_nets.Mine"]) == 0
 
 
 def test_json_alone_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -> None:
-    done = command("train", "digits-vae", "--output", "run", *TINY, "--json", cwd=tmp_path)
+    done = command("train", "logistic-vae", "--output", "run", *TINY, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     assert json.loads(done.stdout)["run"] == "run"

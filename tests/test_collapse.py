@@ -208,7 +208,7 @@ def test_the_opponent_finds_the_total_correlation_of_a_gaussian():
 
 def test_a_run_starts_from_parts_of_another(tmp_path):
     def train(out, *more):
-        arguments = ["train", "digits-vae", "--output", str(tmp_path / out), "--set", "training.epochs=0.2"]
+        arguments = ["train", "logistic-vae", "--output", str(tmp_path / out), "--set", "training.epochs=0.2"]
         return main([*arguments, *more])
 
     assert train("autoencoder", "--set", "objective.beta=0") == 0

@@ -228,9 +228,9 @@ def quick_extractor(monkeypatch):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     tiny = ["--set", "training.epochs=0.5", "--set", "recipe.hidden=[8]", "--set", "recipe.latent=2"]
-    for recipe in ("mnist-vae", "digits-vae"):
+    for recipe in ("binary-vae", "logistic-vae"):
         assert main(["train", recipe, "--output", str(folder / recipe), *tiny]) == 0
-    return [str(folder / recipe) for recipe in ("mnist-vae", "digits-vae")]
+    return [str(folder / recipe) for recipe in ("binary-vae", "logistic-vae")]
 
 
 def test_compare_writes_a_table_a_page_and_json(runs, tmp_path, capsys):
@@ -246,7 +246,7 @@ def test_compare_writes_a_table_a_page_and_json(runs, tmp_path, capsys):
     assert page.read_text().count("data:image/png") == 5
     assert main(["compare", *runs, *few]) == 0
     out = capsys.readouterr().out
-    assert "Reconstruction of held-out data" in out and "digits-vae" in out
+    assert "Reconstruction of held-out data" in out and "logistic-vae" in out
     for bad, says in ((["--output", "page.png"], ".html"), (["--samples", "-1"], "above 0")):
         assert main(["compare", *runs, *bad]) == 2
         assert says in capsys.readouterr().err
@@ -376,15 +376,15 @@ def test_a_training_stops_at_the_time_whatever_was_planned(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["mnist-vea"], "did you mean 'mnist-vae'"),
-        (["mnist-vae", "--budget", "soon"], "no time"),
-        (["mnist-vae,mnist-vae"], "given twice"),
-        (["mnist-vae", "--data", "nowhere.npz"], "nowhere.npz"),
-        (["mnist-vae", "--device", "gpu"], "gpu"),
-        (["mnist-vae", "--output", "full"], "holds no bench"),
-        (["mnist-vae", "--output", "full/file"], "is a file"),
-        (["mnist-vae", "--data", "table.csv", "--samples", "0"], "no recipe fits"),
-        (["mnist-vae", "--extractor", "nowhere.pt"], "no TorchScript"),
+        (["binary-vea"], "did you mean 'binary-vae'"),
+        (["binary-vae", "--budget", "soon"], "no time"),
+        (["binary-vae,binary-vae"], "given twice"),
+        (["binary-vae", "--data", "nowhere.npz"], "nowhere.npz"),
+        (["binary-vae", "--device", "gpu"], "gpu"),
+        (["binary-vae", "--output", "full"], "holds no bench"),
+        (["binary-vae", "--output", "full/file"], "is a file"),
+        (["binary-vae", "--data", "table.csv", "--samples", "0"], "no recipe fits"),
+        (["binary-vae", "--extractor", "nowhere.pt"], "no TorchScript"),
         (["nowhere.yaml"], "no configuration"),
     ],
 )

@@ -443,7 +443,7 @@ def test_bands_are_drawn_as_red_green_and_blue_and_named():
 # ---------------------------------------------------------------- levels, binarization, baseline, judge
 
 
-@pytest.mark.parametrize("name", ["conv-vae", "digits-vae", "vq-vae", "fsq-vae", "pixel-cnn-pp"])
+@pytest.mark.parametrize("name", ["conv-vae", "logistic-vae", "vq-vae", "fsq-vae", "pixel-cnn-pp"])
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-1.0, 1.0), (0.1, 0.9)])
 def test_recipes_over_whole_numbers_refuse_floats_and_name_what_fits(name, low, high):
     with pytest.raises(InputError, match="whole numbers: take ") as error:

@@ -155,7 +155,7 @@ def test_what_has_no_prior_of_its_own_is_refused():
 
 def test_the_command_makes_a_run_that_evaluates_and_samples_like_any_other(tmp_path, capsys):
     run, new = tmp_path / "run", tmp_path / "new"
-    assert main(["train", "digits-vae", "--output", str(run), "--set", "training.epochs=1"]) == 0
+    assert main(["train", "logistic-vae", "--output", str(run), "--set", "training.epochs=1"]) == 0
     held = (run / "model.safetensors").read_bytes()
     capsys.readouterr()
     assert main(["fit-prior", str(run), "mixture", "--output", str(new), "--components", "4", "--json"]) == 0

@@ -82,13 +82,13 @@ def stopping_at(step: int):
 def test_a_recipe_by_name_is_the_training_of_the_command_line(tmp_path):
     spec = read_data(None).spec
     training = {"epochs": 0.2, "log_every": 3}
-    node = describe(find("digits-vae")(spec, latent=3))
+    node = describe(find("logistic-vae")(spec, latent=3))
     node |= {"data": describe(Source()), "seed": 4}
     node["training"] |= training
     run(node, tmp_path / "run", quiet=True, importance_samples=1)
-    ours = fit("digits-vae", options={"latent": 3}, training=training, seed=4, quiet=True)
+    ours = fit("logistic-vae", options={"latent": 3}, training=training, seed=4, quiet=True)
     assert same(ours, load(tmp_path / "run"))
-    assert not same(ours, fit("digits-vae", options={"latent": 3}, training=training, seed=5, quiet=True))
+    assert not same(ours, fit("logistic-vae", options={"latent": 3}, training=training, seed=5, quiet=True))
 
 
 def small(data: DataSpec, width: int = 4) -> Experiment:
@@ -142,13 +142,13 @@ def test_a_recipe_of_ones_own_package_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("mnist-vea",), "did you mean 'mnist-vae'"),
+        (("binary-vea",), "did you mean 'binary-vae'"),
         ((VAE,), "the class VAE"),
         ((nn.Linear(2, 2),), "a Linear was given"),
         ((Artifact(Normal(2), DataSpec((2,))),), "give its distribution"),
         ((lambda data: 5,), "expected an Experiment"),
-        (("mnist-vae", None, None, None, {"epoch": 3}), "did you mean 'epochs'"),
-        (("mnist-vae", None, None, None, 5), "expected a Training"),
+        (("binary-vae", None, None, None, {"epoch": 3}), "did you mean 'epochs'"),
+        (("binary-vae", None, None, None, 5), "expected a Training"),
         ((vae(), X, [5]), "expected a View"),
         ((vae(), X, [lambda x: x[:3]]), "expected a tensor of as many"),
         ((vae(), X, [lambda x: x / 9]), "can't be undone"),
@@ -322,7 +322,7 @@ def test_words_and_pictures_of_an_artifact():
     assert words.startswith("Artifact: VAE, density on R^6") and "parameters" in words and "finished" in words
     assert len(words.splitlines()) == 2
     assert "<img" not in artifact._repr_html_() and "<img" in artifact.history._repr_html_()
-    images = fit("digits-vae", training={"epochs": 0.1}, quiet=True)
+    images = fit("logistic-vae", training={"epochs": 0.1}, quiet=True)
     assert "<img" in images._repr_html_() and "conditional" in repr(images)
     assert "History" not in repr(Artifact(Normal(2), DataSpec((2,))))
 

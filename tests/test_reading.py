@@ -225,7 +225,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
     tiny = ["training.epochs=1", "training.batch_size=64", "recipe.hidden=[16]", "recipe.latent=4", "data.test=0.05"]
     settings = [word for s in tiny for word in ("--set", s)]
-    assert main(["train", "digits-vae", "--output", str(folder), "--importance-samples", "2", *settings]) == 0
+    assert main(["train", "logistic-vae", "--output", str(folder), "--importance-samples", "2", *settings]) == 0
     return folder
 
 

@@ -301,7 +301,7 @@ def kinds(tmp_path_factory):
     texts = [f"{'a big' if i % 2 else 'one'} {'dog' if i % 3 else 'cat'} number {i}" for i in range(12)]
     (place / "texts.txt").write_text("\n".join(texts) + "\n")
     made = {
-        "images": (place / "images", "digits-vae", {"hidden": (8,), "latent": 2}, {}),
+        "images": (place / "images", "logistic-vae", {"hidden": (8,), "latent": 2}, {}),
         "table": (place / "table.csv", "table-vae", {"hidden": (8,), "latent": 2}, {"conditions": "kind"}),
         "texts": (place / "texts.txt", "text", {}, {"tokens": "characters"}),
     }

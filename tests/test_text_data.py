@@ -517,24 +517,25 @@ def test_random_smiles_are_the_same_molecules():
 
 
 def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
-    from fusevae.recipes import bench, find, mnist_vae
+    from fusevae.recipes import bench, binary_vae, find
     from fusevae.recipes.compose import compose
 
     (tmp_path / "a.txt").write_text("\n".join(CAPTIONS))
-    monkeypatch.setattr(mnist_vae, "reads", {"tokens": "characters", "longest": 40}, raising=False)
+    monkeypatch.setattr(binary_vae, "modality", "text")
+    monkeypatch.setattr(binary_vae, "reads", {"tokens": "characters", "longest": 40}, raising=False)
     seen = []
-    monkeypatch.setattr(mnist_vae, "recipe", lambda data: seen.append(data) or fusevae.Experiment(Letters(9, 9)))
-    node, _ = compose("mnist-vae", str(tmp_path / "a.txt"), ["data.longest=50"], trust=[f"{__name__}.Letters"])
+    monkeypatch.setattr(binary_vae, "recipe", lambda data: seen.append(data) or fusevae.Experiment(Letters(9, 9)))
+    node, _ = compose("binary-vae", str(tmp_path / "a.txt"), ["data.longest=50"], trust=[f"{__name__}.Letters"])
     assert seen[0].schema.vocabulary.kind == "characters"
     assert (node["data"]["tokens"], node["data"]["longest"]) == ("characters", 50)  # --set comes over it
     assert find.reads("made") == {}
-    assert bench.read_by({"mnist-vae": "mnist-vae", "made": "made"}) == {"tokens": "characters", "longest": 40}
+    assert bench.read_by({"binary-vae": "binary-vae", "made": "made"}) == {"tokens": "characters", "longest": 40}
     monkeypatch.setattr("fusevae.recipes.made.reads", {"tokens": "words"}, raising=False)
-    with pytest.raises(InputError, match="mnist-vae reads its data with tokens=characters, made with tokens=words"):
-        bench.read_by({"mnist-vae": "mnist-vae", "made": "made"})
+    with pytest.raises(InputError, match="binary-vae reads its data with tokens=characters, made with tokens=words"):
+        bench.read_by({"binary-vae": "binary-vae", "made": "made"})
 
 
 def test_text_that_no_recipe_takes_is_refused_in_one_line(tmp_path, capsys):
     (tmp_path / "a.txt").write_text("\n".join(CAPTIONS))
-    assert main(["train", "mnist-vae", "--data", str(tmp_path / "a.txt"), "--output", str(tmp_path / "run")]) == 2
+    assert main(["train", "binary-vae", "--data", str(tmp_path / "a.txt"), "--output", str(tmp_path / "run")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -33,7 +33,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def vae(data):
-    made = find("captions-vae-transformer")(data.spec, latent=4, **SMALL)
+    made = find("text-vae")(data.spec, latent=4, **SMALL)
     training = Training(epochs=30, batch_size=16, learning_rate=1e-2)
     return fusevae.fit(made.model, data, objective=made.objective, training=training, quiet=True)
 
@@ -94,7 +94,7 @@ def test_latents_of_texts_are_read(vae):
 def test_a_model_given_labels_writes_what_they_say():
     labels = ["people", "animals", "people", "people"] * 12
     data = fusevae.read_data((SENTENCES * 12, labels), tokens="words", validation=0.1, test=0.1)
-    made = find("captions-vae-transformer")(data.spec, latent=4, conditional=True, **SMALL)
+    made = find("text-vae")(data.spec, latent=4, conditional=True, **SMALL)
     training = Training(epochs=120, batch_size=16, learning_rate=1e-2, average=0.9)
     model = fusevae.fit(made.model, data, objective=made.objective, training=training, quiet=True)
     dogs = model.data.text(fusevae.sample(model, 20, label="animals"))
@@ -133,7 +133,7 @@ def test_samples_of_a_model_that_copies_are_found_out(language_model, data):
 
 def exact_autoencoder(data):
     """A model whose latent tells the few sentences apart."""
-    made = find("captions-vae-transformer")(data.spec, latent=4, free_bits=0.0, **SMALL)
+    made = find("text-vae")(data.spec, latent=4, free_bits=0.0, **SMALL)
     training = Training(epochs=150, batch_size=16, learning_rate=1e-2, average=0.9)
     return fusevae.fit(made.model, data, objective=fusevae.ELBO(beta=0.01), training=training, quiet=True)
 

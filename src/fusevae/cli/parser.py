@@ -42,10 +42,23 @@ def make_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", help="run folder (default: runs/demo, or runs/demo-2 ... where that is taken)")
     _device(demo, seed=0)
 
-    command("recipes", "recipes:recipes", "list the ready compositions")
+    recipes = command(
+        "recipes", "recipes:recipes", "list the ready compositions, those that fit some data, or one in full"
+    )
+    recipes.add_argument("what", nargs="?", metavar="RECIPE", help="one, with its options and what it costs")
+    recipes.add_argument("--data", metavar="PATH", help=f"{_DATA}: what fits, the default first")
+    recipes.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="how the data are read: data.tokens=words; repeatable",
+    )  # fmt: skip
+    recipes.add_argument(
+        "--device", default="auto", help="for what one costs: auto, cpu, cuda or cuda:N (default: auto)"
+    )
 
     train = command("train", "train:train", "train a recipe or a YAML configuration")
-    train.add_argument("what", nargs="?", metavar="RECIPE_OR_YAML", help="fusevae recipes lists the recipes")
+    train.add_argument(
+        "what", nargs="?", metavar="RECIPE_OR_YAML", help="without it the default for --data (see recipes)"
+    )
     train.add_argument("--data", metavar="PATH", help=f"{_DATA}; without it the data of the YAML, or digits")
     train.add_argument("--output", metavar="DIR", help="run folder to make")
     train.add_argument(

@@ -33,9 +33,9 @@ def train(options: Namespace) -> int:
         if options.resume:
             result = _resume(options)
         else:
-            if not options.what or not options.output:
+            if not (options.what or options.data) or not options.output:
                 raise InputError(
-                    "train needs a recipe or a YAML file and --output (fusevae train mnist-vae --output a), or --resume"
+                    "train needs a recipe, YAML or --data, and --output (train --data photos/ --output a); or --resume"
                 )
             if options.only and not options.weights:
                 raise InputError(f"--only {options.only[0]} chooses what --from takes over: add --from RUN")
@@ -66,8 +66,8 @@ def demo(options: Namespace) -> int:
                 break
             output = taken.with_name(f"{taken.name}-{i}")
     fresh_folder(output)
-    command = f"fusevae train digits-vae --seed {options.seed} --output {shlex.quote(str(output))}"
-    node, splits = compose("digits-vae", seed=options.seed, precision=options.precision)
+    command = f"fusevae train logistic-vae --seed {options.seed} --output {shlex.quote(str(output))}"
+    node, splits = compose("logistic-vae", seed=options.seed, precision=options.precision)
     return tell(run(node, output, splits, device=options.device, command=command), options.json)
 
 

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -42,11 +42,17 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """A recipe that fits some data, its options, and why, in a line."""
+    """A recipe that fits some data, why, in a line, and its options.
+
+    Attributes:
+        recipe: its name.
+        why: a line.
+        options: settings as the command line takes them: ``{"recipe.latent": 32, "training.patience": 6}``.
+    """
 
     recipe: str
     why: str
-    options: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Modality(ABC):

@@ -300,14 +300,18 @@ class Logit(Step):
 
 
 def into_reals(data: DataSpec, alpha: float = 1e-6, dequantize: Step | None = None) -> list[Step]:
-    """What stands before a density over the real line, for data with a range: dequantization of integers (uniform, or
-    another step for it), the range to [0, 1], its logit, and unit scale.
+    """What stands before a density over the real line: dequantization of integers (uniform, or another step for it),
+    and unit scale; for data of several dimensions, which have one range, before it the range to [0, 1] and its logit.
 
     Example:
         >>> [type(step).__name__ for step in into_reals(DataSpec((1, 8, 8), "uint8", 0, 16))]
         ['Dequantize', 'Normalise', 'Logit', 'Standardise']
+        >>> [type(step).__name__ for step in into_reals(DataSpec((3,)))]
+        ['Standardise']
     """
     steps = [dequantize or Dequantize()] if data.is_discrete else []
+    if len(data.shape) == 1:  # columns, each with a range of its own
+        return [*steps, Standardise(data.shape)]
     return [*steps, Normalise(data.low, data.high + len(steps)), Logit(alpha), Standardise(data.shape)]
 
 

@@ -16,6 +16,8 @@ from fusevae.objectives.adversarial_autoencoder import AdversarialAutoencoder
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 8, channels: tuple[int, ...] = (32, 64, 128)) -> Experiment:
     """A deterministic encoder; it samples as it stands, from the prior that its latents were led to."""

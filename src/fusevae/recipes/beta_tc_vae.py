@@ -7,6 +7,8 @@ from fusevae.objectives.beta_tc import BetaTC
 from fusevae.recipes import conv_vae
 from fusevae.training.experiment import Experiment
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 10, beta: float = 6.0) -> Experiment:
     """The model of ``conv-vae`` with few latents, each to be one factor of the data."""

@@ -6,6 +6,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.recipes import text_transformer
 from fusevae.training.experiment import Experiment
 
+modality = "text"
 reads = {"tokens": "characters", "stream": 128}
 
 

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fusevae.core.description import Trust, build, describe, fit_type
+from fusevae.core.description import Trust, describe
 from fusevae.core.errors import InputError
-from fusevae.data.source import Source
 from fusevae.data.splits import Splits
+from fusevae.recipes.default import default, parted, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
 
 
 def compose(
-    what: str,
+    what: str | None,
     data: str | None = None,
     settings: Sequence[str] = (),
     seed: int | None = None,
@@ -28,7 +28,7 @@ def compose(
     """The configuration that is asked for; and the data, where a recipe had to see them.
 
     Args:
-        what: the name of a recipe, or a YAML file.
+        what: the name of a recipe, or a YAML file; None takes the default for the data, and says which and why.
         data: their path; by default those of the file, or scikit-learn's digits.
         settings: changes, ``"training.epochs=50"`` or ``"recipe.latent=32"``, each as for
             :func:`fusevae.training.configuration.override`.
@@ -38,31 +38,35 @@ def compose(
         trust: as for :func:`fusevae.build`.
 
     Example:
-        >>> node, data = compose("digits-vae", settings=["training.epochs=3", "recipe.latent=2"])
+        >>> node, data = compose("logistic-vae", settings=["training.epochs=3", "recipe.latent=2"])
         >>> node["training"]["epochs"], node["model"]["model"]["latents"]["prior"]["shape"], len(data.train)
         (3, 2, 1437)
     """
     ours: dict[str, Any] = {"path": data} if data is not None else {}
     ours |= {"skip_damaged": True} if skip_damaged else {}
-    splits = None
-    if is_file(what):
+    rest, splits = list(settings), None
+    if what is not None and is_file(what):
         node = configuration.read(what)
-        for setting in settings:
+        for setting in rest:
             if setting.startswith("recipe."):
                 raise InputError(f"{setting!r} is an option of a recipe, {what} is none: set the part itself")
         node["data"] = {"class": "Source", **node.get("data", {})} | ours
     else:
+        about_data, rest = parted(rest, "data")
+        source = source_of(ours, about_data)
+        if what is None:
+            splits = source.read()
+            what, chosen = default(splits)
+            rest = [*chosen, *rest]
         recipe = find(what)
-        chosen = [s for s in settings if s.startswith("recipe.")]
-        about_data = [s for s in settings if s.split("=")[0].split(".")[0] == "data"]
-        settings = [s for s in settings if s not in chosen and s not in about_data]
-        given = dict(configuration.parse(s.removeprefix("recipe.")) for s in chosen)
+        if splits is None or reads(what):
+            source = source_of(reads(what) | ours, about_data)
+            splits = source.read()
+        about_recipe, rest = parted(rest, "recipe")
+        given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
         given = configuration.recipe_options(recipe, what, given)
-        source = {"data": describe(Source()) | reads(what) | ours}
-        built = build(configuration.override(source, about_data)["data"], where="data")
-        splits = fit_type(built, Source, "data").read()
-        node = describe(recipe(splits.spec, **given)) | {"data": describe(built)}
-    node = configuration.override(node, settings, trust)
+        node = describe(recipe(splits.spec, **given)) | {"data": describe(source)}
+    node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
 
 

@@ -11,15 +11,16 @@ from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
 from fusevae.training.experiment import Experiment
+from fusevae.training.recipes import take
 from fusevae.training.settings import Training
+
+modality = "images"
 
 
 def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400)) -> Experiment:
     """A tenth of the labels is hidden in training, so that the model also samples without one."""
     if not data.condition:
-        raise InputError(
-            "conditional-vae needs labels and the data have none: give data with labels, or take mnist-vae"
-        )
+        raise InputError(f"conditional-vae needs labels and the data have none: name some, or {take(data)}")
     return Experiment(
         model=VAE(
             Flat(

@@ -15,6 +15,8 @@ from fusevae.nets.conv import ConvDecoder, ConvEncoder
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64), blocks: int = 1, components: int = 5

@@ -13,6 +13,8 @@ from fusevae.nets.unet import UNet
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec, channels: tuple[int, ...] = (32, 64), blocks: int = 1, patch: int | None = None, steps: int = 25

@@ -8,6 +8,8 @@ from fusevae.objectives.factor_vae import FactorVAE
 from fusevae.recipes import conv_vae
 from fusevae.training.experiment import Experiment
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 10, gamma: float = 10.0) -> Experiment:
     """The model of ``conv-vae`` with few latents, each to be one factor of the data."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fusevae.training.recipes import find, reads, recipes
+from fusevae.training.recipes import find, fits, kinds, modalities_of, reads, recipes, today
 
-__all__ = ["find", "reads", "recipes"]
+__all__ = ["find", "fits", "kinds", "modalities_of", "reads", "recipes", "today"]

@@ -8,6 +8,8 @@ from fusevae.distributions.samplers import Heun
 from fusevae.recipes.diffusion import over_pixels, u_net
 from fusevae.training.experiment import Experiment
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec, channels: tuple[int, ...] = (32, 64), blocks: int = 1, patch: int | None = None, steps: int = 25

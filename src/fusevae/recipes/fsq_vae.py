@@ -7,6 +7,8 @@ from fusevae.nets.quantizer import FiniteScalar
 from fusevae.recipes.vq_vae import quantized
 from fusevae.training.experiment import Experiment
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec,

@@ -13,6 +13,8 @@ from fusevae.objectives.adversarial import Adversarial
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64, 128), conditional: bool = False

@@ -14,6 +14,8 @@ from fusevae.nets.mlp import Embedding
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec,

@@ -17,6 +17,8 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 40, width: int = 300, components: int = 500) -> Experiment:
     """z2 ~ Vamp, z1 given z2 and x given both; the pass from z2 down is shared by inference and generation."""

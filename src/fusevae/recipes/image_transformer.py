@@ -8,6 +8,8 @@ from fusevae.modalities.images.views import Binarize
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, width: int = 64, heads: int = 2, layers: int = 3) -> Experiment:
     """Each batch is binarized afresh; with the labels, where there are any. A large one is for a GPU."""

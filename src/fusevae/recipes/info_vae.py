@@ -7,6 +7,8 @@ from fusevae.objectives.mmd import MMD
 from fusevae.recipes import conv_vae
 from fusevae.training.experiment import Experiment
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 64, weight: float = 1000.0, beta: float = 1.0) -> Experiment:
     """The model of ``conv-vae``; ``beta=0`` makes it a Wasserstein autoencoder (``wae``)."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.iwae import IWAE
-from fusevae.recipes import mnist_vae
+from fusevae.recipes import binary_vae
 from fusevae.training.experiment import Experiment
+
+modality = "images"
 
 
 def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), samples: int = 5) -> Experiment:
-    """The nets of ``mnist-vae``; half an hour on 2 cores with 5 samples."""
-    base = mnist_vae.recipe(data, latent, hidden)
+    """The nets of ``binary-vae``; half an hour on 2 cores with 5 samples."""
+    base = binary_vae.recipe(data, latent, hidden)
     return base.replaced(objective=IWAE(samples, beta=Linear(part=0.25)), training=base.training.replaced(epochs=200))

@@ -17,6 +17,8 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec, levels: tuple[int, ...] = (1, 2), latent: int = 4, width: int = 32, stride: int = 4, top: int = 40

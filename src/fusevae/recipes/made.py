@@ -1,4 +1,4 @@
-"""MADE alone, over dequantized images in logit space: each pixel a Gaussian, or a mixture, given those before it."""
+"""MADE alone, over dequantized pixels or columns: each a Gaussian, or a mixture, given those before it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from fusevae.distributions.made import MADE
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
+
+modality = ("images", "tables")
 
 
 def recipe(

@@ -1,4 +1,4 @@
-"""Masked autoregressive flow alone, over dequantized images in logit space (MAF, Papamakarios et al. 2017)."""
+"""Masked autoregressive flow alone, over dequantized pixels or columns (MAF, Papamakarios et al. 2017)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from fusevae.models.preprocessed import Preprocessed
 from fusevae.nets.mlp import Embedding
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
+
+modality = ("images", "tables")
 
 
 def recipe(

@@ -17,6 +17,7 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "molecules"
 reads = {"tokens": "smiles-pairs"}
 
 

@@ -16,6 +16,8 @@ from fusevae.objectives.patch_gan import PatchGAN
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 32, channels: tuple[int, ...] = (32, 64, 128)) -> Experiment:
     """Where the data have labels, features of a classifier measure, else those of the critic; ``fusevae fit-prior``

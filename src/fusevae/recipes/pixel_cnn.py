@@ -8,6 +8,8 @@ from fusevae.modalities.images.views import Binarize
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, width: int = 32, kernels: tuple[int, ...] = (7, 5, 5, 5, 5)) -> Experiment:
     """Each batch is binarized afresh; with the labels, where there are any."""

@@ -8,6 +8,8 @@ from fusevae.modalities.images.levels import levels_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec, width: int = 48, kernels: tuple[int, ...] = (7, 5, 5, 5, 5, 1), components: int = 10

@@ -16,6 +16,8 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec,

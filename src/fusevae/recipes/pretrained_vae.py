@@ -19,6 +19,7 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "text"
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 128}
 
 

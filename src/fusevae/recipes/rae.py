@@ -13,6 +13,8 @@ from fusevae.nets.conv import ConvDecoder, ConvEncoder
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec,

@@ -1,10 +1,12 @@
-"""Flow of affine couplings alone, over dequantized images in logit space (RealNVP, Dinh et al. 2017)."""
+"""Flow of affine couplings alone, over dequantized pixels or columns (RealNVP, Dinh et al. 2017)."""
 
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.recipes import maf
 from fusevae.training.experiment import Experiment
+
+modality = ("images", "tables")
 
 
 def recipe(

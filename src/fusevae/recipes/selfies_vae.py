@@ -6,6 +6,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.recipes import molecules_vae
 from fusevae.training.experiment import Experiment
 
+modality = "molecules"
 reads = {"tokens": "selfies-pairs"}
 
 

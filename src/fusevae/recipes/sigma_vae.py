@@ -13,6 +13,8 @@ from fusevae.nets.conv import ConvDecoder, ConvEncoder
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64), blocks: int = 1) -> Experiment:
     """Rybkin et al. 2021, on dequantized pixels, so that its likelihood bounds the probability of the integers."""

@@ -1,10 +1,12 @@
-"""Flow of rational-quadratic spline couplings alone, over dequantized images in logit space (Durkan et al. 2019)."""
+"""Flow of rational-quadratic spline couplings alone, over dequantized pixels or columns (Durkan et al. 2019)."""
 
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.recipes import maf
 from fusevae.training.experiment import Experiment
+
+modality = ("images", "tables")
 
 
 def recipe(

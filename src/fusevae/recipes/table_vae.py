@@ -13,6 +13,8 @@ from fusevae.nets.mlp import MLP
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "tables"
+
 
 def recipe(data: DataSpec, latent: int = 8, hidden: tuple[int, ...] = (128, 128)) -> Experiment:
     """Samples are draws in the table's own units."""

@@ -9,6 +9,8 @@ from fusevae.nets.recurrent import LSTM
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = ("text", "molecules")
+
 
 def recipe(data: DataSpec, width: int = 256, layers: int = 1, dropout: float = 0.3) -> Experiment:
     """The transformer's sibling: the same distribution with another net."""

@@ -9,6 +9,8 @@ from fusevae.nets.transformer import Transformer
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = ("text", "molecules")
+
 
 def recipe(data: DataSpec, width: int = 192, heads: int = 4, layers: int = 3, dropout: float = 0.1) -> Experiment:
     """Pre-norm blocks, rotary positions, the embedding of the tokens used again to read the outputs."""

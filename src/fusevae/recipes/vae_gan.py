@@ -16,6 +16,8 @@ from fusevae.objectives.vae_gan import VAEGAN
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64, 128)) -> Experiment:
     """The nets of ``gan``, with a plain encoder. The reconstruction is measured in the middle of the critic, where

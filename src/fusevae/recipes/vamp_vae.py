@@ -15,9 +15,11 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), components: int = 500) -> Experiment:
-    """The nets of ``mnist-vae``; prior and posterior are one encoder."""
+    """The nets of ``binary-vae``; prior and posterior are one encoder."""
     posterior = Gaussian(MLP(data.shape, 2 * latent, hidden))
     return Experiment(
         model=VAE(

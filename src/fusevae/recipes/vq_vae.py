@@ -15,6 +15,8 @@ from fusevae.nets.spatial import SpatialDecoder, SpatialEncoder
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(
     data: DataSpec,

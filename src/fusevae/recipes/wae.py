@@ -6,6 +6,8 @@ from fusevae.core.spec import DataSpec
 from fusevae.recipes import info_vae
 from fusevae.training.experiment import Experiment
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 64, weight: float = 1000.0) -> Experiment:
     """``info-vae`` without a KL: only the aggregate of the latents is led to the prior."""

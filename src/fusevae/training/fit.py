@@ -75,7 +75,7 @@ def fit(
     the artifact's ``history`` says whether it came to its end, and :func:`resume` goes on.
 
     Args:
-        what: the name of a recipe (``"mnist-vae"``, or ``"package.module:function"`` for one of your own), a recipe
+        what: the name of a recipe (``"binary-vae"``, or ``"package.module:function"`` for one of your own), a recipe
             itself (a function from a :class:`DataSpec` to an :class:`Experiment`), an experiment, or a model: any
             nesting of the library's parts and your own networks.
         data: what :func:`fusevae.read_data` takes: a path, arrays, a torch Dataset, ...; by default those of the
@@ -107,7 +107,7 @@ def fit(
         >>> artifact = fit(vae, torch.randn(64, 2), training={"epochs": 1, "batch_size": 16}, quiet=True)
         >>> artifact.support, artifact.history.finished
         ('density on R^2', True)
-        >>> fit("mnist-vae", options={"latent": 4}, training={"epochs": 0.1}, quiet=True).history.steps
+        >>> fit("binary-vae", options={"latent": 4}, training={"epochs": 0.1}, quiet=True).history.steps
         1
     """
     where = None if folder is None else fresh_folder(folder)

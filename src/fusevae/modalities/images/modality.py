@@ -27,6 +27,7 @@ from fusevae.modalities.images import columns, folders, pictures, writing
 from fusevae.modalities.images.decode import SUFFIXES, background
 from fusevae.modalities.images.extractor import extractor_for
 from fusevae.modalities.images.layout import as_images, channels_first, item_looks_like_image, looks_like_images
+from fusevae.modalities.images.recommend import choices
 from fusevae.training.fit import pick_device
 
 
@@ -126,4 +127,4 @@ class Images(Modality):
         return reconstruction_quality(artifact, held, seed=seed)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
-        return []
+        return choices(spec, n, seconds)

@@ -26,6 +26,7 @@ from fusevae.evaluation.results import Result
 from fusevae.modalities.molecules.chemistry import PROPERTIES, molecule_table, parsable, properties
 from fusevae.modalities.molecules.pictures import molecule_grid, property_histograms
 from fusevae.modalities.molecules.quality import MoleculeReference
+from fusevae.modalities.molecules.recommend import choices
 from fusevae.modalities.text.lines import json_names
 from fusevae.modalities.text.modality import Text, is_of
 from fusevae.modalities.text.pretrained_tokens import is_folder
@@ -100,7 +101,7 @@ class Molecules(Text):
         return text_reconstruction(artifact, held, seed=seed, words=False)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
-        return []
+        return choices(spec, n, seconds)
 
     def _schema(self, words: Vocabulary) -> TextSchema:
         return MoleculeSchema(words)

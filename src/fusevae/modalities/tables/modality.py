@@ -31,6 +31,7 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part
+from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.schema import Column, TableSchema, table_columns, words
 
 
@@ -143,7 +144,7 @@ class Tables(Modality):
         return reconstruction_quality(artifact, held, seed=seed)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
-        return []
+        return choices(spec, n, seconds)
 
 
 def _rows(x: Any, name: str, gaps: bool = False) -> Part:

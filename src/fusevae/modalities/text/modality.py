@@ -30,6 +30,7 @@ from fusevae.modalities.text import reading
 from fusevae.modalities.text.lines import read_lines
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import TextReference, text_reconstruction
+from fusevae.modalities.text.recommend import choices
 from fusevae.modalities.text.schema import TextSchema
 from fusevae.modalities.text.tokenised import cut_stream, encoded, sequences, vocabulary_for
 from fusevae.modalities.text.tokens import vocabulary
@@ -86,6 +87,11 @@ class Text(Modality):
         return {split: self._file(paths, options) for split, paths in splits.items()}
 
     def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
+        if options.stream is None and len(parts["train"].x) == 1 and validation + test:
+            raise InputError(
+                "the data are one text: read it in windows (data.stream=128, as character-transformer does), "
+                "or give a text a line"
+            )
         return parts if options.stream is None else cut_stream(parts, validation, test)
 
     def examples(
@@ -152,7 +158,7 @@ class Text(Modality):
         return Unigram(x, round(spec.high) + 1)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
-        return []
+        return choices(spec, n, seconds)
 
     def _schema(self, words: Vocabulary) -> TextSchema:
         return TextSchema(words)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.objectives.beta import Linear
-from fusevae.recipes import captions_vae_transformer
+from fusevae.recipes import text_vae
 from fusevae.training.experiment import Experiment
+
+modality = ("text", "molecules")
 
 
 def recipe(
@@ -21,7 +23,7 @@ def recipe(
     it, and the decoder attends to as many places. Some of what it would see of the words before is hidden in training,
     and beta rises from 0 and stays small, so that it asks the latent: with 0.1 from the first step the posterior falls
     to the prior before the decoder has learned to attend. The bound is looser for it."""
-    made = captions_vae_transformer.recipe(
+    made = text_vae.recipe(
         data, latent, width, heads, layers, "cross", parts, parts, word_dropout=word_dropout, dropout=0.0
     )
     return made.replaced(

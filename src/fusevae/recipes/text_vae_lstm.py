@@ -16,6 +16,8 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = ("text", "molecules")
+
 
 def recipe(
     data: DataSpec, latent: int = 32, width: int = 256, free_bits: float = 0.15, dropout: float = 0.3

@@ -15,6 +15,8 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200)) -> Experiment:
     """Each batch is binarized afresh with the grey value as the probability; half an hour on 2 cores."""

@@ -18,6 +18,8 @@ from fusevae.objectives.elbo import ELBO
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = ("text", "molecules")
+
 
 def recipe(
     data: DataSpec,

@@ -14,6 +14,8 @@ from fusevae.nets.transformer import Transformer
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = ("text", "molecules")
+
 
 def recipe(
     data: DataSpec,

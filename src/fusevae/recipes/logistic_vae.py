@@ -15,6 +15,8 @@ from fusevae.nets.mlp import MLP
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
+modality = "images"
+
 
 def recipe(data: DataSpec, latent: int = 12, hidden: tuple[int, ...] = (256, 256), components: int = 3) -> Experiment:
     """For small integer images; the label is a condition of encoder and decoder."""

@@ -1,0 +1,55 @@
+"""Which recipes suit pictures, by their size, their values and how many there are."""
+
+from __future__ import annotations
+
+from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import PATIENCE, epochs
+from fusevae.data.modality import Choice
+from fusevae.modalities.images.levels import MOST
+
+SMALL = 1024  # numbers of a grey picture that a dense net takes well
+STEPS = 20_000  # of a training, about
+SLOW = 600  # seconds within which the dearest models come nowhere
+
+
+def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
+    """The default first.
+
+    Small pictures of one channel are mostly drawn in ink: a Bernoulli for each pixel, with its grey value as the
+    probability, is learned in minutes by dense nets, where a mixture of logistics over the grey values needs long to
+    beat a constant model. Others take convolutions, a stage more each time that the sides double from 32 pixels:
+    integers with a mixture of logistics, numbers with a point with a Gaussian.
+    """
+    size = f"{spec.shape[1]} x {spec.shape[2]} pixels"
+    dense = {"training.patience": PATIENCE, "training.epochs": epochs(n, 200, STEPS, 20, 440)}
+    patient = {"training.patience": PATIENCE, "training.epochs": epochs(n, 64, STEPS, 10, 200)}
+    convolutions = patient | {"recipe.channels": stages(min(spec.shape[1:]))}
+    conv = Choice("conv-vae", f"integers, {size}: convolutions, a mixture of logistics over the values", convolutions)
+    sigma = Choice("sigma-vae", f"{spec.dtype}, {size}: convolutions, a Gaussian of learned variance", convolutions)
+    whole = spec.is_discrete and spec.high - spec.low < MOST
+    found = [conv] if whole else [sigma]
+    if whole and spec.shape[0] == 1 and spec.dims <= SMALL:
+        ink = (
+            "black and white" if spec.high - spec.low == 1 else "grey, with the grey value as the probability of white"
+        )
+        binary = Choice("binary-vae", f"small pictures, {size}, {ink}: dense nets, trained in minutes", dense)
+        found = [binary, Choice("flow-vae", "the same with a learned prior", dense), *found]
+    if whole:
+        found.append(Choice("vq-vae", "discrete codes with a learned prior", patient))
+    found.append(Choice("vae-gan", "sharper pictures, and no likelihood to stop by"))
+    if seconds is None or seconds > SLOW:
+        found.append(Choice("diffusion", "the best pictures, in longer trainings"))
+    return found
+
+
+def stages(side: int) -> tuple[int, ...]:
+    """Widths of the stages of a convolutional net, each of which halves the sides.
+
+    Example:
+        >>> stages(28), stages(64), stages(256)
+        ((32, 64), (32, 64, 128), (16, 32, 64, 128, 256))
+    """
+    found, size = [32, 64], 32
+    while size < side:
+        found, size = [*found, 2 * found[-1]], 2 * size
+    return tuple(w // 2 for w in found) if side > 128 else tuple(found)

@@ -1,0 +1,61 @@
+"""The recipe that is taken for data where none is named, and how settings of the command line are parted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fusevae.core.description import build, describe, fit_type
+from fusevae.core.errors import InputError
+from fusevae.data.modality import modality_of
+from fusevae.data.source import Source
+from fusevae.data.splits import Splits
+from fusevae.training import configuration
+
+
+def default(splits: Splits) -> tuple[str, list[str]]:
+    """The recipe that suits data for which none was named, and its settings; says which and why."""
+    found = modality_of(splits.spec).recommend(splits.spec, len(splits.train))
+    if not found:
+        raise InputError(f"{splits.source} has no default: name a recipe (fusevae recipes lists them)")
+    first, settings = found[0], as_settings(found[0].options)
+    said = "".join(f" --set {shlex.quote(setting)}" for setting in settings)
+    _say(f"no recipe was named, so it is {first.recipe}{said}: {first.why}")
+    return first.recipe, settings
+
+
+def as_settings(options: Mapping[str, Any]) -> list[str]:
+    """Options as ``--set`` takes them.
+
+    Example:
+        >>> as_settings({"recipe.channels": (32, 64), "training.patience": 6})
+        ['recipe.channels=[32,64]', 'training.patience=6']
+    """
+    return [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in options.items()]
+
+
+def parted(settings: list[str], of: str) -> tuple[list[str], list[str]]:
+    """The settings of a section, and the others.
+
+    Example:
+        >>> parted(["data.size=[8,8]", "training.epochs=3"], "data")
+        (['data.size=[8,8]'], ['training.epochs=3'])
+    """
+    ours = [setting for setting in settings if setting.split("=")[0].split(".")[0].strip() == of]
+    return ours, [setting for setting in settings if setting not in ours]
+
+
+def source_of(known: Mapping[str, Any], about_data: Sequence[str]) -> Source:
+    """Where data come from: what is known, then what the settings of ``data`` say."""
+    node = {"data": describe(Source()) | dict(known)}
+    return fit_type(build(configuration.override(node, about_data)["data"], where="data"), Source, "data")
+
+
+def _say(line: str) -> None:
+    """A line on stderr, of the first process."""
+    if not int(os.environ.get("RANK", "0")):
+        print(line, file=sys.stderr, flush=True)

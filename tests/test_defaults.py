@@ -1,0 +1,256 @@
+"""Which recipes suit which data: what is refused, what is recommended, and what the command line says of it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import fusevae
+from fusevae import InputError, Source, describe, read_data
+from fusevae.cli import main
+from fusevae.data.modality import Choice, modalities, modality_of
+from fusevae.recipes.default import as_settings, parted
+from fusevae.recipes.find import find, fits, kinds, modalities_of, reads, recipes
+from fusevae.training import configuration
+from fusevae.training.fit import prepare
+from fusevae.training.recipes import RENAMED
+
+N = 24
+SENTENCES = ["a man rides a bike", "two dogs play in the snow", "a girl sings a song", "the cat sleeps"] * 5
+SMILES = ["CCO", "c1ccccc1O", "CC(=O)N", "CCN"] * 5
+SPLIT = {"validation": 0.2, "test": 0.1}
+
+
+def array(*shape, high=1.0, dtype="float32"):
+    return (np.random.default_rng(0).random((N, *shape)) * high).astype(dtype)
+
+
+PICTURES = {
+    "grey": array(8, 8, high=17, dtype="uint8"),
+    "odd sides": array(13, 9, high=255, dtype="uint8"),
+    "colour": array(16, 16, 3, high=255, dtype="uint8"),
+    "floats": array(12, 12),
+    "black and white": array(12, 12, high=2).astype(bool),
+}
+TABLES = {
+    "two columns": np.random.default_rng(0).normal(size=(N, 2)).astype("float32"),
+    "thirty columns": np.random.default_rng(0).normal(size=(N, 30)).astype("float32"),
+    "integers": array(3, high=50, dtype="int64"),
+}
+DATA = dict.fromkeys(PICTURES, "images") | dict.fromkeys(TABLES, "tables")
+DATA |= {"sentences": "text", "smiles": "molecules"}
+
+
+def given(what, how=()):
+    if what in PICTURES or what in TABLES:
+        x = {**PICTURES, **TABLES}[what]
+        return read_data((x, np.arange(N) % 3) if what == "grey" else x, **SPLIT)
+    if DATA[what] == "molecules":
+        pytest.importorskip("rdkit")
+        return read_data(SMILES, **SPLIT, modality="molecules", **dict(how))
+    return read_data(SENTENCES, **SPLIT, **dict(how))
+
+
+def whole(data, how):
+    """The same texts as one, for a recipe that reads a stream."""
+    return read_data(["\n".join(SENTENCES)], **SPLIT, **{**how, "stream": 8}) if "stream" in how else data
+
+
+def two_steps(made, data):
+    settings = made.training.replaced(epochs=2, batch_size=8, log_every=1, patience=None)
+    loop = prepare(made.model, data, made.views, made.objective, settings, 0, "cpu")
+    loop.total = 2
+    loop.run()
+    assert loop.step == 2
+    assert all(p.isfinite().all() for p in made.model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", recipes())
+def test_a_recipe_takes_two_steps_or_refuses_the_data_in_one_line(name):
+    pytest.importorskip("tokenizers")
+    if name in ("selfies-vae", "pretrained-vae"):
+        pytest.importorskip({"selfies-vae": "selfies", "pretrained-vae": "transformers"}[name])
+    torch.manual_seed(0)
+    ours, refused, taken = modalities_of(name), {}, []
+    assert ours and set(ours) <= set(modalities())
+    for what, kind in DATA.items():
+        how = reads(name) if kind in ours and kind in ("text", "molecules") else {}
+        data = whole(given(what, {k: v for k, v in how.items() if k != "stream"}), how)
+        try:
+            made = find(name)(data.spec)
+        except InputError as error:
+            refused[what] = str(error)
+            continue
+        two_steps(made, data)
+        taken.append(what)
+    assert taken
+    for what, reason in refused.items():
+        assert "\n" not in reason and len(reason) < 300
+        if DATA[what] not in ours:
+            assert reason.startswith(f"{name} is for {' or '.join(ours)}, these data are {DATA[what]}: take ")
+        else:
+            assert (name, what) in REFUSED, reason
+    assert {what for what in DATA if DATA[what] not in ours} <= set(refused)
+
+
+INTEGERS = "beta-tc-vae beta-vae capacity-vae conv-vae factor-vae fsq-vae info-vae logistic-vae pixel-cnn-pp vq-vae wae"
+REFUSED = {(name, "floats") for name in INTEGERS.split()} | {("glow", "odd sides")}
+REFUSED |= {("conditional-vae", what) for what in PICTURES if what != "grey"}
+
+
+@pytest.mark.parametrize("what", DATA)
+def test_what_is_recommended_fits_with_its_options(what):
+    pytest.importorskip("tokenizers")
+    data = given(what)
+    kind = modality_of(data.spec)
+    for n in (20, 3000, 10**6):
+        for seconds in (None, 60.0):
+            found = kind.recommend(data.spec, n, seconds)
+            assert len({choice.recipe for choice in found}) == len(found) > 1
+            for choice in found:
+                options, settings = parted(as_settings(choice.options), "recipe")
+                chosen = dict(configuration.parse(s.removeprefix("recipe.")) for s in options)
+                recipe = find(choice.recipe)
+                made = recipe(data.spec, **configuration.recipe_options(recipe, choice.recipe, chosen))
+                built = configuration.experiment(configuration.override(describe(made), settings))
+                assert choice.why and "\n" not in choice.why
+                if choice is found[0]:
+                    assert built.training.patience  # no default runs on when it has begun to overfit
+    first = [choice.recipe for choice in kind.recommend(data.spec, 3000)]
+    how = [reads(name) for name in first]
+    assert all(one == how[0] for one in how)  # so that bench can read the data once for all of them
+
+
+def test_the_default_follows_size_and_values():
+    def first(shape, dtype, high, n=3000):
+        x = torch.zeros(2, *shape)
+        spec = read_data(x, validation=0, test=0).spec.replaced(dtype=dtype, low=0, high=high)
+        found = modality_of(spec).recommend(spec, n)[0]
+        return found.recipe, found.options
+
+    assert first((1, 28, 28), "uint8", 255)[0] == "binary-vae"
+    assert first((1, 64, 64), "uint8", 255)[0] == "conv-vae"
+    assert first((3, 32, 32), "uint8", 255)[1]["recipe.channels"] == (32, 64)
+    assert first((3, 64, 64), "uint8", 255)[1]["recipe.channels"] == (32, 64, 128)
+    assert first((3, 64, 64), "float32", 1)[0] == "sigma-vae"
+    assert first((6,), "float32", 1)[0] == "table-vae"
+    few, many = (first((1, 28, 28), "uint8", 255, n)[1]["training.epochs"] for n in (2000, 60_000))
+    assert few > many
+
+
+def test_old_names_find_the_same_recipe_and_say_so(caplog):
+    spec = fusevae.DataSpec((1, 8, 8), "uint8", 0, 16)
+    for old, new in RENAMED.items():
+        assert old not in recipes() and new in recipes()
+        caplog.clear()
+        with caplog.at_level("WARNING", "fusevae"):
+            found = find(old)
+        assert [r.getMessage() for r in caplog.records] == [f"the recipe {old} is called {new} now"]
+        if "images" in kinds()[new]:
+            assert describe(found(spec)) == describe(find(new)(spec))
+
+
+def test_the_kinds_that_are_read_without_an_import_are_those_of_the_modules():
+    assert {name: modalities_of(name) for name in recipes()} == kinds()
+
+
+def test_a_recipe_without_a_modality_takes_what_it_can():
+    spec = read_data(TABLES["two columns"], validation=0, test=0).spec
+
+    def mine(data, latent=1):
+        return fusevae.Experiment(fusevae.Normal(data.shape))
+
+    assert modalities_of(mine) == () and fits(mine, spec) is None
+    assert fits("gan", spec).startswith("gan is for images, these data are tables: take table-vae")
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "wine.csv"
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    path.write_text("a,b,c\n" + "\n".join(",".join(f"{v:.4f}" for v in row) for row in rows) + "\n")
+    return path
+
+
+TINY = [arg for s in ("training.epochs=0.3", "training.batch_size=8") for arg in ("--set", s)]
+
+
+def test_train_without_a_recipe_takes_the_default_and_says_why(table, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "--data", str(table), "--output", str(out), *TINY, "--set", "recipe.latent=2"]) == 0
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith("no recipe was named, so it is table-vae --set recipe.latent=3") and "48 rows of 3" in said
+    node = configuration.read(out / "config.yaml")
+    assert node["model"]["model"]["latents"]["prior"]["shape"] == 2  # what the user sets comes over the default
+    assert node["training"]["epochs"] == 0.3 and node["training"]["patience"] == 10
+    assert main(["train", "--output", str(tmp_path / "other")]) == 2
+    assert "--data photos/" in capsys.readouterr().err
+
+
+def test_the_default_reads_the_data_as_its_recipe_wants_them(tmp_path, capsys):
+    pytest.importorskip("rdkit")
+    path = tmp_path / "a.smi"
+    path.write_text("\n".join(SMILES * 3))
+    small = ["--set", "recipe.width=16", "--set", "recipe.latent=2", "--set", "data.vocabulary_size=30"]
+    assert main(["train", "--data", str(path), "--output", str(tmp_path / "run"), *TINY, *small]) == 0
+    assert configuration.read(tmp_path / "run" / "config.yaml")["data"]["tokens"] == "smiles-pairs"
+    assert "molecules-vae" in capsys.readouterr().err
+
+
+def test_another_modality_is_refused_by_train_and_bench_before_any_work(table, tmp_path, capsys):
+    for recipe in ("gan", "flow-vae"):
+        assert main(["train", recipe, "--data", str(table), "--output", str(tmp_path / "run")]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"error: {recipe} is for images, these data are tables: take table-vae, maf")
+    assert not (tmp_path / "run").exists()
+    assert main(["bench", "gan,flow-vae", "--data", str(table), "--budget", "5s", "--output", str(tmp_path / "b")]) == 2
+    assert "gan is for images" in capsys.readouterr().err
+
+
+def test_one_long_text_is_told_from_many(tmp_path, capsys):
+    (tmp_path / "play.txt").write_text("to be or not to be, that is the question " * 60)
+    assert main(["train", "--data", str(tmp_path / "play.txt"), "--output", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "data.stream=128" in line and "character-transformer" in line
+
+
+def test_recipes_for_some_data(table, capsys):
+    assert main(["recipes", "--data", str(table)]) == 0
+    out = capsys.readouterr().out
+    first, *rest = out.splitlines()
+    assert first.startswith("table-vae (the default)  48 rows of 3 columns")
+    assert any(line.split() == ["gan", "for", "images"] for line in rest)
+    assert main(["recipes", "--data", str(table), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = [choice["recipe"] for choice in found["recommended"]] + [*found["fit"]] + [*found["unfit"]]
+    assert sorted(names) == sorted(recipes()) and found["recommended"][0]["options"]["recipe.latent"] == 3
+    assert main(["recipes", "--data", str(table), "--set", "training.epochs=3"]) == 2
+    assert "no setting of the data" in capsys.readouterr().err
+
+
+def test_one_recipe_in_full(table, capsys):
+    assert main(["recipes", "mnist-vae", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    model = find("binary-vae")(Source().read().spec).model
+    assert found["recipe"] == "binary-vae" and found["modality"] == ["images"]
+    assert found["options"] == {"latent": 50, "hidden": [200, 200]}
+    assert found["parameters"] == sum(p.numel() for p in model.parameters())
+    assert found["steps"] == 440 * (1437 // 200) and found["seconds_per_step"] > 0
+    assert main(["recipes", "text-vae"]) == 0
+    assert "add --data" in capsys.readouterr().out
+    assert main(["recipes", "table-vae", "--data", str(table)]) == 0
+    assert "wine.csv" in capsys.readouterr().out
+    assert main(["recipes", "table-vea"]) == 2
+    assert "did you mean 'table-vae'" in capsys.readouterr().err
+
+
+def test_a_choice_is_what_the_command_line_takes():
+    assert as_settings(Choice("a", "b", {"recipe.hidden": (4, 4), "training.patience": 6}).options) == [
+        "recipe.hidden=[4,4]",
+        "training.patience=6",
+    ]
