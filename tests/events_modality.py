@@ -67,12 +67,9 @@ class Events(Modality):
         if wrong := [line for line in lines if set(line) - {"0", "1"} or len(line) != len(lines[0])]:
             raise InputError(f"{given.path}: {wrong[0]!r} is no line of {len(lines[0])} times 0 or 1: mend it")
         x = torch.tensor([[bit == "1" for bit in line] for line in lines])
-        part = Part(x, tokens=str(about["rate"]), total=len(x))
+        part = Part(x, schema=EventSchema(float(about["rate"])), total=len(x))
         part.beside({name: about[name] for name in options.conditions.among(about, str(given.path))}, str(given.path))
         return {"train": part}
-
-    def schema_of(self, part: Part, options: Options) -> Schema:
-        return EventSchema(float(part.tokens or 1))
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
         assert isinstance(spec.schema, EventSchema)

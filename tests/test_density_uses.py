@@ -45,7 +45,6 @@ from fusevae import (
 from fusevae.cli import main
 from fusevae.evaluation import chain as chain_module
 from fusevae.modalities.images.modality import ImageSchema
-from fusevae.modalities.tables.schema import TableSchema
 from fusevae.recipes import logistic_vae, table_vae
 
 N = 2000  # chains that see the same example: their last states are draws from one distribution
@@ -456,7 +455,6 @@ def runs(tmp_path_factory):
     """A model of the digits, with a configuration, and one of a table, both untrained; and data beside them."""
     place = tmp_path_factory.mktemp("runs")
     digits = DataSpec((1, 8, 8), "uint8", 0, 16, [str(k) for k in range(10)], ImageSchema())
-    abc = spec(3).replaced(schema=TableSchema(["a", "b", "c"]))
     Artifact(logistic_vae.recipe(digits, hidden=(16,)).model, digits).save(place / "digits")
     (place / "digits" / "config.yaml").write_text("data: {class: Source, test: 0.02}\n")
     lines = [",".join(map(str, row)) for row in np.random.default_rng(0).normal(0, 1, (200, 3)).round(3)]

@@ -319,11 +319,11 @@ def test_the_history_holds_what_was_recorded(tmp_path):
 def test_words_and_pictures_of_an_artifact():
     artifact = trained()
     words = repr(artifact)
-    assert words.startswith("Artifact: VAE, density on R^6") and "parameters" in words and "finished" in words
+    assert words.startswith("Artifact: VAE, mass on {0..1}^6") and "parameters" in words and "finished" in words
     assert len(words.splitlines()) == 2
     assert "<img" not in artifact._repr_html_() and "<img" in artifact.history._repr_html_()
     images = fit("logistic-vae", training={"epochs": 0.1}, quiet=True)
-    assert "<img" in images._repr_html_() and "conditional" in repr(images)
+    assert "<img" in images._repr_html_() and "given label" in repr(images)
     assert "History" not in repr(Artifact(Normal(2), DataSpec((2,))))
 
 

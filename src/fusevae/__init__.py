@@ -1,7 +1,7 @@
 """fusevae: variational autoencoders and their fusions with other deep generative models.
 
-Every model is a conditional distribution; fusing models is nesting them. Names are imported when first used; which there
-are, and from where, stands in ``__init__.pyi``, where type checkers and editors read it too.
+Every model is a conditional distribution; fusing models is nesting them. Names are imported when first used; which
+there are, and from where, stands in ``__init__.pyi``, where type checkers and editors read it too.
 """
 
 from __future__ import annotations

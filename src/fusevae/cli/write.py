@@ -17,11 +17,16 @@ from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
-from fusevae.data.modality import modality_of
+from fusevae.data.modality import modalities, modality_of
 from fusevae.data.rows import TABLES, beside_others, check_table, write_columns
 from fusevae.data.sheet import Picture, Sheet
 
-FILES = (".npz", ".npy", ".csv", ".parquet", ".png", ".txt", ".jsonl", ".smi", ".wav", ".html")
+
+def endings() -> tuple[str, ...]:
+    """The endings of files that anything can be written to."""
+    return tuple(
+        dict.fromkeys([*TABLES, *(suffix for one in modalities().values() for suffix in one.formats if suffix)])
+    )
 
 
 class Output:
@@ -33,13 +38,15 @@ class Output:
         if self.path is None:
             return
         suffix = self.path.suffix.lower()
-        self.suffix = suffix if suffix in FILES else ""
+        self.suffix = suffix if suffix in endings() else ""
         if self.suffix and self.path.is_dir():
             raise InputError(f"{path} is a folder: give another --output, or a name without {suffix}")
         if self.suffix:
             return
         if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{path} is a file: give a folder as --output, or a name that ends in {', '.join(FILES)}")
+            raise InputError(
+                f"{path} is a file: give a folder as --output, or a name that ends in {', '.join(endings())}"
+            )
         if self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"the folder {path} is not empty: give another --output, or empty it")
 

@@ -77,7 +77,7 @@ class Artifact(Described, nn.Module):
     @property
     def is_mass(self) -> bool:
         """Whether the likelihood is a probability of discrete data, so that bits per dimension are defined."""
-        return self.viewed.is_discrete and (self.distribution.discrete or dequantizes(self.distribution))
+        return self.distribution.discrete or (self.viewed.is_discrete and dequantizes(self.distribution))
 
     @property
     def support(self) -> str:

@@ -15,6 +15,7 @@ from fusevae.core.errors import InputError, near
 from fusevae.data import delimited, npz, parquet
 from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
+from fusevae.data.parts import splits_of
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
@@ -112,8 +113,8 @@ class Given:
     def columns(self) -> dict[str, Kind]:
         """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
         with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio, other."""
-        if self.suffix in (".csv", ".tsv"):
-            names, body, _ = delimited.read_table(self._file, None, say=False)
+        if self.tables:
+            names, body, _ = delimited.read_table(next(iter(self.tables.values()))[0], None, say=False)
             return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
         files = [self._file] if self.suffix == ".parquet" else []
         if self.path is not None and self.path.is_dir() and not self.is_saved:
@@ -127,6 +128,13 @@ class Given:
             some = data[:LOOKED_AT] if len(data) else {}
             return {n: values_kind(list(values)) for n, values in some.items()}
         return {}
+
+    @functools.cached_property
+    def tables(self) -> dict[str, list[Path]]:
+        """The text tables, by split: the file itself, or those that lie in a folder without anything else."""
+        if self.path is not None and self.path.is_dir() and self.inside and self.inside <= {".csv", ".tsv"}:
+            return splits_of(sorted(path for path in self.path.iterdir() if path.suffix.lower() in (".csv", ".tsv")))
+        return {"train": [self._file]} if self.suffix in (".csv", ".tsv") else {}
 
     @property
     def are_texts(self) -> bool:

@@ -114,8 +114,8 @@ class Modality(ABC):
         return parts
 
     def schema_of(self, part: Part, options: Options) -> Schema:
-        """What is known of the data beside shape, range and conditions."""
-        return self.schema()
+        """What is known of the data beside shape, range and conditions: as it was read, unless there is more to it."""
+        return part.schema or self.schema()
 
     def examples(
         self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options

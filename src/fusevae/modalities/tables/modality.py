@@ -70,8 +70,10 @@ class Tables(Modality):
             return npz.read_npz(path, options, rows)
         if given.suffix == ".npy":
             return npz.read_npy(path, options, rows)
-        if given.suffix in (".csv", ".tsv"):
-            return {"train": table_part(path, options)}
+        if several := [paths for paths in given.tables.values() if len(paths) > 1]:
+            raise InputError(f"{path} holds several tables of one split, such as {several[0][1].name}: give one file")
+        if given.tables:
+            return {split: table_part(paths[0], options) for split, paths in given.tables.items()}
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
             return {split: parquet_part(paths, options) for split, paths in parquet.splits(path).items()}
         raise InputError(f"{path} holds no table: expected a .csv, .tsv, .parquet, .npz or .npy")
