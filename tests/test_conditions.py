@@ -144,8 +144,8 @@ def test_a_network_of_ones_own_is_given_them_from_training_to_samples(tmp_path) 
     y = torch.arange(600) % 3
     x = torch.stack([4.0 * y - 4, -3.0 * y], 1) + 0.3 * torch.randn(600, 2, generator=generator)
     vae = VAE(Flat(Normal(2), Gaussian(MLP(2, Gaussian.outputs(2), (16,)))), Gaussian(Own(), scale="shared"))
-    settings = {"epochs": 60, "learning_rate": 2e-2, "average": 0.9}
-    artifact = fusevae.fit(vae, (x, y), objective=fusevae.ELBO(beta=4.0), training=settings, quiet=True)
+    settings = {"epochs": 250, "learning_rate": 5e-2, "average": 0.9}
+    artifact = fusevae.fit(vae, (x, y), objective=fusevae.ELBO(beta=20.0), training=settings, quiet=True)
     assert artifact.is_conditional
     again = fusevae.load(artifact.save(tmp_path), trust=[f"{__name__}.Own"])
     means = torch.stack([fusevae.sample(again, 500, label=k).mean(0) for k in range(3)])
