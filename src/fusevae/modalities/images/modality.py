@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
@@ -13,7 +14,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz, parquet
 from fusevae.data.arrays import check_finite
-from fusevae.data.examples import Examples, dataset_parts
+from fusevae.data.examples import Examples, dataset_parts, split_item
 from fusevae.data.given import Given
 from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part
@@ -30,11 +31,20 @@ from fusevae.modalities.images.layout import as_images, channels_first, item_loo
 from fusevae.modalities.images.recommend import choices
 from fusevae.training.fit import pick_device
 
+LOOKED_AT = 500  # pictures whose values are looked at
+
 
 class ImageSchema(Schema):
-    """Channels and depth stand in the shape and the range of the data; a value that is missing has no place."""
+    """Channels and depth stand in the shape and the range of the data; a value that is missing has no place.
+
+    Args:
+        ink: part of the values that are nearly black or nearly white, where it was measured.
+    """
 
     modality = "images"
+
+    def __init__(self, ink: float | None = None) -> None:
+        self.ink = ink
 
     def about(self, spec: DataSpec) -> str:
         channels, height, width = spec.shape
@@ -102,6 +112,13 @@ class Images(Modality):
         if path.is_dir():
             return folders.read_folder(path, options)
         raise InputError(f"{path} holds no images: expected a folder of them, .npz, .npy or .parquet")
+
+    def schema_of(self, part: Part, options: Options) -> Schema:
+        some = range(0, len(part), max(1, len(part) // LOOKED_AT))
+        x = torch.stack([split_item(part.x[i], f"item {i}")[0] for i in some]).float()
+        low, high = x.aminmax()
+        near = ((x - low).minimum(high - x) <= 0.1 * (high - low)).double().mean().item()
+        return ImageSchema(round(near, 3))
 
     def layout(self, x: Tensor, name: str) -> Tensor:
         return channels_first(x, name, sure=True) if x.dim() in (3, 4) else x

@@ -8,6 +8,7 @@ from fusevae.data.modality import Choice
 from fusevae.modalities.images.levels import MOST
 
 SMALL = 1024  # numbers of a grey picture that a dense net takes well
+INK = 0.75  # part of the values that are nearly black or white, from which on pictures are drawn in ink
 STEPS = 20_000  # of a training, about
 SLOW = 600  # seconds within which the dearest models come nowhere
 
@@ -15,9 +16,9 @@ SLOW = 600  # seconds within which the dearest models come nowhere
 def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
     """The default first.
 
-    Small pictures of one channel are mostly drawn in ink: a Bernoulli for each pixel, with its grey value as the
-    probability, is learned in minutes by dense nets, where a mixture of logistics over the grey values needs long to
-    beat a constant model. Others take convolutions, a stage more each time that the sides double from 32 pixels:
+    Of small pictures that are drawn in ink, nearly black or white, a Bernoulli for each pixel, with its grey value as
+    the probability, is learned in minutes by dense nets, where a mixture of logistics over the grey values needs long
+    to beat a constant model. Others take convolutions, a stage more each time that the sides double from 32 pixels:
     integers with a mixture of logistics, numbers with a point with a Gaussian.
     """
     size = f"{spec.shape[1]} x {spec.shape[2]} pixels"
@@ -28,11 +29,11 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     sigma = Choice("sigma-vae", f"{spec.dtype}, {size}: convolutions, a Gaussian of learned variance", convolutions)
     whole = spec.is_discrete and spec.high - spec.low < MOST
     found = [conv] if whole else [sigma]
-    if whole and spec.shape[0] == 1 and spec.dims <= SMALL:
-        ink = (
-            "black and white" if spec.high - spec.low == 1 else "grey, with the grey value as the probability of white"
-        )
-        binary = Choice("binary-vae", f"small pictures, {size}, {ink}: dense nets, trained in minutes", dense)
+    ink = getattr(spec.schema, "ink", None)
+    if whole and spec.shape[0] == 1 and spec.dims <= SMALL and (ink is None or ink >= INK):
+        how = "" if spec.high - spec.low == 1 else ", with the grey value as the probability of white"
+        said = f"small pictures in ink, {size}{how}: dense nets, trained in minutes"
+        binary = Choice("binary-vae", said, dense)
         found = [binary, Choice("flow-vae", "the same with a learned prior", dense), *found]
     if whole:
         found.append(Choice("vq-vae", "discrete codes with a learned prior", patient))
