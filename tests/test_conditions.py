@@ -87,6 +87,8 @@ def test_kinds_are_told_by_values_unless_it_is_said() -> None:
 
     assert kinds("few", "many", "word", "part") == ["Label", "Number", "Label", "Number"]
     assert kinds("few:number", "many:label", "word", "part") == ["Number", "Label", "Label", "Number"]
+    unasked = fitted({"train": {"label": n, "year": n}}, {}, Asked())  # of a DataFrame beside the examples, say
+    assert [type(column).__name__ for column in unasked.columns] == ["Label", "Number"]
     with pytest.raises(InputError, match="holds text and was asked for as numbers"):
         fitted({"train": part}, {}, Asked.of(["word:number"]))
     assert parsed(["7", "-3"]).dtype == np.int64 and parsed(["007", "8"]).dtype.kind == "U"

@@ -17,6 +17,7 @@ from fusevae.core.errors import InputError, near
 
 FEW = 20  # different whole numbers that are classes; more are numbers, unless it is said
 USUAL = "label"  # the column that data bring without a name
+LABELS = ("label", "labels", "fine_label", "class", "target", "y")  # columns of classes, however many, by their names
 KINDS = ("label", "number")
 FILES = (".npz", ".npy", ".csv", ".tsv")
 
@@ -246,7 +247,7 @@ def _kind(whole: Sequence[np.ndarray], name: str, names: Mapping[str, list[str]]
     if "f" in kinds:
         return "number"
     few = len(np.unique(np.concatenate(whole))) <= FEW
-    return "label" if few or name not in asked.names else "number"
+    return "label" if few or name in LABELS or name.startswith(f"{USUAL}_") else "number"
 
 
 def _label(name: str, whole: Sequence[np.ndarray], first: np.ndarray, words: list[str] | None) -> Label | None:

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.data.conditions import Asked
+from fusevae.data.conditions import LABELS, Asked
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.images.decode import Encoded, Shown, UnfitError, decode
 
 WORKERS = min(4, os.cpu_count() or 1)  # decoding releases Python's lock, so threads do
-LABELS = ("label", "labels", "fine_label", "class", "target", "y")  # columns beside images that are taken unasked
 
 Fetch = Callable[[int], tuple[str, Encoded]]
 

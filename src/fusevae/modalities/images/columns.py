@@ -10,8 +10,9 @@ from torch import Tensor
 
 from fusevae.core.errors import InputError
 from fusevae.data import parquet
+from fusevae.data.conditions import LABELS
 from fusevae.data.parts import SPLITS, Options, Part, pick
-from fusevae.modalities.images.collect import LABELS, Fetch, collect, usual
+from fusevae.modalities.images.collect import Fetch, collect, usual
 from fusevae.modalities.images.decode import Encoded
 
 
