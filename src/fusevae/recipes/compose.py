@@ -65,7 +65,8 @@ def compose(
         about_recipe, rest = parted(rest, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
         given = configuration.recipe_options(recipe, what, given)
-        node = describe(recipe(splits.spec, **given)) | {"data": describe(source)}
+        known = source.replaced(modality=splits.spec.modality)  # once known, it isn't guessed again
+        node = describe(recipe(splits.spec, **given)) | {"data": describe(known)}
     node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
 
