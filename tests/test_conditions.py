@@ -167,7 +167,7 @@ def test_several_columns_from_the_command_line(tmp_path, capsys) -> None:
     (tmp_path / "t.csv").write_text("a,b,mood,year\n" + "\n".join(rows) + "\n")
     run = str(tmp_path / "run")
     words = ["train", "maf", "--data", str(tmp_path / "t.csv"), "--output", run, "--set", "data.conditions=[mood,year]"]
-    words += ["--set", "recipe.conditional=true", "--set", "recipe.hidden=[32]", "--set", "recipe.transforms=2"]
+    words += ["--set", "recipe.hidden=[32]", "--set", "recipe.transforms=2"]  # given them, since they are asked for
     assert main([*words, "--set", "training.epochs=40", "--set", "training.batch_size=50"]) == 0
     capsys.readouterr()
     means = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,8 @@ def compose(
             splits = source.read()
         about_recipe, rest = parted(rest, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
+        if source.options.conditions.told and "conditional" in inspect.signature(recipe).parameters:
+            given = {"conditional": True} | given  # who asks for conditions wants to give them
         given = configuration.recipe_options(recipe, what, given)
         known = source.replaced(modality=splits.spec.modality)  # once known, it isn't guessed again
         node = describe(recipe(splits.spec, **given)) | {"data": describe(known)}
