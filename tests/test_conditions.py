@@ -185,3 +185,22 @@ def test_several_columns_from_the_command_line(tmp_path, capsys) -> None:
     assert means["year=2015"]["b"] > means[None]["b"] + 1
     assert main(["sample", run, "--label", "mood=fine", "--output", str(tmp_path / "s.csv")]) == 2
     assert "known are bad, good" in capsys.readouterr().err
+
+
+def test_the_recipe_tells_what_its_data_are(tmp_path, capsys) -> None:
+    rows = [f"the film is {('great', 'dull')[i % 2]} again,{('good', 'bad')[i % 2]},{1950 + i % 40}" for i in range(90)]
+    (tmp_path / "r.csv").write_text("review,mood,year\n" + "\n".join(rows) + "\n")
+    run = str(tmp_path / "run")
+    words = ["train", "text-vae", "--data", str(tmp_path / "r.csv"), "--output", run, "--set", "data.tokens=words"]
+    for setting in ("data.conditions=[mood,year]", "recipe.width=8", "recipe.heads=2", "training.epochs=1"):
+        words += ["--set", setting]
+    assert main(words) == 0
+    capsys.readouterr()
+    for label in ("mood=good,year=1999", "mood=bad", "year=1960"):
+        assert main(["sample", run, "-n", "2", "--label", label]) == 0
+        assert len(capsys.readouterr().out.splitlines()) >= 2
+    assert fusevae.Run.open(run).configuration["data"]["modality"] == "text"
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "1.5,2\n" * 30)
+    assert main(["train", "gan", "--data", str(table), "--output", str(tmp_path / "x")]) == 2
+    assert "table-vae" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections.abc import Sequence
@@ -10,11 +11,13 @@ from typing import Any
 
 from fusevae.core.description import Trust, describe
 from fusevae.core.errors import InputError
+from fusevae.data.source import Source
 from fusevae.data.splits import Splits
 from fusevae.recipes.default import default, parted, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node
+from fusevae.training.recipes import modalities_of
 
 
 def compose(
@@ -61,8 +64,7 @@ def compose(
             rest = [*chosen, *rest]
         recipe = find(what)
         if splits is None or reads(what):
-            source = source_of(reads(what) | ours, about_data)
-            splits = source.read()
+            source, splits = _read(source_of(reads(what) | ours, about_data), modalities_of(recipe))
         about_recipe, rest = parted(rest, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
         if source.options.conditions.told and "conditional" in inspect.signature(recipe).parameters:
@@ -72,6 +74,19 @@ def compose(
         node = describe(recipe(splits.spec, **given)) | {"data": describe(known)}
     node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
+
+
+def _read(source: Source, kinds: Sequence[str]) -> tuple[Source, Splits]:
+    """The data for a recipe; what isn't recognised, or refused as what it looks like, is read as what the recipe is
+    for, where it can be."""
+    try:
+        return source, source.read()
+    except InputError:
+        for kind in kinds if source.options.modality is None else ():
+            with contextlib.suppress(InputError):
+                other = source.replaced(modality=kind)
+                return other, other.read()
+        raise
 
 
 def settled(node: Node, seed: int | None, precision: str | None) -> Node:
