@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 from test_oracles import SIGMA, D, Line, Linear, Z
 from torch import nn
 
@@ -44,6 +44,7 @@ from fusevae import (
 )
 from fusevae.cli import main
 from fusevae.evaluation import chain as chain_module
+from fusevae.evaluation.denoising import log_gaussian
 from fusevae.modalities.images.modality import ImageSchema
 from fusevae.recipes import logistic_vae, table_vae
 
@@ -206,20 +207,33 @@ def test_flipped_bits_are_mended_with_the_probabilities_of_enumeration():
 
 
 def rounded(noisy, states, sigma, high):
-    """log p(noisy | x) of values that were rounded and cut off, by torch's own distribution function."""
-    normal = torch.distributions.Normal(states.double(), sigma)
-    inside = normal.log_prob(noisy.double())
-    end = torch.where(noisy == 0, normal.cdf(torch.tensor(0.5)), 1 - normal.cdf(torch.tensor(high - 0.5))).log()
-    return torch.where((noisy > 0) & (noisy < high), inside, end).flatten(1).sum(1)
+    """log p(noisy | x) of values that were rounded and cut off, by scipy's own distribution function."""
+    cuts = np.array([-np.inf, *np.arange(0.5, high), np.inf])
+    noisy, states = noisy.long().numpy(), states.double().numpy()
+    mass = norm.cdf((cuts[noisy + 1] - states) / sigma) - norm.cdf((cuts[noisy] - states) / sigma)
+    return torch.from_numpy(np.log(mass)).flatten(1).sum(1)
 
 
-@pytest.mark.parametrize("model", [levels, colours])
-def test_noisy_levels_are_mended_with_the_probabilities_of_enumeration(model):
+@pytest.mark.parametrize(("model", "sigma"), [(levels, 0.8), (levels, 0.4), (colours, 0.8), (colours, 0.5)])
+def test_noisy_levels_are_mended_with_the_probabilities_of_enumeration(model, sigma):
+    """Noise under a unit as well, where the density at an integer is far from the mass of what is rounded to it."""
     vae, data, states = model()
     noisy = states[len(states) // 2 - 1]
-    exact = log_joint(vae, states) + rounded(noisy, states, 0.8, data.high)
-    found = denoise(Artifact(vae, data), noisy.to(torch.uint8).expand(N, *data.shape), 0.8, steps=80)
+    exact = log_joint(vae, states) + rounded(noisy, states, sigma, data.high)
+    found = denoise(Artifact(vae, data), noisy.to(torch.uint8).expand(N, *data.shape), sigma, steps=80)
     assert_frequencies(found.samples[0], states, exact)
+
+
+@pytest.mark.parametrize("sigma", [1e-160, 1e-3, 0.05, 0.3, 1.0, 40.0, 1e4])
+def test_the_mass_of_rounded_noise_is_that_of_scipy(sigma):
+    artifact = Artifact(Normal(1), DataSpec((1,), "uint8", 0, 255))
+    x, noisy = torch.tensor([[0, 3, 3, 3, 255, 250, 7, 3], [0, 3, 4, 2, 255, 255, 9, 0]]).byte()
+    found = log_gaussian(noisy, x, sigma, artifact).numpy()
+    ends = norm.logcdf(0.5 / sigma), norm.logcdf(-2.5 / sigma), norm.logcdf(-4.5 / sigma)
+    assert found[[0, 4, 7, 5]] == pytest.approx([ends[0], ends[0], ends[1], ends[2]], rel=1e-9) or sigma < 1e-100
+    inside = [norm.cdf(0.5 / sigma) - norm.cdf(-0.5 / sigma), *[norm.sf(0.5 / sigma) - norm.sf(1.5 / sigma)] * 2]
+    wanted = [*inside, norm.sf(1.5 / sigma) - norm.sf(2.5 / sigma)]
+    assert np.exp(found[[1, 2, 3, 6]]) == pytest.approx(wanted, rel=1e-7) and not np.isnan(found).any()
 
 
 def test_dequantized_integers_are_mended_with_the_probabilities_of_enumeration():

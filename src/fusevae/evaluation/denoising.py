@@ -28,7 +28,8 @@ def denoise(
 
     * Bernoulli: each value of the view is flipped with probability ``noise``.
     * Others: :math:`\tilde x = x + \epsilon,\ \epsilon \sim \mathcal N(0, \text{noise}^2)` in the data's units. Where
-      the data are integers, the sum was then rounded and cut off at the ends of their range.
+      the data are integers (by dtype), the sum was then rounded and cut off at the ends of their range: the mass of
+      what is rounded to a value counts, whatever the noise.
 
     By turns z given x (accepted so that the chain is exact, see :func:`fusevae.impute`) and each value of x given z and
     :math:`\tilde x`. For a Bernoulli decoder that is a Bernoulli again. For others, of some draws from p(x | z) and the
@@ -101,12 +102,20 @@ def check_noise(noise: float, space: Space) -> None:
 
 
 def log_gaussian(noisy: Tensor, x: Tensor, sigma: float, artifact: Artifact) -> Tensor:
-    """log p(noisy | x) for each value, without what doesn't depend on x; integers at an end of the data's range stand
-    for all that lies beyond it."""
-    x = x if x.is_floating_point() else x.float()
-    log_p = -0.5 * ((noisy.to(x.dtype) - x) / sigma).square()
+    r"""log p(noisy | x) for each value. Of integers it is the mass of all that is rounded to it,
+
+    .. math:: \Phi\big((\tilde x + \tfrac12 - x)/\sigma\big) - \Phi\big((\tilde x - \tfrac12 - x)/\sigma\big),
+
+    an end of the data's range standing for all that lies beyond it; of other numbers the density, without what doesn't
+    depend on x.
+    """
     if not artifact.data.is_discrete:
-        return log_p
-    low, high = artifact.data.low, artifact.data.high
-    log_p = torch.where(noisy <= low, torch.special.log_ndtr((low + 0.5 - x) / sigma), log_p)
-    return torch.where(noisy >= high, torch.special.log_ndtr((x - high + 0.5) / sigma), log_p)
+        return -0.5 * ((noisy.to(x.dtype) - x) / sigma).square()
+    apart = noisy.double() - x.double()
+    below, above = (((apart + by) / sigma).clamp(-1e150, 1e150) for by in (-0.5, 0.5))  # their squares are finite
+    below = below.masked_fill(noisy <= artifact.data.low, -torch.inf)
+    above = above.masked_fill(noisy >= artifact.data.high, torch.inf)
+    # of the two tails the one in which the numbers are small, so that their difference keeps its digits
+    below, above = torch.where(apart > 0, -above, below), torch.where(apart > 0, -below, above)
+    upper = torch.special.log_ndtr(above)
+    return upper + torch.log1p(-(torch.special.log_ndtr(below) - upper).exp())
