@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.stats import kstest, norm
+from scipy.stats import kstest, norm, spearmanr
 from test_oracles import SIGMA, D, Line, Linear, Z
 from torch import nn
 
@@ -44,6 +44,7 @@ from fusevae import (
 )
 from fusevae.cli import main
 from fusevae.evaluation import chain as chain_module
+from fusevae.evaluation.anomaly import scores
 from fusevae.evaluation.denoising import log_gaussian
 from fusevae.modalities.images.modality import ImageSchema
 from fusevae.recipes import logistic_vae, table_vae
@@ -424,6 +425,53 @@ def test_p_values_of_usual_examples_are_uniform_and_ranks():
     assert np.allclose(found["p_likelihood"], ranks)
     for name in ("p_likelihood", "p_typicality", "p_distance"):
         assert kstest(found[name], "uniform").pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("m", [4, 20, 50, 200])
+def test_p_values_are_uniform_however_small_the_reference(m):
+    """Each is one of 1/(m + 1) .. 1 with the same probability; parts that depend on each other, of skewed tails."""
+    draws, made = 400, torch.Generator().manual_seed(m)
+
+    def drawn(n):
+        z, gap = torch.randn(n, 4, generator=made).double().square(), torch.rand(n, generator=made).double()
+        tokens = torch.randint(3, 30, (n,), generator=made).double()
+        return {"log_p": -z.sum(1) - 2 * tokens, "kl": z[:, 0] + gap, "gap": gap, "tokens": tokens}
+
+    found = [scores(drawn(1), drawn(m)) for _ in range(draws)]
+    names = [name for name in found[0] if name.startswith("p_")]
+    assert len(names) == 5
+    for name in names:
+        ranks = np.round(np.concatenate([one[name] for one in found]) * (m + 1))
+        for part in (0.05, 0.1, 0.3, 0.6):
+            k = math.floor(part * (m + 1))
+            p = k / (m + 1)
+            assert abs((ranks <= k).mean() - p) <= 4 * (p * (1 - p) / draws) ** 0.5, (name, part)
+
+
+def test_what_is_odd_for_its_length_is_found_among_texts_of_any_length():
+    """Letters drawn alike: -log p of T of them has mean T H and variance T s^2."""
+    p = torch.tensor([0.05, 0.01, 0.44, 0.3, 0.15, 0.05], dtype=torch.float64)
+    letters, made = p.log(), torch.Generator().manual_seed(0)
+    entropy = -(p * letters).sum()
+    deviation = (p * (letters + entropy).square()).sum().sqrt()
+
+    def parts(n):
+        tokens = torch.randint(5, 60, (n,), generator=made)
+        log_p = torch.stack([letters[torch.multinomial(p, int(t), True, generator=made)].sum() for t in tokens])
+        return {"log_p": log_p, "tokens": tokens.double()}
+
+    x, reference = parts(1000), parts(4000)
+    odd, tokens = 12, x["tokens"]
+    tokens[odd], x["log_p"][odd] = 8.0, 7 * letters[1] + letters[0]  # the rarest letter, again and again
+    found = scores(x, reference)
+    exact = (-x["log_p"] - tokens * entropy) / tokens.sqrt() / deviation
+    assert np.allclose(found["surprise_given_length"], exact, atol=0.15, rtol=0.05)
+    assert np.allclose(found["surprise_per_token"], -x["log_p"] / tokens)
+    assert spearmanr(found["log_likelihood"], tokens)[0] < -0.9
+    assert abs(spearmanr(found["surprise_given_length"], tokens)[0]) < 0.12  # four standard errors
+    assert found["p_surprise_given_length"][odd] == 1 / 4001 and found["p_likelihood"][odd] > 0.3
+    same = {"log_p": x["log_p"], "tokens": torch.full_like(tokens, 9.0)}  # windows: of one length, the order of log p
+    assert spearmanr(scores(same, same)["surprise_given_length"], -x["log_p"])[0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.2])

@@ -162,6 +162,18 @@ def test_commands_write_texts(runs, capsys, tmp_path):
     assert run(capsys, "neighbours", runs / "vae", *texts)[0] == 0
 
 
+def test_the_table_of_anomalies_holds_the_texts_and_how_odd_they_are_for_their_length(runs, capsys, tmp_path):
+    data = ["--data", runs / "texts.txt", "--reference", runs / "texts.txt", "--output", tmp_path / "odd.csv"]
+    code, out = run(capsys, "anomaly", runs / "vae", *data, "--importance-samples", 5)
+    assert code == 0 and "p_surprise_given_length below 0.05" in out.out
+    with open(tmp_path / "odd.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == SENTENCES * 3
+    for row in rows:
+        tokens = len(row["text"].split()) + 1
+        assert float(row["surprise_per_token"]) == pytest.approx(-float(row["log_likelihood"]) / tokens)
+
+
 def test_commands_judge_and_compare_texts(runs, capsys, tmp_path):
     data = ["--data", runs / "texts.txt"]
     code, out = run(capsys, "evaluate", runs / "vae", *data, "--importance-samples", 5, "--json")

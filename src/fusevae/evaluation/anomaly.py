@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.likelihood import VALUES, block_likelihood, check_samples
@@ -38,8 +39,14 @@ def anomaly(
     * ``distance``, for models with latents: the Mahalanobis distance of (log p, KL, log p - ELBO) from their means over
       the reference, by their covariance. An example whose parts don't fit together stands out though their sum may be
       usual (with densities for Gaussians: Morningstar et al. 2021).
-    * ``p_likelihood``, ``p_typicality``, ``p_distance``: the part of the reference that is as unusual or more,
-      :math:`(1 + \#)/(1 + m)`. For examples like the reference they are uniform, so those below 0.05 are 5 %.
+    * ``surprise_per_token``, for sequences: -log p over the number of tokens, the end among them; and
+      ``surprise_given_length``: how far -log p is above what sequences of that length have in the reference, by a line
+      in the length, in standard deviations, which grow with its square root. All else mostly ranks by length: a long
+      text is improbable, however usual.
+    * ``p_likelihood`` and the ``p_...`` of each other score: the part of the reference that is as unusual or more,
+      :math:`(1 + \#)/(1 + m)`, where each is judged beside all the others, the example among them (conformal
+      prediction, Vovk et al. 2005). For examples like the reference they are uniform whatever m is: at most 0.05 in
+      5 %. None is below 1/(1 + m), so 19 of reference are the least for that.
 
     Args:
         artifact: a model that gives at least a bound on log p.
@@ -87,7 +94,7 @@ def parts(
     artifact: Artifact, examples: Examples, importance_samples: int = 100, seed: int = 0, labelled: bool = True
 ) -> dict[str, Tensor]:
     """``log_p`` and, for a model with latents, ``kl`` and ``gap`` (log p - ELBO) of each example in nats, ``(n,)``
-    float64."""
+    float64; of sequences their ``tokens``."""
     model = artifact.distribution
     device = next(model.parameters(), torch.zeros(())).device
     found: dict[str, list[Tensor]] = {}
@@ -96,6 +103,8 @@ def parts(
         for block in blocks(artifact, examples, seed, device):
             block = block if labelled else block._replace(label=None)
             here = {"log_p": block_likelihood(artifact, block, importance_samples, seed)}
+            if model.space == "sequences":
+                here["tokens"] = lengths(block.x).double()
             if model.has_latents:
                 n = max(1, VALUES // (DRAWS * math.prod(block.x.shape[1:])))
                 cuts = [slice(start, start + n) for start in range(0, len(block.x), n)]
@@ -114,19 +123,33 @@ def parts(
 
 def scores(found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """The scores of :func:`anomaly` from the :func:`parts` of examples and of the reference."""
-    entropy = -reference["log_p"].mean()
-
-    def each(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Scores that are high where an example is unusual."""
-        unusual = {"likelihood": -parts["log_p"], "typicality": (-parts["log_p"] - entropy).abs()}
-        if "kl" in parts:
-            unusual["distance"] = _distance(parts, reference)
-        return unusual
-
-    ours, usual = each(found), each(reference)
-    scored = {"log_likelihood": found["log_p"]} | {k: v for k, v in ours.items() if k != "likelihood"}
-    scored |= {f"p_{name}": p_value(value, usual[name]) for name, value in ours.items()}
+    unusual = {"likelihood": _unlikely, "typicality": _untypical}
+    if "kl" in found:
+        unusual["distance"] = _distance
+    if "tokens" in found:
+        unusual |= {"surprise_per_token": _per_token, "surprise_given_length": _given_length}
+    scored = {"log_likelihood": found["log_p"]}
+    scored |= {name: score(found, reference) for name, score in unusual.items() if name != "likelihood"}
+    scored |= {f"p_{name}": conformal(score, found, reference) for name, score in unusual.items()}
     return {name: value.numpy() for name, value in scored.items()}
+
+
+#: how unusual examples ``(..., n)`` of some parts are beside others ``(..., m)``, high where they are
+Score = Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
+
+
+def conformal(score: Score, found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
+    """The part of the reference and an example that is at least as unusual among all of these as the example is, for
+    each ``(n,)``: uniform, whatever their number, where an example is like the reference (Vovk et al. 2005)."""
+    m, n = (len(parts["log_p"]) for parts in (reference, found))
+    p = []
+    for rows in torch.arange(n).split(max(1, VALUES // (4 * m))):
+        both = {
+            name: torch.cat([found[name][rows, None], reference[name].expand(len(rows), m)], 1) for name in reference
+        }
+        each = score(both, both)
+        p.append((each >= each[:, :1]).double().mean(1))
+    return torch.cat(p)
 
 
 def p_value(score: Tensor, reference: Tensor) -> Tensor:
@@ -162,10 +185,35 @@ def group_p_value(log_p: Tensor, reference: Tensor, resamples: int = 10_000, see
     return p_value((log_p.double().mean() - mean).abs()[None], (torch.cat(drawn) - mean).abs()).item()
 
 
+def _unlikely(parts: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
+    return -parts["log_p"]
+
+
+def _untypical(parts: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
+    return (parts["log_p"] - reference["log_p"].mean(-1, keepdim=True)).abs()
+
+
 def _distance(parts: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
-    usual = torch.stack([reference[name] for name in parts])
-    apart = torch.stack(list(parts.values())) - usual.mean(1, keepdim=True)
-    scale = usual.std(1, keepdim=True).clamp(min=LEAST)
-    inverse = torch.linalg.pinv(torch.cov(usual / scale), hermitian=True, rtol=1e-6)
-    whitened = apart / scale
-    return (whitened * (inverse @ whitened)).sum(0).clamp(min=0).sqrt()
+    names = ("log_p", "kl", "gap")
+    usual = torch.stack([reference[name] for name in names], -2)
+    mean, scale = usual.mean(-1, keepdim=True), usual.std(-1, keepdim=True).clamp(min=LEAST)
+    whitened, apart = ((torch.stack([p[name] for name in names], -2) - mean) / scale for p in (reference, parts))
+    covariance = whitened @ whitened.mT / (usual.shape[-1] - 1)
+    inverse = torch.linalg.pinv(covariance, hermitian=True, rtol=1e-6)
+    return (apart * (inverse @ apart)).sum(-2).clamp(min=0).sqrt()
+
+
+def _per_token(parts: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
+    return -parts["log_p"] / parts["tokens"]
+
+
+def _given_length(parts: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:
+    def scaled(parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Least squares of a variance in proportion to the length: all is divided by its root."""
+        root = parts["tokens"].sqrt()
+        return torch.stack([1 / root, root], -1), -parts["log_p"] / root
+
+    (known, values), (ours, its) = scaled(reference), scaled(parts)
+    line = torch.linalg.pinv(known.mT @ known, hermitian=True) @ (known.mT @ values[..., None])
+    spread = (values - (known @ line)[..., 0]).square().mean(-1, keepdim=True).sqrt().clamp(min=LEAST)
+    return (its - (ours @ line)[..., 0]) / spread
