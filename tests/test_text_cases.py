@@ -7,6 +7,8 @@ import importlib.util
 import itertools
 import json
 import logging
+import random
+import sys
 
 import numpy as np
 import pytest
@@ -320,7 +322,7 @@ def test_a_header_is_skipped_and_what_is_no_molecule_left_out_and_counted(tmp_pa
         f"{tmp_path / 'invalid.smi'}: line 2",
     ]
     assert invalid.train.rows()[:4].tolist() == [0, 2, 4, 6]
-    with pytest.raises(InputError, match="of 80 strings 0 are molecules"):
+    with pytest.raises(InputError, match="100% of 80 strings are no molecules, the first is 'a'"):
         read_data(tmp_path / "prose.smi")
     known = read_examples(tmp_path / "invalid.smi", known=header.spec)  # for a model as well
     assert len(known) == 45
@@ -328,12 +330,132 @@ def test_a_header_is_skipped_and_what_is_no_molecule_left_out_and_counted(tmp_pa
 
 
 @needs_rdkit
-def test_only_ascii_is_a_molecule():
-    from fusevae.modalities.molecules.chemistry import molecule_table, parsable, parse
+def test_what_leaves_no_mark_of_ascii_is_in_no_molecule(tmp_path):
+    """rdkit reads over some of it, and takes what follows a space for a name."""
+    from fusevae.modalities.molecules.chemistry import molecule_table, parsable, parse, properties, similarity
 
-    assert [parse(text) for text in ("CC\ufffd", "CC\u00b7", "\uff23C", "CC ", "C\u200bC")] == [None] * 5
-    assert parsable(["CCO", "CC\ufffd"]) == [True, False]
-    assert molecule_table(["CC\ufffd"])["valid"].tolist() == [False]
+    odd = [
+        "CC\ufffd",
+        "CC\u00b7",
+        "\uff23C",
+        "CC ",
+        "C\u200bC",
+        "CC OC",
+        "CC\tname",
+        "\0C",
+        "C\x7f",
+        "CC\x1cO",
+        " CC",
+        "",
+    ]
+    assert [parse(text) for text in odd] == [None] * len(odd)
+    assert parsable(["CCO", *odd]) == [True, *[False] * len(odd)]
+    assert molecule_table(odd)["valid"].tolist() == [False] * len(odd)
+    assert np.isnan(properties(odd)["weight"]).all() and similarity("CC", "CC OC") == 0
+    (tmp_path / "a.csv").write_text("smiles,n\n" + "".join(f'"{text}",1\n' for text in ["CCO", *odd[:6], " CCN "]))
+    assert texts(read_data(tmp_path / "a.csv", validation=0, test=0).train) == ["CCO", "CC", "CCN"]  # blanks around
+    (tmp_path / "a.smi").write_text("CCO\tethanol\nCC\u00a0OC\nCC\x1cO\n  CCN amine\n")
+    assert texts(read_data(tmp_path / "a.smi", validation=0, test=0).train) == ["CCO", "CCN"]
+
+
+def test_without_rdkit_molecules_are_known_by_their_spelling(tmp_path, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    (tmp_path / "prose.smi").write_text("a film of great charm\nthe plot is thin\n" * 40)
+    (tmp_path / "poem.smi").write_text(
+        "".join(f"I saw {w}\n{w}, alas\n" for w in "many crows above fields at night where wheat was cut".split())
+    )
+    (tmp_path / "invalid.smi").write_text("CCO\nC1CC(\nCCN\nnot a molecule\nc1ccccc1\nCC OC\n" * 15)
+    (tmp_path / "only.smi").write_text("smiles\n")
+    for name, says in (
+        ("prose.smi", "100% of 80 strings are no SMILES by their spelling, the first is 'a'"),
+        ("poem.smi", r"50% of 20 strings are no SMILES .* the first is 'many,'"),
+        ("only.smi", "holds a header and no molecules"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_data(tmp_path / name)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        found = read_data(tmp_path / "invalid.smi", validation=0, test=0)
+    assert texts(found.train) == ["CCO", "CCN", "c1ccccc1", "CC"] * 15
+    missing, left = said(caplog)
+    assert "rdkit, which would check" in missing and "pip install 'fusevae[molecules]'" in missing
+    assert "left out 30 strings that are no molecules of 90" in left
+
+
+@needs_rdkit
+def test_what_is_a_molecule_is_spelt_as_one():
+    """Strings a change or three away from molecules: none that rdkit reads is refused, most of the others are."""
+    from fusevae.modalities.molecules.chemistry import parse
+    from fusevae.modalities.molecules.spelling import is_spelt
+
+    draw, told = random.Random(0), []
+    known = [
+        *SMILES,
+        "[2H]O[2H]",
+        "*C",
+        "[*:1]C",
+        "F/C=C/F",
+        "C%(100)CC%(100)",
+        "[#6]C",
+        "CC(=O)[O-].[Na+]",
+        "C->[Fe+2]",
+    ]
+    assert all(map(is_spelt, known)) and not any(
+        map(is_spelt, ["CCO>>CC=O", "c1cccc", "[D]O", "C(", "C..C", "-C", "film"])
+    )
+    for _ in range(1500):
+        text = list(draw.choice(known))
+        for _ in range(draw.randint(1, 3)):
+            at = draw.randrange(len(text) + 1)
+            text[at : at + draw.randint(0, 1)] = draw.choice(["", *"CNOcnFIBrlHsp()[]=#$:~/123%+-@.*A"])
+        changed = "".join(text)
+        if parse(changed) is not None:
+            assert is_spelt(changed), changed
+        else:
+            told.append(not is_spelt(changed))
+    assert sum(told) > 0.6 * len(told) > 300
+
+
+UTF = "one two\nthree é\nfour \U0001f600\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (UTF.encode("utf-8-sig"), None),
+        (UTF.encode("utf-16"), None),
+        (b"\xfe\xff" + UTF.encode("utf-16-be"), None),
+        (UTF.replace("\n", "\r\n").encode(), None),
+        (UTF.replace("\n", "\r").encode(), None),
+        (b"one two\r\nthree\nand\rmore\n", ["one two", "three", "and\rmore"]),
+        ("a\u2028b\nc\x85d\n\x0ce\na\0b\n".encode(), ["a\u2028b", "c\x85d", "\x0ce", "a\0b"]),
+        ("\u05e9\u05dc\u05d5\u05dd  \n\U0001f468\u200d\U0001f467 e\u0301\t\n".encode() * 2, None),
+    ],
+    ids=["mark", "utf-16", "utf-16 big", "crlf", "cr", "mixed", "separators", "joined"],
+)  # fmt: skip
+def test_lines_are_read_as_they_stand(tmp_path, caplog, content, wanted):
+    (tmp_path / "a.txt").write_bytes(content)
+    for tokens in ("bytes", "characters"):
+        with caplog.at_level(logging.WARNING):
+            found = texts(read_data(tmp_path / "a.txt", tokens=tokens, validation=0, test=0).train)
+        assert found == (
+            wanted or UTF.split("\n")[:-1] if b"\xd7" not in content else content.decode().split("\n")[:-1]
+        )
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (UTF.encode("utf-16-le"), "holds zeros as no text in UTF-8 does: save it as UTF-8"),
+        (UTF.encode("utf-32"), "holds zeros as no text in UTF-8 does: save it as UTF-8"),
+        (UTF[:18].encode("latin-1"), "line 2 is no UTF-8"),
+    ],
+)
+def test_other_encodings_are_refused_in_a_line(tmp_path, content, says):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_data(tmp_path / "a.txt", tokens="bytes")
 
 
 @needs_rdkit

@@ -372,7 +372,7 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         ("a.jsonl", b'{"a": "a"}\n', {"conditions": "b"}, "no column 'b' for the conditions"),
         ("a.csv", b"text,k\n", {"column": "text"}, "no rows"),
         ("a.smi", b"CCO\nO=[Cl](=O)(=O)O\n", {"tokens": "selfies"}, r"line 2: SELFIES can't hold the molecule 'O="),
-        ("a.smi", b"a film\nthe plot\n", {}, "of 2 strings 0 are molecules, the first that isn't is 'a'"),
+        ("a.smi", b"a film\nthe plot\n", {}, "100% of 2 strings are no molecules, the first is 'a'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, name, content, settings_, message):

@@ -74,7 +74,7 @@ def summary(found: Sequence[Found]) -> dict[str, float]:
 
 
 def molecules(path: str) -> list[str]:
-    """The SMILES of a file of text: the first word of each."""
+    """The SMILES of a file of text."""
     source = Source(path, modality="molecules")
     parts = source.parts(None, source.options)[1]
-    return [text.split()[0] for text in parts.get("test", parts["train"]).x]
+    return list(parts.get("test", parts["train"]).x)

@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.util
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.modalities.molecules.spelling import is_spelt
 
 PROPERTIES = ("qed", "logp", "sa", "weight")
 LONGEST = 2000  # characters; a chain of 20,000 atoms overflows rdkit's stack
 CHECKED, SOME = 100_000, 20_000  # strings of a file that are all checked; of more, so many at first
+PRINTED = re.compile("[!-~]+")  # characters of ASCII that leave a mark
 BITS = 4096  # of a fingerprint, as GuacaMol has it
 
 
@@ -35,8 +38,8 @@ def quiet() -> Any:
 
 def parse(smiles: str) -> Any | None:
     """The molecule (rdkit's ``Mol``) of a SMILES string, or None where there is none: an empty string, one with white
-    space or anything that isn't ASCII in it (rdkit reads over some), one of more than 2,000 characters, one that rdkit
-    refuses.
+    space, control characters or anything that isn't ASCII in it (rdkit reads over some, and takes what follows a space
+    for a name), one of more than 2,000 characters, one that rdkit refuses.
 
     Example:
         >>> import pytest; _ = pytest.importorskip("rdkit")
@@ -44,7 +47,7 @@ def parse(smiles: str) -> Any | None:
         (3, None, None)
     """
     chem = chemistry("Chem")
-    if not isinstance(smiles, str) or not smiles.isascii() or len(smiles) > LONGEST or any(map(str.isspace, smiles)):
+    if not isinstance(smiles, str) or len(smiles) > LONGEST or not PRINTED.fullmatch(smiles):
         return None
     try:
         with quiet():
@@ -54,21 +57,24 @@ def parse(smiles: str) -> Any | None:
     return found if found is not None and found.GetNumAtoms() else None
 
 
-def parsable(smiles: Sequence[str]) -> list[bool] | None:
-    """Which strings are molecules; None where rdkit is missing. 100,000 take some 20 seconds: of more, 20,000 evenly
-    over all are looked at, and the others only where one of these is none.
+def has_rdkit() -> bool:
+    """Whether rdkit is installed."""
+    return importlib.util.find_spec("rdkit") is not None
+
+
+def parsable(smiles: Sequence[str]) -> list[bool]:
+    """Which strings are molecules; where rdkit is missing, which are spelt as such (:func:`is_spelt`). 100,000 take
+    some 20 seconds: of more, 20,000 evenly over all are looked at, and the others only where one of these is none.
 
     Example:
-        >>> import pytest; _ = pytest.importorskip("rdkit")
         >>> parsable(["CCO", "C(", "c1ccccc1"])
         [True, False, True]
     """
-    if importlib.util.find_spec("rdkit") is None:
-        return None
+    fine = (lambda text: parse(text) is not None) if has_rdkit() else is_spelt
     n = len(smiles)
-    if n > CHECKED and all(parse(smiles[i * n // SOME]) is not None for i in range(SOME)):
+    if n > CHECKED and all(fine(smiles[i * n // SOME]) for i in range(SOME)):
         return [True] * n
-    return [parse(each) is not None for each in smiles]
+    return [fine(each) for each in smiles]
 
 
 def canonical(molecule: Any, stereo: bool = False) -> str:

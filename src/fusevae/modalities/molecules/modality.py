@@ -23,7 +23,7 @@ from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
-from fusevae.modalities.molecules.chemistry import PROPERTIES, molecule_table, parsable, properties
+from fusevae.modalities.molecules.chemistry import PROPERTIES, has_rdkit, molecule_table, parsable, properties
 from fusevae.modalities.molecules.pictures import molecule_grid, property_histograms
 from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.modalities.molecules.recommend import choices
@@ -31,12 +31,12 @@ from fusevae.modalities.text.lines import json_names
 from fusevae.modalities.text.modality import Text, is_of
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import text_reconstruction
-from fusevae.modalities.text.reading import Looks, file_of, place, say_left_out
+from fusevae.modalities.text.reading import BLANKS, Looks, file_of, place, say_left_out
 from fusevae.modalities.text.schema import TextSchema
 
 OWN = (".smi", ".smiles")
 DRAWN = 100  # molecules of a picture
-LEAST = 0.1  # part of the strings that must be molecules
+LEAST = 0.1  # part of the different strings that must be molecules
 
 logger = logging.getLogger("fusevae")
 
@@ -71,6 +71,9 @@ class Molecules(Text):
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         parts = super().read(given, options)
+        for part in parts.values():
+            if isinstance(part.x, list):
+                part.x = [text.strip(BLANKS) for text in part.x]
         if options.known is None or given.path is None:  # examples in memory keep their places
             return parts
         return {name: known(part, options) for name, part in parts.items()}
@@ -117,25 +120,31 @@ def known(part: Part, options: Options) -> Part:
     """The strings of a part that are molecules; a header and those that can't be parsed are left out, and said."""
     if not isinstance(part.x, list) or options.stream is not None or not part.x:
         return part
-    good = parsable(part.x)
-    if good is None:
-        logger.warning("%s: rdkit, which would check the molecules, is missing", file_of(part))
-        return part
-    if all(good):
-        return part
+    good, checked = parsable(part.x), has_rdkit()
     at = list(range(len(good))) if part.kept is None else part.kept
     starts = {first for first, _, _ in part.places or ()}
     heads = [i for i, fine in enumerate(good) if not fine and at[i] in starts and "smiles" in part.x[i].lower()]
     for i in heads:
         logger.warning("%s is a header (%s) and left out", place(part, at[i]), part.x[i])
     bad = [i for i, fine in enumerate(good) if not fine and i not in heads]
-    if sum(good) < LEAST * (len(good) - len(heads)):
+    n = len(good) - len(heads)
+    if not n:
+        raise InputError(f"{file_of(part)} holds a header and no molecules: expected SMILES below it")
+    different = {text: fine for i, (text, fine) in enumerate(zip(part.x, good, strict=True)) if i not in heads}
+    if sum(different.values()) < LEAST * len(different):  # a word that comes again and again, as I, may be a molecule
+        are = "no molecules" if checked else "no SMILES by their spelling"
         raise InputError(
-            f"{file_of(part)}: of {len(good) - len(heads)} strings {sum(good)} are molecules, the first that isn't is "
-            f"{part.x[bad[0]][:40]!r}: give SMILES, or say what it is (data.modality=text)"
+            f"{file_of(part)}: {len(bad) / n:.0%} of {n} strings are {are}, the first is {part.x[bad[0]][:40]!r}: give "
+            "SMILES, or say what it is (data.modality=text)"
+        )
+    if not checked:
+        logger.warning(
+            "%s: rdkit, which would check the molecules, is missing: they are known by their spelling alone "
+            "(pip install 'fusevae[molecules]')",
+            file_of(part),
         )
     say_left_out(part, [at[i] for i in bad], "strings that are no molecules")
-    return part.at(torch.tensor([i for i, fine in enumerate(good) if fine]))
+    return part if all(good) else part.at(torch.tensor([i for i, fine in enumerate(good) if fine]))
 
 
 def files_at(given: Given) -> list[Path]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fusevae.core.errors import InputError
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.text.reading import TEXT, Looks, Places, pick_columns, text_part
+from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
+
+ZEROS = 0.25  # part of a file's bytes that no UTF-8 text has
 
 
 def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part:
@@ -30,7 +34,7 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
         else:
             options.conditions.among((), str(path), looks.computed)
         if suffix in looks.fields:
-            lines = [next(iter(line.split()), "") if isinstance(line, str) else line for line in lines]
+            lines = [_field(line) if isinstance(line, str) else line for line in lines]
         cells += lines
     return text_part(cells, places, options, beside, what=looks.what)
 
@@ -38,22 +42,39 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
 def json_names(path: Path) -> list[str]:
     """The names in the first object of a ``.jsonl``; none where that can't be read."""
     with open(path, "rb") as file:
-        first = _object(file.readline())
+        first = _object(file.readline().removeprefix(BOM_UTF8))
     return list(first) if isinstance(first, dict) else []
 
 
 def _lines(path: Path, whole: bool) -> list[str | bytes]:
     """The lines of a file; those that are no UTF-8 as bytes. ``whole``: joined by line ends they are the file."""
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    data = _utf8(path)
     found: list[str | bytes]
     try:
-        found = list(data.decode("utf-8").split("\n"))
+        text = data.decode("utf-8")
+        found = list(text.split("\n" if "\n" in text or whole else "\r"))  # of old, lines ended with a \r alone
     except UnicodeDecodeError:
         found = [_decoded(line) for line in data.split(b"\n")]
     if whole:
         return found
     found = [line.removesuffix("\r") if isinstance(line, str) else line for line in found]
     return found[:-1] if found[-1] == "" else found
+
+
+def _utf8(path: Path) -> bytes:
+    """The bytes of a file without the mark of its encoding; UTF-16 with such a mark as UTF-8."""
+    data = path.read_bytes()
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        with suppress(UnicodeDecodeError):
+            data = data.decode("utf-16").encode("utf-8")
+    if data.count(0) > ZEROS * len(data):
+        raise InputError(f"{path} holds zeros as no text in UTF-8 does: save it as UTF-8, if it is text (UTF-16, say)")
+    return data.removeprefix(BOM_UTF8)
+
+
+def _field(line: str) -> str:
+    """What stands before the first blank."""
+    return line.strip(BLANKS).replace("\t", " ").partition(" ")[0]
 
 
 def _decoded(line: bytes) -> str | bytes:

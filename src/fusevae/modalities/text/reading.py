@@ -15,6 +15,7 @@ from fusevae.data.kinds import LOOKED_AT, values_kind, words_kind
 from fusevae.data.parts import Options, Part, pick, splits_of
 
 TABLES = (".csv", ".tsv")
+BLANKS = " \t"  # end a field of a line
 UNASKED = ("label", "labels")  # columns that are conditions without being asked for
 
 logger = logging.getLogger("fusevae")
