@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import inspect
 import itertools
 import json
 import logging
@@ -27,7 +28,7 @@ from fusevae.data.baseline import Unigram
 from fusevae.data.modality import modality
 from fusevae.data.sheet import Rows
 from fusevae.data.source import read_examples
-from fusevae.recipes.find import recipes
+from fusevae.recipes.find import find, kinds, reads, recipes
 
 needs_rdkit = pytest.mark.skipif(
     importlib.util.find_spec("rdkit") is None, reason="rdkit is not installed: pip install 'fusevae[molecules]'"
@@ -227,6 +228,65 @@ def test_samples_of_a_model_of_text_hold_no_unknown_token_and_none_is_empty():
     artifact = fusevae.Artifact(LanguageModel(Transformer(8, heads=2, layers=1), spec.schema.vocabulary.size), spec)
     drawn = artifact.data.text(fusevae.sample(artifact, 300))
     assert all(drawn) and not any("\ufffd" in text for text in drawn)
+
+
+WAYS = (
+    None,
+    Generation(temperature=0),
+    Generation(1.5),
+    Generation(top_k=2),
+    Generation(top_p=0.6),
+    Generation(beams=3),
+)
+
+
+WRITERS = [(kind, name) for name, of in kinds().items() for kind in of if kind in ("text", "molecules")]
+
+
+@pytest.mark.parametrize(("kind", "name"), WRITERS)
+def test_no_recipe_writes_an_unknown_token_or_nothing(kind, name):
+    """Of a model that would rather write these than anything else, in whatever way it is asked to write."""
+    for library in {"pretrained-vae": ["transformers"], "selfies-vae": ["selfies", "tokenizers"]}.get(
+        name, ["tokenizers"]
+    ):
+        pytest.importorskip(library)
+    given = (
+        SMILES if kind == "molecules" else [f"a {a} of the {b}" for a in ("cat", "dog", "cow") for b in ("king", "sea")]
+    )
+    recipe, small = find(name), {"width": 16, "heads": 2, "layers": 1}
+    how_read = {"tokens": "words" if kind == "text" else "smiles"} | reads(name)
+    data = read_data(given * 3, validation=0, test=0, **how_read)
+    spec, words = data.spec, data.spec.schema.vocabulary
+    assert END in words.never_first
+    taken = inspect.signature(recipe).parameters
+    model = recipe(spec, **{key: value for key, value in small.items() if key in taken}).model
+    decoder = getattr(model, "decoder", model).eval()
+    with torch.no_grad():
+        bias = decoder.bias if hasattr(decoder, "bias") else decoder.impossible  # both are added to the logits
+        bias[UNKNOWN], bias[END] = 9.0, 7.0
+    artifact = fusevae.Artifact(model, spec)
+    with torch.no_grad(), noise.keyed(0):
+        plain = model().sample((50,))
+    assert (plain == UNKNOWN).any() and (plain[:, 0] != END).all()  # the model itself gives one of them a probability
+
+    def check(x):
+        assert not (x == UNKNOWN).any() and (x[..., 0] != END).all()
+        assert all(spec.text(x.flatten(0, -2)))
+
+    start = tuple(words.encode(given[0])[:1])
+    for how in (*WAYS, Generation(start=start), Generation(0.5, start=start, beams=2)):
+        check(fusevae.sample(artifact, 20, generation=how))
+    if model.has_latents:
+        check(fusevae.reconstruct(artifact, given))
+        for how in WAYS[1:]:
+            check(fusevae.reconstruct(artifact, given, generation=how))
+        if name != "text-vq":
+            check(fusevae.interpolate(artifact, given[:2], given[2:4], steps=3))
+    x = data.train.batch(torch.arange(4))[0]
+    x[1, 1] = UNKNOWN  # of a held-out text with a word that it doesn't know
+    assert fusevae.log_likelihood(artifact, x, importance_samples=2).isfinite().all()
+    with pytest.raises(InputError, match="begins with its end"):
+        fusevae.log_likelihood(artifact, torch.zeros(2, 3, dtype=torch.int64))
 
 
 # ---------------------------------------------------------------- reading

@@ -133,6 +133,7 @@ def test_samples_of_a_model_that_copies_are_found_out(language_model, data):
 
 def exact_autoencoder(data):
     """A model whose latent tells the few sentences apart."""
+    torch.manual_seed(0)
     made = find("text-vae")(data.spec, latent=4, free_bits=0.0, **SMALL)
     training = Training(epochs=150, batch_size=16, learning_rate=1e-2, average=0.9)
     return fusevae.fit(made.model, data, objective=fusevae.ELBO(beta=0.01), training=training, quiet=True)
@@ -187,6 +188,7 @@ def test_commands_judge_and_compare_texts(runs, capsys, tmp_path):
     ("words", "says"),
     [
         (["sample", "vae", "--temperature", "-1"], "temperature is -1"),
+        (["sample", "vae", "--start", "two zebras"], "start is 'two\ufffd', which holds what"),
         (["sample", "vae", "--output", "a.png"], "text can't be written to a.png"),
         (["interpolate", "vae", "a man"], "in pairs"),
         (["interpolate", "vae", "a", "b", "--pairs", "0,1"], "no --data or --pairs"),

@@ -19,8 +19,8 @@ class Generation:
     r"""How a language model writes its tokens, one after the other.
 
     The default draws from the model itself: only these samples have the model's probabilities, and only these are
-    judged against real data. Of text, :func:`fusevae.sample` leaves out what no text is made of: the unknown token, and
-    an end that comes first; the other tokens keep the model's probabilities, in proportion.
+    judged against real data. Of text, whatever is written leaves out what no text is made of: the unknown token, and an
+    end that comes first; the other tokens keep the model's probabilities, in proportion.
 
     Attributes:
         temperature: logits are divided by it; 0 takes the likeliest token.

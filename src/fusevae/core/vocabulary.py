@@ -45,8 +45,9 @@ class Vocabulary(Described):
 
     @property
     def never_first(self) -> list[int]:
-        """Tokens that no text begins with; a model may give them no probability there."""
-        return []
+        """Tokens that no text begins with: the end, since data hold no empty text. A model gives them no probability
+        there."""
+        return [END]
 
     def misfit(self, texts: Sequence[str]) -> str:
         """Why the texts that it was fitted on are not made of such tokens, in words; empty where they are."""

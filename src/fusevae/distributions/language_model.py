@@ -120,9 +120,7 @@ class LanguageModel(SequenceModel):
         self.context, self.context_dims = math.prod(shape) if shape else 0, len(shape)
         self.inject, self.places = inject, places
         self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
-        impossible = torch.zeros(vocabulary)
-        impossible[list(never_first)] = -torch.inf
-        self.register_buffer("impossible", impossible if len(never_first) else None, persistent=False)
+        self.register_buffer("impossible", barred(vocabulary, never_first), persistent=False)
         self.token = nn.Embedding(vocabulary, net.width)
         nn.init.normal_(self.token.weight, std=0.02)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
@@ -173,6 +171,15 @@ class LanguageModel(SequenceModel):
             (cls(net(), 3, context=2, inject="prefix", places=2, longest=3), (z,)),
             (cls(net(cross=True), 3, context=2, inject="cross", places=2, longest=3), (z,)),
         ]
+
+
+def barred(vocabulary: int, tokens: Sequence[int]) -> Tensor | None:
+    """What is added to logits ``(vocabulary,)`` so that these tokens have probability 0; None where there are none."""
+    if not len(tokens):
+        return None
+    found = torch.zeros(vocabulary)
+    found[list(tokens)] = -torch.inf
+    return found
 
 
 def inverse(logits: Tensor, uniform: Tensor) -> Tensor:

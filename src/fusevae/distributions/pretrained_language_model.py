@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import END, FIRST, UNKNOWN
-from fusevae.distributions.language_model import Given, SequenceModel
+from fusevae.distributions.language_model import Given, SequenceModel, barred
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.pretrained import config_of, numbers, positions, pretrained, transformers
 
@@ -36,6 +37,7 @@ class PretrainedLanguageModel(SequenceModel):
             ``"prefix"`` makes tokens of it that stand before the first.
         places: number of these tokens.
         longest: tokens after which a sample without an end is given up.
+        never_first: tokens that no sequence begins with, as of :class:`fusevae.LanguageModel`.
         weights: a folder of ``save_pretrained`` that the net's weights are read from when the model is made to be
             trained; an artifact holds them itself.
 
@@ -45,6 +47,7 @@ class PretrainedLanguageModel(SequenceModel):
     shown: Tensor
     read: Tensor
     impossible: Tensor
+    impossible_first: Tensor | None
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class PretrainedLanguageModel(SequenceModel):
         inject: Literal["add", "prefix"] = "add",
         places: int = 4,
         longest: int = 256,
+        never_first: Sequence[int] = (),
         weights: str | None = None,
     ) -> None:
         super().__init__()
@@ -81,6 +85,7 @@ class PretrainedLanguageModel(SequenceModel):
         self.register_buffer("shown", shown, persistent=False)  # our tokens as the net is shown them
         self.register_buffer("read", read, persistent=False)  # and where it says their logits
         self.register_buffer("impossible", impossible, persistent=False)
+        self.register_buffer("impossible_first", barred(vocabulary, never_first), persistent=False)
         self.label = Embedding(classes, self.width) if classes else None
         self.given = nn.Linear(context, (places if inject == "prefix" else 1) * self.width) if context else None
         if self.given is not None:  # small, so that the net begins as what it was
@@ -100,18 +105,21 @@ class PretrainedLanguageModel(SequenceModel):
     def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
         vector, label = given
         h = self.net.get_input_embeddings()(self.shown[tokens])
-        first = 0
+        beginning, first = kept is None or not kept.length, 0
         if self.label is not None:
             h = h + self.label(label)[..., None, :]
         if self.given is not None:
             told = self.given(vector).unflatten(-1, (-1, self.width)).to(h.dtype)
             if self.inject == "add":
                 h = h + told
-            elif kept is None or not kept.length:
+            elif beginning:
                 h, first = torch.cat([told, h], 1), self.places
         cache = None if kept is None else kept.cache
         out = self.net(inputs_embeds=h, past_key_values=cache, use_cache=kept is not None).logits[:, first:]
-        return out[..., self.read].float() + self.impossible
+        logits: Tensor = out[..., self.read].float() + self.impossible
+        if self.impossible_first is not None and beginning:
+            logits[:, 0] += self.impossible_first
+        return logits
 
     def keep(self, n: int, length: int) -> Any:
         return Cached()
@@ -127,7 +135,7 @@ class PretrainedLanguageModel(SequenceModel):
         z = torch.randn(3, 2)
         return [
             (cls(config, 5, end=0, unknown=2, longest=3), ()),
-            (cls(config, 5, end=2, context=2, longest=3), (z,)),
+            (cls(config, 5, end=2, context=2, longest=3, never_first=[END]), (z,)),
             (cls(config, 4, end=2, unknown=1, context=2, inject="prefix", places=2, longest=3), (z,)),
         ]
 

@@ -31,7 +31,8 @@ def reconstruct(
     model = artifact.distribution
     device = next(model.parameters()).device
     found = []
-    with torch.no_grad(), noise.preserved(device), generating(generation):
+    how = artifact.data.schema.writing(generation)
+    with torch.no_grad(), noise.preserved(device), generating(how):
         artifact.eval()
         for block in blocks(artifact, as_examples(artifact, data, label), seed, device):
             with noise.keyed(seed, "reconstruct", block.number, device=device):

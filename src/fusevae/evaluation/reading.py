@@ -103,7 +103,8 @@ def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, gene
     device = next(model.parameters(), torch.zeros(())).device
     each = [None] * len(z) if label is None else label.split(BLOCK)
     found = []
-    with torch.no_grad(), noise.preserved(device), generating(generation):
+    how = artifact.data.schema.writing(generation)
+    with torch.no_grad(), noise.preserved(device), generating(how):
         artifact.eval()
         for i, part in enumerate(z.split(BLOCK)):
             condition = each[i]

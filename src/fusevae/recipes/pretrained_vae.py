@@ -44,6 +44,7 @@ def recipe(
     numbering = words.numbering if isinstance(words, PretrainedTokens) else anew
     ends: dict[str, Any] = {"vocab_size": size, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     about: dict[str, Any] = {**numbering, "context": latent, "inject": inject, "longest": longest}
+    about |= {"never_first": words.never_first}
     if decoder:
         writer = PretrainedLanguageModel.from_folder(decoder, **about)
     else:

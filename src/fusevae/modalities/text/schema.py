@@ -10,7 +10,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
 from fusevae.core.spec import DataSpec, Schema
-from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
+from fusevae.core.vocabulary import FIRST, UNKNOWN, Vocabulary
 
 
 class TextSchema(Schema):
@@ -47,7 +47,16 @@ class TextSchema(Schema):
         return self.vocabulary.encode(text)
 
     def writing(self, how: Generation | None) -> Generation:
-        return replace(how or current(), never=(UNKNOWN,), never_first=(END,))
+        r"""Without the unknown token, which is no text, and without an empty text: each token is drawn from
+        :math:`p(x_t \mid x_{<t})` given that it is another. A model keeps both probabilities in its likelihood, so that
+        a held-out text with a word that the vocabulary doesn't have has one."""
+        how, words = how or current(), self.vocabulary
+        if not all(FIRST <= token < words.size for token in how.start):
+            raise InputError(
+                f"start is {words.decode(how.start)!r}, which holds what the model's vocabulary of {words.size} "
+                f"{words.kind} doesn't have: begin with something else"
+            )
+        return replace(how, never=(UNKNOWN,), never_first=tuple(words.never_first))
 
     def support(self, spec: DataSpec, mass: bool) -> str:
         words = self.vocabulary

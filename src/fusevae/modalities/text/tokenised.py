@@ -100,6 +100,8 @@ def _encode(part: Part, words: Vocabulary, options: Options) -> Encoded:
         at = i if part.kept is None else part.kept[i]
         try:
             tokens = words.encode(text)
+            if not tokens and options.stream is None:
+                raise InputError(f"{text[:40]!r} has no token ({words.kind}): leave it out")
         except InputError as error:
             refuse(f"{place(part, at)}: {error}", options)
             damaged.append(at)
