@@ -14,7 +14,7 @@ from torch import Tensor
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec, Schema
-from fusevae.core.vocabulary import END, Vocabulary
+from fusevae.core.vocabulary import Vocabulary
 from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
 from fusevae.data.examples import Examples, InMemory
@@ -186,8 +186,6 @@ class Text(Modality):
         x = part.x
         if x.is_floating_point() or x.dim() != 2 or int(x.min()) < 0:
             raise InputError(f"{tuple(x.shape)} {x.dtype} was given: expected texts, or tokens (n, length)")
-        if bool((x[:, 0] == END).any()):
-            raise InputError("a sequence that begins with its end was given: leave out empty texts")
         if int(x.max()) > known.high:
             raise InputError(
                 f"tokens up to {int(x.max())} were given, the model's vocabulary has {known.high + 1:g}: give its own"
