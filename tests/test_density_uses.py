@@ -470,6 +470,10 @@ def test_what_is_odd_for_its_length_is_found_among_texts_of_any_length():
     assert spearmanr(found["log_likelihood"], tokens)[0] < -0.9
     assert abs(spearmanr(found["surprise_given_length"], tokens)[0]) < 0.12  # four standard errors
     assert found["p_surprise_given_length"][odd] == 1 / 4001 and found["p_likelihood"][odd] > 0.3
+    impossible = {"log_p": torch.tensor([-torch.inf]).double(), "tokens": tokens[:1], "kl": tokens[:1]}
+    impossible |= {"gap": torch.tensor([torch.nan]).double()}
+    found = scores(impossible, reference | {"kl": reference["tokens"], "gap": reference["log_p"] ** 2})
+    assert found["log_likelihood"] == -np.inf and all(found[n] == 1 / 4001 for n in found if n.startswith("p_"))
     same = {"log_p": x["log_p"], "tokens": torch.full_like(tokens, 9.0)}  # windows: of one length, the order of log p
     assert spearmanr(scores(same, same)["surprise_given_length"], -x["log_p"])[0] == pytest.approx(1)
 

@@ -20,6 +20,7 @@ from torch.distributions import Distribution, constraints
 import fusevae
 from fusevae import InputError, LanguageModel, Transformer, read_data
 from fusevae.cli import main
+from fusevae.cli.molecules import molecules
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional
 from fusevae.core.generation import Generation, generating
@@ -414,6 +415,7 @@ def test_what_leaves_no_mark_of_ascii_is_in_no_molecule(tmp_path):
     assert np.isnan(properties(odd)["weight"]).all() and similarity("CC", "CC OC") == 0
     (tmp_path / "a.csv").write_text("smiles,n\n" + "".join(f'"{text}",1\n' for text in ["CCO", *odd[:6], " CCN "]))
     assert texts(read_data(tmp_path / "a.csv", validation=0, test=0).train) == ["CCO", "CC", "CCN"]  # blanks around
+    assert molecules(str(tmp_path / "a.csv"))[-2:] == ["CC OC", "CCN"]  # from which a search starts, or doesn't
     (tmp_path / "a.smi").write_text("CCO\tethanol\nCC\u00a0OC\nCC\x1cO\n  CCN amine\n")
     assert texts(read_data(tmp_path / "a.smi", validation=0, test=0).train) == ["CCO", "CCN"]
 

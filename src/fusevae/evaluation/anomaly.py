@@ -19,6 +19,7 @@ from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.likelihood import VALUES, block_likelihood, check_samples
 
 DRAWS = 16  # of z, for the parts of the bound
+FAR = 1e30  # nats
 LEAST = 1e-3  # nats: a quantity that varies less over the reference says nothing in smaller units
 
 
@@ -129,6 +130,7 @@ def scores(found: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> dict
     if "tokens" in found:
         unusual |= {"surprise_per_token": _per_token, "surprise_given_length": _given_length}
     scored = {"log_likelihood": found["log_p"]}
+    found, reference = _finite(found), _finite(reference)
     scored |= {name: score(found, reference) for name, score in unusual.items() if name != "likelihood"}
     scored |= {f"p_{name}": conformal(score, found, reference) for name, score in unusual.items()}
     return {name: value.numpy() for name, value in scored.items()}
@@ -183,6 +185,12 @@ def group_p_value(log_p: Tensor, reference: Tensor, resamples: int = 10_000, see
         for some in torch.arange(resamples).split(max(1, VALUES // n))  # memory is bounded
     ]
     return p_value((log_p.double().mean() - mean).abs()[None], (torch.cat(drawn) - mean).abs()).item()
+
+
+def _finite(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Examples that are impossible to the model as so improbable that any other is nearer to the reference."""
+    impossible = parts["log_p"].isneginf()
+    return {name: torch.where(impossible, v.nan_to_num(0.0, FAR, -FAR), v) for name, v in parts.items()}
 
 
 def _unlikely(parts: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> Tensor:

@@ -61,7 +61,8 @@ class TextQuality(Wording, SampleQuality):
 
 
 class TextReconstruction(Result):
-    """How well texts come back from their latents, written by the likeliest tokens.
+    """How well texts come back from their latents, written by the likeliest tokens; what the vocabulary doesn't have
+    never does.
 
     Attributes:
         n: texts.

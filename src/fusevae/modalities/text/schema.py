@@ -48,12 +48,13 @@ class TextSchema(Schema):
 
     def writing(self, how: Generation | None) -> Generation:
         r"""Without the unknown token, which is no text, and without an empty text: each token is drawn from
-        :math:`p(x_t \mid x_{<t})` given that it is another. A model keeps both probabilities in its likelihood, so that
-        a held-out text with a word that the vocabulary doesn't have has one."""
+        :math:`p(x_t \mid x_{<t})` given that it is another. In the likelihood the unknown token keeps its probability,
+        so that a held-out text with a word that the vocabulary doesn't have has one."""
         how, words = how or current(), self.vocabulary
-        if not all(FIRST <= token < words.size for token in how.start):
+        start = [token if FIRST <= token < words.size else UNKNOWN for token in how.start]
+        if UNKNOWN in start:
             raise InputError(
-                f"start is {words.decode(how.start)!r}, which holds what the model's vocabulary of {words.size} "
+                f"start is {words.decode(start)!r}, which holds what the model's vocabulary of {words.size} "
                 f"{words.kind} doesn't have: begin with something else"
             )
         return replace(how, never=(UNKNOWN,), never_first=tuple(words.never_first))
