@@ -29,6 +29,7 @@ from fusevae.data.baseline import Unigram
 from fusevae.data.modality import modality
 from fusevae.data.sheet import Rows
 from fusevae.data.source import read_examples
+from fusevae.modalities.molecules.selfies_tokens import symbols
 from fusevae.recipes.find import find, kinds, reads, recipes
 
 needs_rdkit = pytest.mark.skipif(
@@ -442,6 +443,23 @@ def test_without_rdkit_molecules_are_known_by_their_spelling(tmp_path, caplog, m
     missing, left = said(caplog)
     assert "rdkit, which would check" in missing and "pip install 'fusevae[molecules]'" in missing
     assert "left out 30 strings that are no molecules of 90" in left
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "tokens", "extra"),
+    [
+        ("tokenizers", "a.txt", None, "text"),
+        ("tokenizers", "a.smi", "smiles-pairs", "molecules"),
+        ("tokenizers", "a.smi", "selfies-pairs", "molecules"),
+        ("selfies", "a.smi", "selfies", "molecules"),
+    ],
+)
+def test_a_library_that_is_missing_names_its_extra(tmp_path, monkeypatch, missing, name, tokens, extra):
+    (tmp_path / name).write_text("CCO\nCCN\n" * 9)
+    symbols.cache_clear()
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(InputError, match=rf"need the library {missing}: pip install 'fusevae\[{extra}\]'"):
+        read_data(tmp_path / name, tokens=tokens, validation=0, test=0)
 
 
 @needs_rdkit

@@ -71,7 +71,7 @@ class Pairs(Pieces):
         numbers = {self._letters(entry): i for entry, i in self.numbers.items()}
         pairs = [(self._letters(a), self._letters(b)) for a, b in self.merges]
         unknown = chr(PRIVATE + UNKNOWN)
-        self.model = tokenizers().models.BPE({unknown: UNKNOWN, **numbers}, pairs, unk_token=unknown)
+        self.model = tokenizers("molecules").models.BPE({unknown: UNKNOWN, **numbers}, pairs, unk_token=unknown)
 
     def _letters(self, entry: str) -> str:
         """A character for each atom, since the library joins characters."""
@@ -86,7 +86,7 @@ class Pairs(Pieces):
     @classmethod
     def fit(cls, texts: Iterable[str], size: int | None = None) -> Self:
         """Of at most ``size`` tokens, 300 by default: every atom, and pairs that are seen twice or more."""
-        library, size, texts = tokenizers(), 300 if size is None else size, list(texts)
+        library, size, texts = tokenizers("molecules"), 300 if size is None else size, list(texts)
         plain = super().fit(texts)
         made = library.Tokenizer(library.models.BPE())
         trainer = library.trainers.BpeTrainer(

@@ -215,12 +215,12 @@ def most_common(pieces: Iterable[str], size: int | None, least: int = 1) -> list
     return sorted(known, key=lambda piece: (-counts[piece], piece))[: max(0, size - FIRST)]
 
 
-def tokenizers() -> Any:
-    """The library ``tokenizers``."""
+def tokenizers(extra: str = "text") -> Any:
+    """The library ``tokenizers``, which comes with an extra of this one."""
     try:
         import tokenizers as library
     except ImportError:
-        raise InputError("byte pairs need the library tokenizers: pip install 'fusevae[text]'") from None
+        raise InputError(f"pairs need the library tokenizers: pip install 'fusevae[{extra}]'") from None
     return library
 
 
