@@ -291,7 +291,7 @@ def models():
         [Normalise(to_low=-1), Standardise((3,))], VAE(Flat(Normal(2), Gaussian(MLP(3, 4))), Gaussian(MLP(2, 6)))
     )
     x = 100 + 7 * torch.randn(9, 3)
-    fitted.fit_steps(lambda: x)
+    fitted.start_from(lambda: x)
     yield "fitted", fitted, x
     nested = VAE(
         Flat(VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), Gaussian(MLP(1, 4))), Gaussian(MLP(3, 4))), Gaussian(MLP(2, 6))

@@ -308,7 +308,7 @@ def test_the_benchmarks_figure_is_the_density_of_the_logits(monkeypatch):
     model = Preprocessed(into_reals(data), Gaussian(Constant((2, 2, 2), std=0.3)))
     raw = torch.randint(0, 256, (500, 1, 2, 2), dtype=torch.uint8)
     with torch.no_grad(), noise.keyed("fit"):
-        model.fit_steps(raw.float)
+        model.start_from(raw.float)
     mean, std = model.steps[-1].mean, model.steps[-1].std
     with torch.no_grad(), noise.keyed("one"):
         found = benchmark.logit_density(model, raw[:7])

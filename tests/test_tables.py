@@ -247,7 +247,7 @@ def test_gaps_are_filled_in_by_name_and_what_is_there_is_given_back(tmp_path):
     spec = known(frame)
     torch.manual_seed(0)
     artifact = Artifact(table_vae.recipe(spec, hidden=(8,)).model, spec)
-    artifact.distribution.fit_steps(lambda: artifact.view(rows_of(frame)[0]))
+    artifact.distribution.start_from(lambda: artifact.view(rows_of(frame)[0]))
     holes = frame.astype("float64").head(20).mask(rng.random((20, 6)) < 0.3)
     turned = holes[holes.columns[::-1]]
     turned.to_csv(tmp_path / "t.csv", index=False)

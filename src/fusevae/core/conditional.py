@@ -77,9 +77,9 @@ class Conditional(Described, nn.Module):
         """The parts that only infer latents: q and its nets."""
         raise self._without_latents()
 
-    def fit_steps(self, examples: Callable[[], Tensor]) -> None:
-        """Set what preprocessing takes from training ``examples()`` (means, ranges), and what a latent starts from (a
-        codebook); where there is neither, they are not asked for."""
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Take from training ``examples()`` what stays (means and ranges of preprocessing) and what the training starts
+        from (a codebook, the mean of a decoder's outputs); where there is nothing, they are not asked for."""
 
     def _without_latents(self) -> SlotError:
         return SlotError(f"{type(self).__name__} has no latents to infer: take a model that has (a VAE)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import start_at
 
 
 class Bernoulli(Conditional):
@@ -38,6 +40,9 @@ class Bernoulli(Conditional):
 
     def forward(self, *given: Tensor | None) -> Distribution:
         return _BernoulliEvent(parameters(self.net, given), event_dim(self.net, self.event_dim))
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        start_at(self.net, examples, lambda x: torch.logit((x.sum(0) + 0.5) / (len(x) + 1)))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -11,6 +12,7 @@ from torch.distributions import Distribution, constraints
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import start_at
 
 
 class Categorical(Conditional):
@@ -46,6 +48,17 @@ class Categorical(Conditional):
         out = parameters(self.net, given)
         logits = out.unflatten(-dims, (-1, self.levels)).movedim(-dims, -1)
         return _Grid(logits, dims, self.low, self.high)
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        values = torch.linspace(self.low, self.high, self.levels)
+
+        def logits(x: Tensor) -> Tensor:
+            nearest = values.to(x)
+            half = (self.high - self.low) / max(1, self.levels - 1) / 2
+            counts = torch.stack([((x - value).abs() < half).sum(0) for value in nearest], 1)
+            return ((counts + 0.5) / (len(x) + 0.5 * self.levels)).log()  # (first, levels, *rest)
+
+        start_at(self.net, examples, logits)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import start_at
 
 
 class ContinuousBernoulli(Conditional):
@@ -39,6 +41,9 @@ class ContinuousBernoulli(Conditional):
     def forward(self, *given: Tensor | None) -> Distribution:
         base = _ByLogits(logits=parameters(self.net, given), validate_args=False)
         return Independent(base, event_dim(self.net, self.event_dim), validate_args=False)
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        start_at(self.net, examples, lambda x: _logit_of_mean(x.mean(0)))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -81,6 +86,16 @@ class _ByLogits(TorchContinuousBernoulli):
         series = u + u * (1 - u) * small * (1 / 2 + small * ((1 - 2 * u) / 6 + small * (1 - 6 * u * (1 - u)) / 24))
         from_end = -torch.log1p(torch.where(far > 0, 1 - u, u) * torch.expm1(-a)) / a
         return torch.where(self.logits.abs() < 0.05, series, torch.where(far > 0, 1 - from_end, from_end))
+
+
+def _logit_of_mean(mean: Tensor) -> Tensor:
+    """The logit whose continuous Bernoulli has a mean, by halving an interval: its mean rises with the logit."""
+    low, high = torch.full_like(mean, -50.0), torch.full_like(mean, 50.0)
+    for _ in range(30):
+        middle = (low + high) / 2
+        above = _ByLogits(logits=middle, validate_args=False).mean > mean
+        low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+    return (low + high) / 2
 
 
 def _split(x: Tensor, at: float) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -13,8 +14,9 @@ from torch.nn import functional as F
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.distributions.categorical import on_grid
-from fusevae.distributions.gaussian import smooth_bound
+from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import start_at
 
 
 class DiscretizedLogistic(Conditional):
@@ -79,6 +81,26 @@ class DiscretizedLogistic(Conditional):
             channels = round((math.sqrt(9 + 8 * per_component) - 3) / 2)
             shape = torch.Size((channels, *out.shape[-2:]))
         return _LogisticMixture(raw, channels, k, shape, self.levels, self.low, self.high)
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Of one channel each component starts at a quantile of the values, as wide as these lie apart; channels share
+        components, so that several start all alike, at their means."""
+        start_at(self.net, examples, self._outputs)
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        k = self.components
+        x = x.flatten(2) if x.dim() > 2 else x[:, None]  # (n, channels, places)
+        n, c, places = x.shape
+        parts = torch.linspace(0.5 / k, 1 - 0.5 / k, k, device=x.device)
+        means = x.sort(0).values[(parts * (n - 1)).round().long()]  # (k, c, places)
+        width = x.std(0, correction=0) / k
+        if c > 1:
+            means, width = x.mean(0).expand(k, -1, -1), width * k
+        width = width.clamp(min=(self.high - self.low) / (self.levels - 1))
+        raw = smooth_unbound((width * math.sqrt(3) / math.pi).log(), -7.0, 2.0) + 1.5
+        zeros = means.new_zeros(1, places)
+        start = [zeros.expand(k, -1), means.flatten(0, 1), raw.repeat(k, 1), zeros.expand(k * c * (c - 1) // 2, -1)]
+        return torch.cat(start)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import torch
@@ -14,6 +15,7 @@ from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.core.levels import Level
 from fusevae.core.processes import mean_over_processes
 from fusevae.nets.mlp import MLP, Constant
+from fusevae.nets.outset import start_at, thinned
 
 Scale = Literal["net", "shared", "optimal"] | float
 
@@ -93,6 +95,19 @@ class Gaussian(Conditional):
         if self.scale == "shared":
             return smooth_bound(self.log_scale, *self.bounds).exp()
         return self.variance.sqrt() if self.scale == "optimal" else self.sigma
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        if self.scale == "net":
+            start_at(self.net, examples, lambda x: torch.cat([x.mean(0), self._raw(x.var(0, correction=0))]))
+            return
+        start_at(self.net, examples, lambda x: x.mean(0))
+        if self.scale == "shared" and not self.log_scale:
+            self.log_scale.copy_(self._raw(thinned(examples().float()).var(0, correction=0).mean()))
+
+    def _raw(self, variance: Tensor) -> Tensor:
+        """What the bound makes the logarithm of a scale of."""
+        return smooth_unbound(variance.clamp(min=1e-30).log() / 2, *self.bounds)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -131,6 +131,15 @@ class LanguageModel(SequenceModel):
             nn.init.normal_(self.given.weight, std=0.02)
             nn.init.zeros_(self.given.bias)
 
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """The outputs start at how often each token stands in the data; a model that was trained stays."""
+        if bool(self.bias.any()):
+            return
+        x = examples()
+        counts = torch.bincount(x[counted(x)].long(), minlength=self.vocabulary) + 0.5
+        self.bias.copy_((counts / counts.sum()).log())
+
     def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
         vector, label = given
         # the rows that read the outputs are small, the vectors that go in are not (Vaswani et al. 2017)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -17,6 +17,8 @@ from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.levels import Level, require
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.nets.mlp import MLP, as_shape
+
+EDGE = 0.05  # how near to its bounds a pseudo-input starts, as a part of the range
 
 
 class Vamp(Conditional):
@@ -33,7 +35,8 @@ class Vamp(Conditional):
         inputs: shape of one example, as the posterior sees it.
         components: K.
         bounds: the pseudo-inputs lie between these (the range of the data); None leaves them free.
-        start: where they start, within the bounds, apart from noise: about the mean of the data.
+        start: where they start, within the bounds, apart from noise, where no training gives them examples to start
+            from.
 
     A label makes it p(z | label), the mixture of q(z | u_k, label).
 
@@ -54,7 +57,7 @@ class Vamp(Conditional):
     ) -> None:
         super().__init__()
         require("the posterior of a VampPrior", posterior, Level.DENSITY, "a density (Gaussian)")
-        self.posterior, self.bounds = posterior, bounds
+        self.posterior, self.bounds, self.started = posterior, bounds, False
         self.discrete, self.space = posterior.discrete, posterior.space
         middle = start
         if bounds is not None:
@@ -69,6 +72,24 @@ class Vamp(Conditional):
             return self.raw
         low, high = self.bounds
         return low + (high - low) * torch.sigmoid(self.raw)
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Start from examples of the training data, as Tomczak & Welling do where the data are not binary: from noise
+        all components are one, and where the data are few or many-sided the latent collapses before they part."""
+        if self.started:
+            return
+        x = examples()
+        x = x[torch.randperm(len(x))[: len(self.raw)]].to(self.raw)
+        if self.bounds is not None:
+            low, high = self.bounds
+            x = torch.logit(((x - low) / (high - low)).clamp(EDGE, 1 - EDGE))
+        self.raw[: len(x)] = x
+        self.started = True
+
+    def _load_from_state_dict(self, *given: Any) -> None:
+        super()._load_from_state_dict(*given)
+        self.started = True
 
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Vamp(self, conditions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -16,6 +16,7 @@ from fusevae.core.levels import Level, require
 from fusevae.core.trace import Term
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
+from fusevae.distributions.vamp import Vamp
 from fusevae.models.latents import Latents
 from fusevae.nets.mlp import MLP
 
@@ -98,6 +99,10 @@ class Flat(Latents):
 
     def inference(self) -> list[nn.Module]:
         return [self.posterior]
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        if isinstance(self.prior, Vamp):  # the one prior that looks at examples
+            self.prior.start_from(examples)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:

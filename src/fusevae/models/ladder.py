@@ -104,9 +104,9 @@ class Ladder(Latents):
     def inference(self) -> list[nn.Module]:
         return [*self.net.inference(), *(self.top.inference() if self.top is not None else [])]
 
-    def start(self, examples: Callable[[], Tensor]) -> None:
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
         if self.top is not None:
-            self.top.start(examples)
+            self.top.start_from(examples)
 
     def _down(
         self,

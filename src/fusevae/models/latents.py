@@ -49,7 +49,7 @@ class Latents(Described, nn.Module):
     def inference(self) -> list[nn.Module]:
         """The parts that only infer: q and its nets."""
 
-    def start(self, examples: Callable[[], Tensor]) -> None:
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
         """Take from training ``examples()`` what the training starts from (a codebook); where there is nothing, they
         are not asked for."""
 

@@ -105,9 +105,9 @@ class Preprocessed(Conditional):
             y = step.inverse(y)
         return y
 
-    def fit_steps(self, examples: Callable[[], Tensor]) -> None:
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
         """Set what the steps take from the training data, each from what the steps before it give; one that was fitted
-        before stays as it is."""
+        before stays as it is. Then the model starts from what the steps give."""
         to_fit = [i for i, step in enumerate(self.steps) if type(step).fit is not Step.fit and not step.fitted]
         if to_fit:
             x = examples()
@@ -117,7 +117,7 @@ class Preprocessed(Conditional):
                     step.fitted = True
                 if i < to_fit[-1]:
                     x = torch.cat([step(part)[0] for part in x.split(1000)])  # a step may be a net
-        self.model.fit_steps(lambda: self.into(examples())[0])
+        self.model.start_from(lambda: self.into(examples())[0])
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -109,7 +109,7 @@ class Quantized(Latents):
     def inference(self) -> list[nn.Module]:
         return [self.encoder, self.quantizer]
 
-    def start(self, examples: Callable[[], Tensor]) -> None:
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
         if type(self.quantizer).start is Quantizer.start:
             return
         x = examples()

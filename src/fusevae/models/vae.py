@@ -81,8 +81,9 @@ class VAE(Conditional):
     def inference(self) -> list[nn.Module]:
         return self.latents.inference()
 
-    def fit_steps(self, examples: Callable[[], Tensor]) -> None:
-        self.latents.start(examples)
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        self.latents.start_from(examples)
+        self.decoder.start_from(examples)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

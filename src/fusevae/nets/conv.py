@@ -134,6 +134,12 @@ class ConvDecoder(Described, nn.Module):
             nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels
         )
         self.head = nn.Conv2d(channels[-1], outputs[0], 3, padding=1)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer whose outputs are the net's."""
+        return self.head
 
     def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for latents ``(*batch, inputs)``."""

@@ -228,6 +228,12 @@ class SubPixel(Described, nn.Module):
         self.factor = max(-(-large // small) for large, small in zip(outputs[1:], inputs[1:], strict=True))
         self.widen = nn.Conv2d(inputs[0], self.factor**2 * hidden, 3, padding=1)
         self.head = nn.Conv2d(hidden, outputs[0], 3, padding=1)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer whose outputs are the net's."""
+        return self.head
 
     def forward(self, h: Tensor) -> Tensor:
         """``(*batch, *outputs)`` for states ``(*batch, *inputs)``."""

@@ -140,6 +140,11 @@ class MLP(Described, nn.Module):
         self.label = Embedding(classes, widths[1]) if classes else None
         self.activation = ACTIVATIONS[activation]
 
+    @property
+    def last(self) -> nn.Module:
+        """The layer whose outputs are the net's."""
+        return self.layers[-1]
+
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for ``x`` of shape ``(*batch, *inputs)`` and labels that broadcast to it."""
         first, *rest = self.layers

@@ -96,6 +96,12 @@ class SpatialDecoder(Described, nn.Module):
         self.doublings = nn.ModuleList(
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(channels, [*channels[1:], outputs[0]], strict=True)
         )
+        nn.init.zeros_(cast(Tensor, self.last.bias))
+
+    @property
+    def last(self) -> nn.Module:
+        """The layer whose outputs are the net's."""
+        return self.doublings[-1]
 
     def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for feature maps ``(*batch, *inputs)``."""

@@ -57,7 +57,7 @@ def prepare(
         remark(artifact, data.train)
         some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
-            model.fit_steps(lambda: artifact.view(data.train.batch(some)[0]))
+            model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
     found = players(artifact, objective, training)
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):

@@ -1,0 +1,45 @@
+"""Where the outputs of a net start: at what the data are on the whole, in place of 0.
+
+A decoder that starts at 0 first learns the mean of the data. The latent, of which it makes nothing yet, is noise to it
+meanwhile, and both learn to leave the other alone: on 2,720 drawn characters a VampPrior's latent died in the first 50
+steps (ELBO -167.5, a constant model's), and lived when the outputs started at the mean (-130 after 400 steps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+FEW = 10_000  # examples that a start is taken from; places of as many, where a convolution's are one
+
+
+@torch.no_grad()
+def start_at(net: nn.Module, examples: Callable[[], Tensor], outputs: Callable[[Tensor], Tensor]) -> None:
+    """Set the bias of a net's last layer (its ``last``) to ``outputs`` of the examples ``(n, *event)``, of the shape of
+    one event. A convolution has the same for each place: for it, every place of an image is an example ``(c, 1, 1)``.
+
+    A net whose bias is not 0 any more was trained, and one that names no layer as its last is one's own: both stay as
+    they are.
+
+    Example:
+        >>> from fusevae.nets.mlp import MLP
+        >>> net = MLP(2, 3)
+        >>> start_at(net, lambda: torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), lambda x: x.mean(0))
+        >>> net.last.bias
+        Parameter containing:
+        tensor([2., 2., 2.], requires_grad=True)
+    """
+    last = getattr(net, "last", None)
+    if not isinstance(last, (nn.Linear, nn.Conv2d)) or last.bias is None or bool(last.bias.any()):
+        return
+    x = thinned(examples().float())
+    if isinstance(last, nn.Conv2d):
+        x = thinned(x.movedim(1, -1).reshape(-1, x.shape[1], 1, 1))
+    last.bias.copy_(outputs(x).flatten())
+
+
+def thinned(x: Tensor) -> Tensor:
+    """Evenly spread rows, at most so many as a start is taken from."""
+    return x[:: -(-len(x) // FEW)]
