@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common import RESULTS, ROOT
-from zoo_cell import SEED, arms, written
+from zoo_cell import SEED, STOPPED, arms, written
 from zoo_sets import BY_NAME, SETS
 from zoo_table import PAIRS, page
 
 FOLDER = RESULTS / "zoo"
 LONGER = 300 / 180  # what those of a pair have
-PATIENCE = 20  # a process may take so many times the time of its training before it is ended
 #: the cells that say most come first: the fusions and parents on pictures, then other kinds of data, then all else
 FIRST = {"binary-vae", "flow-vae", "vamp-vae", "hvae-vamp", "ladder-vae", "conv-vae", "vq-vae", "vae-gan"}
 SMOKE = [("digits", "binary-vae"), ("iris", "table-vae")]
@@ -75,17 +75,15 @@ def measure(cell: Cell, results: Path, keep: bool = False, most: int | None = No
     command = [sys.executable, str(ROOT / "benchmarks" / "zoo_cell.py"), *map(str, arguments)]
     paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]  # the library that is beside
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    path.unlink(missing_ok=True)  # of a cell that is measured again, or was not whole
     started = time.perf_counter()
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=PATIENCE * cell.seconds + 600, check=False
-        )
-        lost = done.stderr.strip().splitlines()[-1:] if done.returncode else []
-    except subprocess.TimeoutExpired:
-        lost = [f"ended after {time.perf_counter() - started:.0f} s"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     found = json.loads(path.read_text()) if path.is_file() else {"set": cell.set, "recipe": cell.recipe}
-    if lost or not found.get("whole"):
-        found |= {"crash": (lost or ["the process ended without a word"])[0][:400], "seed": SEED, "whole": True}
+    if done.returncode in (STOPPED, -signal.SIGTERM, -signal.SIGINT):
+        return f"{cell.set} {cell.recipe}: stopped, to be measured again"
+    if not found.get("whole"):
+        said = done.stderr.strip().splitlines()[-1:] or ["without a word"]
+        found |= {"crash": f"the process ended with {done.returncode}: {said[0]}"[:400], "seed": SEED, "whole": True}
         written(path, found)
     what = found.get("crash") or found.get("refused") or f"{found['steps']:,} steps"
     return f"{cell.set} {cell.recipe}: {what} ({time.perf_counter() - started:.0f} s)"

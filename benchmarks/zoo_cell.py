@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ from fusevae.training.records import finite
 K = 32  # importance samples of a bound
 JUDGED = 300  # samples that are held against as many real examples
 SEED = 0
+STOPPED = 130  # how the process ends where somebody stopped it
+LONGEST, SLACK = 3, 1800  # times the budget, and seconds beside, after which a process is ended wherever it is
 OVERFITTED = 0.5  # per cent of the bound by which what is kept may be below the best that validation saw
 
 
@@ -103,6 +106,8 @@ def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | N
         started = clock()
         artifact = fit(arm.recipe, source, seed=SEED, folder=kept, quiet=True, options=arm.options, budget=seconds)
     history = artifact.history
+    if history.why == "interrupted":
+        sys.exit(STOPPED)
     note(phase="train", seconds=clock() - started, steps=history.steps, planned=history.total)
     note(finished=history.finished, parameters=artifact.n_parameters)
     events = [{k: r[k] for k in ("step", "event", "says", "cause") if k in r} for r in history.records if "event" in r]
@@ -314,6 +319,8 @@ def main(name: str, which: str, seconds: str, record: str, most: str = "", kept:
         written(path, found)
 
     by_the_core()
+    most_of_all = int(LONGEST * float(seconds)) + SLACK
+    resource.setrlimit(resource.RLIMIT_CPU, (most_of_all, most_of_all))
     started = time.perf_counter()
     with said(found["said"]):
         try:
