@@ -235,9 +235,9 @@ def followed(artifact: Any, splits: Any, found: dict[str, Any]) -> dict[str, Any
 
     from fusevae import properties, sample
 
-    if found.get("accuracy") is not None:
-        return {"label": {"samples": found["accuracy"], "real": found["real_accuracy"]}}
     known = artifact.data.conditions
+    if found.get("accuracy") is not None:
+        return {known.names[0]: {"samples": found["accuracy"], "real": found["real_accuracy"]}}
     x, asked = splits.test.batch(torch.arange(len(splits.test)))
     made = sample(artifact, len(x), asked, SEED)
     if known.label is None:
@@ -257,7 +257,7 @@ def followed(artifact: Any, splits: Any, found: dict[str, Any]) -> dict[str, Any
         judge = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=1000))
         form = artifact.data.text
     judge.fit(form(told), label)
-    return {"label": {"samples": judge.score(form(made), asked), "real": judge.score(form(x), asked)}}
+    return {known.names[0]: {"samples": judge.score(form(made), asked), "real": judge.score(form(x), asked)}}
 
 
 def written(path: Path, record: dict[str, Any]) -> None:

@@ -174,6 +174,8 @@ def _matrix(modality: str, cells: Sequence[Place], kept: dict[tuple[str, str], R
     sets = [one.name for one in SETS if one.modality == modality and any(cell.set == one.name for cell in cells)]
     recipes = sorted({cell.recipe for cell in cells if cell.set in sets})
     there = {(cell.set, cell.recipe) for cell in cells}
+    if not any(name in sets for name, _ in kept):
+        return ["not measured"]
     lines = [
         "Nats by which an example is likelier than under the constant model (each pixel, column or token by itself); "
         "where there is no likelihood the FID of samples, and in brackets that of real examples. "
@@ -244,7 +246,9 @@ def _wrong(trained: dict[tuple[str, str], Record]) -> list[str]:
                 f"{_number(over['percent'])} % below the best, which was at {over['best_at']:.0%} of the training"
             )
         if {"C", "K"} & set(letters):
-            said.append(f"KL {_number(inside['kl'])}, the largest of a dimension {_number(inside['largest_kl'])}")
+            largest = inside.get("largest_kl")
+            of_one = f", of one dimension {largest:.3g}" if largest is not None else ""
+            said.append(f"KL {_number(inside['kl'])}{of_one}")
         if one.get("events"):
             said.append(f"events: {', '.join(dict.fromkeys(e['event'] for e in one['events']))}")
         found.append(f"- {name}, `{recipe}` **{letters}**: {'; '.join(said)}".replace("|", "\\|"))
