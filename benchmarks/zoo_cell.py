@@ -16,9 +16,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,15 +49,11 @@ def by_the_core() -> None:
 
 @dataclass(frozen=True)
 class Arm:
-    """A recipe as it stands, or given the conditions of the set; or a function like one."""
+    """A recipe as it stands, or with options; or a function like one."""
 
     name: str
     recipe: str | Callable[..., Any]
-    given: bool = False
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"conditional": True} if self.given and self.name.endswith("-given") else {}
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def without_critic(data: Any) -> Any:
@@ -81,10 +77,9 @@ def arms(one: Set) -> dict[str, Arm]:
     for name, modalities in kinds().items():
         if one.modality not in modalities:
             continue
-        always = name == "conditional-vae"
-        found[name] = Arm(name, name, always and bool(one.conditions))
+        found[name] = Arm(name, name)
         if one.conditions and "conditional" in inspect.signature(find(name)).parameters:
-            found[f"{name}-given"] = Arm(f"{name}-given", name, True)
+            found[f"{name}-given"] = Arm(f"{name}-given", name, {"conditional": True})
     return found
 
 
@@ -97,14 +92,13 @@ def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | N
     with tempfile.TemporaryDirectory() as folder:
         path = one.write(Path(folder) / one.name, most)
         settings = {**(reads(arm.recipe) if isinstance(arm.recipe, str) else {}), **one.reading}
-        if one.conditions and (arm.given or one.modality != "molecules"):  # whose properties are computed
+        if one.conditions and (arm.options or one.modality != "molecules"):  # whose properties take time
             settings["conditions"] = list(one.conditions)
-        source = Source(str(path), **settings)
-        splits = source.read()
-        note(phase="read", seconds=clock() - started)
-        note(examples=[len(part) for part in (splits.train, splits.validation, splits.test)])
-        started = clock()
-        artifact = fit(arm.recipe, source, seed=SEED, folder=kept, quiet=True, options=arm.options, budget=seconds)
+        splits = Source(str(path), **settings).read()
+    note(phase="read", seconds=clock() - started)
+    note(examples=[len(part) for part in (splits.train, splits.validation, splits.test)])
+    started = clock()
+    artifact = fit(arm.recipe, splits, seed=SEED, folder=kept, quiet=True, options=arm.options, budget=seconds)
     history = artifact.history
     if history.why == "interrupted":
         sys.exit(STOPPED)
@@ -119,7 +113,7 @@ def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | N
     started = clock()
     found = quality(artifact, splits)
     note(quality=found)
-    if arm.given and artifact.is_conditional:
+    if one.conditions and artifact.is_conditional:
         note(followed=followed(artifact, splits, found))
     note(phase="samples", seconds=clock() - started)
 
