@@ -252,7 +252,7 @@ def _wrong(trained: dict[tuple[str, str], Record]) -> list[str]:
         if one.get("events"):
             said.append(f"events: {', '.join(dict.fromkeys(e['event'] for e in one['events']))}")
         found.append(f"- {name}, `{recipe}` **{letters}**: {'; '.join(said)}".replace("|", "\\|"))
-    return found or ["nothing that was measured"]
+    return found or ["nothing" if trained else "not measured"]
 
 
 def _sets(cells: Sequence[Place]) -> list[str]:
