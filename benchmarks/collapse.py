@@ -19,10 +19,12 @@ import sys
 import time
 from typing import Any
 
-from common import ROOT, mnist_path, report
+from common import chosen, report, runs, size, start, write
+from inputs import mnist
 
-RUNS = ROOT / "runs" / "collapse"
-EPOCHS = 8
+RUNS = runs("collapse")
+EPOCHS = size(8, 0.2)
+TEST, IMAGES, K = size((500, 1000, 100), (40, 20, 2))
 SIZE = 7
 MODEL: dict[str, Any] = {
     "class": "VAE",
@@ -54,7 +56,7 @@ def node(settings: list[str], epochs: float = EPOCHS) -> dict[str, Any]:
 
     plain = {
         "model": MODEL,
-        "data": {"class": "Source", "path": str(mnist_path()), "validation": 0.02},
+        "data": {"class": "Source", "path": str(mnist()), "validation": 0.02},
         "views": [{"class": "Resize", "height": SIZE, "width": SIZE}, {"class": "Binarize"}],
         "objective": {"class": "ELBO"},
         "training": {"class": "Training", "epochs": epochs, "batch_size": 200, "learning_rate": 5e-3},
@@ -65,14 +67,14 @@ def node(settings: list[str], epochs: float = EPOCHS) -> dict[str, Any]:
 def run(name: str, settings: list[str], **kw: Any) -> Any:
     """The artifact of a run, trained or gone on with."""
     import fusevae
-    from fusevae.training import run as runs
+    from fusevae.training import run as training
 
     folder = RUNS / name.replace(", ", "-").replace(" ", "-")
     if not (folder / "model.safetensors").exists():
         if (folder / "config.yaml").exists():
-            runs.resume(folder, importance_samples=1)
+            training.resume(folder, importance_samples=1)
         else:
-            runs.run(node(settings, kw.pop("epochs", EPOCHS)), folder, importance_samples=1, **kw)
+            training.run(node(settings, kw.pop("epochs", EPOCHS)), folder, importance_samples=1, **kw)
     return fusevae.load(folder)
 
 
@@ -88,16 +90,16 @@ def measure(name: str) -> dict[str, Any]:
         return json.loads(kept.read_text())
     started = time.perf_counter()
     if name == "autoencoder":
-        run("autoencoder-before", ["objective.beta=0"], epochs=3)
+        run("autoencoder-before", ["objective.beta=0"], epochs=size(3, 0.2))
         artifact = run(name, CASES[name], weights=RUNS / "autoencoder-before", only=["latents"])
     else:
         artifact = run(name, CASES[name])
     seconds = time.perf_counter() - started
-    test = fusevae.read_data(str(mnist_path())).test
+    test = fusevae.read_data(str(mnist())).test
     with torch.no_grad(), noise.preserved(), noise.keyed(0, "view"):
-        x = artifact.eval().view(test.batch(torch.arange(500))[0])
+        x = artifact.eval().view(test.batch(torch.arange(TEST))[0])
         found = diagnose(artifact.distribution, x)
-    figures = fusevae.evaluate(artifact, test.subset(torch.arange(1000)), importance_samples=100)
+    figures = fusevae.evaluate(artifact, test.subset(torch.arange(IMAGES)), importance_samples=K)
     found = {
         "settings": CASES[name],
         "active_units": found["active_units"]["z"],
@@ -106,15 +108,17 @@ def measure(name: str) -> dict[str, Any]:
         "nll": -figures.log_likelihood.value,
         "seconds": seconds,
     }
-    kept.write_text(json.dumps(found))
+    write(kept, json.dumps(found))
     print(name, found, file=sys.stderr, flush=True)
     return found
 
 
 def main(*names: str) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
-    report("collapse", {name: measure(name) for name in names or CASES}, __doc__ or "", 0)
+    report(
+        "collapse", {name: measure(name) for name in chosen(names, CASES, ["plain", "autoencoder"])}, __doc__ or "", 0
+    )
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)
