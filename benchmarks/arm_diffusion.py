@@ -27,7 +27,7 @@ def by_library(steps: int, device: str) -> Turn:
         started = now(device)
         loop.run()
         seconds = now(device) - started
-        return {"seconds": seconds, "steps": loop.total, "error": -last(loop.records)["log_bound"]}
+        return {"seconds": seconds, "steps": loop.total, "error": -last(loop.records)["train"]["log_bound"]}
 
     return turn
 

@@ -35,7 +35,7 @@ def by_library(flow: str) -> Turn:
         started = time.perf_counter()
         loop.run()
         seconds = time.perf_counter() - started
-        return {"seconds": seconds, "steps": loop.total, "log_bound": last(loop.records)["log_bound"]}
+        return {"seconds": seconds, "steps": loop.total, "log_bound": last(loop.records)["train"]["log_bound"]}
 
     return turn
 

@@ -43,7 +43,7 @@ def training(by: str, device: str) -> Turn:
         started = now(device)
         loop.run()
         seconds = now(device) - started
-        return {"seconds": seconds, "steps": loop.total, "log_prob": last(loop.records)["log_bound"]}
+        return {"seconds": seconds, "steps": loop.total, "log_prob": last(loop.records)["train"]["log_bound"]}
 
     def hand() -> dict[str, float]:
         net = model(data.spec.schema.vocabulary.size).train().to(device)

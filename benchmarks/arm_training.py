@@ -31,7 +31,7 @@ def by_library(extras: bool, binarize: bool, device: str) -> Turn:
         started = now(device)
         loop.run()
         seconds = now(device) - started
-        return {"seconds": seconds, "steps": loop.total, "elbo": last(loop.records)["elbo"]}
+        return {"seconds": seconds, "steps": loop.total, "elbo": last(loop.records)["train"]["elbo"]}
 
     return turn
 

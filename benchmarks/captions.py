@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from common import before, moments, records, report, runs, size, start, trained_on, write
+from common import before, last, moments, report, runs, size, start, trained_on, write
 from inputs import captions
 
 PAIRED = [  # a VAE, and the same net without its latent
@@ -81,13 +81,13 @@ def measure(name: str) -> dict[str, Any]:
     artifact, judge = fusevae.load(folder), fusevae.load(train(JUDGE))
     found = fusevae.log_likelihood(artifact, splits.test, importance_samples=K)
     x, _ = splits.test.batch(torch.arange(len(splits.test)))
-    last = records(folder)[-1]
+    at_end = last(folder)
     figures: dict[str, Any] = {
         "log_likelihood": found.tolist(),
         "nats_per_token": -found.sum().item() / int(lengths(x).sum()),
-        "training_minutes": last["seconds"] / 60,
+        "training_minutes": at_end["seconds"] / 60,
         "trained_on": trained_on(folder),
-        "steps": last["step"],
+        "steps": at_end["step"],
         "parameters": artifact.n_parameters,
         "samples": TextReference(splits.test, splits.train, SAMPLES, judge).judge(artifact).to_dict(),
     }

@@ -14,12 +14,11 @@ nats for the whole latent. Resumable. ``python benchmarks/collapse.py [NAME ...]
 
 from __future__ import annotations
 
-import json
-import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from common import chosen, report, runs, size, start, write
+from common import chosen, kept, report, runs, size, start, train, write
 from inputs import mnist
 
 RUNS = runs("collapse")
@@ -64,43 +63,41 @@ def node(settings: list[str], epochs: float = EPOCHS) -> dict[str, Any]:
     return override(plain, settings)
 
 
-def run(name: str, settings: list[str], **kw: Any) -> Any:
+def place(name: str) -> Path:
+    return RUNS / name.replace(", ", "-").replace(" ", "-")
+
+
+def run(name: str, settings: list[str], *more: str, epochs: float = EPOCHS) -> Any:
     """The artifact of a run, trained or gone on with."""
+    import yaml
+
     import fusevae
-    from fusevae.training import run as training
 
-    folder = RUNS / name.replace(", ", "-").replace(" ", "-")
-    if not (folder / "model.safetensors").exists():
-        if (folder / "config.yaml").exists():
-            training.resume(folder, importance_samples=1)
-        else:
-            training.run(node(settings, kw.pop("epochs", EPOCHS)), folder, importance_samples=1, **kw)
-    return fusevae.load(folder)
+    folder = place(name)
+    write(configuration := folder.with_suffix(".yaml"), yaml.safe_dump(node(settings, epochs)))
+    return fusevae.load(train(folder, str(configuration), None, [], "--importance-samples", "1", *more))
 
 
-def measure(name: str) -> dict[str, Any]:
+def measured(name: str) -> dict[str, Any]:
     import torch
 
     import fusevae
     from fusevae.core import noise
     from fusevae.evaluation.collapse import diagnose
 
-    kept = RUNS / f"{name.replace(', ', '-').replace(' ', '-')}.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
     started = time.perf_counter()
+    more: tuple[str, ...] = ()
     if name == "autoencoder":
         run("autoencoder-before", ["objective.beta=0"], epochs=size(3, 0.2))
-        artifact = run(name, CASES[name], weights=RUNS / "autoencoder-before", only=["latents"])
-    else:
-        artifact = run(name, CASES[name])
+        more = ("--from", str(place("autoencoder-before")), "--only", "latents")
+    artifact = run(name, CASES[name], *more)
     seconds = time.perf_counter() - started
     test = fusevae.read_data(str(mnist())).test
     with torch.no_grad(), noise.preserved(), noise.keyed(0, "view"):
         x = artifact.eval().view(test.batch(torch.arange(TEST))[0])
         found = diagnose(artifact.distribution, x)
     figures = fusevae.evaluate(artifact, test.subset(torch.arange(IMAGES)), importance_samples=K)
-    found = {
+    return {
         "settings": CASES[name],
         "active_units": found["active_units"]["z"],
         "mutual_information": found["mutual_information"],
@@ -108,16 +105,13 @@ def measure(name: str) -> dict[str, Any]:
         "nll": -figures.log_likelihood.value,
         "seconds": seconds,
     }
-    write(kept, json.dumps(found))
-    print(name, found, file=sys.stderr, flush=True)
-    return found
 
 
 def main(*names: str) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
-    report(
-        "collapse", {name: measure(name) for name in chosen(names, CASES, ["plain", "autoencoder"])}, __doc__ or "", 0
-    )
+    which = chosen(names, CASES, ["plain", "autoencoder"])
+    figures = {name: kept(place(f"{name}.json"), lambda name=name: measured(name)) for name in which}
+    report("collapse", figures, __doc__ or "", 0)
 
 
 if __name__ == "__main__":

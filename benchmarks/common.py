@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +44,8 @@ def options() -> argparse.Namespace:
 def start(main: Callable[..., None], *kinds: Callable[[str], Any]) -> None:
     """Run a benchmark as a command; its own arguments are words, or one of each of ``kinds``."""
     given = options().given
-    main(*(kind(a) for kind, a in zip(kinds, given, strict=False)) if kinds else given)
+    with _tiny() if smoke() else contextlib.nullcontext():
+        main(*(kind(a) for kind, a in zip(kinds, given, strict=False)) if kinds else given)
 
 
 def smoke() -> bool:
@@ -54,6 +55,18 @@ def smoke() -> bool:
 def size(full: T, tiny: T) -> T:
     """A size of the measurement, or of a smoke."""
     return tiny if smoke() else full
+
+
+@contextlib.contextmanager
+def _tiny() -> Iterator[None]:
+    """A judge of images of few updates, kept apart."""
+    from unittest.mock import patch
+
+    with (
+        patch("fusevae.modalities.images.extractor.UPDATES", 2),
+        patch.dict(os.environ, FUSEVAE_CACHE=str(results() / "cache")),
+    ):
+        yield
 
 
 @functools.cache
@@ -169,7 +182,9 @@ def fusevae(*arguments: str) -> None:
         raise SystemExit(f"fusevae {' '.join(arguments)} ended with {code}")
 
 
-def train(folder: Path, recipe: str, data: Path, settings: Iterable[str] = (), *more: str, seed: int = 0) -> Path:
+def train(
+    folder: Path, recipe: str, data: Path | None, settings: Iterable[str] = (), *more: str, seed: int = 0
+) -> Path:
     """Train a recipe into ``folder``, or go on with it, until it is evaluated; returns the folder."""
     if (folder / "evaluation.json").exists():
         return folder
@@ -177,20 +192,17 @@ def train(folder: Path, recipe: str, data: Path, settings: Iterable[str] = (), *
     if not (folder / "config.yaml").exists():
         tiny = size([], ["training.epochs=0.1", "training.batch_size=16"])
         more = (*more, *size((), ("--importance-samples", "1", "--device", "cpu")))
-        arguments = [recipe, "--data", str(data), "--output", str(folder), "--seed", str(seed), *more]
+        source = ["--data", str(data)] if data else []
+        arguments = [recipe, *source, "--output", str(folder), "--seed", str(seed), *more]
         arguments += [word for s in [*settings, *tiny] for word in ("--set", s)]
     fusevae("train", *arguments)
     return folder
 
 
-def records(folder: Path) -> list[dict[str, Any]]:
-    """What a training noted, the last record last."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def last(records: list[dict[str, Any]], part: str = "train") -> dict[str, Any]:
-    """The last figures of a training among its records, some of which are events."""
-    return next(r[part] for r in reversed(records) if part in r)
+def last(of: Path | list[dict[str, Any]]) -> dict[str, Any]:
+    """The last record with figures of a training (those of its folder are read): others are of events."""
+    found = of if isinstance(of, list) else map(json.loads, (of / "metrics.jsonl").read_text().splitlines())
+    return [r for r in found if "train" in r][-1]
 
 
 def moments(values: list[float]) -> dict[str, float]:

@@ -76,7 +76,7 @@ def one(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
 
 
 def main(name: str = "", *kinds: str) -> None:
-    for n in [name] if name else PARENTS:
+    for n in [name] if name else size(list(PARENTS), ["mnist"]):
         one(n, kinds or KINDS)
     files = {n: RUNS / f"{n}.json" for n in PARENTS}
     found = {n: json.loads(p.read_text()) for n, p in files.items() if p.exists()}

@@ -17,7 +17,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import before, records, report, runs, size, start, train, write
+from common import before, last, report, runs, size, start, train, write
 from inputs import mnist
 
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def main(*names: str) -> None:
             train(folder, name, mnist(), settings, "--importance-samples", "1")
         if not (folder / "evaluation.json").exists():
             continue
-        last = records(folder)[-1]
+        at_end = last(folder)
         evaluation = json.loads((folder / "evaluation.json").read_text())
         figures[name] = {"settings": MODELS[name], **evaluate(folder), "parameters": evaluation["parameters"]}
-        figures[name] |= {"training_minutes": last["seconds"] / 60, "epochs": last["epoch"]}
+        figures[name] |= {"training_minutes": at_end["seconds"] / 60, "epochs": at_end["epoch"]}
         figures[name] |= {"published": PUBLISHED.get(name), "wanted": WANTED.get(name)}
         figures[name]["bits_per_dim_bound"] = evaluation["bits_per_dim"]
     report("image_flows", figures, __doc__ or "", 0)

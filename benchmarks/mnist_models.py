@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import before, doubled_likelihood, moments, records, report, runs, size, start, train, write
+from common import before, doubled_likelihood, last, moments, report, runs, size, start, train, write
 from inputs import mnist
 
 RUNS = runs("mnist")
@@ -65,7 +65,7 @@ def main(*names: str) -> None:
             train(folder, recipe, mnist(), settings)
             likelihoods(recipe, folder)
         if (folder / "likelihood.json").exists():
-            minutes = records(folder)[-1]["seconds"] / 60
+            minutes = last(folder)["seconds"] / 60
             found[name] = {"recipe": recipe, "epochs": epochs, "training_minutes": minutes}
             found[name] |= likelihoods(recipe, folder)
     differences = []

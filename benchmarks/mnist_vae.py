@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from common import records, report, runs, size, start, train
+from common import last, report, runs, size, start, train
 from inputs import mnist
 
 K = size(5000, 2)
@@ -21,7 +21,7 @@ def main(epochs: int = 440, seed: int = 0) -> None:
 
     settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
     folder = train(runs(f"mnist-vae-{epochs}-{seed}"), "binary-vae", mnist(), settings, seed=seed)
-    minutes = records(folder)[-1]["seconds"] / 60
+    minutes = last(folder)["seconds"] / 60
     artifact = fusevae.load(folder)
     started = time.perf_counter()
     figures = fusevae.evaluate(artifact, str(mnist()), importance_samples=K)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from common import before, chosen, kept, moments, records, report, runs, size, start, trained_on
+from common import before, chosen, kept, last, moments, report, runs, size, start, trained_on
 from inputs import molecules
 
 WIDE = ["recipe.width=384", "recipe.layers=6", "recipe.dropout=0.2", "training.batch_size=128", "training.epochs=20"]
@@ -133,11 +133,11 @@ def searched(folder: Path) -> dict[str, Any]:
 def measure(name: str) -> dict[str, Any]:
     """Everything about one model, kept in its folder."""
     folder = train(name)
-    last = records(folder)[-1]
+    at_end = last(folder)
     made = kept(folder / "samples.json", lambda: samples(folder))
     found = {
-        "training_minutes": last["seconds"] / 60,
-        "epochs": round(last["epoch"]),
+        "training_minutes": at_end["seconds"] / 60,
+        "epochs": round(at_end["epoch"]),
         "trained_on": trained_on(folder),
         "quality": kept(folder / "quality.json", lambda: quality(made)),
     }

@@ -22,7 +22,7 @@ def main(folder: str = "", *names: str) -> None:
     from PIL import Image, ImageDraw
 
     import fusevae
-    from fusevae.evaluation import pictures
+    from fusevae.modalities.images import pictures
 
     grids: list[Any] = []
     for name in names:

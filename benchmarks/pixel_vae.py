@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from common import doubled_likelihood, options, records, report, runs, size, start
+from common import doubled_likelihood, last, options, report, runs, size, start
 from inputs import mnist
 
 TRIAL = size(150, 3)  # steps, the first third of which warm up
@@ -28,7 +28,12 @@ def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int)
     from fusevae.training import configuration
     from fusevae.training.fit import prepare
 
-    never = ["training.epochs=1", "training.validate_every=1000000", "data.validation=0.0"]
+    never = [
+        "training.epochs=1",
+        "training.validate_every=1000000",
+        "data.validation=0.0",
+        *size([], ["training.batch_size=16"]),
+    ]
     node, data = compose(recipe, str(mnist()), [*settings, *never], seed)
     trial = configuration.experiment(node)
     loop = prepare(trial.model, data, trial.views, trial.objective, trial.training, seed, "cpu")
@@ -47,7 +52,7 @@ def train(recipe: str, minutes: float, seed: int, settings: list[str], folder: P
         print(f"{epochs} epochs fit into {minutes} minutes", file=sys.stderr, flush=True)
         settings = [*settings, f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=1000"]
     common.train(folder, recipe, mnist(), settings, "--importance-samples", "1", seed=seed)
-    return records(folder)[-1]
+    return last(folder)
 
 
 def main(minutes: float = size(60, 0.01), recipe: str = "vlae", images: int = size(1000, 4), seed: int = 0) -> None:
@@ -58,7 +63,7 @@ def main(minutes: float = size(60, 0.01), recipe: str = "vlae", images: int = si
     settings = [a for a in options().given if "=" in a]
     name = "-".join([recipe, f"{minutes:g}", str(seed), *(s.replace("/", "_") for s in settings)])
     folder = runs("pixel-vae") / name
-    last = train(recipe, minutes, seed, settings, folder)
+    at_end = train(recipe, minutes, seed, settings, folder)
     artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist())).test
     some = test.subset(torch.arange(min(images, len(test))))
     found = doubled_likelihood(artifact, some, folder / f"likelihood-{len(some)}.json", FIRST)
@@ -67,7 +72,7 @@ def main(minutes: float = size(60, 0.01), recipe: str = "vlae", images: int = si
     nll = -list(found["bounds"].values())[-1]
     figures = {"recipe": recipe, "settings": settings, "nll": nll, "images": len(some), **found}
     figures |= {"kl": parts.kl, "elbo": parts.elbo, "reconstruction": parts.reconstruction}
-    figures |= {"training_minutes": last["seconds"] / 60, "epochs": last["epoch"], "parameters": parts.parameters}
+    figures |= {"training_minutes": at_end["seconds"] / 60, "epochs": at_end["epoch"], "parameters": parts.parameters}
     report("pixel_vae" if recipe == "vlae" else f"pixel_vae_{recipe}", figures, __doc__ or "", seed)
 
 

@@ -14,9 +14,9 @@ import json
 from typing import Any
 
 import inputs
-from common import before, chosen, records, report, runs, size, start, train, trained_on
+from common import before, chosen, last, report, runs, size, start, train, trained_on
 
-SMALL = size([], ["recipe.width=16", "recipe.layers=1", "data.stream=32"])
+SMALL = size([], ["recipe.width=24", "recipe.layers=1", "data.stream=32"])
 MODELS: dict[str, list[str]] = {  # what is changed of the recipe
     "character-transformer": [],
     "wide": [
@@ -39,14 +39,14 @@ def measure(name: str) -> dict[str, Any]:
     settings = ["data.validation=0.0", *MODELS[name], *SMALL]
     folder = train(runs("shakespeare") / name, "character-transformer", inputs.shakespeare(), settings)
     found = json.loads((folder / "evaluation.json").read_text())
-    last = records(folder)[-1]
+    at_end = last(folder)
     artifact = fusevae.load(folder)
     return {
         "nats_per_character": found["nats_per_token"],
         "characters": found["tokens"],
-        "training_minutes": last["seconds"] / 60,
+        "training_minutes": at_end["seconds"] / 60,
         "trained_on": trained_on(folder),
-        "steps": last["step"],
+        "steps": at_end["step"],
         "parameters": artifact.n_parameters,
         "sample": artifact.data.text(fusevae.sample(artifact, 1))[0],
     }
