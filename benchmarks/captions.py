@@ -31,11 +31,13 @@ PAIRED = [  # a VAE, and the same net without its latent
     ("plain", "transformer"),
     ("vae-lstm", "lstm"),
     ("longer-vae", "longer-transformer"),
+    ("longest-vae", "longest-transformer"),
 ]
 RUNS = runs("captions")
 JUDGE = "lstm"
 K, PAIRS, STEPS, SAMPLES, WAYS = size((500, 200, 7, 1000, 20), (2, 3, 3, 20, 2))
 QUICK = "training.precision=bfloat16"  # 0.55 of the time on a processor with such instructions
+LONGEST = ["recipe.dropout=0.2", "training.epochs=22", QUICK]  # of 40 epochs, both overfit from the 22nd on
 LONGER = ["recipe.dropout=0.2", "training.epochs=20", QUICK]
 SMALL = size([], ["recipe.width=16", "recipe.layers=1"])
 FLOW = [
@@ -52,6 +54,8 @@ MODELS: dict[str, tuple[str, list[str]]] = {
     "high-rate": ("text-autoencoder", [QUICK]),
     "longer-transformer": ("text-transformer", LONGER),
     "longer-vae": ("text-vae", [*LONGER, *FLOW]),
+    "longest-transformer": ("text-transformer", LONGEST),
+    "longest-vae": ("text-vae", [*LONGEST, *FLOW]),
 }
 
 

@@ -43,7 +43,7 @@ def options() -> argparse.Namespace:
 
 def start(main: Callable[..., None], *kinds: Callable[[str], Any]) -> None:
     """Run a benchmark as a command; its own arguments are words, or one of each of ``kinds``."""
-    given = options().given
+    given = [size(a, a.replace("cuda", "cpu")) for a in options().given]
     with _tiny() if smoke() else contextlib.nullcontext():
         main(*(kind(a) for kind, a in zip(kinds, given, strict=False)) if kinds else given)
 
@@ -281,6 +281,7 @@ def take_turns(arms: dict[str, Arm], rounds: int) -> dict[str, list[dict[str, fl
     found: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
     for arm in arms.values():
         arm.turn()
+    rounds = size(rounds, 1)
     for i in range(rounds):
         for name in list(arms)[:: 1 if i % 2 else -1]:
             found[name].append(arms[name].turn())

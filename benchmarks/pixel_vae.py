@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import common
-from common import doubled_likelihood, last, options, report, runs, size, start
+from common import doubled_likelihood, last, options, report, runs, size, start, trained_on
 from inputs import mnist
 
 TRIAL = size(150, 3)  # steps, the first third of which warm up
@@ -36,7 +36,7 @@ def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int)
     ]
     node, data = compose(recipe, str(mnist()), [*settings, *never], seed)
     trial = configuration.experiment(node)
-    loop = prepare(trial.model, data, trial.views, trial.objective, trial.training, seed, "cpu")
+    loop = prepare(trial.model, data, trial.views, trial.objective, trial.training, seed, size("auto", "cpu"))
     steps, loop.total = loop.total, TRIAL // 3
     loop.run()
     started, loop.total = time.perf_counter(), TRIAL
@@ -72,8 +72,10 @@ def main(minutes: float = size(60, 0.01), recipe: str = "vlae", images: int = si
     nll = -list(found["bounds"].values())[-1]
     figures = {"recipe": recipe, "settings": settings, "nll": nll, "images": len(some), **found}
     figures |= {"kl": parts.kl, "elbo": parts.elbo, "reconstruction": parts.reconstruction}
+    on_gpu = trained_on(folder).startswith("NVIDIA")
     figures |= {"training_minutes": at_end["seconds"] / 60, "epochs": at_end["epoch"], "parameters": parts.parameters}
-    report("pixel_vae" if recipe == "vlae" else f"pixel_vae_{recipe}", figures, __doc__ or "", seed)
+    name = "pixel_vae" if recipe == "vlae" else f"pixel_vae_{recipe}"
+    report(name, figures, __doc__ or "", seed, on="cuda" if on_gpu else "")
 
 
 if __name__ == "__main__":

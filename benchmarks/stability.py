@@ -155,7 +155,7 @@ def attempt(case: Case) -> dict[str, Any]:
         finite = all(bool(p.isfinite().all()) for p in artifact.parameters())
         found = evaluate(artifact, splits.test, importance_samples=1).elbo
         test = artifact.view(splits.test.batch(torch.arange(len(splits.test)))[0])
-        baseline = [*loop.game.players.values()][0].baseline.log_prob(test).mean().item()
+        baseline = next(iter(loop.game.players.values())).baseline.log_prob(test).mean().item()
     except (InputError, TrainingError) as error:
         text = str(error)
         return {"trained": False, "finite": True, "says": text, "plain": "\n" not in text}
