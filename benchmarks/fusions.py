@@ -163,7 +163,7 @@ def asked(runs: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(data: str = "mnist", budget: str = size("5m", "1s"), *which: str) -> None:
-    which = which or size((), ("0", "vae", "vae-gan"))
+    which = which or size((), ("0", "logistic-vae", "flow-logistic-vae"))
     folder = runs(f"fusions-{data}-{budget}")
     name = "_".join(["fusions", *([data] if data != "mnist" else []), *([budget] if budget != "5m" else [])])
     seen = before(name, budget)

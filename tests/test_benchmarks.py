@@ -67,59 +67,57 @@ def test_figures_of_two_processors_are_a_range(monkeypatch):
 
 
 def test_the_list_of_the_machine_with_a_gpu_is_of_commands_that_run():
-    device("--dry-run", timeout=300)
-
-
-def device(*arguments: object, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run device.sh; what it says is shown where it fails."""
-    command = ["bash", BENCHMARKS / "device.sh", *arguments]
-    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done
+    environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    command = ["bash", BENCHMARKS / "device.sh", "--dry-run"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 SAVES = """
 import pathlib, signal, sys, time
-place, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+
+place, seconds = pathlib.Path("runs/kind", sys.argv[1], "said"), float(sys.argv[2])
+place.parent.mkdir(parents=True, exist_ok=True)
+
+def say(word):
+    with place.open("a") as file:
+        file.write(word + " ")
+
 def save(*_):
     time.sleep(0.3)
-    place.write_text(place.read_text() + " saved")
+    say("saved")
     sys.exit(130)
+
 signal.signal(signal.SIGTERM, save)
-place.write_text((place.read_text() if place.exists() else "") + " started")
+say("started")
 time.sleep(seconds)
-place.write_text(place.read_text() + " ended")
+say("ended")
 """
+ITEMS = ["1 python saves.py first 0", "1 python saves.py second 60", "1 python -c 1/0", "40 python saves.py last 0"]
 
 
-def test_work_on_another_machine_ends_in_time_is_saved_and_goes_on(tmp_path):
+def test_work_on_other_machines_ends_in_time_is_saved_and_goes_on(tmp_path):
     """Items in their order; the done ones are skipped, the one that runs when time is over saves."""
-    copy = tmp_path / "copy"  # of the script alone: what it runs here is no measurement
-    (copy / "benchmarks").mkdir(parents=True)
-    (copy / "benchmarks" / "device.sh").write_bytes((BENCHMARKS / "device.sh").read_bytes())
-    (copy / "saves.py").write_text(SAVES)
-    items = ["1 python saves.py first 0", "1 python saves.py second 60", "1 python -c 1/0", "40 python saves.py last 0"]
-    (copy / "list").write_text("# seconds command\n" + "\n".join(items) + "\n")
-    (copy / "torch.py").write_text("class cuda:\n    is_available = bool\n__version__ = '0'\n")
 
-    def run(all_in: str) -> list[str]:
-        (folder := copy / "out").mkdir(exist_ok=True)
-        (folder / "log.txt").unlink(missing_ok=True)
-        command = ["bash", "benchmarks/device.sh", "out"]
-        environment = {**os.environ, "PYTHON": sys.executable, "LIST": "list", "SECONDS_IN_ALL": all_in}
-        subprocess.run(command, cwd=copy, env=environment, timeout=60, check=True)
-        return [
-            " ".join(w for w in line.split() if w not in ("s:",))
-            for line in (folder / "log.txt").read_text().splitlines()[1:]
-        ]
+    def machine(name: str, seconds: str) -> list[str]:
+        """What a bare machine says of each item; only the folder of results comes from the one before."""
+        here = tmp_path / name
+        (here / "benchmarks").mkdir(parents=True)
+        (here / "benchmarks" / "device.sh").write_bytes((BENCHMARKS / "device.sh").read_bytes())
+        (here / "saves.py").write_text(SAVES)
+        (here / "list").write_text("\n".join(["# seconds command", *ITEMS, ""]))
+        environment = {**os.environ, "PYTHON": sys.executable, "LIST": "list", "SECONDS_IN_ALL": seconds}
+        command = ["bash", "benchmarks/device.sh", tmp_path / "out"]
+        done = subprocess.run(
+            command, cwd=here, env=environment, timeout=60, check=True, capture_output=True, text=True
+        )
+        return done.stdout.splitlines()[-len(ITEMS) :]
 
-    first = run("12")
-    assert [line.split()[0] for line in first] == ["done", "not", "FAILED", "no"]
-    assert (copy / "second").read_text() == " started saved"
-    again = run("60")
-    assert again[0] == "done before: python saves.py first" and (copy / "last").read_text() == " started ended"
-    assert (copy / "first").read_text() == " started ended"
-    with tarfile.open(copy / "out" / "results.tgz") as packed:
-        names = packed.getnames()
-    assert "logs/saves-py-second-60.txt" in names and "done/saves-py-last-0" in names
+    said = machine("one", "12")
+    assert [line.split()[0] for line in said] == ["done", "not", "FAILED", "no"]
+    assert (tmp_path / "one/runs/kind/second/said").read_text() == "started saved "
+    assert [line.split(":")[0].split()[0] for line in machine("two", "60")] == ["done", "not", "FAILED", "done"]
+    for name, words in {"first": "started ended ", "second": "started saved " * 2, "last": "started ended "}.items():
+        assert (tmp_path / "two/runs/kind" / name / "said").read_text() == words
+    with tarfile.open(tmp_path / "out" / "results.tgz") as packed:
+        assert {"logs/saves-py-second-60.txt", "done/saves-py-last-0"} <= set(packed.getnames())
