@@ -109,7 +109,7 @@ def measured(name: str) -> dict[str, Any]:
 
 def main(*names: str) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
-    which = chosen(names, CASES, ["plain", "autoencoder"])
+    which = chosen(names, CASES, ["autoencoder"])
     figures = {name: kept(place(f"{name}.json"), lambda name=name: measured(name)) for name in which}
     report("collapse", figures, __doc__ or "", 0)
 
