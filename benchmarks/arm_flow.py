@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
-from common import mnist_path, serve
+from common import Turn, last, serve, size
+from inputs import images
 from torch import Tensor, nn
 
-BATCH, STEPS, TRANSFORMS, HIDDEN = 100, 200, 5, (512,)
-GLOW = {"steps": 4, "width": 32}
+BATCH, STEPS, TRANSFORMS, HIDDEN = size(100, 10), size(200, 2), 5, size((512,), (32,))
+GLOW = {"steps": size(4, 1), "width": size(32, 4)}
 ALPHA = 1e-6
 
 
-def images(n: int = BATCH * STEPS) -> Tensor:
-    return torch.from_numpy(np.load(mnist_path())["x_train"][:n]).unsqueeze(1)
-
-
-def by_library(flow: str) -> None:
+def by_library(flow: str) -> Turn:
     import fusevae
     from fusevae.recipes import glow, maf
     from fusevae.training.fit import prepare
 
-    data = fusevae.read_data(images(), validation=0.0, test=0.0)
+    data = fusevae.read_data(images("train", BATCH * STEPS)[0], validation=0.0, test=0.0)
     training = fusevae.Training(epochs=1, batch_size=BATCH, learning_rate=1e-3, validate_every=STEPS)
 
     def turn() -> dict[str, float]:
@@ -40,14 +35,14 @@ def by_library(flow: str) -> None:
         started = time.perf_counter()
         loop.run()
         seconds = time.perf_counter() - started
-        return {"seconds": seconds, "steps": loop.total, "log_bound": loop.records[-1]["train"]["log_bound"]}
+        return {"seconds": seconds, "steps": loop.total, "log_bound": last(loop.records)["train"]["log_bound"]}
 
-    serve(turn)
+    return turn
 
 
-def by_hand(make: Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> None:
-    """``make`` gives a module and its log-density of vectors of logits in unit scale."""
-    raw = images()
+def by_hand(layers: Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]) -> Turn:
+    """``layers`` gives a module and its log-density of vectors of logits in unit scale."""
+    raw, _ = images("train", BATCH * STEPS)
     scale = 1 - 2 * ALPHA
 
     def logits(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +52,7 @@ def by_hand(make: Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]) ->
         return log_s - log_rest, (math.log(scale) - log_s - log_rest).sum(1) - 784 * math.log(256)
 
     def turn() -> dict[str, float]:
-        module, log_prob = make()
+        module, log_prob = layers()
         y = logits(raw)[0]
         mean, std = y.mean(0), y.std(0)
         parameters = list(module.parameters())
@@ -81,7 +76,7 @@ def by_hand(make: Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]) ->
         seconds = time.perf_counter() - started
         return {"seconds": seconds, "steps": STEPS, "log_bound": float(logged) / STEPS}
 
-    serve(turn)
+    return turn
 
 
 def zuko_maf() -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
@@ -103,10 +98,10 @@ def bare_glow() -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     return layers, log_prob
 
 
-if __name__ == "__main__":
+def make(by: str, flow: str) -> Turn:
     torch.manual_seed(0)
-    who, flow = sys.argv[1:]
-    if who == "library":
-        by_library(flow)
-    else:
-        by_hand(zuko_maf if flow == "maf" else bare_glow)
+    return by_library(flow) if by == "library" else by_hand(zuko_maf if flow == "maf" else bare_glow)
+
+
+if __name__ == "__main__":
+    serve(make)

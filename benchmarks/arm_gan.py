@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 
-import numpy as np
 import torch
-from common import mnist_path, serve
+from common import Turn, serve, size
+from inputs import images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,15 +17,11 @@ from fusevae.data.source import read_data
 from fusevae.recipes.find import find
 from fusevae.training.fit import prepare
 
-BATCH, STEPS, RATE, BETAS = 64, 60, 5e-4, (0.0, 0.99)
+BATCH, STEPS, RATE, BETAS = size(64, 8), size(60, 2), 5e-4, (0.0, 0.99)
 
 
-def images() -> Tensor:
-    return torch.from_numpy(np.load(mnist_path())["x_train"][: BATCH * STEPS]).unsqueeze(1)
-
-
-def by_library(name: str) -> None:
-    data = read_data(images(), validation=0.0, test=0.0)
+def by_library(name: str) -> Turn:
+    data = read_data(images("train", BATCH * STEPS)[0], validation=0.0, test=0.0)
 
     def turn() -> dict[str, float]:
         made = find(name)(DataSpec((1, 28, 28), "uint8", 0, 255))
@@ -37,7 +32,7 @@ def by_library(name: str) -> None:
         loop.run()
         return {"seconds": time.perf_counter() - started, "steps": loop.total}
 
-    serve(turn)
+    return turn
 
 
 def parts(name: str) -> list[nn.Module]:
@@ -113,8 +108,8 @@ def vae_gan_step(nets: list[nn.Module], optimizers: Optimizers, x: Tensor) -> Te
     return torch.stack(losses).detach().sum()
 
 
-def by_hand(name: str) -> None:
-    data = images()
+def by_hand(name: str) -> Turn:
+    data, _ = images("train", BATCH * STEPS)
 
     def turn() -> dict[str, float]:
         nets = parts(name)
@@ -128,8 +123,12 @@ def by_hand(name: str) -> None:
             optimizers.follow(step)
         return {"seconds": time.perf_counter() - started, "steps": STEPS, "loss": logged.item() / STEPS}
 
-    serve(turn)
+    return turn
+
+
+def make(by: str, name: str) -> Turn:
+    return (by_library if by == "library" else by_hand)(name)
 
 
 if __name__ == "__main__":
-    (by_library if sys.argv[1] == "library" else by_hand)(sys.argv[2])
+    serve(make)

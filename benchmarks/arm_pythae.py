@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
-from pathlib import Path
 
-import numpy as np
+import inputs
 import torch
-from common import mnist_path, serve
+from common import Turn, serve, size
 from pythae.data.datasets import BaseDataset
 from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
@@ -17,11 +15,11 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.trainers import BaseTrainer, BaseTrainerConfig
 from torch import nn
 
-SAMPLES = 5000
+STEPS, SAMPLES = size(400, 3), size(5000, 20)
 
 
 def images(part: str, n: int) -> torch.Tensor:
-    return (torch.from_numpy(np.load(mnist_path())[f"x_{part}"][:n]).unsqueeze(1) > 127).float()
+    return (inputs.images(part, n)[0] > 127).float()
 
 
 class Encoder(BaseEncoder):
@@ -45,9 +43,9 @@ class Decoder(BaseDecoder):
         return ModelOutput(reconstruction=self.body(z).reshape(-1, 1, 28, 28))
 
 
-def train() -> None:
+def train() -> Turn:
     model = VAE(VAEConfig(input_dim=(1, 28, 28), latent_dim=16, reconstruction_loss="bce"))
-    x = images("train", 128 * 400)
+    x = images("train", 128 * STEPS)
     settings = BaseTrainerConfig(
         output_dir=tempfile.mkdtemp(), num_epochs=1, per_device_train_batch_size=128, learning_rate=1e-3, no_cuda=True
     )
@@ -61,10 +59,10 @@ def train() -> None:
         trainer.train_step(epoch=1)
         return {"seconds": time.perf_counter() - started, "steps": len(x) // 128}
 
-    serve(turn)
+    return turn
 
 
-def nll(batch: int) -> None:
+def nll(batch: int) -> Turn:
     config = VAEConfig(input_dim=(1, 28, 28), latent_dim=50, reconstruction_loss="bce")
     model = VAE(config, encoder=Encoder(), decoder=Decoder()).eval()
     x = images("test", 4)
@@ -75,9 +73,12 @@ def nll(batch: int) -> None:
             model.get_nll(x, n_samples=SAMPLES, batch_size=batch)
         return {"seconds": (time.perf_counter() - started) / len(x)}
 
-    serve(turn)
+    return turn
+
+
+def make(what: str, batch: str = "") -> Turn:
+    return train() if what == "train" else nll(int(batch.removeprefix("batch ")))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    train() if sys.argv[1] == "train" else nll(int(sys.argv[2]))
+    serve(make)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from common import ROOT, serve
+from common import Turn, last, now, serve, size
+from inputs import captions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-BATCH, WINDOW, STEPS = 16, 64, 30
-WIDTH, HEADS, LAYERS, TOKENS, LENGTH = 256, 4, 4, 2000, 200
-TEXT = Path(os.environ.get("CAPTIONS", ROOT.parent / "shared" / "data" / "text"))
+BATCH, WINDOW, STEPS = 16, size(64, 8), size(30, 2)
+WIDTH, HEADS, LAYERS, TOKENS, LENGTH = size((256, 4, 4, 2000, 200), (16, 2, 1, 280, 8))
 
 
 def model(tokens: int) -> nn.Module:
@@ -24,41 +24,38 @@ def model(tokens: int) -> nn.Module:
     return LanguageModel(Transformer(WIDTH, HEADS, LAYERS), tokens, longest=LENGTH)
 
 
-def training(by: str) -> None:
+def training(by: str, device: str) -> Turn:
     """Windows of 64 byte pairs, 16 of them a step."""
     from fusevae.data.source import Source
     from fusevae.objectives.elbo import ELBO
     from fusevae.training.fit import prepare
     from fusevae.training.settings import Training
 
-    text = TEXT / "captions_test.txt"
-    if not text.exists():
-        raise SystemExit(f"no {text.name} at {TEXT}: set CAPTIONS=/folder/with/{text.name}")
-    pieces = text.read_text(encoding="utf-8").splitlines()
-    place = ROOT / "runs" / "text_speed.txt"
-    place.parent.mkdir(exist_ok=True)
-    place.write_text(" ".join(pieces), encoding="utf-8")
-    data = Source(str(place), stream=WINDOW, validation=0.0, test=0.0, vocabulary_size=TOKENS).read()
+    pieces = captions("test").read_text(encoding="utf-8").splitlines()
+    with tempfile.TemporaryDirectory() as folder:  # of this arm alone: another may be writing its own
+        place = Path(folder) / "stream.txt"
+        place.write_text(" ".join(pieces), encoding="utf-8")
+        data = Source(str(place), stream=WINDOW, validation=0.0, test=0.0, vocabulary_size=TOKENS).read()
     settings = Training(epochs=STEPS * BATCH / len(data.train), batch_size=BATCH, learning_rate=1e-3)
 
     def library() -> dict[str, float]:
-        loop = prepare(model(data.spec.vocabulary.size), data, [], ELBO(), settings, seed=0, device="cpu")
-        started = time.perf_counter()
+        loop = prepare(model(data.spec.schema.vocabulary.size), data, [], ELBO(), settings, seed=0, device=device)
+        started = now(device)
         loop.run()
-        seconds = time.perf_counter() - started
-        return {"seconds": seconds, "steps": loop.total, "log_prob": loop.records[-1]["train"]["log_bound"]}
+        seconds = now(device) - started
+        return {"seconds": seconds, "steps": loop.total, "log_prob": last(loop.records)["train"]["log_bound"]}
 
     def hand() -> dict[str, float]:
-        net = model(data.spec.vocabulary.size).train()
+        net = model(data.spec.schema.vocabulary.size).train().to(device)
         parameters = list(net.parameters())
         averages = [p.detach().clone() for p in parameters]
         optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, fused=True)
-        tokens, logged = data.train.tokens, torch.zeros(())
-        started = time.perf_counter()
+        tokens, logged = data.train.tokens, torch.zeros((), device=device)
+        started = now(device)
         order = torch.randperm(len(data.train))
         for step in range(STEPS):
             rows = order[step * BATCH : (step + 1) * BATCH]
-            x = tokens[rows[:, None] * data.train.stride + torch.arange(WINDOW)].long()
+            x = tokens[rows[:, None] * data.train.stride + torch.arange(WINDOW)].to(device).long()
             logits = net.logits(F.pad(x[:, :-1], (1, 0)), [None, None])
             loss = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="sum") / BATCH
             optimizer.zero_grad()
@@ -69,12 +66,12 @@ def training(by: str) -> None:
             with torch.no_grad():
                 torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
                 logged -= loss.detach()
-        return {"seconds": time.perf_counter() - started, "steps": STEPS, "log_prob": float(logged) / STEPS}
+        return {"seconds": now(device) - started, "steps": STEPS, "log_prob": float(logged) / STEPS}
 
-    serve(library if by == "library" else hand)
+    return library if by == "library" else hand
 
 
-def generation(by: str, batch: int) -> None:
+def generation(by: str, batch: int) -> Turn:
     """200 tokens each, drawn from the model itself; no sequence ends before."""
     if by == "transformers":
         write = by_transformers(batch)
@@ -103,10 +100,10 @@ def generation(by: str, batch: int) -> None:
         assert found.shape == (batch, LENGTH)
         return {"seconds": seconds, "tokens": batch * LENGTH}
 
-    serve(turn)
+    return turn
 
 
-def by_transformers(batch: int):
+def by_transformers(batch: int) -> Callable[[], Tensor]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
@@ -117,9 +114,10 @@ def by_transformers(batch: int):
     return lambda: net.generate(start, attention_mask=torch.ones_like(start), **settings)[:, 1:]
 
 
+def make(what: str, by: str, more: str) -> Turn:
+    """Of training, ``more`` is the device; of writing, how many texts at once."""
+    return training(by, more) if what == "train" else generation(by, int(more))
+
+
 if __name__ == "__main__":
-    what, by = sys.argv[1:3]
-    if what == "train":
-        training(by)
-    else:
-        generation(by, int(sys.argv[3]))
+    serve(make)

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-import time
-
-import numpy as np
 import torch
-from common import mnist_path, serve
+from common import Turn, last, now, serve, size
+from inputs import images
 from torch import nn
 from torch.nn import functional as F
 
-BATCH, STEPS = 128, 400
+BATCH, STEPS = 128, size(400, 3)
 
 
-def images(n: int = BATCH * STEPS) -> torch.Tensor:
-    return torch.from_numpy(np.load(mnist_path())["x_train"][:n]).unsqueeze(1)
-
-
-def by_library(extras: bool, binarize: bool) -> None:
+def by_library(extras: bool, binarize: bool, device: str) -> Turn:
     import fusevae
     from fusevae.data.source import read_data
     from fusevae.training.fit import prepare
 
-    raw = images()
+    raw, _ = images("train", BATCH * STEPS)
     data = read_data(raw if binarize else (raw > 127).float(), validation=0.0, test=0.0)
     views = [fusevae.Binarize()] if binarize else []
     off = {} if extras else {"clip": 0.0, "average": 0.0}
@@ -34,32 +27,32 @@ def by_library(extras: bool, binarize: bool) -> None:
         decoder = fusevae.MLP(16, (1, 28, 28), hidden=(512,), activation="relu")
         latents = fusevae.Flat(fusevae.Normal(16), fusevae.Gaussian(encoder))
         model = fusevae.VAE(latents, fusevae.Bernoulli(decoder))
-        loop = prepare(model, data, views, fusevae.ELBO(), training, seed=0, device="cpu")
-        started = time.perf_counter()
+        loop = prepare(model, data, views, fusevae.ELBO(), training, seed=0, device=device)
+        started = now(device)
         loop.run()
-        seconds = time.perf_counter() - started
-        return {"seconds": seconds, "steps": loop.total, "elbo": loop.records[-1]["train"]["elbo"]}
+        seconds = now(device) - started
+        return {"seconds": seconds, "steps": loop.total, "elbo": last(loop.records)["train"]["elbo"]}
 
-    serve(turn)
+    return turn
 
 
-def by_hand(extras: bool, binarize: bool) -> None:
-    raw = images()
+def by_hand(extras: bool, binarize: bool, device: str) -> Turn:
+    raw, _ = images("train", BATCH * STEPS)
     data = raw if binarize else (raw > 127).float()
     n = len(data)
 
     def turn() -> dict[str, float]:
-        encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 32))
-        decoder = nn.Sequential(nn.Linear(16, 512), nn.ReLU(), nn.Linear(512, 784))
+        encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 32)).to(device)
+        decoder = nn.Sequential(nn.Linear(16, 512), nn.ReLU(), nn.Linear(512, 784)).to(device)
         parameters = [*encoder.parameters(), *decoder.parameters()]
         averages = [p.detach().clone() for p in parameters]
         optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, fused=True)
-        logged = torch.zeros(17)
-        started = time.perf_counter()
+        logged = torch.zeros(17, device=device)
+        started = now(device)
         order = torch.randperm(n)
         for step in range(STEPS):
-            x = data[order[step * BATCH : (step + 1) * BATCH]]
-            x = (torch.rand(x.shape) < x / 255).float() if binarize else x
+            x = data[order[step * BATCH : (step + 1) * BATCH]].to(device)
+            x = (torch.rand(x.shape, device=device) < x / 255).float() if binarize else x
             mean, raw_scale = encoder(x).chunk(2, -1)
             log_scale = -1 + 6 * torch.tanh((raw_scale + 1) / 6)
             z = mean + log_scale.exp() * torch.randn_like(mean)
@@ -79,12 +72,15 @@ def by_hand(extras: bool, binarize: bool) -> None:
             with torch.no_grad():
                 logged[0] += reconstruction.mean()
                 logged[1:] += kl.mean(0)
-        seconds = time.perf_counter() - started
+        seconds = now(device) - started
         return {"seconds": seconds, "steps": STEPS, "elbo": float(logged[0] - logged[1:].sum()) / STEPS}
 
-    serve(turn)
+    return turn
+
+
+def make(by: str, extras: str, binarize: str, device: str = "cpu") -> Turn:
+    return (by_library if by == "library" else by_hand)(extras == "extras", binarize == "binarize", device)
 
 
 if __name__ == "__main__":
-    kind, extras, binarize = sys.argv[1], sys.argv[2] == "extras", sys.argv[3] == "binarize"
-    (by_library if kind == "library" else by_hand)(extras, binarize)
+    serve(make)

@@ -17,27 +17,29 @@ trained on 10,000 samples, or on as many real captions.
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, moments, report, trained_on
+import common
+from common import before, last, moments, report, runs, size, start, trained_on, write
+from inputs import captions
 
 PAIRED = [  # a VAE, and the same net without its latent
     ("vae-transformer", "transformer"),
     ("plain", "transformer"),
     ("vae-lstm", "lstm"),
     ("longer-vae", "longer-transformer"),
+    ("longest-vae", "longest-transformer"),
 ]
-RUNS = ROOT / "runs" / "captions"
-TEXT = Path(os.environ.get("CAPTIONS", ROOT.parent / "shared" / "data" / "text"))
+RUNS = runs("captions")
 JUDGE = "lstm"
-K, PAIRS, STEPS = 500, 200, 7
+K, PAIRS, STEPS, SAMPLES, WAYS = size((500, 200, 7, 1000, 20), (2, 3, 3, 20, 2))
 QUICK = "training.precision=bfloat16"  # 0.55 of the time on a processor with such instructions
+LONGEST = ["recipe.dropout=0.2", "training.epochs=22", QUICK]  # of 40 epochs, both overfit from the 22nd on
 LONGER = ["recipe.dropout=0.2", "training.epochs=20", QUICK]
+SMALL = size([], ["recipe.width=16", "recipe.layers=1"])
 FLOW = [
     "model.latents.prior={class: Flow, dims: 32, structure: autoregressive, kind: affine, transforms: 3}",
     "objective.free_bits=4.0",
@@ -52,26 +54,17 @@ MODELS: dict[str, tuple[str, list[str]]] = {
     "high-rate": ("text-autoencoder", [QUICK]),
     "longer-transformer": ("text-transformer", LONGER),
     "longer-vae": ("text-vae", [*LONGER, *FLOW]),
+    "longest-transformer": ("text-transformer", LONGEST),
+    "longest-vae": ("text-vae", [*LONGEST, *FLOW]),
 }
 
 
 def train(name: str) -> Path:
     """Train a model, or go on with it."""
-    folder = RUNS / name
-    if (folder / "evaluation.json").exists():
-        return folder
     recipe, settings = MODELS[name]
-    arguments = ["--resume", str(folder)]
-    if not (folder / "config.yaml").exists():
-        paths = {part: TEXT / f"captions_{part}.txt" for part in ("train", "valid", "test")}
-        if not paths["train"].exists():
-            raise SystemExit(f"no captions at {TEXT}: set CAPTIONS=/folder/with/captions_train.txt")
-        arguments = [recipe, "--data", str(paths["train"]), "--output", str(folder), "--seed", "0"]
-        held = [f"data.validation_path={paths['valid']}", f"data.test_path={paths['test']}"]
-        arguments += [word for s in [*held, *settings] for word in ("--set", s)]
-        arguments += ["--importance-samples", "1"]
-    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return folder
+    held = [f"data.validation_path={captions('valid')}", f"data.test_path={captions('test')}"]
+    settings = [*held, *settings, *SMALL]
+    return common.train(RUNS / name, recipe, captions("train"), settings, "--importance-samples", "1")
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -92,15 +85,15 @@ def measure(name: str) -> dict[str, Any]:
     artifact, judge = fusevae.load(folder), fusevae.load(train(JUDGE))
     found = fusevae.log_likelihood(artifact, splits.test, importance_samples=K)
     x, _ = splits.test.batch(torch.arange(len(splits.test)))
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    at_end = last(folder)
     figures: dict[str, Any] = {
         "log_likelihood": found.tolist(),
         "nats_per_token": -found.sum().item() / int(lengths(x).sum()),
-        "training_minutes": last["seconds"] / 60,
+        "training_minutes": at_end["seconds"] / 60,
         "trained_on": trained_on(folder),
-        "steps": last["step"],
+        "steps": at_end["step"],
         "parameters": artifact.n_parameters,
-        "samples": TextReference(splits.test, splits.train, 1000, judge).judge(artifact).to_dict(),
+        "samples": TextReference(splits.test, splits.train, SAMPLES, judge).judge(artifact).to_dict(),
     }
     if artifact.distribution.has_latents:
         with torch.no_grad(), noise.preserved(), noise.keyed(0, "latents"):
@@ -111,7 +104,7 @@ def measure(name: str) -> dict[str, Any]:
         figures["interpolation"] = interpolations(artifact, judge, splits.spec.text(x))
     if name != JUDGE:
         figures["reverse"] = fusevae.reverse_perplexity(artifact, splits.train, splits.test)
-    kept.write_text(json.dumps(figures))
+    write(kept, json.dumps(figures))
     print(name, {k: v for k, v in figures.items() if k != "log_likelihood"}, file=sys.stderr, flush=True)
     return figures
 
@@ -130,7 +123,7 @@ def interpolations(artifact: Any, judge: Any, texts: list[str]) -> dict[str, Any
     ways = [artifact.data.text(way) for way in x]
     by_step = list(zip(*ways, strict=True))
     page = ""
-    for i in range(20):
+    for i in range(WAYS):
         steps = "".join(f"<li>{_safe(text)}</li>" for text in ways[i])
         page += f"<section><h2>{_safe(a[i])} → {_safe(b[i])}</h2><ol>{steps}</ol></section>"
     place = RUNS / "interpolations.html"
@@ -147,13 +140,10 @@ def interpolations(artifact: Any, judge: Any, texts: list[str]) -> dict[str, Any
 
 
 def main(*names: str) -> None:
-    if unknown := set(names) - set(MODELS):
-        raise SystemExit(f"unknown {', '.join(unknown)}: give some of {', '.join(MODELS)}")
-    for name in names or MODELS:
+    for name in common.chosen(names, MODELS, ["vae-transformer", "transformer"]):
         measure(name)
     found = {name: measure(name) for name in MODELS if (RUNS / name / "figures.json").exists()}
-    kept = RESULTS / "captions.json"
-    before = json.loads(kept.read_text())["figures"] if kept.exists() else {"models": {}, "differences": []}
+    known = {"models": {}, "differences": []} | before("captions")
     differences = []
     for model, base in PAIRED:
         if model in found and base in found:
@@ -166,13 +156,13 @@ def main(*names: str) -> None:
             differences.append(row | {"percent": 100 * value / of, "interval_percent": interval})
     new = {row["model"] for row in differences}
     figures = {
-        "models": before["models"]
+        "models": known["models"]
         | {
             name: {k: v for k, v in f.items() if k != "log_likelihood"}
             | {"nll": -statistics.fmean(f["log_likelihood"]), "nll_stderr": moments(f["log_likelihood"])["stderr"]}
             for name, f in found.items()
         },
-        "differences": [d for d in before["differences"] if d["model"] not in new] + differences,
+        "differences": [d for d in known["differences"] if d["model"] not in new] + differences,
     }
     report("captions", figures, __doc__ or "", 0)
 
@@ -191,4 +181,4 @@ def _safe(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

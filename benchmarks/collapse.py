@@ -14,15 +14,16 @@ nats for the whole latent. Resumable. ``python benchmarks/collapse.py [NAME ...]
 
 from __future__ import annotations
 
-import json
-import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from common import ROOT, mnist_path, report
+from common import chosen, kept, report, runs, size, start, train, write
+from inputs import mnist
 
-RUNS = ROOT / "runs" / "collapse"
-EPOCHS = 8
+RUNS = runs("collapse")
+EPOCHS = size(8, 0.2)
+TEST, IMAGES, K = size((500, 1000, 100), (40, 20, 2))
 SIZE = 7
 MODEL: dict[str, Any] = {
     "class": "VAE",
@@ -54,7 +55,7 @@ def node(settings: list[str], epochs: float = EPOCHS) -> dict[str, Any]:
 
     plain = {
         "model": MODEL,
-        "data": {"class": "Source", "path": str(mnist_path()), "validation": 0.02},
+        "data": {"class": "Source", "path": str(mnist()), "validation": 0.02},
         "views": [{"class": "Resize", "height": SIZE, "width": SIZE}, {"class": "Binarize"}],
         "objective": {"class": "ELBO"},
         "training": {"class": "Training", "epochs": epochs, "batch_size": 200, "learning_rate": 5e-3},
@@ -62,43 +63,41 @@ def node(settings: list[str], epochs: float = EPOCHS) -> dict[str, Any]:
     return override(plain, settings)
 
 
-def run(name: str, settings: list[str], **kw: Any) -> Any:
+def place(name: str) -> Path:
+    return RUNS / name.replace(", ", "-").replace(" ", "-")
+
+
+def run(name: str, settings: list[str], *more: str, epochs: float = EPOCHS) -> Any:
     """The artifact of a run, trained or gone on with."""
+    import yaml
+
     import fusevae
-    from fusevae.training import run as runs
 
-    folder = RUNS / name.replace(", ", "-").replace(" ", "-")
-    if not (folder / "model.safetensors").exists():
-        if (folder / "config.yaml").exists():
-            runs.resume(folder, importance_samples=1)
-        else:
-            runs.run(node(settings, kw.pop("epochs", EPOCHS)), folder, importance_samples=1, **kw)
-    return fusevae.load(folder)
+    folder = place(name)
+    write(configuration := folder.with_suffix(".yaml"), yaml.safe_dump(node(settings, epochs)))
+    return fusevae.load(train(folder, str(configuration), None, [], "--importance-samples", "1", *more))
 
 
-def measure(name: str) -> dict[str, Any]:
+def measured(name: str) -> dict[str, Any]:
     import torch
 
     import fusevae
     from fusevae.core import noise
     from fusevae.evaluation.collapse import diagnose
 
-    kept = RUNS / f"{name.replace(', ', '-').replace(' ', '-')}.json"
-    if kept.exists():
-        return json.loads(kept.read_text())
     started = time.perf_counter()
+    more: tuple[str, ...] = ()
     if name == "autoencoder":
-        run("autoencoder-before", ["objective.beta=0"], epochs=3)
-        artifact = run(name, CASES[name], weights=RUNS / "autoencoder-before", only=["latents"])
-    else:
-        artifact = run(name, CASES[name])
+        run("autoencoder-before", ["objective.beta=0"], epochs=size(3, 0.2))
+        more = ("--from", str(place("autoencoder-before")), "--only", "latents")
+    artifact = run(name, CASES[name], *more)
     seconds = time.perf_counter() - started
-    test = fusevae.read_data(str(mnist_path())).test
+    test = fusevae.read_data(str(mnist())).test
     with torch.no_grad(), noise.preserved(), noise.keyed(0, "view"):
-        x = artifact.eval().view(test.batch(torch.arange(500))[0])
+        x = artifact.eval().view(test.batch(torch.arange(TEST))[0])
         found = diagnose(artifact.distribution, x)
-    figures = fusevae.evaluate(artifact, test.subset(torch.arange(1000)), importance_samples=100)
-    found = {
+    figures = fusevae.evaluate(artifact, test.subset(torch.arange(IMAGES)), importance_samples=K)
+    return {
         "settings": CASES[name],
         "active_units": found["active_units"]["z"],
         "mutual_information": found["mutual_information"],
@@ -106,15 +105,14 @@ def measure(name: str) -> dict[str, Any]:
         "nll": -figures.log_likelihood.value,
         "seconds": seconds,
     }
-    kept.write_text(json.dumps(found))
-    print(name, found, file=sys.stderr, flush=True)
-    return found
 
 
 def main(*names: str) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
-    report("collapse", {name: measure(name) for name in names or CASES}, __doc__ or "", 0)
+    which = chosen(names, CASES, ["autoencoder"])
+    figures = {name: kept(place(f"{name}.json"), lambda name=name: measured(name)) for name in which}
+    report("collapse", figures, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

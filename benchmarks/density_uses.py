@@ -9,27 +9,18 @@ library. ``python benchmarks/density_uses.py [RUN]``
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from common import ROOT, mnist_path, report
+from common import report, runs, size, start, train
+from inputs import cifar10, mnist
 from torch import Tensor
 
-N, REFERENCE, SOME, EPOCHS, SEED = 1000, 2000, 500, 20, 0
-
-
-def train() -> str:
-    folder = ROOT / "runs" / f"binary-vae-uses-{EPOCHS}"
-    if not (folder / "model.safetensors").exists():
-        settings = ["--set", f"training.epochs={EPOCHS}", "--seed", str(SEED), "--device", "cpu"]
-        command = [sys.executable, "-m", "fusevae", "train", "binary-vae", "--data", str(mnist_path()), *settings]
-        subprocess.run([*command, "--output", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    return str(folder)
+N, FROM, REFERENCE, SOME = size((1000, 5000, 2000, 500), (8, 20, 16, 4))
+EPOCHS, SEED = 20, 0
 
 
 def foreign(digits: Tensor) -> dict[str, Tensor]:
@@ -45,12 +36,10 @@ def foreign(digits: Tensor) -> dict[str, Tensor]:
         "turned by 90 degrees": digits.rot90(1, (2, 3)),
         "upside down": digits.flip(2),
     }
-    cifar = mnist_path().parent / "cifar10" / "test.parquet"
-    if cifar.exists():
-        from fusevae.data.source import read_examples
+    from fusevae.data.source import read_examples
 
-        images, _ = read_examples(str(cifar)).batch(torch.arange(n))
-        found["CIFAR-10, grey"] = images.float().mean(1, keepdim=True)[..., 2:30, 2:30].round().to(torch.uint8)
+    images, _ = read_examples(str(cifar10() / "test.parquet")).batch(torch.arange(n))
+    found["CIFAR-10, grey"] = images.float().mean(1, keepdim=True)[..., 2:30, 2:30].round().to(torch.uint8)
     return found
 
 
@@ -61,7 +50,7 @@ def anomalies(artifact: Any, test: Tensor) -> dict[str, Any]:
     from fusevae.evaluation.blocks import as_examples
 
     started = time.perf_counter()
-    reference = parts(artifact, as_examples(artifact, test[5000 : 5000 + REFERENCE]), seed=SEED)
+    reference = parts(artifact, as_examples(artifact, test[FROM : FROM + REFERENCE]), seed=SEED)
     score: Callable[[Tensor], dict[str, np.ndarray]] = lambda x: scores(  # noqa: E731
         parts(artifact, as_examples(artifact, x), seed=SEED), reference
     )
@@ -123,12 +112,14 @@ def denoising(artifact: Any, x: Tensor, p: float) -> dict[str, float]:
     }
 
 
-def main(run: str | None = None) -> None:
+def main(run: str = "") -> None:
     import fusevae
 
     torch.set_num_threads(1)
-    artifact = fusevae.load(run or train())
-    with np.load(mnist_path()) as data:
+    folder = runs(f"binary-vae-uses-{EPOCHS}")
+    settings, on = [f"training.epochs={EPOCHS}"], ("--device", "cpu")
+    artifact = fusevae.load(run or train(folder, "binary-vae", mnist(), settings, *on, seed=SEED))
+    with np.load(mnist()) as data:
         test, train_mean = torch.from_numpy(data["x_test"])[:, None], torch.from_numpy(data["x_train"].mean(0))[None]
     torch.manual_seed(SEED)
     x = (torch.rand(SOME, 1, 28, 28) < test[:SOME] / 255).to(torch.uint8) * 255
@@ -141,4 +132,4 @@ def main(run: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from common import mnist_path, report
+import inputs
+from common import report, size, start
 
 
 def share(recipe: str, data: str | None, epochs: float) -> dict[str, Any]:
@@ -41,14 +42,15 @@ def main() -> None:
     report(
         "diagnosis_time",
         {
-            "logistic-vae, 80 epochs": share("logistic-vae", None, 80),
-            "binary-vae, 2 epochs": share("binary-vae", str(mnist_path()), 2),
-            "binary-vae, 10 epochs": share("binary-vae", str(mnist_path()), 10),
+            "logistic-vae, 80 epochs": share("logistic-vae", None, size(80, 0.2)),
+            "binary-vae, 2 epochs": share("binary-vae", str(inputs.mnist()), size(2, 0.2)),
+            "binary-vae, 10 epochs": share("binary-vae", str(inputs.mnist()), size(10, 1)),
         },
         __doc__ or "",
         0,
+        on="cpu",
     )
 
 
 if __name__ == "__main__":
-    main()
+    start(main)

@@ -3,22 +3,16 @@
 A U-Net of the ``diffusion`` recipe on MNIST, v-prediction, batch 64, tensors in memory; both arms dequantize, draw
 noise levels and noise, clip the gradient, average the weights and log the bound. Every arm is a process of its own and
 trains STEPS steps a turn; the arms take turns, and the figure is the ratio of the medians. ``python
-benchmarks/diffusion_speed.py [ROUNDS [STEPS]]``
+benchmarks/diffusion_speed.py [ROUNDS [STEPS [cpu|cuda]]]``
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from common import Arm, median, report, take_turns
-
-HERE = Path(__file__).parent
+from common import Arm, median, report, size, start, take_turns
 
 
-def main(rounds: int = 9, steps: int = 40) -> None:
-    script = HERE / "arm_diffusion.py"
-    arms = {name: Arm(sys.executable, script, name, str(steps)) for name in ("library", "hand")}
+def main(rounds: int = size(9, 1), steps: int = size(40, 2), device: str = "cpu") -> None:
+    arms = {name: Arm("arm_diffusion.py", name, str(steps), device) for name in ("library", "hand")}
     turns = take_turns(arms, rounds)
     rate = {name: 64 * median([t["steps"] / t["seconds"] for t in found]) for name, found in turns.items()}
     ratios = [h["seconds"] / lib["seconds"] for lib, h in zip(turns["library"], turns["hand"], strict=True)]
@@ -29,8 +23,8 @@ def main(rounds: int = 9, steps: int = 40) -> None:
         "last_error": {name: found[-1]["error"] for name, found in turns.items()},
         "rounds": rounds,
     }
-    report("diffusion_speed", figures, __doc__ or "")
+    report("diffusion_speed", figures, __doc__ or "", on=device)
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int, int, str)

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, report
+from common import report, runs, size, start
 
-LINES = ROOT / "runs" / "disentanglement.jsonl"
-LATENTS, TRAINING, HELD_OUT = 10, 20_000, 10_000
+LINES = runs("disentanglement.jsonl")
+LATENTS, TRAINING, HELD_OUT = 10, *size((20_000, 10_000), (64, 600))
 SCORES = ("mig", "dci_disentanglement", "dci_completeness", "dci_informativeness", "factor_vae")
 
 
@@ -69,7 +69,7 @@ def one(objective: str, seed: int, epochs: int, images: Any, held: Any, factors:
     }
 
 
-def main(seeds: int = 5, epochs: int = 40) -> None:
+def main(seeds: int = size(5, 2), epochs: int = size(40, 1)) -> None:
     import torch
 
     import fusevae
@@ -77,7 +77,7 @@ def main(seeds: int = 5, epochs: int = 40) -> None:
     torch.manual_seed(0)
     images, _ = fusevae.shapes(TRAINING, seed=0)
     held, factors = fusevae.shapes(HELD_OUT, seed=1)
-    LINES.parent.mkdir(exist_ok=True)
+    LINES.parent.mkdir(parents=True, exist_ok=True)
     lines = LINES.read_text().splitlines() if LINES.exists() else []
     done = [json.loads(line) for line in lines if line.endswith("}")]  # a kill may have cut the last one
     found: dict[str, list[dict[str, Any]]] = {"elbo": [], "beta_tc": []}
@@ -112,4 +112,4 @@ def spread(values: list[float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int, int)

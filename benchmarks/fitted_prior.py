@@ -11,34 +11,27 @@ fit-prior`` has, fitted to the latents of the training set. Closed: (plain - fit
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, mnist_path, report
+from common import before, report, runs, size, start, train, write
+from inputs import cifar10, mnist
 
-RUNS = ROOT / "runs" / "fitted-prior"
+RUNS = runs("fitted-prior")
 PARENTS = {"mnist": ("binary-vae", 40), "cifar10": ("sigma-vae", 5)}
-KINDS = ("flow", "mixture", "made", "vae")
+KINDS = size(("flow", "mixture", "made", "vae"), ("mixture",))
 
 
 def data_path(name: str) -> Path:
-    return mnist_path() if name == "mnist" else mnist_path().parent / "cifar10"
+    return mnist() if name == "mnist" else cifar10()
 
 
 def parent(name: str) -> Path:
     """The trained plain VAE."""
     recipe, epochs = PARENTS[name]
-    folder = RUNS / name
-    if not (folder / "model.safetensors").exists():
-        arguments = ["--resume", str(folder)]
-        if not (folder / "config.yaml").exists():
-            arguments = [recipe, "--data", str(data_path(name)), "--output", str(folder), "--seed", "0"]
-            arguments += ["--set", f"training.epochs={epochs}"]
-        subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return folder
+    return train(RUNS / name, recipe, data_path(name), [f"training.epochs={epochs}"])
 
 
 def one(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
@@ -64,7 +57,7 @@ def one(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
     before = (parent(name) / "model.safetensors").read_bytes()
     if "plain" not in found:
         found["plain"] = fusevae.sample_quality(run, data.test, net, kind="mean").to_dict()
-        kept.write_text(json.dumps(found))
+        write(kept, json.dumps(found))
     for kind in kinds:
         if kind in found["kinds"]:
             continue
@@ -75,29 +68,20 @@ def one(name: str, kinds: tuple[str, ...]) -> dict[str, Any]:
         plain, floor = found["plain"]["fid"], found["plain"]["floor"]
         closed = (plain - quality.fid) / (plain - floor)
         found["kinds"][kind] = {"fid": quality.fid, "closed": closed, "seconds_to_fit": seconds}
-        kept.write_text(json.dumps(found))
+        write(kept, json.dumps(found))
         print(name, kind, found["kinds"][kind], file=sys.stderr, flush=True)
     found["parent_unchanged"] = (parent(name) / "model.safetensors").read_bytes() == before
-    kept.write_text(json.dumps(found))
+    write(kept, json.dumps(found))
     return found
 
 
 def main(name: str = "", *kinds: str) -> None:
-    if name:
-        one(name, kinds or KINDS)
+    for n in [name] if name else size(list(PARENTS), ["mnist"]):
+        one(n, kinds or KINDS)
     files = {n: RUNS / f"{n}.json" for n in PARENTS}
-    if not name:
-        for n in PARENTS:
-            one(n, KINDS)
-    kept = RESULTS / "fitted_prior.json"
-    before = json.loads(kept.read_text())["figures"] if kept.exists() else {}
-    report(
-        "fitted_prior",
-        before | {n: json.loads(p.read_text()) for n, p in files.items() if p.exists()},
-        __doc__ or "",
-        0,
-    )
+    found = {n: json.loads(p.read_text()) for n, p in files.items() if p.exists()}
+    report("fitted_prior", before("fitted_prior") | found, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

@@ -8,16 +8,13 @@ arms take turns, and the figures are ratios of the medians. ``python benchmarks/
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from common import Arm, median, report, size, start, take_turns
 
-from common import Arm, median, report, take_turns
-
-ARM = Path(__file__).parent / "arm_flow.py"
+WHO = {"maf": ("library", "zuko"), "glow": ("library", "by hand")}
 
 
-def main(rounds: int = 9) -> None:
-    arms = {f"{who}, {flow}": Arm(sys.executable, ARM, who, flow) for flow in ("maf", "glow") for who in WHO[flow]}
+def main(rounds: int = size(9, 1)) -> None:
+    arms = {f"{who}, {flow}": Arm("arm_flow.py", who, flow) for flow in ("maf", "glow") for who in WHO[flow]}
     turns = take_turns(arms, rounds)
     rate = {name: 100 * median([t["steps"] / t["seconds"] for t in found]) for name, found in turns.items()}
     figures = {
@@ -27,10 +24,8 @@ def main(rounds: int = 9) -> None:
         "last_log_bound": {name: found[-1]["log_bound"] for name, found in turns.items()},
         "rounds": rounds,
     }
-    report("flow_speed", figures, __doc__ or "")
+    report("flow_speed", figures, __doc__ or "", on="cpu")
 
-
-WHO = {"maf": ("library", "zuko"), "glow": ("library", "by hand")}
 
 if __name__ == "__main__":
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int)

@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, mnist_path, report
+import common
+from common import fusevae as run
+from common import report, runs, size, start
+from inputs import cifar10, mnist
 
-K = 5
+K, SAMPLES = size((5, 5000), (1, 24))
 RECIPES = {
     "mnist": ("gan", "vae-gan", "binary-vae", "latent-diffusion", "vq-vae"),
     "cifar10": ("gan", "vae-gan", "vq-vae"),
@@ -33,7 +34,7 @@ RECIPES = {
 
 
 def data_path(data: str) -> Path:
-    return mnist_path() if data == "mnist" else mnist_path().parent / data
+    return mnist() if data == "mnist" else cifar10()
 
 
 def on_mnist(spec: Any, vae: Any) -> dict[str, Any]:
@@ -102,11 +103,10 @@ def one(data: str, seed: int, budget: str, folder: Path, names: list[str]) -> di
     """What counts of the models of a seed, by name."""
     place = folder / "-".join([f"seed-{seed}", *names])
     chosen = [c for c in configurations(data, folder) if not names or Path(c).stem in names]
-    command = [sys.executable, "-m", "fusevae", "bench", ",".join(chosen)]
-    command += ["--data", str(data_path(data)), "--budget", budget, "--seed", str(seed)]
-    command += ["--samples", "5000", "--importance-samples", str(K)]
     if not (place / "comparison.json").exists():
-        subprocess.run([*command, "--output", str(place)], check=True, stdout=subprocess.DEVNULL)
+        judged = ["--samples", str(SAMPLES), "--importance-samples", str(K)]
+        source = ["--data", str(data_path(data)), "--output", str(place)]
+        run("bench", ",".join(chosen), *source, "--budget", budget, "--seed", str(seed), *judged)
     found = json.loads((place / "comparison.json").read_text())
     return {
         Path(name).name: {
@@ -123,8 +123,7 @@ def one(data: str, seed: int, budget: str, folder: Path, names: list[str]) -> di
 
 def before(name: str, budget: str) -> dict[str, Any]:
     """The seeds of this budget that are in the report."""
-    path = RESULTS / f"{name}.json"
-    found = json.loads(path.read_text())["figures"] if path.exists() else {}
+    found = common.before(name)
     return dict(found["seeds"]) if found.get("budget") == budget else {}
 
 
@@ -163,17 +162,18 @@ def asked(runs: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main(data: str = "mnist", budget: str = "5m", *which: str) -> None:
-    folder = ROOT / "runs" / f"fusions-{data}-{budget}"
+def main(data: str = "mnist", budget: str = size("5m", "1s"), *which: str) -> None:
+    which = which or size((), ("0", "logistic-vae", "flow-logistic-vae"))
+    folder = runs(f"fusions-{data}-{budget}")
     name = "_".join(["fusions", *([data] if data != "mnist" else []), *([budget] if budget != "5m" else [])])
-    runs = before(name, budget)
+    seen = before(name, budget)
     seeds, names = [w for w in which if w.isdigit()], [w for w in which if not w.isdigit()]
     for seed in seeds or ("0", "1", "2"):
-        runs[seed] = runs.get(seed, {}) | one(data, int(seed), budget, folder, names)
-    runs = dict(sorted(runs.items()))
-    figures = {"data": data, "budget": budget, **(asked(runs) if data == "mnist" else {}), "seeds": runs}
+        seen[seed] = seen.get(seed, {}) | one(data, int(seed), budget, folder, names)
+    seen = dict(sorted(seen.items()))
+    figures = {"data": data, "budget": budget, **(asked(seen) if data == "mnist" else {}), "seeds": seen}
     report(name, figures, __doc__ or "")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

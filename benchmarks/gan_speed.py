@@ -8,18 +8,11 @@ benchmarks/gan_speed.py [ROUNDS]``
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from common import Arm, median, report, take_turns
-
-ARM = Path(__file__).with_name("arm_gan.py")
+from common import Arm, median, report, size, start, take_turns
 
 
-def main(rounds: int = 15) -> None:
-    arms = {
-        f"{name}, {by}": Arm(sys.executable, ARM, by, name) for name in ("gan", "vae-gan") for by in ("library", "hand")
-    }
+def main(rounds: int = size(15, 1)) -> None:
+    arms = {f"{name}, {by}": Arm("arm_gan.py", by, name) for name in ("gan", "vae-gan") for by in ("library", "hand")}
     turns = take_turns(arms, rounds)
     step = {name: 1000 * median([t["seconds"] / t["steps"] for t in found]) for name, found in turns.items()}
     figures = {
@@ -28,8 +21,8 @@ def main(rounds: int = 15) -> None:
         "vae_gan_step_over_hand_written": step["vae-gan, library"] / step["vae-gan, hand"],
         "rounds": rounds,
     }
-    report("gan_speed", figures, __doc__ or "")
+    report("gan_speed", figures, __doc__ or "", on="cpu")
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int)

@@ -14,21 +14,21 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import RESULTS, ROOT, mnist_path, report
+from common import before, last, report, runs, size, start, train, write
+from inputs import mnist
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fusevae import Preprocessed
 
-RUNS = ROOT / "runs" / "image-flows"
+RUNS = runs("image-flows")
 PUBLISHED = {"made": -1380.8, "realnvp": -1323.2, "maf": -1300.5}
 WANTED = {"made": -1400.0, "realnvp": -1345.0, "maf": -1320.0}
+SMALL = size([], ["recipe.hidden=[16]"])
 #: settings beside those of the recipe of that name
 MODELS: dict[str, list[str]] = {
     "made": ["training.epochs=20"],
@@ -37,16 +37,6 @@ MODELS: dict[str, list[str]] = {
     "spline-flow": ["training.epochs=10"],
     "glow": ["training.epochs=8"],
 }
-
-
-def train(name: str, folder: Path) -> None:
-    """Train a recipe, or go on with it."""
-    arguments = ["--resume", str(folder)]
-    if not (folder / "config.yaml").exists():
-        settings = [*MODELS[name], "training.checkpoint_every=500"]
-        arguments = [name, "--data", str(mnist_path()), "--output", str(folder), "--seed", "0"]
-        arguments += ["--importance-samples", "1", *(word for s in settings for word in ("--set", s))]
-    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def logit_density(model: Preprocessed, x: Tensor) -> Tensor:
@@ -70,7 +60,7 @@ def evaluate(folder: Path) -> dict[str, Any]:
         from fusevae.core import noise
 
         model = fusevae.load(folder).distribution
-        test = fusevae.read_data(str(mnist_path())).test
+        test = fusevae.read_data(str(mnist())).test
         found = []
         with torch.no_grad():
             for i, index in enumerate(torch.arange(len(test)).split(500)):
@@ -79,27 +69,27 @@ def evaluate(folder: Path) -> dict[str, Any]:
         each = torch.cat(found)
         stderr = each.std().item() / math.sqrt(len(each))
         figures = {"log_likelihood": each.mean().item(), "stderr": stderr, "n": len(each)}
-        path.write_text(json.dumps(figures))
+        write(path, json.dumps(figures))
     return json.loads(path.read_text())
 
 
 def main(*names: str) -> None:
-    kept = RESULTS / "image_flows.json"
-    figures: dict[str, Any] = json.loads(kept.read_text())["figures"] if kept.exists() else {}
-    for name, settings in MODELS.items():
+    figures = before("image_flows")
+    for name in MODELS:
         folder = RUNS / name
-        if name in (names or WANTED) and not (folder / "evaluation.json").exists():
-            train(name, folder)
+        if name in (names or size(WANTED, ("made", "realnvp"))):
+            settings = [*MODELS[name], "training.checkpoint_every=500", *SMALL]
+            train(folder, name, mnist(), settings, "--importance-samples", "1")
         if not (folder / "evaluation.json").exists():
             continue
-        records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        at_end = last(folder)
         evaluation = json.loads((folder / "evaluation.json").read_text())
-        figures[name] = {"settings": settings, **evaluate(folder), "parameters": evaluation["parameters"]}
-        figures[name] |= {"training_minutes": records[-1]["seconds"] / 60, "epochs": records[-1]["epoch"]}
+        figures[name] = {"settings": MODELS[name], **evaluate(folder), "parameters": evaluation["parameters"]}
+        figures[name] |= {"training_minutes": at_end["seconds"] / 60, "epochs": at_end["epoch"]}
         figures[name] |= {"published": PUBLISHED.get(name), "wanted": WANTED.get(name)}
         figures[name]["bits_per_dim_bound"] = evaluation["bits_per_dim"]
     report("image_flows", figures, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

@@ -7,30 +7,25 @@ Pythae is given the batch size with which it is fastest of those tried. The arms
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-from common import Arm, median, pythae_python, report, take_turns
-
-HERE = Path(__file__).parent
+from common import Arm, median, over, pythae, report, size, start, take_turns
 
 
-def main(rounds: int = 15) -> None:
-    arms = {"library": Arm(sys.executable, HERE / "arm_likelihood.py")}
+def main(rounds: int = size(15, 1)) -> None:
+    arms = {"library": Arm("arm_likelihood.py")}
     for batch in (100, 500, 1000):
-        arms[f"Pythae, batch {batch}"] = Arm(pythae_python(), HERE / "arm_pythae.py", "nll", str(batch))
+        arms |= pythae("nll", f"batch {batch}")
     turns = take_turns(arms, rounds)
     seconds = {name: median([t["seconds"] for t in found]) for name, found in turns.items()}
-    best = min((name for name in seconds if name.startswith("Pythae")), key=lambda name: seconds[name])
+    best = min((name for name in seconds if name.startswith("Pythae")), key=lambda name: seconds[name], default="")
     figures = {
         "seconds_per_image": seconds,
-        "library_over_pythae": seconds[best] / seconds["library"],
+        "library_over_pythae": over(seconds, best, "library"),
         "pythae_best": best,
         "peak_mb": turns["library"][-1]["peak_mb"],
         "rounds": rounds,
     }
-    report("likelihood_speed", figures, __doc__ or "")
+    report("likelihood_speed", figures, __doc__ or "", on="cpu")
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int)

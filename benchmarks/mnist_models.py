@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, doubled_likelihood, mnist_path, moments, report
+from common import before, doubled_likelihood, last, moments, report, runs, size, start, train, write
+from inputs import mnist
 
-from fusevae.recipes.find import today
-
-RUNS = ROOT / "runs" / "mnist"
+RUNS = runs("mnist")
+IMAGES, FIRST, K = size((1000, 1000, 5000), (10, 2, 4))
 CONVOLUTIONAL = ("ladder-vae",)
 MODELS = [
     ("binary-vae", 200),
@@ -38,16 +36,6 @@ MODELS = [
 ]
 
 
-def train(recipe: str, epochs: int, folder: Path) -> None:
-    """Train a recipe, or go on with it."""
-    arguments = ["--resume", str(folder)]
-    if not (folder / "config.yaml").exists():
-        settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
-        arguments = [recipe, "--data", str(mnist_path()), "--output", str(folder), "--seed", "0"]
-        arguments += [word for s in settings for word in ("--set", s)]
-    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
 def likelihoods(recipe: str, folder: Path) -> dict[str, Any]:
     """Log-likelihoods of the test images, kept in the run's folder."""
     path = folder / "likelihood.json"
@@ -56,28 +44,29 @@ def likelihoods(recipe: str, folder: Path) -> dict[str, Any]:
 
         import fusevae
 
-        artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist_path())).test
+        artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist())).test
         if recipe in CONVOLUTIONAL:
-            return doubled_likelihood(artifact, test.subset(torch.arange(1000)), path, 1000)
+            return doubled_likelihood(artifact, test.subset(torch.arange(IMAGES)), path, FIRST)
         started = time.perf_counter()
-        found = fusevae.log_likelihood(artifact, test, importance_samples=5000)
+        found = fusevae.log_likelihood(artifact, test, importance_samples=K)
         minutes = (time.perf_counter() - started) / 60
-        path.write_text(json.dumps({"k": 5000, "minutes": minutes, "log_likelihood": found.tolist()}))
+        write(path, json.dumps({"k": K, "minutes": minutes, "log_likelihood": found.tolist()}))
     return json.loads(path.read_text())
 
 
 def main(*names: str) -> None:
     found: dict[str, Any] = {}
+    everything = [f"{recipe}-{epochs}" for recipe, epochs in MODELS]
     for recipe, epochs in MODELS:
         name = f"{recipe}-{epochs}"
         folder = RUNS / name
-        if not names or name in names:
-            if not (folder / "evaluation.json").exists():
-                train(recipe, epochs, folder)
+        if name in (names or size(everything, ["binary-vae-200", "flow-vae-200"])):
+            settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
+            train(folder, recipe, mnist(), settings)
             likelihoods(recipe, folder)
         if (folder / "likelihood.json").exists():
-            last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-            found[name] = {"recipe": recipe, "epochs": epochs, "training_minutes": last["seconds"] / 60}
+            minutes = last(folder)["seconds"] / 60
+            found[name] = {"recipe": recipe, "epochs": epochs, "training_minutes": minutes}
             found[name] |= likelihoods(recipe, folder)
     differences = []
     for a, b in itertools.permutations(found, 2):
@@ -86,12 +75,11 @@ def main(*names: str) -> None:
         if comparable and to["epochs"] == of["epochs"]:
             pairs = zip(of["log_likelihood"], to["log_likelihood"], strict=True)
             differences.append({"model": a, "minus": b} | moments([x - y for x, y in pairs]))
-    kept = RESULTS / "mnist_models.json"
-    before = json.loads(today(kept.read_text()))["figures"] if kept.exists() else {"models": {}, "differences": []}
+    known = {"models": {}, "differences": []} | before("mnist_models")
     pairs_now = {(d["model"], d["minus"]) for d in differences}
-    differences = [d for d in before["differences"] if (d["model"], d["minus"]) not in pairs_now] + differences
+    differences = [d for d in known["differences"] if (d["model"], d["minus"]) not in pairs_now] + differences
     figures = {
-        "models": before["models"]
+        "models": known["models"]
         | {
             name: {k: v for k, v in f.items() if k != "log_likelihood"}
             | {"n": len(f["log_likelihood"]), "nll": moments([-v for v in f["log_likelihood"]])}
@@ -103,4 +91,4 @@ def main(*names: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

@@ -8,34 +8,23 @@ benchmarks/mnist_vae.py [EPOCHS [SEED]]``
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-from common import ROOT, mnist_path, report
+from common import last, report, runs, size, start, train
+from inputs import mnist
 
-K = 5000
+K = size(5000, 2)
 
 
-def main(epochs: int = 440, seed: int = 0, output: str = "") -> None:
-
+def main(epochs: int = 440, seed: int = 0) -> None:
     import fusevae
 
-    folder = Path(output or ROOT / "runs" / f"mnist-vae-{epochs}-{seed}")
-    if (folder / "config.yaml").exists():
-        arguments = ["--resume", str(folder)]
-    else:
-        settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
-        arguments = ["binary-vae", "--data", str(mnist_path()), "--output", str(folder), "--seed", str(seed)]
-        arguments += [word for s in settings for word in ("--set", s)]
-    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    minutes = json.loads(lines[-1])["seconds"] / 60
+    settings = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=3000"]
+    folder = train(runs(f"mnist-vae-{epochs}-{seed}"), "binary-vae", mnist(), settings, seed=seed)
+    minutes = last(folder)["seconds"] / 60
     artifact = fusevae.load(folder)
     started = time.perf_counter()
-    figures = fusevae.evaluate(artifact, str(mnist_path()), importance_samples=K)
+    figures = fusevae.evaluate(artifact, str(mnist()), importance_samples=K)
     report(
         "mnist_vae",
         {"nll": -figures.log_likelihood.value, "training_minutes": minutes, "epochs": epochs}
@@ -46,4 +35,4 @@ def main(epochs: int = 440, seed: int = 0, output: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int, int)

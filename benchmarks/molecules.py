@@ -12,22 +12,17 @@ the encoder's.
 Asked for, in 60 minutes a model on 2 cores: SMILES VAE validity at least 0.80 (0.92 on a GPU, SELFIES 1.0), uniqueness
 0.998, novelty 0.95, KL score 0.93, I(x; z) over 3 nats; QED raised by 0.15, and above random search.
 ``python benchmarks/molecules.py [NAME ...]`` trains and measures those named (all without a name), resumable, in
-``runs/molecules``; what was measured before stays in the report. The data are in ``$MOLECULES`` or
-../shared/data/molecules.
+``runs/molecules``; what was measured before stays in the report.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, moments, report, trained_on
+import common
+from common import before, chosen, kept, last, moments, report, runs, size, start, trained_on
+from inputs import molecules
 
 WIDE = ["recipe.width=384", "recipe.layers=6", "recipe.dropout=0.2", "training.batch_size=128", "training.epochs=20"]
 MODELS: dict[str, tuple[str, list[str]]] = {  # a recipe, and what is changed of it
@@ -37,45 +32,23 @@ MODELS: dict[str, tuple[str, list[str]]] = {  # a recipe, and what is changed of
     "wide-vae": ("molecules-vae", WIDE),
 }
 PRECISION = "bfloat16"  # of training; a processor with such instructions takes 0.55 of the time
-RUNS = ROOT / "runs" / "molecules"
-SAMPLES, STARTS, EVALUATIONS, SIMILARITY = 10_000, 100, 200, 0.4
-RADII = (1.0, 2.0, 4.0)
-
-
-def molecules(part: str) -> Path:
-    """A part of the data; ends with a reason where there is none."""
-    path = Path(os.environ.get("MOLECULES", ROOT.parent / "shared" / "data" / "molecules")) / f"guacamol_{part}.smi"
-    if not path.exists():
-        raise SystemExit(f"no molecules at {path}: set MOLECULES=/folder/with/guacamol_train.smi, _valid and _test")
-    return path
+RUNS = runs("molecules")
+SAMPLES, STARTS, EVALUATIONS = size((10_000, 100, 200), (12, 2, 4))
+SIMILARITY, RADII = 0.4, (1.0, 2.0, 4.0)
+SMALL = size([], ["recipe.width=16", "recipe.layers=1"])
 
 
 def smiles(part: str) -> list[str]:
     return molecules(part).read_text().split()
 
 
-def train(name: str, folder: Path) -> None:
-    """Train a model, or go on with it."""
-    arguments = ["--resume", str(folder)]
-    if not (folder / "config.yaml").exists():
-        recipe, changes = MODELS[name]
-        held = [f"data.{of}_path={molecules(part)}" for of, part in (("validation", "valid"), ("test", "test"))]
-        settings = [*held, f"training.precision={PRECISION}", "training.checkpoint_every=500", *changes]
-        arguments = [recipe, "--data", str(molecules("train")), "--output", str(folder), "--seed", "0"]
-        arguments.append("--skip-damaged")  # SELFIES can't hold one of the molecules
-        arguments += ["--importance-samples", "1", *(word for s in settings for word in ("--set", s))]
-    subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def kept(path: Path, compute: Callable[[], Any]) -> Any:
-    """What was computed before, or now."""
-    if not path.exists():
-        started = time.perf_counter()
-        found = compute()
-        beside = path.with_suffix(".part")
-        beside.write_text(json.dumps({"seconds": time.perf_counter() - started, "found": found}))
-        beside.rename(path)
-    return json.loads(path.read_text())["found"]
+def train(name: str) -> Path:
+    """Train a model, or go on with it; SELFIES can't hold one of the molecules."""
+    recipe, changes = MODELS[name]
+    held = [f"data.{of}_path={molecules(part)}" for of, part in (("validation", "valid"), ("test", "test"))]
+    settings = [*held, f"training.precision={PRECISION}", "training.checkpoint_every=500", *changes, *SMALL]
+    more = ("--skip-damaged", "--importance-samples", "1")
+    return common.train(RUNS / name, recipe, molecules("train"), settings, *more)
 
 
 def samples(folder: Path) -> list[str]:
@@ -159,14 +132,12 @@ def searched(folder: Path) -> dict[str, Any]:
 
 def measure(name: str) -> dict[str, Any]:
     """Everything about one model, kept in its folder."""
-    folder = RUNS / name
-    if not (folder / "report.html").exists():
-        train(name, folder)
-    last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
+    folder = train(name)
+    at_end = last(folder)
     made = kept(folder / "samples.json", lambda: samples(folder))
     found = {
-        "training_minutes": last["seconds"] / 60,
-        "epochs": round(last["epoch"]),
+        "training_minutes": at_end["seconds"] / 60,
+        "epochs": round(at_end["epoch"]),
         "trained_on": trained_on(folder),
         "quality": kept(folder / "quality.json", lambda: quality(made)),
     }
@@ -178,15 +149,12 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def main(*names: str) -> None:
-    if unknown := set(names) - set(MODELS):
-        raise SystemExit(f"unknown {', '.join(unknown)}: give some of {', '.join(MODELS)}")
     RUNS.mkdir(parents=True, exist_ok=True)
-    found = {name: measure(name) for name in names or MODELS}
-    before = RESULTS / "molecules.json"
-    models = json.loads(before.read_text())["figures"]["models"] if before.exists() else {}
+    found = {name: measure(name) for name in chosen(names, MODELS, ["molecules-vae"])}
+    models = before("molecules").get("models", {})
     real = kept(RUNS / "real.json", lambda: quality(smiles("valid")))
     report("molecules", {"models": models | found, "real": real}, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import fusevae as f
@@ -209,10 +208,12 @@ def missing() -> set[str]:
 
 
 def main() -> None:
-    from common import report
+    from common import report, smoke
 
     started, faults, counts = time.perf_counter(), [], Counter[str]()
     triples = list(itertools.product(POSTERIORS, PRIORS, DECODERS))
+    if smoke():
+        triples = [t for t in triples if refusal(*t) is None][:2] + [t for t in triples if refusal(*t)][:1]
     for i, triple in enumerate(triples):
         counts[refusal(*triple) or "trained, sampled, saved and read"] += 1
         if (fault := wrong(triple)) is not None:
@@ -221,11 +222,13 @@ def main() -> None:
         if i % 500 == 0:
             print(f"{i} of {len(triples)}", file=sys.stderr, flush=True)
     figures = {"triples": len(triples), "counts": dict(counts.most_common()), "faults": faults}
-    report(
-        "pairs", figures | {"missing": sorted(missing()), "seconds": time.perf_counter() - started}, __doc__ or "", 0
-    )
+    figures |= {"missing": sorted(missing()), "seconds": time.perf_counter() - started}
+    report("pairs", figures, __doc__ or "", 0)
+    if faults:
+        raise SystemExit(f"{len(faults)} triples do not do what the table says")
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    main()
+    from common import start
+
+    start(main)

@@ -6,20 +6,23 @@ the seed that ``fusevae sample`` has by default: means of p(x | z) where there a
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from common import ROOT
+from common import ROOT, results, runs, smoke, start, train
+from inputs import mnist
 
 EDGE = 16  # pixels between two grids
 
 
-def main(folder: str, *names: str) -> None:
+def main(folder: str = "", *names: str) -> None:
+    if smoke():
+        folder, names = str(runs("picture")), ("binary-vae",)
+        train(runs("picture") / names[0], names[0], mnist())
     from PIL import Image, ImageDraw
 
     import fusevae
-    from fusevae.evaluation import pictures
+    from fusevae.modalities.images import pictures
 
     grids: list[Any] = []
     for name in names:
@@ -32,8 +35,8 @@ def main(folder: str, *names: str) -> None:
         ImageDraw.Draw(whole).text((at, 0), name, fill=0)
         whole.paste(grid.convert("L"), (at, 14))
         at += grid.width + EDGE
-    whole.save(ROOT / "docs" / "images" / "families.png", optimize=True)
+    whole.save((results() if smoke() else ROOT / "docs" / "images") / "families.png", optimize=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

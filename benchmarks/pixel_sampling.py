@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 import torch
-from common import median, report
+from common import median, report, size, start
 
 EVERY = 28
 
@@ -61,14 +61,16 @@ def transformer(model: Any, n: int, rounds: int) -> dict[str, float]:
     return {"whole_passes": whole, "kept": kept, "ratio": whole / kept, "kept_per_image": kept / n}
 
 
-def main(rounds: int = 3) -> None:
+def main(rounds: int = size(3, 1)) -> None:
     from fusevae import DataSpec
     from fusevae.core.memory import keep_freed_memory
     from fusevae.recipes.find import find
 
     keep_freed_memory()
     torch.manual_seed(0)
-    grey, colour = DataSpec((1, 28, 28), "uint8", 0, 255), DataSpec((3, 32, 32), "uint8", 0, 255)
+    grey, colour = (
+        DataSpec(shape, "uint8", 0, 255) for shape in size([(1, 28, 28), (3, 32, 32)], [(1, 8, 8), (3, 8, 8)])
+    )
     figures: dict[str, Any] = {}
     for name, spec, measure in (
         ("pixel-cnn", grey, pixel_cnn),
@@ -78,10 +80,8 @@ def main(rounds: int = 3) -> None:
         model = find(name)(spec).model.eval()
         figures[name] = {str(n): measure(model, n, rounds) for n in (1, 16)}
         print(name, {n: round(f["ratio"], 1) for n, f in figures[name].items()}, flush=True)
-    report("pixel_sampling", figures, __doc__ or "", 0)
+    report("pixel_sampling", figures, __doc__ or "", 0, on="cpu")
 
 
 if __name__ == "__main__":
-    import sys
-
-    main(*(int(a) for a in sys.argv[1:]))
+    start(main, int)

@@ -9,17 +9,17 @@ in training and in evaluation. ``python benchmarks/pixel_vae.py [MINUTES [RECIPE
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, doubled_likelihood, mnist_path, report
+import common
+from common import doubled_likelihood, last, options, report, runs, size, start, trained_on
+from inputs import mnist
 
-TRIAL = 150  # steps, the first third of which warm up
-FIRST = 64  # importance samples
+TRIAL = size(150, 3)  # steps, the first third of which warm up
+FIRST = size(64, 2)  # importance samples
 
 
 def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int) -> float:
@@ -28,10 +28,15 @@ def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int)
     from fusevae.training import configuration
     from fusevae.training.fit import prepare
 
-    never = ["training.epochs=1", "training.validate_every=1000000", "data.validation=0.0"]
-    node, data = compose(recipe, str(mnist_path()), [*settings, *never], seed)
+    never = [
+        "training.epochs=1",
+        "training.validate_every=1000000",
+        "data.validation=0.0",
+        *size([], ["training.batch_size=16"]),
+    ]
+    node, data = compose(recipe, str(mnist()), [*settings, *never], seed)
     trial = configuration.experiment(node)
-    loop = prepare(trial.model, data, trial.views, trial.objective, trial.training, seed, "cpu")
+    loop = prepare(trial.model, data, trial.views, trial.objective, trial.training, seed, size("auto", "cpu"))
     steps, loop.total = loop.total, TRIAL // 3
     loop.run()
     started, loop.total = time.perf_counter(), TRIAL
@@ -42,46 +47,36 @@ def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int)
 
 def train(recipe: str, minutes: float, seed: int, settings: list[str], folder: Path) -> dict[str, Any]:
     """Train for the time, or go on with it; the last record of the training."""
-    arguments = ["--resume", str(folder)]
     if not (folder / "config.yaml").exists():
         epochs = epochs_that_fit(minutes, recipe, settings, seed)
         print(f"{epochs} epochs fit into {minutes} minutes", file=sys.stderr, flush=True)
-        more = [f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=1000"]
-        arguments = [recipe, "--data", str(mnist_path()), "--output", str(folder), "--seed", str(seed)]
-        arguments += [word for s in [*settings, *more] for word in ("--set", s)]
-    if not (folder / "evaluation.json").exists():
-        command = [sys.executable, "-m", "fusevae", "train", *arguments, "--importance-samples", "1"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+        settings = [*settings, f"training.epochs={epochs}", "data.validation=0.0", "training.checkpoint_every=1000"]
+    common.train(folder, recipe, mnist(), settings, "--importance-samples", "1", seed=seed)
+    return last(folder)
 
 
-def main(
-    minutes: float = 60, recipe: str = "vlae", images: int = 1000, seed: int = 0, settings: tuple[str, ...] = ()
-) -> None:
+def main(minutes: float = size(60, 0.01), recipe: str = "vlae", images: int = size(1000, 4), seed: int = 0) -> None:
     import torch
 
     import fusevae
 
+    settings = [a for a in options().given if "=" in a]
     name = "-".join([recipe, f"{minutes:g}", str(seed), *(s.replace("/", "_") for s in settings)])
-    folder = ROOT / "runs" / "pixel-vae" / name
-    last = train(recipe, minutes, seed, list(settings), folder)
-    artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist_path())).test
+    folder = runs("pixel-vae") / name
+    at_end = train(recipe, minutes, seed, settings, folder)
+    artifact, test = fusevae.load(folder), fusevae.read_data(str(mnist())).test
     some = test.subset(torch.arange(min(images, len(test))))
     found = doubled_likelihood(artifact, some, folder / f"likelihood-{len(some)}.json", FIRST)
     del found["log_likelihood"]
     parts = fusevae.evaluate(artifact, some, importance_samples=1)
     nll = -list(found["bounds"].values())[-1]
-    figures = {"recipe": recipe, "settings": list(settings), "nll": nll, "images": len(some), **found}
+    figures = {"recipe": recipe, "settings": settings, "nll": nll, "images": len(some), **found}
     figures |= {"kl": parts.kl, "elbo": parts.elbo, "reconstruction": parts.reconstruction}
-    figures |= {"training_minutes": last["seconds"] / 60, "epochs": last["epoch"], "parameters": parts.parameters}
-    report("pixel_vae" if recipe == "vlae" else f"pixel_vae_{recipe}", figures, __doc__ or "", seed)
+    on_gpu = trained_on(folder).startswith("NVIDIA")
+    figures |= {"training_minutes": at_end["seconds"] / 60, "epochs": at_end["epoch"], "parameters": parts.parameters}
+    name = "pixel_vae" if recipe == "vlae" else f"pixel_vae_{recipe}"
+    report(name, figures, __doc__ or "", seed, on="cuda" if on_gpu else "")
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    words = [a for a in given if "=" not in a]
-    types = (float, str, int, int)
-    main(
-        *(kind(a) for kind, a in zip(types, words, strict=False)),  # type: ignore[arg-type]
-        **({"settings": tuple(a for a in given if "=" in a)}),
-    )
+    start(main, float, str, int, int)

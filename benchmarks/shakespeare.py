@@ -11,16 +11,12 @@ stays in the report.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-from common import RESULTS, ROOT, report, trained_on
+import inputs
+from common import before, chosen, last, report, runs, size, start, train, trained_on
 
-RUNS = ROOT / "runs" / "shakespeare"
-TEXT = Path(os.environ.get("CAPTIONS", ROOT.parent / "shared" / "data" / "text")) / "shakespeare.txt"
+SMALL = size([], ["recipe.width=24", "recipe.layers=1", "data.stream=32"])
 MODELS: dict[str, list[str]] = {  # what is changed of the recipe
     "character-transformer": [],
     "wide": [
@@ -40,37 +36,26 @@ def measure(name: str) -> dict[str, Any]:
     """Train a model, or go on with it, and what it came to."""
     import fusevae
 
-    folder = RUNS / name
-    if not (folder / "evaluation.json").exists():
-        arguments = ["--resume", str(folder)]
-        if not (folder / "config.yaml").exists():
-            arguments = ["character-transformer", "--data", str(TEXT), "--output", str(folder), "--seed", "0"]
-            arguments += [word for s in ("data.validation=0.0", *MODELS[name]) for word in ("--set", s)]
-        subprocess.run([sys.executable, "-m", "fusevae", "train", *arguments], check=True, stdout=subprocess.DEVNULL)
+    settings = ["data.validation=0.0", *MODELS[name], *SMALL]
+    folder = train(runs("shakespeare") / name, "character-transformer", inputs.shakespeare(), settings)
     found = json.loads((folder / "evaluation.json").read_text())
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    at_end = last(folder)
     artifact = fusevae.load(folder)
     return {
         "nats_per_character": found["nats_per_token"],
         "characters": found["tokens"],
-        "training_minutes": last["seconds"] / 60,
+        "training_minutes": at_end["seconds"] / 60,
         "trained_on": trained_on(folder),
-        "steps": last["step"],
+        "steps": at_end["step"],
         "parameters": artifact.n_parameters,
         "sample": artifact.data.text(fusevae.sample(artifact, 1))[0],
     }
 
 
 def main(*names: str) -> None:
-    if not TEXT.exists():
-        raise SystemExit(f"no text at {TEXT}: set CAPTIONS=/folder/with/shakespeare.txt")
-    if unknown := set(names) - set(MODELS):
-        raise SystemExit(f"unknown {', '.join(unknown)}: give some of {', '.join(MODELS)}")
-    found = {name: measure(name) for name in names or MODELS}
-    before = RESULTS / "shakespeare.json"
-    models = json.loads(before.read_text())["figures"]["models"] if before.exists() else {}
-    report("shakespeare", {"models": models | found}, __doc__ or "", 0)
+    found = {name: measure(name) for name in chosen(names, MODELS, ["wide"])}
+    report("shakespeare", {"models": before("shakespeare").get("models", {}) | found}, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    start(main)

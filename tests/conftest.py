@@ -33,6 +33,12 @@ def _seeded():
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a GPU"))
+
+
 def concrete(base: type) -> list[type]:
     """The library's own classes below ``base``."""
     return [

@@ -635,7 +635,7 @@ def test_bad_input_is_refused_in_a_line_before_anything_is_written(runs, tmp_pat
         assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu():
     m = Linear(0.4)
     artifact = Artifact(Preprocessed([Standardise((D,))], m.vae), spec()).to("cuda")

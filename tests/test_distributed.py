@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,15 @@ def test_two_processes_give_the_result_of_one(tmp_path, game, parallel):
         for name, value in one[part].items():
             torch.testing.assert_close(two[part][name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
     assert len(one["records"]) == len(two["records"])
+
+
+def test_one_process_does_not_wait_for_what_only_several_need():
+    """Their imports take about a second of every start."""
+    code = """
+        import sys
+        from fusevae import MLP, VAE, Bernoulli, Flat, Gaussian, Normal, Training, fit
+        vae = VAE(Flat(Normal(2), Gaussian(MLP(6, 4))), Bernoulli(MLP(2, 6)))
+        fit(vae, __import__("torch").ones(32, 6), training=Training(epochs=1), quiet=True)
+        assert not {"torch.distributed.tensor", "torch.distributed.fsdp", "sympy"} & sys.modules.keys()
+    """
+    subprocess.run([sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], check=True)

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from fusevae.training.optimizer import like, whole
+from fusevae.training.optimizer import like, local, whole
 
 
 class Average:
@@ -60,10 +60,3 @@ class Average:
         if self.decay:
             for (name, _), value in zip(self.source.named_parameters(), self.averages, strict=True):
                 value.copy_(like(state[name], value))
-
-
-def local(tensors: list[Tensor]) -> list[Tensor]:
-    """This process's shards."""
-    from torch.distributed.tensor import DTensor
-
-    return [t.to_local() if isinstance(t, DTensor) else t for t in tensors]

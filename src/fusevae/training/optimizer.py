@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Container
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim.adamw import adamw
 
 from fusevae.core.processes import sum_over_processes
 from fusevae.training.settings import Training
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 WARM = 20  # updates before the running mean of the gradient norm is trusted
 PERIOD = 64  # updates between two readings of the norms, at most
@@ -45,7 +48,7 @@ class GuardedAdamW:
             n: Moments(torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=device))
             for n, p in parameters.items()
         }
-        self.sharded = any(isinstance(p, DTensor) for p in parameters.values())
+        self.sharded = any(is_shard(p) for p in parameters.values())
         self.stats = dict.fromkeys(("mean", "made", "skipped", "in_a_row", "norms"), 0.0)
         self.norms = torch.zeros(PERIOD, device=device)
         self.unread = 0
@@ -121,8 +124,7 @@ class GuardedAdamW:
         """The norm of all gradients, written to ``out``."""
         if not self.sharded:
             return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)), out=out)
-        local = [g.to_local() if isinstance(g, DTensor) else g for g in grads]
-        total = sum_over_processes(torch.stack(torch._foreach_norm(local)).square().sum()).sqrt()
+        total = sum_over_processes(torch.stack(torch._foreach_norm(local(grads))).square().sum()).sqrt()
         return out.copy_(total)
 
     def state(self) -> dict[str, Tensor]:
@@ -143,14 +145,26 @@ class GuardedAdamW:
                 value.copy_(like(state[f"{key}/{name}"], value))
 
 
+def is_shard(value: Tensor) -> TypeGuard[DTensor]:
+    """Whether a tensor is a part that FSDP2 gave to this process; where it did, it has imported their class (which
+    takes a second)."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(value, module.DTensor)
+
+
+def local(tensors: list[Tensor]) -> list[Tensor]:
+    """This process's parts."""
+    return [t.to_local() if is_shard(t) else t for t in tensors]
+
+
 def whole(value: Tensor) -> Tensor:
     """A tensor gathered from its shards (by every process at once)."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if is_shard(value) else value
 
 
 def like(value: Tensor, model: Tensor) -> Tensor:
     """A copy of a whole tensor, sharded and placed as ``model`` is."""
-    if isinstance(model, DTensor):
+    if is_shard(model):
         from torch.distributed.tensor import distribute_tensor
 
         return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
