@@ -22,12 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import RESULTS, ROOT
+from common import ROOT
 from zoo_cell import SEED, STOPPED, arms, written
 from zoo_sets import BY_NAME, SETS
 from zoo_table import PAIRS, page
 
-FOLDER = RESULTS / "zoo"
+FOLDER = ROOT / "benchmarks" / "results" / "zoo"
 LONGER = 300 / 180  # what those of a pair have
 #: the cells that say most come first: the fusions and parents on pictures, then other kinds of data, then all else
 FIRST = {"binary-vae", "flow-vae", "vamp-vae", "hvae-vamp", "ladder-vae", "conv-vae", "vq-vae", "vae-gan"}
@@ -106,7 +106,10 @@ def smoke(jobs: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         chosen = [Cell(*pair, 1.0) for pair in SMOKE]
         run(chosen, Path(folder), jobs, most=40)
-        return page(Path(folder), chosen)
+        found = page(Path(folder), chosen)
+    if "2 of 2 cells are measured" not in found or "**X** crash | 0 |" not in found:
+        raise SystemExit(f"a cell was not measured:\n{found}")
+    return found
 
 
 def names(given: str, known: list[str], what: str) -> list[str]:

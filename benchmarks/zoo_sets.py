@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import csv
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import MNIST
+from inputs import FOLDER
 
-SHARED = Path(os.environ.get("MNIST", MNIST)).parent
 SPLITS = ("train", "validation", "test")
 #: examples, one after another: an array, a list of texts, or rows of numbers; and columns beside them by name
 Made = tuple[Any, Mapping[str, Sequence[Any]]]
@@ -55,7 +53,7 @@ class Set:
     @property
     def absent(self) -> str | None:
         """Why the set can't be made here."""
-        return f"no {SHARED / self.needs}" if self.needs and not (SHARED / self.needs).exists() else None
+        return f"no {FOLDER / self.needs}" if self.needs and not (FOLDER / self.needs).exists() else None
 
     def parts(self, most: int | None = None) -> dict[str, Made]:
         """Examples of each split, and what stands beside them; of ``most`` examples in all."""
@@ -106,14 +104,14 @@ def _at(values: Any, rows: np.ndarray) -> Any:
 
 @functools.cache
 def _mnist(n: int = 6000) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(SHARED / "mnist.npz") as file:
+    with np.load(FOLDER / "mnist.npz") as file:
         rows = np.random.default_rng(1).permutation(60_000)[:n]
         return file["x_train"][rows], file["y_train"][rows].astype(np.int64)
 
 
 @functools.cache
 def _omniglot() -> tuple[np.ndarray, np.ndarray]:
-    with np.load(SHARED / "omniglot_small.npz") as file:
+    with np.load(FOLDER / "omniglot_small.npz") as file:
         return file["x"], file["y"]
 
 
@@ -216,7 +214,7 @@ def photographs(n: int = 4000) -> Made:
     import pyarrow.parquet as pq
     from PIL import Image
 
-    rows = pq.read_table(SHARED / "cifar10/test.parquet").slice(0, n).to_pydict()
+    rows = pq.read_table(FOLDER / "cifar10/test.parquet").slice(0, n).to_pydict()
     x = np.stack([np.asarray(Image.open(io.BytesIO(each["bytes"])).convert("RGB")) for each in rows["image"]])
     return x, {"y": np.array(rows["label"])}
 
@@ -225,22 +223,22 @@ def photographs(n: int = 4000) -> Made:
 
 
 def captions() -> Made:
-    return (SHARED / "text/captions_train.txt").read_text(encoding="utf-8").splitlines()[:6000], {}
+    return (FOLDER / "text/captions_train.txt").read_text(encoding="utf-8").splitlines()[:6000], {}
 
 
 def opinions() -> Made:
-    with (SHARED / "text/subjectivity_train.csv").open(encoding="utf-8", newline="") as file:
+    with (FOLDER / "text/subjectivity_train.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if len(row["text"]) <= 160]
     return [row["text"] for row in rows], {"label": [row["label"] for row in rows]}
 
 
 def plays() -> Made:
     """Speeches of plays."""
-    return (SHARED / "text/shakespeare.txt").read_text(encoding="utf-8").strip().split("\n\n"), {}
+    return (FOLDER / "text/shakespeare.txt").read_text(encoding="utf-8").strip().split("\n\n"), {}
 
 
 def molecules() -> Made:
-    return (SHARED / "molecules/guacamol_train.smi").read_text().split()[:8000], {}
+    return (FOLDER / "molecules/guacamol_train.smi").read_text().split()[:8000], {}
 
 
 # ---------------------------------------------------------------- tables
@@ -249,7 +247,7 @@ def molecules() -> Made:
 def census() -> Made:
     """The numbers of the census, of which two are nearly always 0 and sometimes 99,999."""
     names = ("age", "fnlwgt", "education-num", "capital-gain", "capital-loss", "hours-per-week")
-    with (SHARED / "tables/adult_train.csv").open(encoding="utf-8", newline="") as file:
+    with (FOLDER / "tables/adult_train.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[:6000]
     return np.array([[float(row[n]) for n in names] for row in rows]), {"income": [row["income"] for row in rows]}
 

@@ -57,11 +57,6 @@ def test_pairs_are_of_recipes_that_there_are_on_one_set():
     assert OWN.keys() <= there["omniglot"]
 
 
-def test_two_cells_in_seconds_and_their_page():
-    found = zoo.smoke(jobs=2)
-    assert "2 of 2 cells are measured" in found and "**X** crash | 0 |" in found and "| `table-vae` | " in found
-
-
 def record(**more):
     scored = {"value": -3.0, "gain": 1.0, "each": [-3.0, -3.5, -2.5, -3.0], "information": 4.0}
     return {"whole": True, "support": "s", "likelihood": scored, "quality": {}} | more
