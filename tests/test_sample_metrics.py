@@ -178,7 +178,13 @@ def test_distances_are_those_by_differences(monkeypatch):
     monkeypatch.setattr("fusevae.evaluation.distances.AT_ONCE", 70)
     a, b = torch.randn(33, 5), torch.randn(20, 5)
     direct = (a[:, None].double() - b.double()).square().sum(-1).sqrt()
-    assert torch.allclose(torch.cat(list(distances(a, b))), direct)
+    assert torch.allclose(torch.cat([rows.clone() for rows in distances(a, b)]), direct)
+    centre = b.double().mean(0)
+    x, y = a.double() - centre, b.double() - centre
+    norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
+    plain = (norms - 2 * x @ y.T).clamp(min=0).sqrt()
+    torch.testing.assert_close(torch.cat([rows.clone() for rows in distances(a, b)]), plain, rtol=1e-12, atol=1e-12)
+    assert len({rows.data_ptr() for rows in distances(a, b)}) == 1  # no new memory for each block
     values, indices = nearest(a, b, 3)
     assert torch.equal(indices, direct.argsort(1)[:, :3]) and torch.allclose(values, direct.sort(1).values[:, :3])
 
