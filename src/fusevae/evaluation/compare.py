@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.evaluation.intervals import interval
 from fusevae.evaluation.likelihood import check_samples, log_likelihood
 from fusevae.evaluation.results import LIKELIHOOD, Result, figure, part
 from fusevae.evaluation.scores import NATS, LogLikelihood, kind_of
@@ -24,7 +25,7 @@ class Difference(Result):
         minus: the other.
         value: the mean of the first less the second.
         stderr: its standard error.
-        interval: where it is with 95 % confidence.
+        interval: where it is with 95 % confidence, by Student's t.
 
     Example:
         >>> Difference(model="a", minus="b", value=1.0, stderr=0.1, interval=[0.804, 1.196])
@@ -35,9 +36,7 @@ class Difference(Result):
     section = LIKELIHOOD
     model: str
     minus: str
-    value: float = figure(
-        "difference in log p(x)", NATS, form="+.3f", hint="95 % between {interval[0]:+.3f} and {interval[1]:+.3f}"
-    )
+    value: float = figure("difference in log p(x)", NATS, form="+.3f", interval="interval")
     stderr: float
     interval: list[float]
 
@@ -122,8 +121,8 @@ def summary(
     for (a, mine), (b, theirs) in itertools.combinations(each.items(), 2):
         apart = mine - theirs
         value, stderr = apart.mean().item(), error(apart)
-        interval = [value - 1.96 * stderr, value + 1.96 * stderr]
-        differences.append(Difference(model=a, minus=b, value=value, stderr=stderr, interval=interval))
+        where = interval(value, stderr, n)
+        differences.append(Difference(model=a, minus=b, value=value, stderr=stderr, interval=where))
     models = {
         name: LogLikelihood(value=values.mean().item(), stderr=error(values), kind=kind_of(artifacts[name]))
         for name, values in each.items()

@@ -29,6 +29,11 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
         9.0
     """
     a, b = _checked(a, b, "a covariance")
+    if len(a) * len(b) < a.shape[1] ** 2:  # the same by products of examples, of which there are fewer
+        first, second = a - a.mean(0), b - b.mean(0)
+        traces = first.square().sum() / (len(a) - 1) + second.square().sum() / (len(b) - 1)
+        cross = torch.linalg.svdvals(first @ second.T).sum() / math.sqrt((len(a) - 1) * (len(b) - 1))
+        return ((a.mean(0) - b.mean(0)).square().sum() + traces - 2 * cross).clamp(min=0).item()
     first, second = torch.cov(a.T).view(a.shape[1], -1), torch.cov(b.T).view(b.shape[1], -1)
     values, vectors = torch.linalg.eigh(first)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
