@@ -18,6 +18,7 @@ from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import lengths
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 from fusevae.evaluation.collapse import diagnose
+from fusevae.evaluation.given import given, known
 from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
@@ -138,7 +139,7 @@ def evaluate(
     bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
     parts: dict[str, Tensor] = {}
     latents: dict[str, Any] = {}
-    tokens = 0
+    tokens, counts = 0, torch.zeros((), dtype=torch.long)
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
         for block in blocks(artifact, examples, seed, device):
@@ -150,6 +151,7 @@ def evaluate(
                 bounds += each_size.sum(1).cpu()
                 effective += (2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0)).exp().sum().item()
             tokens += int(lengths(block.x).sum()) if text else 0
+            counts = counts + known(artifact.data.conditions, block.label)
             if model.has_latents and not block.number:
                 with noise.keyed(seed, "latents", device=device):
                     latents = diagnose(model, block.x, block.label)
@@ -165,6 +167,7 @@ def evaluate(
     return Likelihood(
         n=n,
         support=artifact.support,
+        given=given(artifact, counts, n),
         log_likelihood=LogLikelihood(
             value=mean,
             stderr=each.std(unbiased=True).item() / math.sqrt(n) if n > 1 else None,

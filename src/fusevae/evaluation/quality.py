@@ -17,6 +17,7 @@ from fusevae.data.source import read_examples
 from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.distances import energy_distance, frechet_distance, kernel_distance, nearest, neighbourhoods
 from fusevae.evaluation.features import about, features, features_of, fingerprint
+from fusevae.evaluation.given import given, known
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
 from fusevae.evaluation.judge import Judge, SampleQuality, enough
 from fusevae.evaluation.latents import reconstruct
@@ -222,7 +223,7 @@ class Reference(Judge):
             kind=kind,
             reconstructions=again,
             real=self.real,
-            labels="of the real examples" if label is not None else None,
+            labels=self.labels_in_words(artifact) if label is not None else None,
             accuracy=accuracy,
             real_accuracy=self.real_accuracy,
             copying=self.copying(made),
@@ -237,6 +238,11 @@ class Reference(Judge):
         if x.is_floating_point() and not bool(x.isfinite().all()):
             raise InputError("the model makes values that are not finite: train it again, with a smaller learning rate")
         return features(self.extractor, x)
+
+    def labels_in_words(self, artifact: Artifact) -> str:
+        """What a conditional model is given."""
+        unknown = given(artifact, known(artifact.data.conditions, self.label), self.n) or "none known"
+        return "of the real examples" + (f": {unknown}" if "known" in unknown else "")
 
     def accuracy(self, x: Tensor, label: Tensor | None) -> float | None:
         """How often the classifier finds the label of an example, of those that have one."""
