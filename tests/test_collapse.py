@@ -8,7 +8,24 @@ import torch
 from torch import nn
 
 import fusevae
-from fusevae import ELBO, MLP, VAE, Bernoulli, FactorVAE, Flat, Flow, Gaussian, Normal, Training
+from fusevae import (
+    ELBO,
+    IWAE,
+    MADE,
+    MLP,
+    VAE,
+    Bernoulli,
+    DenseLadder,
+    Diffusion,
+    FactorVAE,
+    Flat,
+    Flow,
+    Gaussian,
+    Ladder,
+    Normal,
+    TimeMLP,
+    Training,
+)
 from fusevae.cli import main
 from fusevae.data.baseline import Marginals
 from fusevae.evaluation.collapse import diagnose, warnings
@@ -78,6 +95,31 @@ def test_a_model_that_is_worse_than_a_constant_one_says_so(capsys):
     x = DATA[:8]  # what is held out
     exact = (x * share.log() + (1 - x) * (1 - share).log()).sum(1).mean()
     assert last["constant_model"] == pytest.approx(exact.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"),
+    [
+        (lambda: MADE(6, hidden=(8,)), ELBO()),
+        (lambda: Diffusion(TimeMLP(6, hidden=8, blocks=1), 6), ELBO()),
+        (lambda: VAE(Flat(Normal(2), Gaussian(MLP(6, 4))), Bernoulli(MLP(2, 6))), IWAE(2)),
+        (lambda: VAE(Ladder(DenseLadder(6, (2, 2), width=8)), Bernoulli(MLP(8, 6))), ELBO()),
+    ],
+    ids=["exact", "diffusion", "iwae", "ladder"],
+)
+@pytest.mark.parametrize("patience", [None, 1])
+def test_whatever_has_a_bound_is_held_against_a_constant_model(model, objective, patience):
+    data = fusevae.read_data({"train": DATA, "validation": DATA[:8], "test": DATA[:8]})
+    torch.manual_seed(0)
+    settings = {"batch_size": 16, "log_every": 4, "average": 0.0, "warmup": 0.0, "validate_every": 2}
+    settings |= {"epochs": 10, "learning_rate": 3.0, "patience": patience}
+    made = model()
+    loop = prepare(made, data, (), objective, Training(**settings), 0, "cpu")
+    loop.run()
+    said = [r["says"] for r in loop.records if r.get("event") == "worse than a constant model"]
+    assert len(said) == 1 and "training.learning_rate" in said[0]
+    assert ("objective.beta" in said[0]) is made.has_latents
+    assert loop.step < loop.total if patience else loop.step == loop.total
 
 
 def test_the_constant_model_is_what_its_counts_and_moments_say():

@@ -100,12 +100,27 @@ def mutual_information(term: Term) -> float | None:
 def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str]:
     """What is wrong, by name, each a plain line with the settings that mend it.
 
-    ``finished`` also compares the ELBO with ``constant_model``, where the diagnosis has it: the log-likelihood of a
-    model that knows nothing but each dimension's own distribution.
+    ``finished`` also compares the ELBO, or the ``log_bound`` of a model without latents, with ``constant_model``, where
+    the diagnosis has it: the log-likelihood of a model that knows nothing but each dimension's own distribution.
     """
+    found = _of_latents(diagnosis) if "units" in diagnosis else {}
+    constant, value = diagnosis.get("constant_model"), diagnosis.get("elbo", diagnosis.get("log_bound"))
+    if finished and constant is not None and value is not None and not value > constant:
+        bound, look, steps = f"log-likelihood is {value:.2f} nats", "", ""
+        if "elbo" in diagnosis:
+            bound = f"ELBO is {value:.2f} nats (of which the KL is {diagnosis['kl']:.2f})"
+            look, steps = "objective.beta (1 is the ELBO), ", " and of a fixed sigma"
+        found["worse than a constant model"] = (
+            f"the model is worse than a constant one: its {bound}, independent dimensions or tokens have "
+            f"{constant:.2f}. Look at {look}training.learning_rate and warmup, training.epochs, the scale of the data "
+            f"(the steps Standardise, Normalise){steps}"
+        )
+    return found
+
+
+def _of_latents(diagnosis: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with the latents."""
     found: dict[str, str] = {}
-    if not diagnosis:
-        return found
     for name, codes in diagnosis["codes"].items():
         could = codes["codes"] * (1 - (1 - 1 / codes["codes"]) ** codes["places"])  # if all were drawn alike
         if codes["used"] < DEAD * could:
@@ -129,14 +144,6 @@ def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str
             f"the KL has exploded: one dimension of the latent costs {largest or diagnosis['kl']:.3g} nats. Any of "
             "these mends it: objective.beta of at least 1, without a long stretch below; a smaller "
             "training.learning_rate; for a Gaussian decoder model.decoder.scale=optimal, or data scaled to about 1"
-        )
-    constant = diagnosis.get("constant_model")
-    if finished and constant is not None and not diagnosis["elbo"] > constant:
-        found["worse than a constant model"] = (
-            f"the model is worse than a constant one: its ELBO is {diagnosis['elbo']:.2f} nats (of which the KL is "
-            f"{diagnosis['kl']:.2f}), independent dimensions have {constant:.2f}. Look at objective.beta (1 is the "
-            "ELBO), training.learning_rate and warmup, training.epochs, the scale of the data (the steps Standardise, "
-            "Normalise) and of a fixed sigma"
         )
     return found
 

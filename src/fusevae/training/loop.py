@@ -182,7 +182,7 @@ class Loop:
     def _validate(self) -> None:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
         game = self.average.ready()
-        self._diagnose(game)
+        self._diagnose(game, self.step / self.total)
         judged = [name for name, player in self.game.players.items() if player.judged]
         if not len(self.validation) or not judged:
             return
@@ -210,8 +210,10 @@ class Loop:
             self.values["stale"] += 1
         self._write({"step": self.step, "epoch": self.step / self.per_epoch, "validation": means})
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
+        if self.finished:
+            self._diagnose(self.result(), 1.0)
 
-    def _diagnose(self, game: nn.Module) -> None:
+    def _diagnose(self, game: nn.Module, progress: float) -> None:
         """What a block of held-out examples (or of training ones) says of the players; what is wrong is said once."""
         held = self.validation if len(self.validation) else self.train
         if self.rank:
@@ -224,7 +226,7 @@ class Loop:
                 continue
             key = f"{self.figures.prefix(name)}diagnosis"
             self._write({"step": self.step, "epoch": self.step / self.per_epoch, key: found})
-            for what, text in player.warnings(found, self.step / self.total).items():
+            for what, text in player.warnings(found, progress).items():
                 if what not in self.values["warned"]:
                     self.values["warned"] = [*self.values["warned"], what]
                     self._write({"step": self.step, "event": what, "says": text})
