@@ -14,7 +14,9 @@ from fusevae import (
     MADE,
     MLP,
     VAE,
+    Artifact,
     Bernoulli,
+    DataSpec,
     DenseLadder,
     Diffusion,
     FactorVAE,
@@ -25,10 +27,13 @@ from fusevae import (
     Normal,
     TimeMLP,
     Training,
+    evaluate,
 )
 from fusevae.cli import main
 from fusevae.data.baseline import Marginals
+from fusevae.data.examples import InMemory
 from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.evaluation.comparison import latents
 from fusevae.training.configuration import experiment, override
 from fusevae.training.fit import prepare
 from fusevae.training.players import Batch
@@ -62,6 +67,42 @@ def test_information_is_at_most_the_logarithm_of_the_examples():
     assert diagnose(model, torch.linspace(-1, 1, 16)[:, None])["mutual_information"] == pytest.approx(
         math.log(16), abs=0.2
     )
+
+
+def test_what_the_latents_hold_is_of_examples_evenly_over_all():
+    x = torch.cat([torch.zeros(600, 1), torch.randn(600, 1)])  # sorted, as of a folder for each class
+    artifact = Artifact(VAE(Flat(Normal(1), linear_encoder(1.0, 0.5)), Gaussian(MLP(1, 2))), DataSpec((1,)))
+    found = evaluate(artifact, x, importance_samples=1)
+    assert found.active_units == {"z": 1} and found.mutual_information > 0.2
+    assert latents(artifact, InMemory(x)).information == pytest.approx(found.mutual_information)
+
+
+def test_a_level_is_active_as_far_as_its_mean_is_of_x_whatever_is_drawn_above():
+    """The second level follows the first by its prior (mean z1), its posterior adds `gain` x to that."""
+
+    class Chain(DenseLadder):
+        gain = 0.0
+
+        def prior(self, level, h):
+            return (h[..., :1] if level else torch.zeros_like(h[..., :1])), torch.zeros_like(h[..., :1])
+
+        def posterior(self, level, h, seen):
+            return level * self.gain * seen[..., :1], torch.zeros_like(seen[..., :1])
+
+        def up(self, x, label):
+            return [x.expand(*x.shape[:-1], 4)] * 2
+
+        def start(self, top, label):
+            return torch.zeros(4)
+
+        def down(self, level, h, z):
+            return h + z
+
+    net, x = Chain(1, (1, 1), width=4), torch.randn(500, 1)
+    vae = VAE(Ladder(net), Gaussian(MLP(4, 2)))
+    assert diagnose(vae, x)["active_units"] == {"z1": 0, "z2": 0}  # whose own variance is 1
+    net.gain = 0.5
+    assert diagnose(vae, x)["active_units"] == {"z1": 0, "z2": 1}
 
 
 def test_what_has_collapsed_or_exploded_is_said_with_settings_that_exist():

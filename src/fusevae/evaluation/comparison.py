@@ -17,18 +17,17 @@ from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.evaluation import rows
 from fusevae.evaluation.blocks import as_examples, blocks
-from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.compare import Difference, summary
 from fusevae.evaluation.given import given, known_of
 from fusevae.evaluation.judge import Judge, SampleQuality
-from fusevae.evaluation.likelihood import check_samples, log_likelihood
+from fusevae.evaluation.likelihood import check_samples, diagnosed, log_likelihood
 from fusevae.evaluation.results import COST, LATENTS, MODEL, Result, figure, part
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.scores import Scored, Size, bits_per_dim
 
 
 class LatentsSummary(Result):
-    """What the latents of the first 500 examples hold; only the dimensions where they are deterministic.
+    """What the latents of at most 500 examples hold; only the dimensions where they are deterministic.
 
     Attributes:
         dims: dimensions.
@@ -231,18 +230,14 @@ def _about(artifact: Artifact, conditions: str | None) -> ModelResult:
 
 
 def latents(artifact: Artifact, examples: Examples, seed: int = 0) -> LatentsSummary:
-    """What the latents of the first 500 examples hold."""
-    model = artifact.distribution
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    some = examples.subset(torch.arange(min(EXAMPLES, len(examples))))
+    """What the latents of at most 500 examples hold, evenly over all."""
+    device = next((p.device for p in artifact.distribution.parameters()), torch.device("cpu"))
     with torch.no_grad(), noise.preserved(device):
-        block = next(blocks(artifact.eval(), some, seed, device))
-        with noise.keyed(seed, "latents", device=device):
-            found = diagnose(model, block.x, block.label)
-            if not found:
-                arrays = model.encode(block.x[:1], None if block.label is None else block.label[:1])
-                dims = next(iter(arrays.values())).numel()
-                return LatentsSummary(dims=dims)
+        found = diagnosed(artifact.eval(), examples, seed)
+        if not found:
+            block = next(blocks(artifact, examples.subset(torch.arange(1)), seed, device))
+            arrays = artifact.distribution.encode(block.x, block.label)
+            return LatentsSummary(dims=next(iter(arrays.values())).numel())
     active = found["active_units"].values()
     return LatentsSummary(
         dims=sum(found["units"].values()),

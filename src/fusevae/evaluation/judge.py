@@ -27,10 +27,10 @@ def enough(n: int, there: int) -> int:
         (90, 20)
     """
     found = min(n, there)
-    if found < min(n, LEAST):
+    if found < LEAST <= n:
         raise TooFew(
             f"there are {found} real examples to judge samples by, fewer than {LEAST} say little: give more data, or "
-            f"ask for so few (--samples {found})"
+            f"ask for so few (--samples {found}, n={found} in Python)"
         )
     return found
 

@@ -257,11 +257,10 @@ class Reference(Judge):
         """Whether samples are nearer to training examples than held-out examples are."""
         if self.trained is None:
             return None
-        theirs, ours = self.apart.sort().values, nearest(made, self.trained)[0][:, 0]
-        wins = (ours[:, None] < theirs).double() + (ours[:, None] == theirs) / 2
+        theirs, ours = self.apart, nearest(made, self.trained)[0][:, 0]
+        wins, losses = part_above(ours, theirs), part_above(theirs, ours)
         nearer, closest = wins.mean().item(), (ours < theirs.quantile(CLOSEST)).double().mean().item()
-        # both sides are drawn (DeLong et al. 1988)
-        error = math.sqrt(sum(wins.mean(side).var().item() / wins.shape[1 - side] for side in (0, 1)))
+        error = math.sqrt(wins.var().item() / len(ours) + losses.var().item() / len(theirs))  # DeLong et al. 1988
         intervals = {
             "nearer": interval_of_part(nearer, self.n, interval(nearer, error, self.n)),
             "closest": interval_of_part(closest, self.n),
@@ -302,6 +301,13 @@ def apart(real: Tensor, made: Tensor) -> dict[str, float]:
         "energy": energy_distance(real, made),
         **neighbourhoods(real, made),
     }
+
+
+def part_above(a: Tensor, b: Tensor) -> Tensor:
+    """The part of ``b`` that is above each of ``a``, equal ones by half."""
+    values = b.sort().values
+    above = [len(b) - torch.searchsorted(values, a, right=right) for right in (True, False)]
+    return torch.stack(above).double().mean(0) / len(b)
 
 
 def _examples(artifact: Artifact, data: Any) -> Examples | None:

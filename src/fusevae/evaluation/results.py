@@ -22,6 +22,7 @@ MODEL, LIKELIHOOD, SAMPLES = "Model", "Likelihood of held-out data", "Samples"
 RECONSTRUCTIONS, LATENTS, COST = "Reconstruction of held-out data", "Latents", "Cost"
 SECTIONS = (MODEL, LIKELIHOOD, SAMPLES, RECONSTRUCTIONS, LATENTS, COST)  # any other comes after these
 NONE = "–"  # in the place of a figure that a family doesn't have
+LARGE = 1e12  # from here on powers of ten are shown
 FIXED, DIGITS = re.compile(r"([+,]*)\.(\d+)([f%])"), 6  # after the point, at most
 REAL = "real examples"  # the column of what a perfect model would have
 
@@ -276,15 +277,17 @@ class Result:
 
 
 def with_digits(value: Any, form: str) -> str:
-    """A number in a form, but with two digits that count where it would have none.
+    """A number in a form, but with two digits that count where it would have none, and no row of digits that don't.
 
     Example:
-        >>> [with_digits(value, ".3f") for value in (12.3456, 0.0, 0.0004, 1e-9)], with_digits(0.00012, ".1%")
-        (['12.346', '0.000', '0.00040', '1e-09'], '0.012%')
+        >>> [with_digits(value, ".3f") for value in (12.3456, 0.0, 0.0004, 1e-9, 1e30)], with_digits(0.00012, ".1%")
+        (['12.346', '0.000', '0.00040', '1e-09', '1e+30'], '0.012%')
     """
     fixed = FIXED.fullmatch(form)
     if fixed is None or not value or not math.isfinite(value):
         return format(value, form)
+    if abs(value) >= LARGE:
+        return format(value, f"{fixed[1]}.4g")
     percent = 100 if fixed[3] == "%" else 1
     digits = 1 - math.floor(math.log10(abs(value) * percent))
     if digits <= int(fixed[2]) + 1:

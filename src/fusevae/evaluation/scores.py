@@ -102,7 +102,7 @@ class Likelihood(Scored):
         reconstruction: E log p(x | z) for z from the posterior.
         kl: KL(q(z | x) || p(z)).
         kl_per_dimension: the same by level.
-        mutual_information: I(x; z) of the first examples, at most 500: see ``collapse.diagnose``.
+        mutual_information: I(x; z) of at most 500 examples, evenly over all: see ``collapse.diagnose``.
         active_units: of these, by level.
         bits_per_dim: for discrete data of one shape.
         tokens: of text: all of them, ends included.

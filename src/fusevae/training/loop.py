@@ -218,7 +218,7 @@ class Loop:
         held = self.validation if len(self.validation) else self.train
         if self.rank:
             return
-        batch = Batch(*held.batch(torch.arange(min(BLOCK, len(held))))).to(self.device)
+        batch = Batch(*held.batch(held.evenly(BLOCK))).to(self.device)
         for name, player in cast(Game, game).players.items():
             with noise.keyed(self.seed, "diagnosis", name, device=self.device):
                 found = player.diagnose(batch)
