@@ -16,6 +16,7 @@ from fusevae import (
     VAE,
     Artifact,
     Bernoulli,
+    Constant,
     DataSpec,
     DenseLadder,
     Diffusion,
@@ -25,6 +26,8 @@ from fusevae import (
     Gaussian,
     Ladder,
     Normal,
+    Preprocessed,
+    Standardise,
     TimeMLP,
     Training,
     evaluate,
@@ -75,6 +78,16 @@ def test_what_the_latents_hold_is_of_examples_evenly_over_all():
     found = evaluate(artifact, x, importance_samples=1)
     assert found.active_units == {"z": 1} and found.mutual_information > 0.2
     assert latents(artifact, InMemory(x)).information == pytest.approx(found.mutual_information)
+
+
+def test_what_is_taken_from_large_data_is_of_all_of_them(monkeypatch):
+    monkeypatch.setattr("fusevae.training.prepare.FITTED_ON", 1)  # then of 1,000 examples
+    x = torch.cat([torch.full((3000, 1), -5.0), torch.full((3000, 1), 5.0)]) + 0.1 * torch.randn(6000, 1)
+    step = Standardise((1,))
+    model = Preprocessed([step], Gaussian(Constant(2)))
+    loop = prepare(model, fusevae.read_data({"train": x}, validation=0, test=0), (), ELBO(), Training(), 0, "cpu")
+    assert step.mean.item() == pytest.approx(0, abs=0.1) and step.std.item() == pytest.approx(5, abs=0.1)
+    assert loop.game.players["model"].baseline.mean.item() == pytest.approx(0, abs=0.1)
 
 
 def test_a_level_is_active_as_far_as_its_mean_is_of_x_whatever_is_drawn_above():
