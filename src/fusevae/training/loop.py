@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from pathlib import Path
 from typing import Any, cast
@@ -210,8 +211,10 @@ class Loop:
             self.values["stale"] += 1
         self._write({"step": self.step, "epoch": self.step / self.per_epoch, "validation": means})
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
-        if self.finished:
-            self._diagnose(self.result(), 1.0)
+        if self.finished:  # of the weights that are kept; those of the training stay as they are
+            kept = copy.deepcopy(game)
+            kept.load_state_dict(self.best)
+            self._diagnose(kept, 1.0)
 
     def _diagnose(self, game: nn.Module, progress: float) -> None:
         """What a block of held-out examples (or of training ones) says of the players; what is wrong is said once."""
