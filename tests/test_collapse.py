@@ -8,10 +8,35 @@ import torch
 from torch import nn
 
 import fusevae
-from fusevae import ELBO, MLP, VAE, Bernoulli, FactorVAE, Flat, Flow, Gaussian, Normal, Training
+from fusevae import (
+    ELBO,
+    IWAE,
+    MADE,
+    MLP,
+    VAE,
+    Artifact,
+    Bernoulli,
+    Constant,
+    DataSpec,
+    DenseLadder,
+    Diffusion,
+    FactorVAE,
+    Flat,
+    Flow,
+    Gaussian,
+    Ladder,
+    Normal,
+    Preprocessed,
+    Standardise,
+    TimeMLP,
+    Training,
+    evaluate,
+)
 from fusevae.cli import main
 from fusevae.data.baseline import Marginals
+from fusevae.data.examples import InMemory
 from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.evaluation.comparison import latents
 from fusevae.training.configuration import experiment, override
 from fusevae.training.fit import prepare
 from fusevae.training.players import Batch
@@ -47,6 +72,52 @@ def test_information_is_at_most_the_logarithm_of_the_examples():
     )
 
 
+def test_what_the_latents_hold_is_of_examples_evenly_over_all():
+    x = torch.cat([torch.zeros(600, 1), torch.randn(600, 1)])  # sorted, as of a folder for each class
+    artifact = Artifact(VAE(Flat(Normal(1), linear_encoder(1.0, 0.5)), Gaussian(MLP(1, 2))), DataSpec((1,)))
+    found = evaluate(artifact, x, importance_samples=1)
+    assert found.active_units == {"z": 1} and found.mutual_information > 0.2
+    assert latents(artifact, InMemory(x)).information == pytest.approx(found.mutual_information)
+
+
+def test_what_is_taken_from_large_data_is_of_all_of_them(monkeypatch):
+    monkeypatch.setattr("fusevae.training.prepare.FITTED_ON", 1)  # then of 1,000 examples
+    x = torch.cat([torch.full((3000, 1), -5.0), torch.full((3000, 1), 5.0)]) + 0.1 * torch.randn(6000, 1)
+    step = Standardise((1,))
+    model = Preprocessed([step], Gaussian(Constant(2)))
+    loop = prepare(model, fusevae.read_data({"train": x}, validation=0, test=0), (), ELBO(), Training(), 0, "cpu")
+    assert step.mean.item() == pytest.approx(0, abs=0.1) and step.std.item() == pytest.approx(5, abs=0.1)
+    assert loop.game.players["model"].baseline.mean.item() == pytest.approx(0, abs=0.1)
+
+
+def test_a_level_is_active_as_far_as_its_mean_is_of_x_whatever_is_drawn_above():
+    """The second level follows the first by its prior (mean z1), its posterior adds `gain` x to that."""
+
+    class Chain(DenseLadder):
+        gain = 0.0
+
+        def prior(self, level, h):
+            return (h[..., :1] if level else torch.zeros_like(h[..., :1])), torch.zeros_like(h[..., :1])
+
+        def posterior(self, level, h, seen):
+            return level * self.gain * seen[..., :1], torch.zeros_like(seen[..., :1])
+
+        def up(self, x, label):
+            return [x.expand(*x.shape[:-1], 4)] * 2
+
+        def start(self, top, label):
+            return torch.zeros(4)
+
+        def down(self, level, h, z):
+            return h + z
+
+    net, x = Chain(1, (1, 1), width=4), torch.randn(500, 1)
+    vae = VAE(Ladder(net), Gaussian(MLP(4, 2)))
+    assert diagnose(vae, x)["active_units"] == {"z1": 0, "z2": 0}  # whose own variance is 1
+    net.gain = 0.5
+    assert diagnose(vae, x)["active_units"] == {"z1": 0, "z2": 1}
+
+
 def test_what_has_collapsed_or_exploded_is_said_with_settings_that_exist():
     silent = VAE(Flat(Normal(1), linear_encoder(0.0, 1.0)), Gaussian(MLP(1, 1), scale=1.0))
     found = diagnose(silent, torch.randn(50, 1))
@@ -78,6 +149,31 @@ def test_a_model_that_is_worse_than_a_constant_one_says_so(capsys):
     x = DATA[:8]  # what is held out
     exact = (x * share.log() + (1 - x) * (1 - share).log()).sum(1).mean()
     assert last["constant_model"] == pytest.approx(exact.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"),
+    [
+        (lambda: MADE(6, hidden=(8,)), ELBO()),
+        (lambda: Diffusion(TimeMLP(6, hidden=8, blocks=1), 6), ELBO()),
+        (lambda: VAE(Flat(Normal(2), Gaussian(MLP(6, 4))), Bernoulli(MLP(2, 6))), IWAE(2)),
+        (lambda: VAE(Ladder(DenseLadder(6, (2, 2), width=8)), Bernoulli(MLP(8, 6))), ELBO()),
+    ],
+    ids=["exact", "diffusion", "iwae", "ladder"],
+)
+@pytest.mark.parametrize("patience", [None, 1])
+def test_whatever_has_a_bound_is_held_against_a_constant_model(model, objective, patience):
+    x = (torch.rand(64, 6) < 0.95).float()  # of which a constant knows much, and what has hardly been trained nothing
+    data = fusevae.read_data({"train": x, "validation": x[:8], "test": x[:8]})
+    settings = {"batch_size": 16, "log_every": 4, "average": 0.0, "warmup": 0.0, "validate_every": 2}
+    settings |= {"epochs": 3, "learning_rate": 1e-12, "patience": patience}
+    made = model()
+    loop = prepare(made, data, (), objective, Training(**settings), 0, "cpu")
+    loop.run()
+    said = [r["says"] for r in loop.records if r.get("event") == "worse than a constant model"]
+    assert len(said) == 1 and "training.learning_rate" in said[0]
+    assert ("objective.beta" in said[0]) is made.has_latents
+    assert loop.step < loop.total if patience else loop.step == loop.total
 
 
 def test_the_constant_model_is_what_its_counts_and_moments_say():

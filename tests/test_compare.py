@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,16 +20,18 @@ import fusevae
 from fusevae import MLP, VAE, Artifact, Bernoulli, Binarize, DataSpec, Flat, Gaussian, InputError, Level, Normal
 from fusevae.cli import main
 from fusevae.core.conditional import Conditional
+from fusevae.core.conditions import Conditions, Label
 from fusevae.core.levels import BoundOnly
+from fusevae.data.examples import InMemory
 from fusevae.data.source import Source
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.comparison import LatentsSummary, comparison, latents, short_names
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.quality import Reference
-from fusevae.evaluation.results import NONE
+from fusevae.evaluation.results import LIKELIHOOD, NONE
 from fusevae.evaluation.rows import rows
 from fusevae.evaluation.scores import size
-from fusevae.nets.mlp import Constant
+from fusevae.nets.mlp import Constant, Embedding
 from fusevae.training.budget import duration, plan
 
 SHAPE = (1, 8, 8)
@@ -151,10 +154,64 @@ def test_likelihoods_over_different_supports_share_no_row_and_no_difference(foun
     assert "binarized" in likelihood[0].name and "(exact)" in binarized[3] and "(bound)" in binarized[2]
 
 
+def test_likelihoods_given_labels_share_no_row_and_no_difference_with_those_that_are_not():
+    """A model that is told the digit needs fewer nats: that is no better model."""
+    columns = Conditions([Label("digit", ["zero", "one"])])
+    spec = DataSpec((2,), "float32", -9, 9, columns)
+    alone, told = (Artifact(m, spec) for m in (Normal(2), Gaussian(Embedding(columns, 4))))
+    x, digit = torch.randn(6, 2), torch.tensor([0, 1, -1, 1, -1, 0])
+    models = {"alone": alone, "told": told, "told too": told}
+    table = comparison(models, InMemory(x, digit, spec))
+    assert [m.given for m in table.models.values()] == [None, *["digit (known of 4 of 6)"] * 2]
+    assert [(d.model, d.minus) for d in table.differences] == [("told", "told too")]
+    first, second = (r for r in rows(table.models)["Likelihood of held-out data"] if r.name.startswith("log p"))
+    assert first.cells[1:] == [NONE, NONE] and second.cells[0] == NONE
+    assert second.name.endswith("density on R^2, given digit (known of 4 of 6)") and first.name.endswith("R^2")
+    with pytest.raises(InputError, match=r"given nothing, that of told digit .known of 4 of 6.; leave the labels out"):
+        fusevae.compare(models, InMemory(x, digit, spec))
+    assert fusevae.evaluate(told, x, digit).given == "digit (known of 4 of 6)"
+    assert dict(fusevae.evaluate(told, x, digit.abs()).lines())["given"] == "digit"
+    assert fusevae.evaluate(alone, x, digit).given is None and fusevae.evaluate(told, x).given is None
+    nothing = comparison(models, InMemory(x, None, spec))
+    assert len(nothing.differences) == 3 and fusevae.compare(models, x).n == 6
+
+
+def test_a_mass_and_a_density_of_the_same_numbers_are_never_subtracted():
+    spec = DataSpec((2,), "float32", 0, 1)
+    models = {"mass": Artifact(Bernoulli(Constant(2)), spec), "density": Artifact(Normal(2), spec)}
+    x = (torch.rand(6, 2) < 0.5).float()
+    table = comparison(models, x)
+    assert table.support is None and table.differences == [] and not any(r.best for r in rows(table.models)[LIKELIHOOD])
+    with pytest.raises(InputError, match="different supports"):
+        fusevae.compare(models, x)
+
+
+def test_a_comparison_goes_on_without_samples_where_there_are_too_few_to_hold_them_against(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(300, 3)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    tiny = ["--set", "training.epochs=0.5", "--set", "recipe.hidden=[8]", "--data", str(tmp_path / "x.npy")]
+    assert main(["train", "table-vae", "--output", str(tmp_path / "a"), *tiny]) == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    capsys.readouterr()
+    runs = [str(tmp_path / name) for name in ("a", "b")]
+    assert main(["compare", *runs, "--importance-samples", "2", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "there are 15 real examples" in captured.err and "--samples 15" in captured.err
+    found = json.loads(captured.out)
+    assert "--samples 15" in found["judge"] and all(m["quality"] is None for m in found["models"].values())
+    assert main(["evaluate", runs[0], "--samples"]) == 2
+    assert "--samples 15" in capsys.readouterr().err
+    assert main(["compare", *runs, "--importance-samples", "2", "--samples", "15"]) == 0
+    table = capsys.readouterr().out
+    assert " to " in next(line for line in table.splitlines() if line.startswith("FID")) and "In brackets" in table
+
+
 def test_the_best_cell_is_that_of_the_right_direction(found):
     sections = rows(found[0].models)
     fid = next(r for r in sections["Samples"] if r.name == "FID")
-    assert fid.best == {fid.values.index(min(fid.values))}
+    low, high = fid.intervals[first := fid.values.index(min(fid.values))]
+    apart = all(a > high for i, (a, _) in enumerate(fid.intervals) if i != first)
+    assert fid.best == ({first} if apart else set()) and low < fid.values[first] < high
     likelihood = sections["Likelihood of held-out data"][0]
     assert likelihood.best == {likelihood.values.index(max(v for v in likelihood.values if v is not None))}
     assert all(not r.best for r in sections["Model"])

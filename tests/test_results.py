@@ -16,7 +16,7 @@ from fusevae.evaluation.features import Columns
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Quality, Reference
 from fusevae.evaluation.results import LIKELIHOOD, SAMPLES, SECTIONS, Result, figure, part
-from fusevae.evaluation.rows import rows
+from fusevae.evaluation.rows import rows, text
 from fusevae.evaluation.scores import Likelihood, LogLikelihood
 from fusevae.nets.mlp import Constant
 from fusevae.training.outcome import to_json
@@ -51,7 +51,7 @@ def models():
 @pytest.fixture(scope="module")
 def found(models):
     whole = InMemory(X)
-    return comparison(models, whole, Sharp(Reference(Columns(whole), whole)))
+    return comparison(models, whole, Sharp(Reference(Columns(whole), whole, n=40)))
 
 
 def test_a_new_metric_is_one_declaration(found, models, tmp_path):
@@ -84,7 +84,7 @@ def at(value, key):
 
 def test_json_holds_the_same_numbers_under_the_names_of_the_fields(models):
     likelihood = evaluate(models["wide"], X)
-    quality = sample_quality(models["wide"], X, Columns(InMemory(X)), train=X)
+    quality = sample_quality(models["wide"], X, Columns(InMemory(X)), 40, train=X)
     for result in (likelihood, quality):
         again = json.loads(to_json(result))
         assert {f.name for f in fields(result)} <= set(again)
@@ -130,6 +130,36 @@ def test_the_direction_decides_what_is_best():
     assert [r.best for r in rows({"a": a, "b": b})[SAMPLES]] == [{1}, {0}, set()]
     assert [r.best for r in rows({"a": a, "b": a, "c": b})[SAMPLES]] == [{2}, {0, 1}, set()]
     assert [r.best for r in rows({"a": a})[SAMPLES]] == [set()] * 3
+
+
+def test_what_can_not_be_told_apart_is_not_ranked():
+    class Sure(Result):
+        section = SAMPLES
+        up: float = figure("up", better="high", interval="where", form=".1f")
+        where: list[float] | None = None
+
+    a, b, c = (Sure(up=v, where=[v - 1, v + 1]) for v in (1.0, 2.0, 4.5))
+    best = [rows(each)[SAMPLES][0].best for each in ({"a": a, "b": b}, {"b": b, "c": c}, {"a": a, "b": b, "c": c})]
+    assert best == [set(), {1}, {2}]
+    assert rows({"b": b, "c": c})[SAMPLES][0].cells == ["2.0 [1.0 to 3.0]", "4.5 [3.5 to 5.5]"]
+    assert rows({"a": a, "b": replace(b, where=None)})[SAMPLES][0].best == set()  # 2.0 is in the interval of a
+    assert dict(a.lines())["up"] == "1.0 (95 % between 0.0 and 2.0)"
+    table = text({"b": b, "c": c})
+    assert "In brackets" in table and "In brackets" not in text({"a": replace(a, where=None)})
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "says"),
+    [
+        (0.0004, ".3f", "0.00040"), (-0.0004, "+.3f", "-0.00040"), (0.0, ".3f", "0.000"), (0.0012, ".3f", "0.001"),
+        (1234.5, ",.1f", "1,234.5"), (2e-9, ".3f", "2e-09"), (0.0002, ".1%", "0.020%"), (float("nan"), ".3f", "nan"),
+    ],
+)  # fmt: skip
+def test_small_values_keep_digits_that_count(value, form, says):
+    class One(Result):
+        value: float = figure("a", form=form, of=SAMPLES)
+
+    assert One(value=value).lines() == [("a", says)] and rows({"x": One(value=value)})[SAMPLES][0].cells == [says]
 
 
 def test_rows_come_in_order_of_declaration_and_empty_ones_are_left_out():

@@ -80,7 +80,9 @@ def test_a_run_knows_what_belongs_to_it(trained):
     again = fusevae.evaluate(run.artifact, run.data.test, importance_samples=100)
     assert again.elbo == pytest.approx(run.evaluation.elbo, rel=1e-5)  # the examples that it was judged on
     assert [r["step"] for r in run.metrics if "train" in r] == [10, 14]
-    assert run.reference.judge(run.artifact).n == 20  # the other half of the real ones say what is usual
+    assert run.judge(20).judge(run.artifact).n == 20  # the other half of the real ones say what is usual
+    with pytest.raises(InputError, match="there are 20 real examples"):
+        _ = run.reference
     assert "VAE on" in repr(run) and "14 steps" in repr(run) and repr(run).endswith("finished)")
     assert fusevae.sample(run.artifact, 5).shape == (5, DIM)
 

@@ -1,5 +1,6 @@
 """Figures about samples and reconstructions against closed forms, and on cases whose answer is known."""
 
+import json
 import math
 
 import pytest
@@ -24,8 +25,12 @@ from fusevae.evaluation.distances import (
 )
 from fusevae.evaluation.features import Columns, Scripted, features, fingerprint
 from fusevae.evaluation.fidelity import psnr, reconstruction_quality, ssim
-from fusevae.evaluation.quality import Reference, sample_quality
+from fusevae.evaluation.intervals import interval, spread
+from fusevae.evaluation.judge import TooFew
+from fusevae.evaluation.quality import Reference, apart, sample_quality
+from fusevae.evaluation.rows import rows
 from fusevae.modalities.images.extractor import Turned, cache_folder, extractor_for, train_extractor
+from fusevae.training.outcome import to_json
 
 
 class Plain(nn.Module):
@@ -178,9 +183,84 @@ def test_distances_are_those_by_differences(monkeypatch):
     monkeypatch.setattr("fusevae.evaluation.distances.AT_ONCE", 70)
     a, b = torch.randn(33, 5), torch.randn(20, 5)
     direct = (a[:, None].double() - b.double()).square().sum(-1).sqrt()
-    assert torch.allclose(torch.cat(list(distances(a, b))), direct)
+    assert torch.allclose(torch.cat([rows.clone() for rows in distances(a, b)]), direct)
+    centre = b.double().mean(0)
+    x, y = a.double() - centre, b.double() - centre
+    norms = x.square().sum(1, keepdim=True) + y.square().sum(1)
+    plain = (norms - 2 * x @ y.T).clamp(min=0).sqrt()
+    torch.testing.assert_close(torch.cat([rows.clone() for rows in distances(a, b)]), plain, rtol=1e-12, atol=1e-12)
+    assert len({rows.data_ptr() for rows in distances(a, b)}) == 1  # no new memory for each block
     values, indices = nearest(a, b, 3)
     assert torch.equal(indices, direct.argsort(1)[:, :3]) and torch.allclose(values, direct.sort(1).values[:, :3])
+
+
+def test_the_distance_by_products_of_examples_is_that_by_covariances():
+    a, b = torch.randn(40, 5).double(), 2 * torch.randn(30, 5).double() + 1
+    wide = torch.linalg.qr(torch.randn(60, 5).double())[0].T  # the same in more dimensions, of which most are empty
+    assert frechet_distance(a @ wide, b @ wide) == pytest.approx(frechet_distance(a, b), rel=1e-9)
+
+
+def test_a_mean_of_few_is_inside_its_interval_as_often_as_it_says():
+    draws = torch.randn(4000, 4, dtype=torch.float64)
+    found = [interval(x.mean().item(), x.std().item() / 2, 4) for x in draws]
+    assert sum(low < 0 < high for low, high in found) / 4000 == pytest.approx(0.95, abs=0.015)  # 0.86 with 1.96
+
+
+def test_the_error_of_each_distance_is_that_of_repeated_draws():
+    torch.manual_seed(0)
+
+    def draw():
+        return torch.randn(240, 3), torch.randn(240, 3) * 1.3 + 0.4
+
+    found = [apart(*draw()) for _ in range(60)]
+    a, b = draw()
+    said = spread(apart, a, b, apart(a, b))
+    for name in found[0]:
+        real = torch.tensor([each[name] for each in found]).std().item()
+        assert 0.6 < said.error[name] / real < 1.7, name
+    exact = 3 * 0.4**2 + 3 * 0.3**2  # of the two Gaussians
+    off = sum(each["fid"] for each in found) / 60 - exact
+    assert 0.4 < said.bias["fid"] / off < 2.5
+    assert abs(said.bias["kid"]) < 4 * said.error["kid"]
+
+
+def test_figures_of_few_have_wide_intervals_and_none_is_the_best():
+    torch.manual_seed(0)
+    truth = Artifact(Normal(2), DataSpec((2,)))
+    near = artifact_of(table(3000, seed=4) * 1.1)
+    far = artifact_of(table(3000, seed=4) + 9)
+    few, many = (sample_quality(near, table(2 * n), Plain(), n) for n in (30, 1000))
+    for name, (low, high) in few.intervals.items():
+        assert low <= getattr(few, name) <= high and high - low > many.intervals[name][1] - many.intervals[name][0]
+    assert few.precision == 1 or few.intervals["precision"][1] > few.precision
+    assert few.intervals["precision"][0] < 0.95 and few.intervals["coverage"][1] <= 1
+    fid = dict(few.lines())["FID"]
+    assert "95 % between" in fid and "of 30 and as many real ones" in fid
+    others = {"near": few, "truth": sample_quality(truth, table(60), Plain(), 30)}
+    found = {r.name: r.best for r in rows(others)["Samples"]}
+    assert found["FID"] == found["precision"] == found["recall"] == set()
+    found = {r.name: r for r in rows(others | {"far": sample_quality(far, table(60), Plain(), 30)})["Samples"]}
+    assert found["FID"].best == set() and " to " in found["FID"].cells[2]
+    far_and_near = {"near": few, "far": sample_quality(far, table(60), Plain(), 30)}
+    assert {r.name: r.best for r in rows(far_and_near)["Samples"]}["FID"] == {0}
+    again = json.loads(to_json(few))
+    assert again["intervals"] == few.intervals and again["n"] == 30 and again["fid_bias"] > 0
+
+
+def test_too_few_real_examples_are_refused_unless_asked_for():
+    held = InMemory(table(60))
+    with pytest.raises(TooFew, match=r"there are 30 real examples .* fewer than 50 .*--samples 30"):
+        Reference(Plain(), held, n=2000)
+    assert Reference(Plain(), held, n=30).n == 30 and Reference(Plain(), InMemory(table(100)), n=2000).n == 50
+
+
+def test_what_is_copied_has_an_interval():
+    train, held = table(500, seed=1), table(800, seed=2)
+    fresh = sample_quality(artifact_of(table(5000, seed=3)), held, Plain(), train=train).copying
+    assert fresh.intervals["nearer"][0] < 0.5 < fresh.intervals["nearer"][1]
+    assert 0.05 < fresh.intervals["nearer"][1] - fresh.intervals["nearer"][0] < 0.12  # sqrt(1/6 of 1/400) each side
+    copied = sample_quality(artifact_of(train), held, Plain(), train=train).copying
+    assert copied.intervals["nearer"][0] > 0.98 and copied.intervals["nearer"][1] == pytest.approx(1)
 
 
 def test_too_few_are_refused():

@@ -11,7 +11,6 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.func import functional_call
 
 from fusevae.core.description import Described
 from fusevae.core.errors import SlotError
@@ -131,21 +130,3 @@ def event_dim(net: nn.Module, given: int | None) -> int:
         return given
     outputs = getattr(net, "outputs", None)
     return len(outputs) if isinstance(outputs, tuple) else 1
-
-
-def held_log_prob(part: Conditional, given: Sequence[Tensor | None], z: Tensor) -> Tensor:
-    """log p(z | given) whose gradient reaches ``z`` alone: the parameters of ``part`` are held fixed."""
-    held = {f"part.{name}": p.detach() for name, p in part.named_parameters()}
-    constant = tuple(g.detach() if g is not None else None for g in given)
-    return functional_call(_LogProb(part), held, (z, constant))
-
-
-class _LogProb(nn.Module):
-    """A part's log-probability as a forward, so that it can be called with other parameters."""
-
-    def __init__(self, part: Conditional) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, z: Tensor, given: Sequence[Tensor | None]) -> Tensor:
-        return self.part(*given).log_prob(z)

@@ -19,14 +19,13 @@ class Term:
     """One level of latents: a sample ``z`` of shape ``(*sample, *batch, *event)``, its posterior and prior.
 
     A discrete code is a point mass: ``q`` is None, log q = 0, and its KL is -log p(code); ``levels`` says how many
-    values 0, 1, ... each of its places may have. ``held`` gives :attr:`held_log_q`.
+    values 0, 1, ... each of its places may have.
     """
 
     name: str
     z: Tensor
     p: Distribution
     q: Distribution | None
-    held: Callable[[], Tensor] | None = None
     levels: int = 0
 
     @cached_property
@@ -46,8 +45,15 @@ class Term:
 
     @cached_property
     def held_log_q(self) -> Tensor:
-        """The same log q(z | x), but its gradient reaches only ``z``, not the parameters of q."""
-        return self.held() if self.held is not None else self.log_q
+        """The same log q(z | x), of the q that ``z`` was drawn from (an encoder that draws gives another one when it is
+        asked again), but its gradient reaches only ``z``, not the parameters of q."""
+        if self.q is None or not (torch.is_grad_enabled() and self.z.requires_grad):
+            return self.log_q.detach()
+        z = self.z.detach().requires_grad_()
+        log_q = self.q.log_prob(z)
+        (slope,) = torch.autograd.grad(log_q.sum(), z)
+        step = slope * (self.z - z.detach())  # zero, with the slope as its gradient
+        return log_q.detach() + step.reshape(*log_q.shape, -1).sum(-1)
 
     @property
     def has_path(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from fusevae.core.trace import Term
 from fusevae.distributions.vamp import log_normals
 
 ACTIVE = 0.01  # variance over x of the posterior's mean above which a unit counts as active (Burda et al. 2016)
+PASSES = 4  # of a hierarchy, for the means of its lower levels
 EXAMPLES = 500  # that the aggregate posterior is estimated from
 DEAD = 0.5  # part of the codes that could be in use, below which most are called dead
 COLLAPSED, EXPLODED = 0.5, 10.0  # nats: of the whole KL, of that of one dimension
@@ -25,9 +27,10 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
     r"""What the latents of examples ``x`` (as the model sees them) hold, in nats.
 
     Returns a dictionary: ``examples`` (N), ``elbo``, ``kl``, ``largest_kl`` (of one dimension), ``units`` and
-    ``active_units`` by level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016; None
-    without a mean), ``codes`` by level where these are discrete (:func:`usage`, and the ``places`` that were looked
-    at), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap`` KL(q(z) || p(z)):
+    ``active_units`` by level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016, of a lower
+    level its mean over what is above; None without a mean), ``codes`` by level where these are discrete (:func:`usage`,
+    and the ``places`` that were looked at), and for the top level ``mutual_information`` I(x; z) and ``aggregate_gap``
+    KL(q(z) || p(z)):
 
     .. math:: E_x \mathrm{KL}(q(z|x) \| p(z)) = I(x; z) + \mathrm{KL}(q(z) \| p(z))
 
@@ -48,12 +51,14 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
         return {}
     units, active, largest = {}, {}, []
     places = {term.name: term.z.numel() for term in trace.terms}
-    for term in trace.terms:
+    # below the top a posterior's mean depends on what was drawn above, too: what passes share is of x
+    more = [model.trace(x, label).terms for _ in range(PASSES - 1)] if len(trace.terms) > 1 else []
+    for i, term in enumerate(trace.terms):
         if term.levels:
             continue
         units[term.name] = term.z[0].numel()
-        mean = _mean(term.q)
-        active[term.name] = int((mean.flatten(1).var(0) > ACTIVE).sum()) if mean is not None and len(mean) > 1 else None
+        means = [_mean(terms[i].q) for terms in (trace.terms, *more)]
+        active[term.name] = _active([m for m in means if m is not None])
     for kl in trace.kl_per_dimension().values():
         if kl.shape[-1] > 1:
             largest.append(kl.flatten(0, -2).mean(0).max())
@@ -100,12 +105,27 @@ def mutual_information(term: Term) -> float | None:
 def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str]:
     """What is wrong, by name, each a plain line with the settings that mend it.
 
-    ``finished`` also compares the ELBO with ``constant_model``, where the diagnosis has it: the log-likelihood of a
-    model that knows nothing but each dimension's own distribution.
+    ``finished`` also compares the ELBO, or the ``log_bound`` of a model without latents, with ``constant_model``, where
+    the diagnosis has it: the log-likelihood of a model that knows nothing but each dimension's own distribution.
     """
+    found = _of_latents(diagnosis) if "units" in diagnosis else {}
+    constant, value = diagnosis.get("constant_model"), diagnosis.get("elbo", diagnosis.get("log_bound"))
+    if finished and constant is not None and value is not None and not value > constant:
+        bound, look, steps = f"log-likelihood is {value:.2f} nats", "", ""
+        if "elbo" in diagnosis:
+            bound = f"ELBO is {value:.2f} nats (of which the KL is {diagnosis['kl']:.2f})"
+            look, steps = "objective.beta (1 is the ELBO), ", " and of a fixed sigma"
+        found["worse than a constant model"] = (
+            f"the model is worse than a constant one: its {bound}, independent dimensions or tokens have "
+            f"{constant:.2f}. Look at {look}training.learning_rate and warmup, training.epochs, the scale of the data "
+            f"(the steps Standardise, Normalise){steps}"
+        )
+    return found
+
+
+def _of_latents(diagnosis: dict[str, Any]) -> dict[str, str]:
+    """What is wrong with the latents."""
     found: dict[str, str] = {}
-    if not diagnosis:
-        return found
     for name, codes in diagnosis["codes"].items():
         could = codes["codes"] * (1 - (1 - 1 / codes["codes"]) ** codes["places"])  # if all were drawn alike
         if codes["used"] < DEAD * could:
@@ -130,15 +150,19 @@ def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str
             "these mends it: objective.beta of at least 1, without a long stretch below; a smaller "
             "training.learning_rate; for a Gaussian decoder model.decoder.scale=optimal, or data scaled to about 1"
         )
-    constant = diagnosis.get("constant_model")
-    if finished and constant is not None and not diagnosis["elbo"] > constant:
-        found["worse than a constant model"] = (
-            f"the model is worse than a constant one: its ELBO is {diagnosis['elbo']:.2f} nats (of which the KL is "
-            f"{diagnosis['kl']:.2f}), independent dimensions have {constant:.2f}. Look at objective.beta (1 is the "
-            "ELBO), training.learning_rate and warmup, training.epochs, the scale of the data (the steps Standardise, "
-            "Normalise) and of a fixed sigma"
-        )
     return found
+
+
+def _active(means: Sequence[Tensor]) -> int | None:
+    """How many dimensions have means that vary over the examples: the covariance of the halves of several passes, as
+    far as chance doesn't explain it; the variance where one is enough."""
+    if not means or len(means[0]) < 2:
+        return None
+    half = max(1, len(means) // 2)
+    a, b = (torch.stack([m.flatten(1) for m in part]).mean(0) for part in (means[:half], means[-half:]))
+    product = (a - a.mean(0)) * (b - b.mean(0))
+    chance = 2 * product.std(0) / math.sqrt(len(product)) if len(means) > 1 else 0.0
+    return int((product.sum(0) / (len(product) - 1) > ACTIVE + chance).sum())
 
 
 def _mean(q: Distribution | None) -> Tensor | None:

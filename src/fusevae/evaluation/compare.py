@@ -11,6 +11,9 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.evaluation.blocks import as_examples
+from fusevae.evaluation.given import given, known_of
+from fusevae.evaluation.intervals import interval
 from fusevae.evaluation.likelihood import check_samples, log_likelihood
 from fusevae.evaluation.results import LIKELIHOOD, Result, figure, part
 from fusevae.evaluation.scores import NATS, LogLikelihood, kind_of
@@ -24,7 +27,7 @@ class Difference(Result):
         minus: the other.
         value: the mean of the first less the second.
         stderr: its standard error.
-        interval: where it is with 95 % confidence.
+        interval: where it is with 95 % confidence, by Student's t.
 
     Example:
         >>> Difference(model="a", minus="b", value=1.0, stderr=0.1, interval=[0.804, 1.196])
@@ -35,9 +38,7 @@ class Difference(Result):
     section = LIKELIHOOD
     model: str
     minus: str
-    value: float = figure(
-        "difference in log p(x)", NATS, form="+.3f", hint="95 % between {interval[0]:+.3f} and {interval[1]:+.3f}"
-    )
+    value: float = figure("difference in log p(x)", NATS, form="+.3f", interval="interval")
     stderr: float
     interval: list[float]
 
@@ -75,8 +76,8 @@ def compare(
         importance_samples: k of the bounds.
         seed: of the view and of the samples.
 
-    Raises :class:`InputError` where the models' likelihoods are over different supports: such figures mean different
-    things.
+    Raises :class:`InputError` where the models' likelihoods are over different supports, or given different conditions:
+    such figures mean different things.
 
     Example:
         >>> import torch
@@ -89,6 +90,8 @@ def compare(
     if len(artifacts) < 2:
         raise InputError(f"{len(artifacts)} models were given to compare: give at least two")
     first = next(iter(artifacts.items()))
+    examples = as_examples(first[1], data, label)
+    counts, n = known_of(examples), len(examples)
     for name, artifact in artifacts.items():
         check_samples(artifact, importance_samples)
         if artifact.support != first[1].support:
@@ -96,7 +99,12 @@ def compare(
                 f"likelihoods over different supports can't be compared: {first[0]} is a {first[1].support}, {name} a "
                 f"{artifact.support}; train both on the same view of the data"
             )
-    each = {n: log_likelihood(a, data, label, importance_samples, seed) for n, a in artifacts.items()}
+        if (mine := given(artifact, counts, n)) != (theirs := given(first[1], counts, n)):
+            raise InputError(
+                f"likelihoods given different conditions can't be compared: that of {first[0]} is given "
+                f"{theirs or 'nothing'}, that of {name} {mine or 'nothing'}; leave the labels out"
+            )
+    each = {name: log_likelihood(a, examples, None, importance_samples, seed) for name, a in artifacts.items()}
     models, differences = summary(artifacts, each)
     return Pairs(
         n=len(each[first[0]]),
@@ -122,8 +130,8 @@ def summary(
     for (a, mine), (b, theirs) in itertools.combinations(each.items(), 2):
         apart = mine - theirs
         value, stderr = apart.mean().item(), error(apart)
-        interval = [value - 1.96 * stderr, value + 1.96 * stderr]
-        differences.append(Difference(model=a, minus=b, value=value, stderr=stderr, interval=interval))
+        where = interval(value, stderr, n)
+        differences.append(Difference(model=a, minus=b, value=value, stderr=stderr, interval=where))
     models = {
         name: LogLikelihood(value=values.mean().item(), stderr=error(values), kind=kind_of(artifacts[name]))
         for name, values in each.items()

@@ -17,17 +17,17 @@ from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.evaluation import rows
 from fusevae.evaluation.blocks import as_examples, blocks
-from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.compare import Difference, summary
+from fusevae.evaluation.given import given, known_of
 from fusevae.evaluation.judge import Judge, SampleQuality
-from fusevae.evaluation.likelihood import check_samples, log_likelihood
+from fusevae.evaluation.likelihood import check_samples, diagnosed, log_likelihood
 from fusevae.evaluation.results import COST, LATENTS, MODEL, Result, figure, part
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.scores import Scored, Size, bits_per_dim
 
 
 class LatentsSummary(Result):
-    """What the latents of the first 500 examples hold; only the dimensions where they are deterministic.
+    """What the latents of at most 500 examples hold; only the dimensions where they are deterministic.
 
     Attributes:
         dims: dimensions.
@@ -74,6 +74,7 @@ class ModelResult(Scored):
         level: what it promises.
         conditional: whether it is given labels.
         support: that its likelihood is over.
+        given: the conditions that it is given there.
         log_likelihood: the mean, see :class:`LogLikelihood`.
         bits_per_dim: for discrete data of one shape.
         quality: of samples, by the judge.
@@ -108,7 +109,8 @@ class Comparison(Result):
         support: where the likelihoods of all are over the same, else None.
         importance_samples: k of the bounds.
         models: by name.
-        differences: between models whose likelihoods are over the same support; others mean different things.
+        differences: between models whose likelihoods are over the same support, and given the same; others mean
+            different things.
         data: what the examples are, in words.
         judge: what samples were judged by.
         budget: seconds of each training, where all had the same.
@@ -178,15 +180,18 @@ def comparison(
     if not artifacts:
         raise InputError("no models were given to compare: give some")
     examples = as_examples(next(iter(artifacts.values())), data, label)
-    supports: dict[str, dict[str, Artifact]] = {}
-    for name, artifact in artifacts.items():
+    for artifact in artifacts.values():
         as_examples(artifact, examples)
+    counts = known_of(examples) if any(a.is_conditional for a in artifacts.values()) else torch.zeros(0)
+    models = {name: _about(a, given(a, counts, len(examples))) for name, a in artifacts.items()}
+    alike: dict[str, dict[str, Artifact]] = {}
+    for name, artifact in artifacts.items():
         if artifact.distribution.level >= Level.BOUND:
             check_samples(artifact, importance_samples)
-            supports.setdefault(artifact.support, {})[name] = artifact
-    models = {name: _about(artifact) for name, artifact in artifacts.items()}
+            alike.setdefault(models[name].over, {})[name] = artifact
+    supports = {a.support for group in alike.values() for a in group.values()}
     differences = []
-    for group in supports.values():
+    for group in alike.values():
         each = {name: log_likelihood(a, examples, None, importance_samples, seed) for name, a in group.items()}
         values, apart = summary(group, each)
         differences += apart
@@ -212,30 +217,27 @@ def comparison(
     )
 
 
-def _about(artifact: Artifact) -> ModelResult:
+def _about(artifact: Artifact, conditions: str | None) -> ModelResult:
     model = artifact.distribution
     return ModelResult(
         family=type(getattr(model, "model", model)).__name__,  # without its preprocessing
         level=model.level.name.lower(),
         conditional=artifact.is_conditional,
         support=artifact.support,
+        given=conditions if artifact.distribution.level >= Level.BOUND else None,
         **vars(Size.of(artifact)),
     )
 
 
 def latents(artifact: Artifact, examples: Examples, seed: int = 0) -> LatentsSummary:
-    """What the latents of the first 500 examples hold."""
-    model = artifact.distribution
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    some = examples.subset(torch.arange(min(EXAMPLES, len(examples))))
+    """What the latents of at most 500 examples hold, evenly over all."""
+    device = next((p.device for p in artifact.distribution.parameters()), torch.device("cpu"))
     with torch.no_grad(), noise.preserved(device):
-        block = next(blocks(artifact.eval(), some, seed, device))
-        with noise.keyed(seed, "latents", device=device):
-            found = diagnose(model, block.x, block.label)
-            if not found:
-                arrays = model.encode(block.x[:1], None if block.label is None else block.label[:1])
-                dims = next(iter(arrays.values())).numel()
-                return LatentsSummary(dims=dims)
+        found = diagnosed(artifact.eval(), examples, seed)
+        if not found:
+            block = next(blocks(artifact, examples.subset(torch.arange(1)), seed, device))
+            arrays = artifact.distribution.encode(block.x, block.label)
+            return LatentsSummary(dims=next(iter(arrays.values())).numel())
     active = found["active_units"].values()
     return LatentsSummary(
         dims=sum(found["units"].values()),

@@ -25,8 +25,8 @@ from fusevae.evaluation.samples import sample
 COLUMNS, PAIRS, NEAR = 12, 5, 4
 READ_ME = (
     "All figures are on the same held-out examples. Likelihoods are comparable only within a row: another row is over "
-    "another support. A bound is at most the likelihood. Real examples have what a perfect model would have, "
-    "reconstructions what no prior over the same decoder does better than."
+    "another support, or given other conditions. A bound is at most the likelihood. Real examples have what a perfect "
+    "model would have, reconstructions what no prior over the same decoder does better than."
 )
 
 

@@ -58,7 +58,7 @@ class Columns(nn.Module):
 
     def __init__(self, train: Examples) -> None:
         super().__init__()
-        some = torch.arange(min(len(train), FITTED_ON))
+        some = train.evenly(FITTED_ON)
         x = train.batch(some)[0].flatten(1).double()
         mean, scale = without_errors(x, x.mean(0), x.std(0, unbiased=False))
         self.register_buffer("mean", mean)

@@ -7,8 +7,32 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
 from fusevae.evaluation.results import COST, SAMPLES, Result, figure
 from fusevae.evaluation.samples import Kind
+
+LEAST = 50  # real examples that samples are held against, unless fewer are asked for
+
+
+class TooFew(InputError):
+    """There are too few real examples to say much of samples by."""
+
+
+def enough(n: int, there: int) -> int:
+    """How many samples, and as many real examples of those ``there``, are compared where ``n`` are wanted: all that
+    there are, if these are not too few to say much and so few were not asked for.
+
+    Example:
+        >>> enough(2000, 90), enough(20, 90)
+        (90, 20)
+    """
+    found = min(n, there)
+    if found < LEAST <= n:
+        raise TooFew(
+            f"there are {found} real examples to judge samples by, fewer than {LEAST} say little: give more data, or "
+            f"ask for so few (--samples {found}, n={found} in Python)"
+        )
+    return found
 
 
 class SampleQuality(Result):

@@ -16,8 +16,10 @@ from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import lengths
+from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import Block, as_examples, blocks
-from fusevae.evaluation.collapse import diagnose
+from fusevae.evaluation.collapse import EXAMPLES, diagnose
+from fusevae.evaluation.given import given, known
 from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
@@ -137,10 +139,10 @@ def evaluate(
     sizes = [m for m in (10**j for j in range(12)) if m < importance_samples] + [importance_samples]
     bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
     parts: dict[str, Tensor] = {}
-    latents: dict[str, Any] = {}
-    tokens = 0
+    tokens, counts = 0, torch.zeros((), dtype=torch.long)
     with torch.no_grad(), noise.preserved(device):
         artifact.eval()
+        latents: dict[str, Any] = diagnosed(artifact, examples, seed) if model.has_latents else {}
         for block in blocks(artifact, examples, seed, device):
             if not weighted:
                 values.append(block_bound(artifact, block, seed))
@@ -150,9 +152,7 @@ def evaluate(
                 bounds += each_size.sum(1).cpu()
                 effective += (2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0)).exp().sum().item()
             tokens += int(lengths(block.x).sum()) if text else 0
-            if model.has_latents and not block.number:
-                with noise.keyed(seed, "latents", device=device):
-                    latents = diagnose(model, block.x, block.label)
+            counts = counts + known(artifact.data.conditions, block.label)
             if model.has_latents:
                 for name, value in elbo_parts(model, block, seed).items():
                     parts[name] = parts.get(name, 0.0) + value
@@ -165,6 +165,7 @@ def evaluate(
     return Likelihood(
         n=n,
         support=artifact.support,
+        given=given(artifact, counts, n),
         log_likelihood=LogLikelihood(
             value=mean,
             stderr=each.std(unbiased=True).item() / math.sqrt(n) if n > 1 else None,
@@ -186,6 +187,14 @@ def evaluate(
         **vars(Size.of(artifact)),
         seconds=time.perf_counter() - started,
     )
+
+
+def diagnosed(artifact: Artifact, examples: Examples, seed: int) -> dict[str, Any]:
+    """What the latents of at most 500 examples hold, evenly over all: those at the start may be of one class."""
+    device = next((p.device for p in artifact.distribution.parameters()), torch.device("cpu"))
+    block = next(blocks(artifact, examples.spread(EXAMPLES), seed, device))
+    with torch.no_grad(), noise.keyed(seed, "latents", device=device):
+        return diagnose(artifact.distribution, block.x, block.label)
 
 
 def elbo_parts(model: Any, block: Block, seed: int) -> dict[str, Tensor]:

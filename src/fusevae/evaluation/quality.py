@@ -17,12 +17,17 @@ from fusevae.data.source import read_examples
 from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.distances import energy_distance, frechet_distance, kernel_distance, nearest, neighbourhoods
 from fusevae.evaluation.features import about, features, features_of, fingerprint
-from fusevae.evaluation.judge import Judge, SampleQuality
+from fusevae.evaluation.given import given, known
+from fusevae.evaluation.intervals import interval, interval_of_part, spread
+from fusevae.evaluation.judge import Judge, SampleQuality, enough
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used, sample
 from fusevae.nets.classifier import Classifier
 
+OF = "of {n:,} and as many real ones"
+BIAS = "about so much of it is there for so few, more where features are more than examples"
+PARTS = {"precision", "recall", "coverage"}  # that are parts of n
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
 
 
@@ -38,17 +43,23 @@ class Distances(Result):
         recall: the part of the first that the second reaches.
         density: precision, less moved by outliers.
         coverage: recall, less moved by outliers.
+        n: of each set.
+        intervals: where each figure is with 95 % confidence, by its name, see :func:`spread`.
+        fid_bias: by about how much the FID is larger than that of very many would be.
     """
 
     section = SAMPLES
-    fid: float = figure("FID", better="low", form=".3f")
-    kid: float = figure("KID", better="low", form=".5f", error="kid_stderr")
+    n: int
+    intervals: dict[str, list[float]]
+    fid: float = figure("FID", better="low", form=".3f", interval="intervals", hint=OF)
+    fid_bias: float | None = figure("bias of FID", form=".3f", hint=BIAS, default=None)
+    kid: float = figure("KID", better="low", form=".5f", error="kid_stderr", interval="intervals", hint=OF)
     kid_stderr: float | None = None
-    energy: float = figure("energy distance", better="low", form=".4f")
-    precision: float = figure("precision", better="high", form=".3f")
-    recall: float = figure("recall", better="high", form=".3f")
-    density: float = figure("density", form=".3f")
-    coverage: float = figure("coverage", better="high", form=".3f")
+    energy: float = figure("energy distance", better="low", form=".4f", interval="intervals", hint=OF)
+    precision: float = figure("precision", better="high", form=".3f", interval="intervals", hint=OF)
+    recall: float = figure("recall", better="high", form=".3f", interval="intervals", hint=OF)
+    density: float = figure("density", form=".3f", interval="intervals", hint=OF)
+    coverage: float = figure("coverage", better="high", form=".3f", interval="intervals", hint=OF)
 
 
 class Reconstructed(Distances):
@@ -59,7 +70,9 @@ class Reconstructed(Distances):
     """
 
     section = RECONSTRUCTIONS
-    feature_error: float = figure("error of features", better="low", form=".4f", hint="mean square, {kind}s")
+    feature_error: float = figure(
+        "error of features", better="low", form=".4f", interval="intervals", hint="mean square, {kind}s"
+    )
     kind: str
 
 
@@ -70,14 +83,19 @@ class Copying(Result):
         nearer: the probability that a sample's is less than a held-out example's: 0.5 for fresh draws from the truth,
             1 for copies.
         closest: the part of samples that are nearer than all but 1 % of held-out examples.
+        intervals: where the two are with 95 % confidence.
         examples: of the training data.
     """
 
     section = SAMPLES
+    intervals: dict[str, list[float]]
     nearer: float = figure(
-        "nearer to training data", form=".1%", hint="than held-out examples are: fresh 50 %, copies 100 %"
+        "nearer to training data",
+        form=".1%",
+        interval="intervals",
+        hint="than held-out examples are: fresh 50 %, copies 100 %",
     )
-    closest: float = figure("nearer than all but 1 % of held-out", form=".1%")
+    closest: float = figure("nearer than all but 1 % of held-out", form=".1%", interval="intervals")
     examples: int
 
 
@@ -100,7 +118,7 @@ class Quality(Distances, SampleQuality):
     reconstructions: Reconstructed | None = part(of=RECONSTRUCTIONS, floor=True)
     real: Distances = part(real=True)
     accuracy: float | None = figure(
-        "accuracy given the label", better="high", form=".1%", real="real_accuracy", default=None
+        "accuracy given the label", better="high", form=".1%", interval="intervals", real="real_accuracy", default=None
     )
     real_accuracy: float | None = None
     copying: Copying | None = part(default=None)
@@ -149,13 +167,16 @@ class Reference(Judge):
         extractor: a module with a method ``features``.
         held: real examples that no model was trained on.
         train: those that the models were trained on, or None.
-        n: samples of each model, at most half as many as ``held``.
+        n: samples of each model, at most half as many as ``held``; :class:`TooFew` where these are fewer than 50 and
+            more are asked for.
     """
 
     def __init__(self, extractor: nn.Module, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
-        self.n = min(n, len(held) // 2)
-        if self.n < 2:
-            raise InputError(f"{len(held)} examples were given: expected at least four, to compare two halves")
+        if len(held) < 4 or n < 2:
+            raise InputError(
+                f"{len(held)} examples and {n} samples were given: expected at least four, of two halves, and two"
+            )
+        self.n = enough(n, len(held) // 2)
         self.extractor, self.train = extractor, train
         self.about = f"{about(extractor)} ({fingerprint(extractor)})"
         generator = torch.Generator().manual_seed(noise.key("reference"))  # whatever order they come in, by class say
@@ -186,22 +207,27 @@ class Reference(Judge):
         again = None
         if artifact.distribution.has_latents:
             told = self.features_of_made(reconstruct(artifact, self.others, seed=seed))
+            found = compared(self.features, told)
+            error = (told - self.wanted).square().mean(1).double()
+            mean, stderr = error.mean().item(), error.std().item() / math.sqrt(self.n)
+            found.intervals["feature_error"] = interval(mean, stderr, self.n)
             again = Reconstructed(
-                **vars(compared(self.features, told)),
-                feature_error=(told - self.wanted).square().mean().item(),
-                kind="mean" if artifact.distribution.has_mean else "sample",
+                **vars(found), feature_error=mean, kind="mean" if artifact.distribution.has_mean else "sample"
             )
+        found = compared(self.features, made)
+        accuracy = self.accuracy(x, label) if self.knows and label is not None else None
+        if accuracy is not None and label is not None:
+            found.intervals["accuracy"] = interval_of_part(accuracy, int((label >= 0).sum()))
         return Quality(
-            **vars(compared(self.features, made)),
+            **vars(found),
             kind=kind,
             reconstructions=again,
             real=self.real,
-            labels="of the real examples" if label is not None else None,
-            accuracy=self.accuracy(x, label) if self.knows and label is not None else None,
+            labels=self.labels_in_words(artifact) if label is not None else None,
+            accuracy=accuracy,
             real_accuracy=self.real_accuracy,
             copying=self.copying(made),
             seconds_per_sample=seconds,
-            n=self.n,
             seed=seed,
             extractor=fingerprint(self.extractor),
             features=about(self.extractor),
@@ -212,6 +238,11 @@ class Reference(Judge):
         if x.is_floating_point() and not bool(x.isfinite().all()):
             raise InputError("the model makes values that are not finite: train it again, with a smaller learning rate")
         return features(self.extractor, x)
+
+    def labels_in_words(self, artifact: Artifact) -> str:
+        """What a conditional model is given."""
+        unknown = given(artifact, known(artifact.data.conditions, self.label), self.n) or "none known"
+        return "of the real examples" + (f": {unknown}" if "known" in unknown else "")
 
     def accuracy(self, x: Tensor, label: Tensor | None) -> float | None:
         """How often the classifier finds the label of an example, of those that have one."""
@@ -226,11 +257,15 @@ class Reference(Judge):
         """Whether samples are nearer to training examples than held-out examples are."""
         if self.trained is None:
             return None
-        theirs, ours = self.apart.sort().values, nearest(made, self.trained)[0][:, 0]
-        farther = [len(theirs) - torch.searchsorted(theirs, ours, right=right) for right in (True, False)]
-        wins = torch.stack(farther).double().mean(0) / len(theirs)
-        close = ours < theirs.quantile(CLOSEST)
-        return Copying(nearer=wins.mean().item(), closest=close.double().mean().item(), examples=len(self.trained))
+        theirs, ours = self.apart, nearest(made, self.trained)[0][:, 0]
+        wins, losses = part_above(ours, theirs), part_above(theirs, ours)
+        nearer, closest = wins.mean().item(), (ours < theirs.quantile(CLOSEST)).double().mean().item()
+        error = math.sqrt(wins.var().item() / len(ours) + losses.var().item() / len(theirs))  # DeLong et al. 1988
+        intervals = {
+            "nearer": interval_of_part(nearer, self.n, interval(nearer, error, self.n)),
+            "closest": interval_of_part(closest, self.n),
+        }
+        return Copying(nearer=nearer, closest=closest, intervals=intervals, examples=len(self.trained))
 
     def neighbours(self, x: Tensor, k: int) -> Tensor | None:
         if self.train is None or self.trained is None:
@@ -240,15 +275,39 @@ class Reference(Judge):
 
 
 def compared(real: Tensor, made: Tensor) -> Distances:
-    """Every distance of two sets of features."""
-    kid, error = kernel_distance(real, made)
+    """Every distance of two sets of features, as many of each."""
+    n, error = len(real), kernel_distance(real, made)[1]
+    whole = apart(real, made)
+    sides = spread(apart, real, made, whole)
+    intervals = {name: interval(value, sides.error[name], n) for name, value in whole.items() if name in sides.error}
+    for name in intervals.keys() & PARTS:
+        intervals[name] = interval_of_part(whole[name], n, intervals[name])
+    for name in intervals.keys() & {"fid", "density"}:
+        intervals[name][0] = max(0.0, intervals[name][0])
     return Distances(
-        fid=frechet_distance(real, made),
-        kid=kid,
+        **whole,
+        n=n,
         kid_stderr=None if math.isnan(error) else error,
-        energy=energy_distance(real, made),
-        **neighbourhoods(real, made),
+        intervals=intervals,
+        fid_bias=sides.bias.get("fid"),
     )
+
+
+def apart(real: Tensor, made: Tensor) -> dict[str, float]:
+    """The distances by name."""
+    return {
+        "fid": frechet_distance(real, made),
+        "kid": kernel_distance(real, made)[0],
+        "energy": energy_distance(real, made),
+        **neighbourhoods(real, made),
+    }
+
+
+def part_above(a: Tensor, b: Tensor) -> Tensor:
+    """The part of ``b`` that is above each of ``a``, equal ones by half."""
+    values = b.sort().values
+    above = [len(b) - torch.searchsorted(values, a, right=right) for right in (True, False)]
+    return torch.stack(above).double().mean(0) / len(b)
 
 
 def _examples(artifact: Artifact, data: Any) -> Examples | None:

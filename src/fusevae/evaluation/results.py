@@ -8,6 +8,8 @@ A new figure is a new field of a result::
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from html import escape
@@ -20,6 +22,8 @@ MODEL, LIKELIHOOD, SAMPLES = "Model", "Likelihood of held-out data", "Samples"
 RECONSTRUCTIONS, LATENTS, COST = "Reconstruction of held-out data", "Latents", "Cost"
 SECTIONS = (MODEL, LIKELIHOOD, SAMPLES, RECONSTRUCTIONS, LATENTS, COST)  # any other comes after these
 NONE = "–"  # in the place of a figure that a family doesn't have
+LARGE = 1e12  # from here on powers of ten are shown
+FIXED, DIGITS = re.compile(r"([+,]*)\.(\d+)([f%])"), 6  # after the point, at most
 REAL = "real examples"  # the column of what a perfect model would have
 
 
@@ -32,7 +36,8 @@ class Figure:
         name: in words.
         value: the figure; None where there is none.
         error: its standard error.
-        unit: of both.
+        interval: where it is with 95 % confidence, its two ends.
+        unit: of all of them.
         better: which direction is better, if either is.
         of: the section that it belongs to: what it is of.
         over: figures over different things (supports) are never in one row.
@@ -49,6 +54,7 @@ class Figure:
     name: str
     value: Any
     error: Any = None
+    interval: Any = None
     unit: Any = ""
     better: Better = None
     of: str = ""
@@ -67,24 +73,32 @@ class Figure:
             return NONE
         if callable(self.form):
             return self.form(value)
-        return ("no", "yes")[value] if isinstance(value, bool) else format(value, self.form)
+        return ("no", "yes")[value] if isinstance(value, bool) else with_digits(value, self.form)
+
+    @property
+    def ends(self) -> list[str]:
+        """The ends of its interval in words, if it has one."""
+        return [self.words(end) for end in self.interval or ()]
 
     @property
     def number(self) -> str:
         """The value with its error, without the unit."""
-        return self.words(self.value) + (f" ± {self.words(self.error)}" if self.error is not None else "")
+        error = self.error if self.interval is None else None  # it says more
+        return self.words(self.value) + (f" ± {self.words(error)}" if error is not None else "")
 
     @property
     def cell(self) -> str:
-        """The same with its note, for a table whose row names the unit."""
-        return self.number + (f" ({self.note})" if self.note and self.value is not None else "")
+        """The same with interval and note, for a table whose row names the unit."""
+        where = f" [{' to '.join(self.ends)}]" if self.ends else ""
+        return self.number + where + (f" ({self.note})" if self.note and self.value is not None else "")
 
     @property
     def text(self) -> str:
         """All of it in words, for a line of its own."""
         beside = (("reconstructions", self.floor), (REAL, self.real))
         said = [f"{name} {self.words(value)}" for name, value in beside if value is not None]
-        more = "; ".join(filter(None, (self.note, self.hint)))
+        where = f"95 % between {' and '.join(self.ends)}" if self.ends else ""
+        more = "; ".join(filter(None, (where, self.note, self.hint)))
         return ", ".join([f"{self.number} {self.unit}".rstrip(), *said]) + (f" ({more})" if more else "")
 
 
@@ -107,6 +121,7 @@ def figure(
     of: str = "",
     form: Form = "",
     error: str = "",
+    interval: str = "",
     real: str = "",
     over: str = "",
     note: str = "",
@@ -120,8 +135,11 @@ def figure(
         unit: of the value; of a mapping, by name.
         better: the direction that is better; only such figures are ranked.
         of: the section; by default the ``section`` of the class.
-        form: a format (``".3f"``) or a function from a value to words.
+        form: a format (``".3f"``: digits that count are shown all the same) or a function from a value to
+            words.
         error: the field with the standard error.
+        interval: the field with the two ends of its interval, or with those of several figures by their fields; a
+            figure is no best one where its interval meets another's.
         real: the field with the same figure of real examples.
         over: the field that says what the figure is comparable within.
         note: a template over the fields that stands beside the value everywhere: ``"{kind}"``.
@@ -134,7 +152,7 @@ def figure(
         >>> Speed(seconds=0.0123).lines()
         [('time of a step', '12.3 ms')]
     """
-    said = Figure("", name, None, error, unit, better, of, over, note, hint, real, form=form)
+    said = Figure("", name, None, error, interval, unit, better, of, over, note, hint, real, form=form)
     return field(default=default, metadata={"figure": said})
 
 
@@ -232,11 +250,13 @@ class Result:
             if other is not None and (other.real or other.floor) and _declares(inside, key):
                 beside["real" if other.real else "floor"] = getattr(inside, key)
         known = {} if value is None else vars(self)
+        where = self._get(said.interval)
         whole = replace(
             said,
             key=key,
             value=value,
             error=self._get(said.error),
+            interval=where.get(key) if isinstance(where, Mapping) else where,
             of=said.of or self.section,
             over=self._get(said.over) or "",
             note=said.note.format(**known) if known else "",
@@ -254,6 +274,26 @@ class Result:
 
     def _get(self, name: str) -> Any:
         return getattr(self, name) if name else None
+
+
+def with_digits(value: Any, form: str) -> str:
+    """A number in a form, but with two digits that count where it would have none, and no row of digits that don't.
+
+    Example:
+        >>> [with_digits(value, ".3f") for value in (12.3456, 0.0, 0.0004, 1e-9, 1e30)], with_digits(0.00012, ".1%")
+        (['12.346', '0.000', '0.00040', '1e-09', '1e+30'], '0.012%')
+    """
+    fixed = FIXED.fullmatch(form)
+    if fixed is None or not value or not math.isfinite(value):
+        return format(value, form)
+    if abs(value) >= LARGE:
+        return format(value, f"{fixed[1]}.4g")
+    percent = 100 if fixed[3] == "%" else 1
+    digits = 1 - math.floor(math.log10(abs(value) * percent))
+    if digits <= int(fixed[2]) + 1:
+        return format(value, form)
+    plain = f"{fixed[1]}.{digits}f" if digits <= DIGITS else f"{fixed[1]}.2g"
+    return format(value * percent, plain) + "%" * (percent > 1)
 
 
 def place(section: str) -> int:

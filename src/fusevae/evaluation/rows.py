@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 from fusevae.evaluation.results import NONE, REAL, Better, Result, place
 
+LEGEND = "In brackets: where a figure is with 95 % confidence. Where these meet, none is the best."
+
 
 @dataclass
 class Row:
-    """One figure of all models: a cell for each, the value by which the best is found, and that of real examples."""
+    """One figure of all models: a cell for each, the value by which the best is found, where it is with 95 %
+    confidence, and the value of real examples."""
 
     name: str
     cells: list[str]
     values: list[Any]
     better: Better = None
     real: str = ""
+    intervals: list[Any] = field(default_factory=list)
 
     @property
     def best(self) -> set[int]:
-        """The numbers of the best cells, where the figure has a direction."""
+        """The numbers of the best cells, where the figure has a direction, and no interval meets that of the best."""
         known = [v for v in self.values if v is not None]
         if self.better is None or len(known) < 2:
             return set()
         best = max(known) if self.better == "high" else min(known)
-        return {i for i, v in enumerate(self.values) if v == best}
+        first = {i for i, v in enumerate(self.values) if v == best}
+        if not any(self.intervals):
+            return first
+        ends = [where or (v, v) for v, where in zip(self.values, self.intervals, strict=True) if v is not None]
+        low, high = next(where for v, where in zip(known, ends, strict=True) if v == best)
+        return first if sum(a <= high and low <= b for a, b in ends) == 1 else set()
 
 
 def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
@@ -52,7 +61,8 @@ def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
         cells = [figures[key].cell if key in figures else NONE for figures in each]
         values = [figures[key].value if key in figures else None for figures in each]
         real = next((f.words(f.real) for f in here if f.real is not None), "")
-        found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real))
+        where = [figures[key].interval if key in figures else None for figures in each]
+        found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real, where))
     return found
 
 
@@ -61,12 +71,13 @@ def text(results: Mapping[str, Result]) -> str:
     lines = _lines(results)
     first = max(len(name) for name, cells, _ in lines if cells)
     width = [max(12, *map(len, column)) for column in zip(*(cells for _, cells, _ in lines if cells), strict=True)]
-    return "\n".join(
+    table = "\n".join(
         (f"{name:{first}}" + "".join(f"  {cell:>{w}}" for cell, w in zip(cells, width, strict=True))).rstrip()
         if cells
         else f"\n{name}"
         for name, cells, _ in lines
     )
+    return "\n\n".join([table, *_legend(results)])
 
 
 def html(results: Mapping[str, Result]) -> str:
@@ -79,7 +90,12 @@ def html(results: Mapping[str, Result]) -> str:
             continue
         bold = (f"<b>{escape(cell)}</b>" if i in best else escape(cell) for i, cell in enumerate(cells))
         body.append(f"<tr><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in bold)}</tr>")
-    return f"<table>{''.join(body)}</table>"
+    return f"<table>{''.join(body)}</table>{''.join(f'<p>{line}</p>' for line in _legend(results))}"
+
+
+def _legend(results: Mapping[str, Result]) -> list[str]:
+    """How to read the cells, where there are intervals in any."""
+    return [LEGEND] if any(f.interval is not None for r in results.values() for f in r.figures()) else []
 
 
 def _lines(results: Mapping[str, Result]) -> list[tuple[str, list[str], set[int]]]:

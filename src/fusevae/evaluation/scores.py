@@ -73,14 +73,21 @@ def size(model: nn.Module) -> int:
 
 
 class Scored(Size):
-    """What every model with a likelihood has: figures over a support, which are comparable only within it."""
+    """What every model with a likelihood has: figures over a support, ``given`` conditions or none, which are
+    comparable only where both are the same."""
 
     section = LIKELIHOOD
     support: str
-    log_likelihood: LogLikelihood | None = part(over="support", default=None)
+    given: str | None = figure("given", default=None)
+    log_likelihood: LogLikelihood | None = part(over="over", default=None)
     bits_per_dim: float | None = figure(
-        "bits per dimension", better="low", form=".4f", over="support", note="{log_likelihood.kind}", default=None
+        "bits per dimension", better="low", form=".4f", over="over", note="{log_likelihood.kind}", default=None
     )
+
+    @property
+    def over(self) -> str:
+        """What the figures are comparable within."""
+        return self.support if self.given is None else f"{self.support}, given {self.given}"
 
 
 class Likelihood(Scored):
@@ -89,12 +96,13 @@ class Likelihood(Scored):
     Attributes:
         n: examples.
         support: that the likelihood is over.
+        given: the conditions, and of how many examples they are known; None where the likelihood is log p(x).
         log_likelihood: the mean, see :class:`LogLikelihood`.
         elbo: the evidence lower bound, ``reconstruction`` less ``kl``.
         reconstruction: E log p(x | z) for z from the posterior.
         kl: KL(q(z | x) || p(z)).
         kl_per_dimension: the same by level.
-        mutual_information: I(x; z) of the first examples, at most 500: see ``collapse.diagnose``.
+        mutual_information: I(x; z) of at most 500 examples, evenly over all: see ``collapse.diagnose``.
         active_units: of these, by level.
         bits_per_dim: for discrete data of one shape.
         tokens: of text: all of them, ends included.
@@ -105,21 +113,21 @@ class Likelihood(Scored):
         seconds: that the evaluation took.
     """
 
-    log_likelihood: LogLikelihood = part(over="support")
+    log_likelihood: LogLikelihood = part(over="over")
     n: int = figure("examples", form=",")
     support: str = figure("support")
-    elbo: float | None = figure("ELBO", NATS, "high", form=".3f", over="support", default=None)
-    reconstruction: float | None = figure("reconstruction", NATS, form=".3f", over="support", default=None)
+    elbo: float | None = figure("ELBO", NATS, "high", form=".3f", over="over", default=None)
+    reconstruction: float | None = figure("reconstruction", NATS, form=".3f", over="over", default=None)
     kl: float | None = figure("KL", NATS, form=".3f", default=None)
     kl_per_dimension: dict[str, list[float]] | None = None
     mutual_information: float | None = figure("I(x; z)", "nats", of=LATENTS, form=".3f", default=None)
     active_units: dict[str, int | None] | None = figure("active units", of=LATENTS, default=None)
     tokens: int | None = figure("tokens, ends included", form=",", default=None)
     nats_per_token: float | None = figure(
-        "nats per token", better="low", form=".4f", over="support", note="{log_likelihood.kind}", default=None
+        "nats per token", better="low", form=".4f", over="over", note="{log_likelihood.kind}", default=None
     )
     perplexity: float | None = figure(
-        "perplexity of a token", better="low", form=".2f", over="support", note="{log_likelihood.kind}", default=None
+        "perplexity of a token", better="low", form=".2f", over="over", note="{log_likelihood.kind}", default=None
     )
     seconds: float = figure("time to evaluate", "s", of=COST, form=".1f")
 

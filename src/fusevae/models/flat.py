@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional, held_log_prob
+from fusevae.core.conditional import Conditional
 from fusevae.core.errors import SlotError
 from fusevae.core.levels import Level, require
 from fusevae.core.trace import Term
@@ -75,8 +74,7 @@ class Flat(Latents):
     ) -> tuple[Tensor, list[Term], dict[str, Tensor]]:
         q = self.posterior(x, *conditions)  # step 2: encode to mean and variance
         z = noise.rsample(q, samples) if q.has_rsample else noise.sample(q, samples)  # step 3: reparameterise
-        held = functools.partial(held_log_prob, self.posterior, (x, *conditions), z)
-        return z, [Term("z", z, self.prior(*conditions), q, held)], {}
+        return z, [Term("z", z, self.prior(*conditions), q)], {}
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
         return noise.sample_to(self.prior(*conditions), shape)

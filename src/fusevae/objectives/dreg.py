@@ -15,7 +15,8 @@ class DReG(IWAE):
     :math:`\sum_i \tilde w_i^2\, \partial_z \log w_i\, \partial_\phi z_i`, unbiased, with a signal that doesn't fade
     as k grows (Tucker et al. 2019).
 
-    For one level of latents with a reparameterised posterior.
+    For one level of latents with a reparameterised posterior: in a hierarchy q of a lower level depends on the latent
+    above, and the identity behind it holds for all levels together only (Bauer & Mnih 2021).
 
     Example:
         >>> DReG(samples=5).is_bound(0.0)

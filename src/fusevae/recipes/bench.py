@@ -24,7 +24,7 @@ from fusevae.recipes.compose import is_file, settled
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.budget import Plan, duration, plan
-from fusevae.training.compare import Compared, compared
+from fusevae.training.compare import Compared, compared, judge_or_why
 from fusevae.training.configuration import Node, one_line
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.folder import CONFIG, REPORT
@@ -118,9 +118,9 @@ def bench(
     nodes, refused = fitting(makers, source, splits, seed, precision, device, trust)
     if not nodes:
         raise InputError(f"no recipe fits the data: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
-    judge = None
+    judge, why = None, ""
     if samples and extractor:  # that the file can't be read is said before hours of training
-        judge = _judge(splits, samples, extractor, device, quiet)
+        judge, why = judge_or_why(lambda: _judge(splits, samples, extractor, device, quiet))
     found = Bench(folder, {}, refused)
     for name, node in nodes.items():
         try:
@@ -134,12 +134,12 @@ def bench(
         found.runs[name] = run
     if not found.runs:
         raise TrainingError(f"no training came to its end: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
-    if samples and judge is None:
-        judge = _judge(splits, samples, None, device, quiet)
+    if samples and judge is None and not why:
+        judge, why = judge_or_why(lambda: _judge(splits, samples, None, device, quiet))
     runs = {str(run.path): Run.open(run.path, device, trust, precision=precision) for run in found.runs.values()}
     held, part = splits.held
     _say(f"comparing {len(runs)} models on {len(held):,} examples: {part}", quiet)
-    found.compared = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed)
+    found.compared = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed, why)
     told(found.compared, nodes, kept, refused)
     write_text(folder / "comparison.json", to_json(found.compared.comparison) + "\n")
     about = {"timing": TIMING} | ({"command": command} if command else {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
 from fusevae.evaluation.comparison import Comparison, comparison
-from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.judge import Judge, TooFew
 from fusevae.evaluation.samples import Kind
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment
@@ -74,7 +74,8 @@ def compare_runs(
         runs: at least two, open or as paths, each once.
         data: what all are judged on, as for :meth:`Run.examples`; the held-out examples of the first by default.
         conditions: columns beside the data.
-        samples: of each model that are held against as many real examples; 0 for none.
+        samples: of each model that are held against as many real examples; 0 for none, and none where fewer than 50 of
+            these are there and more were asked for.
         importance_samples: k of the bounds.
         kind: of samples, see :func:`fusevae.sample`.
         extractor: a file that the user names, for features or as a judge.
@@ -105,12 +106,21 @@ def compare_runs(
     for run in opened:
         check_examples(run.artifact, examples)
     named = next((run for run in opened if run.source is not None), None)  # a file alone names no data
-    reference = None
+    reference, why = None, ""
     if samples and named is not None:
-        reference = named.judge(samples, extractor, examples, quiet)
+        reference, why = judge_or_why(lambda: named.judge(samples, extractor, examples, quiet))
     if not quiet:
         print(f"comparing {len(found)} models on {len(examples):,} examples: {name}", file=sys.stderr)
-    return compared(found, examples, name, reference, importance_samples, kind, seed)
+    return compared(found, examples, name, reference, importance_samples, kind, seed, why)
+
+
+def judge_or_why(make: Callable[[], Judge]) -> tuple[Judge | None, str]:
+    """What samples are held against; or that there is too little of it, which is said."""
+    try:
+        return make(), ""
+    except TooFew as error:
+        print(f"no figures about samples: {error}", file=sys.stderr)
+        return None, str(error)
 
 
 def compared(
@@ -121,12 +131,13 @@ def compared(
     importance_samples: int,
     kind: Kind,
     seed: int,
+    why: str = "",
 ) -> Compared:
-    """The comparison of runs, their training times among the figures."""
+    """The comparison of runs, their training times among the figures; ``why`` there is no reference."""
     with next(iter(runs.values())).computing():
         artifacts = {path: run.artifact for path, run in runs.items()}
         found = comparison(artifacts, data, reference, None, importance_samples, kind, seed)
-    found.data = name
+    found.data, found.judge = name, found.judge or why or None
     for path, model in found.models.items():
         model.training = runs[path].state
     return Compared(found, runs, data, reference, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from pathlib import Path
 from typing import Any, cast
@@ -182,7 +183,7 @@ class Loop:
     def _validate(self) -> None:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
         game = self.average.ready()
-        self._diagnose(game)
+        self._diagnose(game, self.step / self.total)
         judged = [name for name, player in self.game.players.items() if player.judged]
         if not len(self.validation) or not judged:
             return
@@ -210,13 +211,17 @@ class Loop:
             self.values["stale"] += 1
         self._write({"step": self.step, "epoch": self.step / self.per_epoch, "validation": means})
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
+        if self.finished:  # of the weights that are kept; those of the training stay as they are
+            kept = copy.deepcopy(game)
+            kept.load_state_dict(self.best)
+            self._diagnose(kept, 1.0)
 
-    def _diagnose(self, game: nn.Module) -> None:
+    def _diagnose(self, game: nn.Module, progress: float) -> None:
         """What a block of held-out examples (or of training ones) says of the players; what is wrong is said once."""
         held = self.validation if len(self.validation) else self.train
         if self.rank:
             return
-        batch = Batch(*held.batch(torch.arange(min(BLOCK, len(held))))).to(self.device)
+        batch = Batch(*held.batch(held.evenly(BLOCK))).to(self.device)
         for name, player in cast(Game, game).players.items():
             with noise.keyed(self.seed, "diagnosis", name, device=self.device):
                 found = player.diagnose(batch)
@@ -224,7 +229,7 @@ class Loop:
                 continue
             key = f"{self.figures.prefix(name)}diagnosis"
             self._write({"step": self.step, "epoch": self.step / self.per_epoch, key: found})
-            for what, text in player.warnings(found, self.step / self.total).items():
+            for what, text in player.warnings(found, progress).items():
                 if what not in self.values["warned"]:
                     self.values["warned"] = [*self.values["warned"], what]
                     self._write({"step": self.step, "event": what, "says": text})

@@ -147,8 +147,8 @@ def event(record: Mapping[str, Any]) -> str:
 
 def latents(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The newest diagnosis of the latents in words, if there is one."""
-    found = next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), None)
-    if found is None:
+    found: dict[str, Any] = next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), {})
+    if "units" not in found:  # there are none
         return {}
     rows = {}
     whole: Mapping[str, Any] = next((r["validation"] for r in reversed(records) if "validation" in r), {})

@@ -172,10 +172,12 @@ class MaximumLikelihood(Player):
         return progress >= self.encoder_part or step % (self.encoder_steps + 1) == self.encoder_steps
 
     def diagnose(self, batch: Batch) -> dict[str, Any]:
-        if not self.artifact.distribution.has_latents:
-            return {}
-        x = self.artifact.view(batch.x)
-        found = diagnose(self.artifact.distribution, x, batch.label)
+        model, x = self.artifact.distribution, self.artifact.view(batch.x)
+        found: dict[str, Any] = {}
+        if model.has_latents:
+            found = diagnose(model, x, batch.label)
+        elif model.level >= Level.BOUND and not isinstance(self.objective, Opposed):
+            found = {"log_bound": log_bound(model(batch.label), x).double().mean().item()}
         if found and self.baseline is not None:
             found["constant_model"] = self.baseline.log_prob(x).mean().item()
         return found

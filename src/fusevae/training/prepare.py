@@ -55,13 +55,13 @@ def prepare(
     with noise.preserved():
         check(artifact, data.train, objective)
         remark(artifact, data.train)
-        some = torch.arange(min(len(data.train), max(1000, int(FITTED_ON / data.spec.dims))))
+        some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
     found = players(artifact, objective, training)
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
-            few = torch.arange(min(len(data.train), BASELINE))
+            few = data.train.evenly(BASELINE)
             x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
             found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
     held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]

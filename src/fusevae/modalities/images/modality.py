@@ -21,7 +21,7 @@ from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.fidelity import reconstruction_quality
-from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.judge import Judge, enough
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.images import columns, folders, pictures, writing
@@ -138,6 +138,7 @@ class Images(Modality):
         return Picture(pictures.pairs(x, again, spec))
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+        n = enough(n, len(held) // 2)  # before an extractor is trained
         return Reference(extractor_for(data, extractor, device, quiet).to(pick_device(device)), held, data.train, n)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
