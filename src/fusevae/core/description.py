@@ -13,6 +13,7 @@ import importlib
 import inspect
 import pkgutil
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
@@ -225,9 +226,18 @@ def _construct(
     if missing:
         raise InputError(f"{place}{name} needs {', '.join(map(repr, missing))}: add it to the configuration")
     try:
-        return cls(**values)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Initializing zero-element tensors")
+            return cls(**values)
     except InputError as error:
         raise type(error)(f"{place}{error}") from None
+    except UserWarning:
+        raise InputError(f"{place}{name} would have a size of 0: give all sizes above it") from None
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, RecursionError):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{place}{name} can't be built with these settings ({reason}): mend them") from error
 
 
 def _hints(cls: Callable[..., Any]) -> dict[str, Any]:

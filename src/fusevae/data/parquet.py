@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.core.untrusted import regular
 from fusevae.data.conditions import Asked
 from fusevae.data.kinds import values_kind
 from fusevae.data.parts import Part, splits_of
@@ -95,7 +96,7 @@ def opened(path: Path) -> Any:
     except ImportError:
         raise InputError(f"{path}: reading parquet needs pyarrow; pip install 'fusevae[data]'") from None
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(regular(path, "parquet"))
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise InputError(
             f"{path} is no whole parquet file ({' '.join(str(error).split())[:100]}): get it again"

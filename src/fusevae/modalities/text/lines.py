@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.errors import InputError
+from fusevae.core.untrusted import regular
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.text.reading import TEXT, Looks, Places, pick_columns, text_part
@@ -37,14 +38,14 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
 
 def json_names(path: Path) -> list[str]:
     """The names in the first object of a ``.jsonl``; none where that can't be read."""
-    with open(path, "rb") as file:
+    with open(regular(path, "text"), "rb") as file:
         first = _object(file.readline())
     return list(first) if isinstance(first, dict) else []
 
 
 def _lines(path: Path, whole: bool) -> list[str | bytes]:
     """The lines of a file; those that are no UTF-8 as bytes. ``whole``: joined by line ends they are the file."""
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    data = regular(path, "text").read_bytes().removeprefix(b"\xef\xbb\xbf")
     found: list[str | bytes]
     try:
         found = list(data.decode("utf-8").split("\n"))
