@@ -152,7 +152,7 @@ class Artifact(Described, nn.Module):
         path = path / WEIGHTS if path.is_dir() else path
         header = _header(path)
         node = migrated(from_yaml(header.metadata["artifact"], f"{path}: its description"))
-        says = f"{path}: its description asks for far more than the weights in it: give a file that fusevae saved"
+        says = f"this is far more than the weights in {path}: give a file that fusevae saved"
         # who trusts code that runs here trusts what it takes
         with weights_follow(), header.budget(says) if not trust else nullcontext():
             artifact = build(node, trust)
@@ -177,7 +177,7 @@ def read_header(path: Path) -> dict[str, str]:
 def _header(path: Path) -> Stored:
     if not os.path.exists(path):
         raise InputError(f"no artifact at {path}: give a run folder with {WEIGHTS}, or a .safetensors file")
-    header = stored(path, "an artifact")
+    header = stored(path, "artifact")
     about, number = header.metadata, header.metadata.get("format", "")
     if "artifact" not in about or not re.fullmatch("[0-9]{1,6}", number):
         raise InputError(f"{path} was not written by fusevae (no description in it): give a file that fusevae saved")

@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from fusevae.core.errors import InputError
 from fusevae.core.memory import free_memory
 
+FEW = 2**20  # elements for which nothing is worked out ahead
+SHRINK = tuple(f"aten::{name}" for name in ("mv", "dot", "linalg_vector_norm", "sum", "mean", "prod", "all", "any"))
 MOST_TENSORS = 100_000  # made while one model is built
 
 
@@ -46,12 +48,26 @@ class Budget(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _makes(func):
-            self.size -= _bytes(func, args, kwargs)
-            self.tensors -= 1
-            if self.size < 0 or self.tensors < 0:
-                raise InputError(self.says)
+        if not _makes(func):
+            return func(*args, **kwargs)
+        self.tensors -= 1
+        if (at := _size_at(func)) is not None:
+            size = args[at] if at < len(args) else kwargs["size"]
+            if 0 in size:
+                raise InputError(f"a tensor would be of shape {tuple(size)}: give all sizes above 0")
+            self._take(math.prod(size) * getattr(kwargs.get("dtype"), "itemsize", 8))
+        elif _most(func, args, kwargs) > FEW:
+            self._take(_bytes(_on_meta(func, args, kwargs)))
+        else:  # the most that it can be is little: what it is will do
+            found = func(*args, **kwargs)
+            self._take(_bytes(found))
+            return found
         return func(*args, **kwargs)
+
+    def _take(self, size: int) -> None:
+        self.size -= size
+        if self.size < 0 or self.tensors < 0:
+            raise InputError(self.says)
 
 
 def within_memory() -> Budget:
@@ -68,22 +84,39 @@ def _makes(func: Any) -> bool:
 
 
 @functools.cache
-def _places(func: Any) -> bool:
-    return any(argument.name == "device" for argument in func._schema.arguments)
+def _size_at(func: Any) -> int | None:
+    """Which argument is the shape of what a function makes, where one is."""
+    names = [argument.name for argument in func._schema.arguments]
+    made = func._schema.name.startswith(("aten::empty", "aten::zeros", "aten::ones", "aten::full", "aten::rand"))
+    return names.index("size") if "size" in names and (made or "aten::new_" in func._schema.name) else None
 
 
-def _bytes(func: Any, args: Any, kwargs: Any) -> int:
-    """Of what a function will make; 0 where that depends on values, which bound it themselves."""
+def _most(func: Any, args: Any, kwargs: Any) -> float:
+    """More elements than a function can give, by the sizes and the numbers that it is given."""
+    given = tree_flatten((args, kwargs))[0]
+    tensors = [each for each in given if isinstance(each, Tensor)]
+    if torch.Tag.pointwise in func.tags:
+        return math.prod(torch.broadcast_shapes(*(each.shape for each in tensors)))
+    if func._schema.name in SHRINK:
+        return max(each.numel() for each in tensors)
+    numbers = [abs(each) for each in given if isinstance(each, (int, float)) and abs(each) > 1]
+    return math.prod([float(each.numel()) for each in tensors if each.numel()] + (numbers if tensors else 2 * numbers))
+
+
+def _on_meta(func: Any, args: Any, kwargs: Any) -> Any:
+    """What a function gives, without its values; nothing where that depends on values, which bound it themselves."""
     args, kwargs = tree_map_only(Tensor, _empty, (args, kwargs))
     kwargs = {key: value for key, value in kwargs.items() if key != "generator"}
-    if _places(func):
+    if any(argument.name == "device" for argument in func._schema.arguments):
         kwargs["device"] = "meta"
     try:
-        found = func(*args, **kwargs)
+        return func(*args, **kwargs)
     except (NotImplementedError, RuntimeError):
-        return 0
-    made = [each for each in tree_flatten(found)[0] if isinstance(each, Tensor)]
-    return sum(math.prod(each.shape) * each.element_size() for each in made)
+        return None
+
+
+def _bytes(made: Any) -> int:
+    return sum(math.prod(x.shape) * x.element_size() for x in tree_flatten(made)[0] if isinstance(x, Tensor))
 
 
 def _empty(x: Tensor) -> Tensor:

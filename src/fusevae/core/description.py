@@ -13,7 +13,6 @@ import importlib
 import inspect
 import pkgutil
 import typing
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self, TypeVar
 
@@ -226,13 +225,9 @@ def _construct(
     if missing:
         raise InputError(f"{place}{name} needs {', '.join(map(repr, missing))}: add it to the configuration")
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Initializing zero-element tensors")
-            return cls(**values)
+        return cls(**values)
     except InputError as error:
         raise type(error)(f"{place}{error}") from None
-    except UserWarning:
-        raise InputError(f"{place}{name} would have a size of 0: give all sizes above it") from None
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, RecursionError):
             raise

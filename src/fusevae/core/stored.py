@@ -65,25 +65,18 @@ def load_into(module: nn.Module, path: Path, header: Stored) -> None:
     check_sizes(module, str(path))
     for name, (shape, dtype) in header.tensors.items():
         if name not in ours:
-            raise InputError(f"{path}: its description has no place for the weights {name!r}; was the class changed?")
-        check_tensor(ours[name], shape, dtype, f"{path}: {name}")
+            raise _unfit(path, f"there is no place for {name!r}")
+        wanted = ours[name]
+        if tuple(wanted.shape) != shape:
+            raise _unfit(path, f"{name} has shape {shape} and should have {tuple(wanted.shape)}")
+        kinds = FLOATS if wanted.is_floating_point() else (OTHERS.get(wanted.dtype, ""),)
+        if dtype not in kinds:
+            raise _unfit(path, f"{name} is stored as {dtype} and should be {' or '.join(kinds)}")
     try:
         load_model(module, str(path))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: the weights don't fit the description ({reason}); was the class changed?") from None
+        raise _unfit(path, " ".join(str(error).split())[:200]) from None
     check_finite(module.state_dict(), str(path))
-
-
-def check_tensor(wanted: Tensor, shape: tuple[int, ...], dtype: str, where: str) -> None:
-    """Refuse a stored tensor of another shape than is wanted, or of another kind."""
-    if tuple(wanted.shape) != shape:
-        raise InputError(
-            f"{where} has shape {shape} in the file, {tuple(wanted.shape)} by its description; was the class changed?"
-        )
-    kinds = FLOATS if wanted.is_floating_point() else (OTHERS.get(wanted.dtype, ""),)
-    if dtype not in kinds:
-        raise InputError(f"{where} is stored as {dtype}: expected {' or '.join(kinds)}; give a file that fusevae saved")
 
 
 def check_sizes(module: nn.Module, where: str) -> None:
@@ -100,3 +93,7 @@ def check_finite(tensors: dict[str, Tensor], where: str) -> None:
                 raise InputError(
                     f"{where}: {name} holds values that aren't finite: the file is damaged, or its training went wrong"
                 )
+
+
+def _unfit(path: Path, why: str) -> InputError:
+    return InputError(f"{path}: the weights don't fit the description ({why}); was the class changed?")

@@ -30,7 +30,7 @@ def regular(path: str | os.PathLike[str], what: str) -> Path:
         raise InputError(f"{path} can't be opened ({getattr(error, 'strerror', None) or error}): give a file") from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise InputError(f"{path} is {kind}: expected {what} in a regular file; copy it to one")
+        raise InputError(f"{path} is {kind}: expected a regular file ({what}); copy it to one")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} may not be read (no permission): change its mode, or give another file")
     return path
@@ -40,11 +40,11 @@ def text_of(path: str | os.PathLike[str], what: str, longest: int | None = None)
     """The text of a file in UTF-8."""
     path = regular(path, what)
     if longest is not None and path.stat().st_size > longest:
-        raise InputError(f"{path} has {path.stat().st_size:,} bytes: expected {what} of at most {longest:,}")
+        raise InputError(f"{path} has {path.stat().st_size:,} bytes: expected at most {longest:,} ({what})")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error}): expected {what}") from None
+        raise InputError(f"{path} is no text in UTF-8 ({error}): expected {what} in it") from None
 
 
 def from_json(text: str, where: str) -> Any:

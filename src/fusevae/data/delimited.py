@@ -97,7 +97,7 @@ def _ordered(values: Sequence[float]) -> bool:
 def read_rows(path: Path) -> list[list[str]]:
     """The cells of a delimited text file, each row as long as the first; empty lines are left out."""
     try:
-        with open(regular(path, "a text table"), newline="", encoding="utf-8-sig") as file:
+        with open(regular(path, "text table"), newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
             delimiter = max(",;\t", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))

@@ -68,7 +68,7 @@ def newest_values(folder: Path) -> dict[str, Any] | None:
     none."""
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         with contextlib.suppress(InputError):
-            return values_of(stored(path, "a checkpoint"))
+            return values_of(stored(path, "checkpoint"))
     return None
 
 
@@ -76,7 +76,7 @@ def read(path: Path) -> State:
     """One checkpoint, its digest checked; ValueError where it is damaged."""
     from safetensors.torch import load_file
 
-    header = stored(path, "a checkpoint")
+    header = stored(path, "checkpoint")
     values, tensors = values_of(header), load_file(path)
     if digest(tensors) != header.metadata.get("digest"):
         raise ValueError("its digest does not match its content")

@@ -38,7 +38,7 @@ def read(path: str | Path) -> Node:
     path = Path(path)
     if not os.path.exists(path):
         raise InputError(f"no configuration at {path}: give a recipe (fusevae recipes lists them) or a YAML file")
-    node = from_yaml(text_of(path, "a configuration", LONGEST), str(path))
+    node = from_yaml(text_of(path, "configuration", LONGEST), str(path))
     if not isinstance(node, dict):
         raise InputError(f"{path} holds no settings: expected the keys model, data, training ... of a configuration")
     return migrated(complete(node))

@@ -198,10 +198,10 @@ def save_extractor(net: Classifier, accuracy: float, path: Path) -> None:
 
 def load_extractor(path: Path) -> Classifier:
     """Read what :func:`save_extractor` wrote; nothing is unpickled. Raises :class:`InputError` where it can't be."""
-    header = stored(path, "an extractor")
+    header = stored(path, "extractor")
     if not {"extractor", "about"} <= header.metadata.keys():
         raise InputError(f"{path} is no extractor that fusevae kept: leave it out")
-    with header.budget(f"{path}: its description asks for far more than the weights in it: leave it out"):
+    with header.budget(f"this is far more than the weights in {path}: leave it out"):
         net = build(from_json(header.metadata["extractor"], f"{path}: its description"))
     if not isinstance(net, Classifier):
         raise InputError(f"{path} describes a {type(net).__name__}, not a classifier: leave it out")
