@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
-from fusevae.core.untrusted import from_json, text_of
+from fusevae.core.untrusted import text_of
 from fusevae.evaluation.collapse import usage
 from fusevae.evaluation.results import Result
+from fusevae.training.record_form import parsed
 
 METRICS = "metrics.jsonl"
 
@@ -79,15 +79,3 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a ``metrics.jsonl``; none where there is no such file."""
     lines = text_of(path, "records").splitlines() if path.exists() else []
     return [parsed(line, f"{path}: line {i + 1}") for i, line in enumerate(lines) if line.endswith("}")]
-
-
-def parsed(line: str, where: str) -> dict[str, Any]:
-    """A record from its line, or :class:`InputError`."""
-    found = from_json(line, where)
-    if not isinstance(found, dict):
-        raise InputError(f"{where} is no record: expected an object, {{...}}")
-    for name in ("step", "epoch", "seconds"):
-        value = found.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e15:
-            raise InputError(f"{where} has {name} {str(value)[:40]!r}: expected a number, 0 or more")
-    return found
