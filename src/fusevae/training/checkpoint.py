@@ -105,7 +105,7 @@ def check_fits(state: State, ours: State, where: Path) -> None:
         ):
             have = "is missing" if other is None else f"is {other.dtype} {tuple(other.shape)}"
             raise InputError(
-                f"the checkpoints in {where} are of another model, {name} {have}: put them or {where.parent} back, or "
+                f"the checkpoints in {where} are of another model, {name} {have}: put them, or config.yaml, back, or "
                 "train anew with another --output"
             )
 

@@ -77,7 +77,8 @@ def read_saved(folder: Path, options: Options) -> dict[str, Part]:
 
 def holds_images(folder: Path) -> bool:
     """Whether a column of what ``datasets.save_to_disk`` wrote is of images."""
-    return any('"_type": "Image"' in path.read_text(encoding="utf-8") for path in folder.rglob("dataset_info.json"))
+    told = (path for path in folder.rglob("dataset_info.json") if path.is_file())
+    return any('"_type": "Image"' in path.read_text(encoding="utf-8", errors="replace") for path in told)
 
 
 def _image_column(names: list[str], options: Options, where: str) -> str:
