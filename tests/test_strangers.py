@@ -397,7 +397,7 @@ def test_damage_that_shows_when_a_column_is_read(refused: Refused) -> None:
     data = bytearray(Path("x.parquet").read_bytes())
     data[4:60] = bytes(56)
     Path("x.parquet").write_bytes(data)
-    assert "not whole" in refused("recipes", "--data", "x.parquet")
+    assert "no whole parquet" in refused("recipes", "--data", "x.parquet")
 
 
 def test_a_saved_dataset_that_is_damaged(refused: Refused) -> None:

@@ -112,7 +112,9 @@ def undamaged(where: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        raise InputError(f"{where} is not whole ({' '.join(str(error).split())[:100]}): get it again") from error
+        raise InputError(
+            f"{where} is no whole parquet or dataset ({' '.join(str(error).split())[:100]}): get it again"
+        ) from error
 
 
 def column_kinds(path: Path) -> dict[str, Any]:
