@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from fusevae.cli.parser import UsageError, make_parser
 from fusevae.core.errors import InputError, TrainingError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+LESS = "make the model, the batches or --importance-samples smaller, or set a lower data.memory_gb"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except (TrainingError, OSError) as error:
         return _say(error, FAILED)
+    except RecursionError:
+        return _say("something is nested too deep for Python: give it with fewer levels", FAILED)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not re.search(r"(?i)out of memory|can't allocate memory", str(error)):
+            raise
+        return _say(f"out of memory ({str(error)[:150] or 'no more to be had'}): {LESS}", FAILED)
     return code
 
 

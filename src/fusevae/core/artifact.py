@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,8 @@ from fusevae.core.levels import Level
 from fusevae.core.migration import migrated
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import View
+from fusevae.core.stored import Stored, load_into, stored
+from fusevae.core.untrusted import from_yaml
 from fusevae.core.weights import weights_follow
 
 FORMAT = 2
@@ -144,31 +148,19 @@ class Artifact(Described, nn.Module):
                 from such a name to the class or to a function that builds it.
             device: where the weights go.
         """
-        from safetensors.torch import load_model
-
         path = Path(path)
         path = path / WEIGHTS if path.is_dir() else path
-        header = read_header(path)
-        try:
-            node = yaml.safe_load(header["artifact"])
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{path}: its description can't be read ({reason}): give a file that fusevae saved"
-            ) from None
-        with weights_follow():
-            artifact = build(migrated(node), trust)
+        header = _header(path)
+        node = migrated(from_yaml(header.metadata["artifact"], f"{path}: its description"))
+        says = f"this is far more than the weights in {path}: give a file that fusevae saved"
+        # who trusts code that runs here trusts what it takes
+        with weights_follow(), header.budget(says) if not trust else nullcontext():
+            artifact = build(node, trust)
         if not isinstance(artifact, cls):
             raise InputError(
                 f"{path} describes a {type(artifact).__name__}, not an artifact: give a file that fusevae saved"
             )
-        try:
-            load_model(artifact, str(path))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{path}: the weights don't fit the description ({reason}); was the class changed?"
-            ) from None
+        load_into(artifact, path, header)
         return artifact.to(device).eval()
 
 
@@ -179,26 +171,22 @@ def _ours(net: nn.Module) -> bool:
 
 def read_header(path: Path) -> dict[str, str]:
     """The metadata of an artifact's file, or an :class:`InputError` that says what the file is instead."""
-    from safetensors import SafetensorError, safe_open
+    return _header(path).metadata
 
-    if not path.exists():
+
+def _header(path: Path) -> Stored:
+    if not os.path.exists(path):
         raise InputError(f"no artifact at {path}: give a run folder with {WEIGHTS}, or a .safetensors file")
-    with open(path, "rb") as file:
-        start = file.read(9)
-    # a safetensors file begins with eight bytes of a length, of which the first may be 0x80, and then a brace
-    if start.startswith(b"PK\x03\x04") or (start.startswith(b"\x80") and start[8:] != b"{"):
-        raise InputError(f"{path} is a pickle, which can run any code when opened: give a file that fusevae saved")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header: dict[str, Any] = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a whole safetensors file ({error}); is it truncated?") from None
-    if "artifact" not in header or not header.get("format", "").isdigit():
+    header = stored(path, "artifact")
+    about, number = header.metadata, header.metadata.get("format", "")
+    if "artifact" not in about or not re.fullmatch("[0-9]{1,6}", number):
         raise InputError(f"{path} was not written by fusevae (no description in it): give a file that fusevae saved")
-    if int(header["format"]) > FORMAT:
+    if not re.fullmatch("-?[0-9]{1,30}", about.get("seed", "0")):
+        raise InputError(f"{path} names {about['seed'][:40]!r} as its seed: expected a number; is it damaged?")
+    if not 1 <= int(number) <= FORMAT:
         raise InputError(
-            f"{path} has format {header['format']} of fusevae {header.get('fusevae')}, this is {fusevae.__version__} "
-            f"which reads up to {FORMAT}: upgrade fusevae"
+            f"{path} has format {number} of fusevae {about.get('fusevae')}, this is {fusevae.__version__} "
+            f"which reads 1 to {FORMAT}: upgrade fusevae"
         )
     return header
 

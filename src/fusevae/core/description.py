@@ -228,6 +228,11 @@ def _construct(
         return cls(**values)
     except InputError as error:
         raise type(error)(f"{place}{error}") from None
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, RecursionError):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{place}{name} can't be built with these settings ({reason}): mend them") from error
 
 
 def _hints(cls: Callable[..., Any]) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import re
+from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # names of glibc's settings
 LARGEST = 2**25  # bytes: the largest block that glibc may keep for reuse
@@ -22,3 +25,14 @@ def keep_freed_memory() -> None:
         return
     mallopt(MMAP_THRESHOLD, LARGEST)
     mallopt(TRIM_THRESHOLD, KEPT)
+
+
+def free_memory() -> int | None:
+    """Bytes that the system can still give, at most what the group of processes that this one is confined to may have;
+    None where it doesn't say."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        about = Path("/proc/meminfo").read_text(encoding="utf-8")
+        found += [1024 * int(number) for number in re.findall(r"^MemAvailable: +(\d+) kB", about, re.MULTILINE)]
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")))  # or the word max
+    return min(found, default=None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from fusevae.core.errors import InputError
+
 #: classes whose vocabulary is of molecules
 MOLECULES = ("SmilesAtoms", "SmilesPairs", "Selfies", "SelfiesPairs")
 
@@ -26,7 +28,10 @@ def migrated(node: Any, _seen: dict[int, Any] | None = None) -> Any:
     found |= {key: migrated(value, seen) for key, value in node.items()}
     change = CHANGES.get(str(node.get("class")))
     if change is not None:
-        change(found)
+        try:
+            change(found)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{node['class']} is not as any version wrote it ({error!r}): mend it there") from None
     return found
 
 

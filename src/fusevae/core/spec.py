@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from fusevae.core.conditions import Conditions, Label
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation
+
+LARGEST = 2**40  # values of an example
 
 
 class Schema(Described):
@@ -93,6 +96,12 @@ class DataSpec(Described):
         conditions: Conditions | list[str] | None = None,
         schema: Schema | None = None,
     ) -> None:
+        if min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
+            raise InputError(f"shape={tuple(shape)} was given: expected sizes above 0 that fit in memory")
+        if not isinstance(getattr(torch, dtype, None), torch.dtype):
+            raise InputError(f"dtype={dtype!r} was given: expected one of torch, such as 'uint8' or 'float32'")
+        if not -math.inf < low <= high < math.inf:
+            raise InputError(f"low={low} and high={high} were given: expected finite numbers, the lower one first")
         self.shape, self.dtype = tuple(shape), dtype
         self.low, self.high = float(low), float(high)
         if isinstance(conditions, list):

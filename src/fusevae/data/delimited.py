@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from fusevae.core.errors import InputError
+from fusevae.core.untrusted import regular
 
 GAPS = {"", "?", "na", "n/a", "nan", "null", "none"}  # cells that hold no value
 LOOKED_AT = 100  # rows below the first by which it is judged
@@ -96,7 +97,7 @@ def _ordered(values: Sequence[float]) -> bool:
 def read_rows(path: Path) -> list[list[str]]:
     """The cells of a delimited text file, each row as long as the first; empty lines are left out."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open(regular(path, "text table"), newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
             delimiter = max(",;\t", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))

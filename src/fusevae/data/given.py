@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
+from fusevae.core.untrusted import regular
 from fusevae.data import delimited, npz, parquet
 from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
@@ -192,10 +193,10 @@ class Given:
 def existing(path: str | os.PathLike[str], what: str) -> Path:
     """``path``, or :class:`InputError` with the names nearest to the first part of it that isn't there."""
     place = Path(path).expanduser()
-    if place.exists():
-        return place
+    if os.path.exists(place):
+        return place if place.is_dir() else regular(place, what)
     missing = place
-    while not missing.parent.exists() and missing.parent != missing:
+    while not os.path.exists(missing.parent) and missing.parent != missing:
         missing = missing.parent
     siblings = [p.name for p in missing.parent.iterdir()] if missing.parent.is_dir() else []
     hint = near(missing.name, siblings)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
+import math
 import re
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -13,10 +17,16 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
+from fusevae.core.untrusted import regular
 from fusevae.data import delimited
 from fusevae.data.conditions import USUAL, Asked, named, parsed
 from fusevae.data.parts import SPLITS, Options, Part, need_memory
 
+#: what reading a damaged archive or header raises
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError, SyntaxError, ArithmeticError,
+    EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 _LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "classes"}
 _DATA_WORDS = {"x", "image", "images", "img", "imgs", "data", "arr"}
 
@@ -223,8 +233,13 @@ def with_condition_file(parts: dict[str, Part], path: Path) -> dict[str, Part]:
 def load_npy(path: Path) -> np.ndarray:
     """The array of an ``.npy`` file, mapped, not yet read."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        found = np.load(regular(path, "numbers"), mmap_mode="r", allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it is an .npz")
+        return found
+    except InputError:
+        raise
+    except DAMAGED as error:
         raise InputError(
             f"{path} is no whole .npy file of numbers ({_reason(error)}): save it with numpy.save"
         ) from None
@@ -248,10 +263,12 @@ def npz_headers(path: Path) -> dict[str, Header]:
                         else np.lib.format.read_array_header_2_0
                     )
                     shape, _, dtype = read(file)
+                    if min(shape, default=0) < 0:
+                        raise ValueError(f"its shape is {shape}")
                     headers[member.removesuffix(".npy")] = (shape, dtype)
     except InputError:
         raise
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, zlib.error) as error:
+    except DAMAGED as error:
         raise InputError(
             f"{path} is no whole .npz file ({_reason(error)}): save it with numpy.savez_compressed"
         ) from None
@@ -268,7 +285,7 @@ def load_arrays(path: Path, keys: list[str], headers: Mapping[str, Header]) -> d
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in keys}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, zlib.error) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged ({_reason(error)}): get or save the file again") from None
 
 
@@ -291,7 +308,7 @@ def _only(keys: list[str], shapes: Mapping[str, tuple[int, ...]], name: str) -> 
 def _bytes(header: Header) -> int:
     shape, dtype = header
     size = min(dtype.itemsize, 4) if dtype.kind == "f" else dtype.itemsize
-    return int(np.prod(shape, dtype=np.int64)) * size
+    return math.prod(shape) * size
 
 
 def _reason(error: Exception) -> str:

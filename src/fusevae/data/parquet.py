@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.core.untrusted import regular
 from fusevae.data.conditions import Asked
 from fusevae.data.kinds import values_kind
 from fusevae.data.parts import Part, splits_of
@@ -56,16 +59,18 @@ class Files:
 
     def column(self, name: str) -> np.ndarray:
         """A column as it is in the files, missing values as None or NaN."""
-        values = [file.read(columns=[name]).column(0) for file in self.files]
-        return np.concatenate([v.to_numpy() for v in values])
+        with undamaged(self.where):
+            return np.concatenate([file.read(columns=[name]).column(0).to_numpy() for file in self.files])
 
     def cells(self, name: str) -> list[Any]:
         """A column as Python values."""
-        return [cell for file in self.files for cell in file.read(columns=[name]).column(0).to_pylist()]
+        with undamaged(self.where):
+            return [cell for file in self.files for cell in file.read(columns=[name]).column(0).to_pylist()]
 
     def gaps(self, name: str) -> int:
         """How many values of a column are missing."""
-        return sum(file.read(columns=[name]).column(0).null_count for file in self.files)
+        with undamaged(self.where):
+            return sum(file.read(columns=[name]).column(0).null_count for file in self.files)
 
     def conditions(self, part: Part, asked: Asked, usual: tuple[str, ...] = ()) -> list[str]:
         """Put the columns that were asked for, else the first of the ``usual`` ones, beside a part; returns their
@@ -94,12 +99,22 @@ def opened(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError:
         raise InputError(f"{path}: reading parquet needs pyarrow; pip install 'fusevae[data]'") from None
+    with undamaged(str(path)):
+        return pyarrow.parquet.ParquetFile(regular(path, "parquet"))
+
+
+@contextmanager
+def undamaged(where: str) -> Iterator[None]:
+    """Inside, whatever the libraries for parquet and datasets raise about a file is an :class:`InputError`; some of it
+    shows only when values are read."""
     try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
         raise InputError(
-            f"{path} is no whole parquet file ({' '.join(str(error).split())[:100]}): get it again"
-        ) from None
+            f"{where} is no whole parquet or dataset ({' '.join(str(error).split())[:100]}): get it again"
+        ) from error
 
 
 def column_kinds(path: Path) -> dict[str, Any]:
@@ -121,8 +136,9 @@ def column_kinds(path: Path) -> dict[str, Any]:
         elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or kinds.is_decimal(kind):
             found[column.name] = "number"
         elif kinds.is_string(kind) or kinds.is_large_string(kind):
-            some = next(file.iter_batches(batch_size=200, columns=[column.name]), None)
-            found[column.name] = values_kind(some.column(0).to_pylist() if some is not None else [])
+            with undamaged(str(path)):
+                some = next(file.iter_batches(batch_size=200, columns=[column.name]), None)
+                found[column.name] = values_kind(some.column(0).to_pylist() if some is not None else [])
         else:
             found[column.name] = "other"
     return found

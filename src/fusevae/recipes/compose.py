@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fusevae.core.budget import within_memory
 from fusevae.core.description import Trust, describe
 from fusevae.core.errors import InputError
 from fusevae.data.source import Source
@@ -71,7 +72,9 @@ def compose(
             given = {"conditional": True} | given  # who asks for conditions wants to give them
         given = configuration.recipe_options(recipe, what, given)
         known = source.replaced(modality=splits.spec.modality)  # once known, it isn't guessed again
-        node = describe(recipe(splits.spec, **given)) | {"data": describe(known)}
+        with within_memory():
+            made = recipe(splits.spec, **given)
+        node = describe(made) | {"data": describe(known)}
     node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
 

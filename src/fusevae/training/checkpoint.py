@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,9 +14,17 @@ from torch import Tensor
 
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
+from fusevae.core.stored import Stored, check_finite, stored
+from fusevae.core.untrusted import from_json
 
 logger = logging.getLogger(__name__)
 KEEP = 2
+NUMBER = (int, float)
+#: what is known of a checkpoint's values: types, and the least where they are numbers
+KINDS: dict[str, tuple[Any, Any]] = {
+    "step": (int, 0), "rollbacks": (int, 0), "stale": (int, 0), "records": (int, 0), "looked": (int, 0),
+    "rate_scale": (NUMBER, 0), "best": ((*NUMBER, type(None)), None),
+}  # fmt: skip
 
 
 class State(NamedTuple):
@@ -57,31 +66,48 @@ def read_newest(folder: Path) -> State | None:
 def newest_values(folder: Path) -> dict[str, Any] | None:
     """The plain values of the newest checkpoint whose header can be read, without its tensors; None where there is
     none."""
-    from safetensors import SafetensorError, safe_open
-
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                found: dict[str, Any] = json.loads(file.metadata()["values"])
-                return found
-        except (SafetensorError, ValueError, KeyError, OSError):
-            continue
+        with contextlib.suppress(InputError):
+            return values_of(stored(path, "checkpoint"))
     return None
 
 
 def read(path: Path) -> State:
     """One checkpoint, its digest checked; ValueError where it is damaged."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
 
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-    if digest(tensors) != header["digest"]:
+    header = stored(path, "checkpoint")
+    values, tensors = values_of(header), load_file(path)
+    if digest(tensors) != header.metadata.get("digest"):
         raise ValueError("its digest does not match its content")
-    return State(tensors, json.loads(header["values"]))
+    check_finite({name: tensor for name, tensor in tensors.items() if name.startswith("game/")}, path.name)
+    return State(tensors, values)
+
+
+def values_of(header: Stored) -> dict[str, Any]:
+    """The plain values in the header of a checkpoint, or :class:`InputError`."""
+    found = from_json(header.metadata.get("values", ""), "its header")
+    if not isinstance(found, dict) or "step" not in found:
+        raise InputError("its header names no step")
+    for name, (kinds, least) in KINDS.items():
+        value = found.get(name, least)
+        if isinstance(value, bool) or not isinstance(value, kinds) or (least is not None and not value >= least):
+            raise InputError(f"its {name} is {str(value)[:40]!r}")
+    return found
+
+
+def check_fits(state: State, ours: State, where: Path) -> None:
+    """Raise :class:`InputError` unless the weights of a state have the names, shapes and dtypes of ours."""
+    for name, tensor in ours.tensors.items():
+        other = state.tensors.get(name)
+        if name.startswith(("game/", "buffer/")) and (
+            other is None or (other.shape, other.dtype) != (tensor.shape, tensor.dtype)
+        ):
+            have = "is missing" if other is None else f"is {other.dtype} {tuple(other.shape)}"
+            raise InputError(
+                f"the checkpoints in {where} are of another model, {name} {have}: put them, or config.yaml, back, or "
+                "train anew with another --output"
+            )
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ import yaml
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.budget import within_memory
 from fusevae.core.description import Trust, build, describe, fit_type, library_classes, resolve
 from fusevae.core.errors import InputError, near
 from fusevae.core.migration import migrated
+from fusevae.core.stored import check_sizes
+from fusevae.core.untrusted import LONGEST, from_yaml, text_of
 from fusevae.training.experiment import Experiment
 
 Node = dict[str, Any]
@@ -32,12 +36,9 @@ def read(path: str | Path) -> Node:
     ``seed``.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.exists(path):
         raise InputError(f"no configuration at {path}: give a recipe (fusevae recipes lists them) or a YAML file")
-    try:
-        node = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no YAML ({one_line(error)}): mend it there") from None
+    node = from_yaml(text_of(path, "configuration", LONGEST), str(path))
     if not isinstance(node, dict):
         raise InputError(f"{path} holds no settings: expected the keys model, data, training ... of a configuration")
     return migrated(complete(node))
@@ -57,6 +58,9 @@ def complete(node: Mapping[str, Any]) -> Node:
             found[key] = {"class": name, **found[key]}
         elif found.get(key, "") is None:  # an empty section of a YAML file
             del found[key]
+    for key in ("model", *USUAL):
+        if key in found and not isinstance(found[key], Mapping):
+            raise InputError(f"{key} is {one_line(repr(found[key]), 60)}: expected the settings of a part")
     return found
 
 
@@ -109,10 +113,7 @@ def parse(setting: str) -> tuple[str, Any]:
     path = path.strip()
     if not equals or not path or not all(path.split(".")):
         raise InputError(f"{setting!r} is no setting: expected path=VALUE, training.epochs=50 say")
-    try:
-        return path, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the value of {setting!r} is no YAML ({one_line(error)}): quote it, or mend it") from None
+    return path, from_yaml(text, f"the value of {one_line(setting)!r}")
 
 
 def experiment(node: Node, trust: Trust = ()) -> Experiment:
@@ -123,13 +124,10 @@ def experiment(node: Node, trust: Trust = ()) -> Experiment:
     seed = fit_type(node.get("seed", 0), int, "seed")
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "weights"))
-        try:
+        with within_memory():
             built = build(node, trust)
-        except (RuntimeError, ValueError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"the model can't be built ({one_line(error)}): mend the configuration") from error
     assert isinstance(built, Experiment)
+    check_sizes(built.model, "model")
     return built
 
 

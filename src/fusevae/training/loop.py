@@ -326,6 +326,7 @@ class Loop:
         assert self.folder is not None
         state = checkpoint.read_newest(self.folder / "checkpoints")
         if state is not None:
+            checkpoint.check_fits(state, self.state(), self.folder)
             self.restore(state)
         self.progress.earlier = self.records.rewind(self.folder / METRICS, self.values["records"])
         return state is not None

@@ -11,8 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from fusevae.core.files import write_text
+from fusevae.core.untrusted import text_of
 from fusevae.evaluation.collapse import usage
 from fusevae.evaluation.results import Result
+from fusevae.training.record_form import parsed
 
 METRICS = "metrics.jsonl"
 
@@ -34,8 +36,8 @@ class Records(list[dict[str, Any]]):
 
     def rewind(self, path: Path, count: int) -> float:
         """Take over the first ``count`` records of a file, and cut it there; returns the seconds they took."""
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:count] if path.exists() else []
-        self[:] = [json.loads(line) for line in lines]
+        lines = text_of(path, "records").splitlines(keepends=True)[:count] if path.exists() else []
+        self[:] = [parsed(line, f"{path}: line {i + 1}") for i, line in enumerate(lines)]
         if self.path is not None:
             write_text(self.path, "".join(lines))
         return float(self[-1].get("seconds", 0.0)) if self else 0.0
@@ -75,5 +77,5 @@ def finite(value: Any) -> Any:
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The whole lines of a ``metrics.jsonl``; none where there is no such file."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+    lines = text_of(path, "records").splitlines() if path.exists() else []
+    return [parsed(line, f"{path}: line {i + 1}") for i, line in enumerate(lines) if line.endswith("}")]

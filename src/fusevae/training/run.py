@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -16,6 +16,7 @@ from fusevae.core.artifact import WEIGHTS, Artifact, read_header
 from fusevae.core.description import Trust, build, describe, fit_type
 from fusevae.core.errors import InputError
 from fusevae.core.migration import migrated
+from fusevae.core.untrusted import from_json, from_yaml, text_of
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.data.source import DIGITS, Source, read_examples
@@ -162,7 +163,7 @@ class Run:
         if self.configuration is not None:
             node = self.configuration.get("data") or {"class": "Source"}
         elif "source" in (header := read_header(self.weights)):
-            node = migrated(yaml.safe_load(header["source"]))  # a copy with another prior
+            node = migrated(from_yaml(header["source"], f"{self.weights}: its source"))  # a copy with another prior
         else:
             return None
         found: Source = fit_type(build(node, where="data"), Source, "data")
@@ -285,7 +286,14 @@ class Run:
     def evaluation(self) -> Likelihood | None:
         """The figures on held-out data that were computed when it ended; None where the model has no likelihood."""
         path = self.folder / "evaluation.json"
-        return Likelihood.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if not os.path.exists(path):
+            return None
+        try:
+            found = Likelihood.from_dict(from_json(text_of(path, "figures"), str(path)))
+            found.lines()
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise InputError(f"{path} holds no figures ({error}): evaluate the run again") from None
+        return found
 
     @property
     def state(self) -> TrainingCost | None:

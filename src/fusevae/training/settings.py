@@ -8,6 +8,8 @@ from typing import Literal
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 
+MOST_EPOCHS = 1e9
+
 
 class Training(Described):
     """How a model is trained.
@@ -75,12 +77,25 @@ class Training(Described):
         }
         positive |= {"log_every": log_every, "checkpoint_every": checkpoint_every}
         for name, value in positive.items():
-            if not value > 0:
-                raise InputError(f"{name} is {value}, expected more than 0")
+            if not 0 < value < math.inf:
+                raise InputError(f"{name} is {value}, expected more than 0 and finite")
         parts = {"average": average, "warmup": warmup, "unlabelled": unlabelled, "encoder_part": encoder_part}
         for name, value in parts.items():
             if not 0 <= value < 1:
                 raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
+        limits = {"weight_decay": weight_decay, "clip": clip, "skip": skip, "final_learning_rate": final_learning_rate}
+        for name, value in limits.items():
+            if not 0 <= value < math.inf:
+                raise InputError(f"{name} is {value}, expected a finite number, 0 or more")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise InputError(f"betas is {betas}, expected two parts from 0 to below 1")
+        if epochs > MOST_EPOCHS or accumulate > batch_size:
+            raise InputError(
+                f"epochs is {epochs:g} and accumulate {accumulate}, expected at most {MOST_EPOCHS:g} and the batch_size"
+            )
+        for name, steps in (("patience", patience), ("validate_every", validate_every)):
+            if steps is not None and steps < 1:
+                raise InputError(f"{name} is {steps}, expected at least 1, or nothing")
         if encoder_steps < 0:
             raise InputError(f"encoder_steps is {encoder_steps}, expected at least 0: 10, say")
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate

@@ -71,12 +71,14 @@ def read_saved(folder: Path, options: Options) -> dict[str, Part]:
         import datasets
     except ImportError:
         raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
-    return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
+    with parquet.undamaged(str(folder)):
+        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
 
 
 def holds_images(folder: Path) -> bool:
     """Whether a column of what ``datasets.save_to_disk`` wrote is of images."""
-    return any('"_type": "Image"' in path.read_text(encoding="utf-8") for path in folder.rglob("dataset_info.json"))
+    told = (path for path in folder.rglob("dataset_info.json") if path.is_file())
+    return any('"_type": "Image"' in path.read_text(encoding="utf-8", errors="replace") for path in told)
 
 
 def _image_column(names: list[str], options: Options, where: str) -> str:
@@ -91,10 +93,11 @@ def _image_column(names: list[str], options: Options, where: str) -> str:
 def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:
     for path, file in zip(files.paths, files.files, strict=True):
         row = 0
-        for batch in file.iter_batches(batch_size=256, columns=[column]):
-            for value in batch.column(0).to_pylist():
-                yield _bytes(value, f"{path} row {row}")
-                row += 1
+        with parquet.undamaged(str(path)):
+            for batch in file.iter_batches(batch_size=256, columns=[column]):
+                for value in batch.column(0).to_pylist():
+                    yield _bytes(value, f"{path} row {row}")
+                    row += 1
 
 
 def _bytes(value: Any, name: str) -> tuple[str, Encoded]:

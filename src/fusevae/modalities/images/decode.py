@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,11 +52,13 @@ def decode(name: str, encoded: Encoded, options: Options, page: int | None = Non
                 file.seek(i)
                 found.append(_shown(name if n == 1 or page == 0 else f"{name} page {i + 1}", file, options))
             return found
-    except UnfitError:
+    except InputError:
         raise
     except Image.DecompressionBombError as error:
         raise UnfitError(f"{name} is too large to be opened ({error}): scale it down, or cut it up") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises whatever its parts do
         told = not isinstance(error, OSError) or "truncated" in str(error)
         reason = " ".join(str(error).split()) if told else "no whole image"
         raise InputError(

@@ -20,6 +20,8 @@ from fusevae.core.description import build, describe
 from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.spec import DataSpec
+from fusevae.core.stored import load_into, stored
+from fusevae.core.untrusted import from_json
 from fusevae.data.examples import Batch as RawBatch
 from fusevae.data.examples import Examples, data_fingerprint
 from fusevae.data.source import read_data
@@ -196,19 +198,15 @@ def save_extractor(net: Classifier, accuracy: float, path: Path) -> None:
 
 def load_extractor(path: Path) -> Classifier:
     """Read what :func:`save_extractor` wrote; nothing is unpickled. Raises :class:`InputError` where it can't be."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        net = build(json.loads(header["extractor"]))
-        assert isinstance(net, Classifier)
-        net.load_state_dict(weights)
-        net.about = header["about"]
-    except (SafetensorError, OSError, KeyError, ValueError, AssertionError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is no extractor that fusevae kept ({reason}): leave it out") from None
+    header = stored(path, "extractor")
+    if not {"extractor", "about"} <= header.metadata.keys():
+        raise InputError(f"{path} is no extractor that fusevae kept: leave it out")
+    with header.budget(f"this is far more than the weights in {path}: leave it out"):
+        net = build(from_json(header.metadata["extractor"], f"{path}: its description"))
+    if not isinstance(net, Classifier):
+        raise InputError(f"{path} describes a {type(net).__name__}, not a classifier: leave it out")
+    load_into(net, path, header)
+    net.about = header.metadata["about"]
     return net.eval()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.errors import InputError
+from fusevae.core.untrusted import regular
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
@@ -41,7 +42,7 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
 
 def json_names(path: Path) -> list[str]:
     """The names in the first object of a ``.jsonl``; none where that can't be read."""
-    with open(path, "rb") as file:
+    with open(regular(path, "text"), "rb") as file:
         first = _object(file.readline().removeprefix(BOM_UTF8))
     return list(first) if isinstance(first, dict) else []
 
@@ -63,7 +64,7 @@ def _lines(path: Path, whole: bool) -> list[str | bytes]:
 
 def _utf8(path: Path) -> bytes:
     """The bytes of a file without the mark of its encoding; UTF-16 with such a mark as UTF-8."""
-    data = path.read_bytes()
+    data = regular(path, "text").read_bytes()
     if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         with suppress(UnicodeDecodeError):
             data = data.decode("utf-16").encode("utf-8")

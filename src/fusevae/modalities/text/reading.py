@@ -215,7 +215,8 @@ def read_saved(folder: Path, options: Options, looks: Looks = TEXT) -> dict[str,
         import datasets
     except ImportError:
         raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
-    return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder), looks)
+    with parquet.undamaged(str(folder)):
+        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder), looks)
 
 
 def _wrong(cell: Any) -> str | None:
