@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+from distributed_worker import TEXTS, texts
+
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
@@ -33,3 +36,19 @@ def test_two_processes_give_the_result_of_one(tmp_path, game, parallel):
         for name, value in one[part].items():
             torch.testing.assert_close(two[part][name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
     assert len(one["records"]) == len(two["records"])
+
+
+def test_two_processes_leave_out_what_one_leaves_out(tmp_path):
+    """Dropout's masks are noise, keyed by the place in the batch: in transformers, their attention, and LSTMs."""
+    for needed in ("tokenizers", "rdkit"):
+        pytest.importorskip(needed)
+    (tmp_path / "two").mkdir()
+    run(2, "texts", "ddp", tmp_path / "two")
+    found = torch.load(tmp_path / "two" / "result.pt")
+    for recipe in TEXTS:
+        alone = texts(recipe)
+        alone.run()
+        one, two = (
+            torch.cat([t[n].flatten() for n in sorted(found[recipe])]) for t in (alone.state().tensors, found[recipe])
+        )
+        assert (one - two).norm() < 1e-5 * one.norm(), recipe
