@@ -1,0 +1,108 @@
+"""Mutation test of the seams: each fault of ``mutants.yaml`` is applied to a copy of the repository, and a test must
+fail: one of the files that are named with it, or else any of the suite. What was found is kept, mutant by mutant.
+
+``python benchmarks/mutants.py [--only NAME ...] [--smoke] [--anew]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from common import RESULTS, ROOT, report
+
+LIST = Path(__file__).with_name("mutants.yaml")
+SMOKE = "split-without-its-seed"
+FAILED = re.compile(r"^(?:FAILED|ERROR) (?:tests/)?(\S+?)(?: - .*)?$", re.MULTILINE)
+
+
+def mutants() -> dict[str, dict[str, Any]]:
+    """By name; ends with a line for one whose old text isn't found exactly once."""
+    found = {m["name"]: m for m in yaml.safe_load(LIST.read_text(encoding="utf-8"))}
+    for name, m in found.items():
+        path = ROOT / "src" / "fusevae" / m["file"]
+        times = path.read_text(encoding="utf-8").count(m["old"]) if path.is_file() else 0
+        if times != 1:
+            raise SystemExit(
+                f"{name}: {m['old']!r} stands {times} times in {m['file']}, expected once: mend {LIST.name}"
+            )
+    return found
+
+
+def killer(root: Path, tests: list[str]) -> str | None:
+    """The first test that fails, None where all pass."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    settings = {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=root, env=os.environ | settings, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    if (found := FAILED.search(done.stdout)) is None:
+        raise SystemExit(f"pytest ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
+    return found[1]
+
+
+def tried(mutant: dict[str, Any], tests: list[str] | None = None) -> dict[str, Any]:
+    """Which test kills a mutant, and what it took."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "repository"
+        root.mkdir()
+        for name in ("src", "tests", "benchmarks", "docs"):
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".venv*"))
+        for path in ROOT.iterdir():
+            if path.is_file():
+                shutil.copy(path, root)
+        if (shared := ROOT.parent / "shared").exists():
+            (Path(folder) / "shared").symlink_to(shared)
+        path = root / "src" / "fusevae" / mutant["file"]
+        path.write_text(path.read_text(encoding="utf-8").replace(mutant["old"], mutant["new"]), encoding="utf-8")
+        found = killer(root, tests or [f"tests/{name}" for name in mutant["tests"]])
+        if found is None and tests is None:
+            found = killer(root, ["tests", "src"])
+    return {"killed_by": found, "why": mutant["why"], "seconds": round(time.perf_counter() - started, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these mutants, again")
+    parser.add_argument("--smoke", action="store_true", help="one mutant and one test, seconds; nothing is kept")
+    parser.add_argument("--anew", action="store_true", help="all of them, whatever is kept")
+    options = parser.parse_args()
+    known = mutants()
+    if unknown := set(options.only) - set(known):
+        raise SystemExit(f"no mutant is called {', '.join(unknown)}: {LIST.name} has {', '.join(known)}")
+    if options.smoke:
+        test = "tests/test_data.py::test_splits_are_disjoint_cover_everything_and_depend_on_the_seed"
+        found = tried(known[SMOKE], [test])
+        print(f"{SMOKE}: {found['killed_by']}")
+        raise SystemExit(not found["killed_by"])
+    place = RESULTS / "mutants.json"
+    kept = {} if options.anew or not place.exists() else json.loads(place.read_text())["figures"]["mutants"]
+    kept = {name: one for name, one in kept.items() if name in known and name not in options.only and one["killed_by"]}
+    for name in options.only or known:
+        if name not in kept:
+            kept[name] = tried(known[name])
+            print(f"{name}: {kept[name]['killed_by'] or 'SURVIVED'} ({kept[name]['seconds']} s)", file=sys.stderr)
+            order = {key: kept[key] for key in known if key in kept}
+            alive = [key for key, one in order.items() if not one["killed_by"]]
+            report(
+                "mutants",
+                {"n": len(order), "killed": len(order) - len(alive), "alive": alive, "mutants": order},
+                __doc__ or "",
+            )
+    if alive := [name for name, one in kept.items() if not one["killed_by"]]:
+        raise SystemExit(f"{len(alive)} of {len(kept)} survived: {', '.join(alive)}")
+
+
+if __name__ == "__main__":
+    main()
