@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import json
 import math
 
 import numpy as np
@@ -27,9 +28,9 @@ from fusevae import (
     ConvEncoder,
     ConvGenerator,
     Cyclical,
-    DataSpec,
     Flat,
     Gaussian,
+    Generation,
     LanguageModel,
     Linear,
     Normal,
@@ -38,6 +39,7 @@ from fusevae import (
     Transformer,
     read_data,
 )
+from fusevae.cli import main
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.steps import Step
@@ -47,7 +49,7 @@ from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Beta
 from fusevae.recipes.find import find, recipes
-from fusevae.training import prior
+from fusevae.training import configuration, prior
 from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
 from fusevae.training.run import Run
@@ -62,10 +64,10 @@ def vae(dims: int = 4, **encoder: object) -> VAE:
         return VAE(Flat(Normal(2), Gaussian(MLP(dims, 4, (8,), **encoder))), Gaussian(MLP(2, 2 * dims, (8,))))
 
 
-def loop(model=None, objective=ELBO(), data=X, folder=None, seed=0, **settings) -> Loop:
+def loop(model=None, objective=None, data=X, folder=None, seed=0, **settings) -> Loop:
     splits = data if hasattr(data, "train") else read_data(data, validation=0.2, test=0.2)
     settings = {"epochs": 5, "batch_size": 12, "log_every": 1, "validate_every": 10} | settings
-    return prepare(model or vae(), splits, [], objective, Training(**settings), seed, "cpu", folder)
+    return prepare(model or vae(), splits, [], objective or ELBO(), Training(**settings), seed, "cpu", folder)
 
 
 # ------------------------------------------------------------- which examples are seen where
@@ -149,12 +151,11 @@ def test_a_run_is_judged_on_the_test_part_and_a_prior_is_fitted_to_the_training_
 def test_a_vocabulary_holds_what_the_training_part_holds(tokens):
     texts = [f"a {c} and {c} and {c}" for c in map(chr, range(0x4E00, 0x4E00 + 40))]
     data = read_data(texts, tokens=tokens, validation=0.2, test=0.2)
-    own = {
-        name: {t[2:4].strip()[0] for t in data.spec.text(part.batch(torch.arange(len(part)))[0])}
-        for name, part in vars(data).items()
-        if name in ("train", "validation", "test")
-    }
-    assert len(own["train"]) == 24 and own["validation"] == own["test"] == {"\N{REPLACEMENT CHARACTER}"}
+    own = {}
+    for part in (data.train, data.validation, data.test):
+        said = "".join(data.spec.text(part.batch(torch.arange(len(part)))[0]))
+        own[len(part)] = {c for c in said if c >= chr(0x4E00)}
+    assert len(own[24]) == 24 and own[8] == {"\N{REPLACEMENT CHARACTER}"}
 
 
 def test_examples_keep_their_labels_through_every_split():
@@ -381,7 +382,7 @@ def test_a_game_hides_labels_too():
 @pytest.fixture(scope="module")
 def told() -> Artifact:
     """A conditional model whose every part depends much on its label, with dropout, left in training mode."""
-    artifact = Artifact(conditional(MLP), DataSpec((4,), conditions=["a", "b", "c"]))
+    artifact = Artifact(conditional(MLP), read_data((X, ["a", "b", "c"] * 40), validation=0.0, test=0.0).spec)
     with torch.no_grad(), noise.preserved():
         torch.manual_seed(0)
         for name, p in artifact.named_parameters():
@@ -574,6 +575,86 @@ def test_a_resumed_training_knows_the_best_and_takes_the_newest_state(tmp_path):
     )
     steps = [[r["step"] for r in run.records if "validation" in r] for run in (whole, again)]
     assert steps[0] == steps[1] == list(range(2, whole.total + 1, 2))
+
+
+# ------------------------------------------------------------- seeds, settings and the command line
+
+
+def test_samples_are_of_their_seed_and_none_comes_twice(told, writer):
+    first = fusevae.sample(told, 600, seed=4)
+    assert len(first.unique(dim=0)) == 600
+    assert torch.equal(fusevae.sample(told, 600, seed=4), first)
+    assert not (first[:, None] == fusevae.sample(told, 600, seed=5)).all(-1).any()
+    cold, colder = (fusevae.sample(writer, 50, seed=1, generation=Generation(temperature=t)) for t in (1.0, 0.3))
+    assert len(cold.unique(dim=0)) > len(colder.unique(dim=0)) + 5
+    zero = [fusevae.sample(writer, 50, seed=s, generation=Generation(temperature=0.0)) for s in (0, 0)]
+    assert torch.equal(*zero)
+
+
+def test_a_seed_is_one_of_the_view_and_of_the_samples_of_a_likelihood(told):
+    likelihoods = [fusevae.log_likelihood(told, X[:9], importance_samples=2, seed=s) for s in (0, 0, 1)]
+    assert torch.equal(likelihoods[0], likelihoods[1]) and not torch.equal(likelihoods[0], likelihoods[2])
+
+
+def test_more_threads_change_a_training_only_by_rounding():
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            run = loop(epochs=2)
+            run.run()
+            found.append([r["train"]["elbo"] for r in run.records if "train" in r])
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def another(value: object, kind: str) -> object:
+    """A value that a setting has not by default."""
+    if kind.startswith("Literal"):
+        return next(v for v in ("bfloat16", "fsdp") if f"'{v}'" in kind)
+    if isinstance(value, tuple):
+        return tuple(0.5 * v for v in value) or ("decoder",)
+    return 7 if value is None else value + 1 if isinstance(value, int) else 0.5 * value or 0.25
+
+
+def test_every_setting_of_a_training_arrives_and_all_of_them_together():
+    node = fusevae.describe(fusevae.Experiment(vae()))
+    asked = {n: another(p.default, p.annotation) for n, p in inspect.signature(Training).parameters.items()}
+    settings = [f"training.{name}={list(v) if isinstance(v, tuple) else v}" for name, v in asked.items()]
+    for given in (settings, *([one] for one in settings)):
+        made = configuration.experiment(configuration.override(node, given)).training
+        for name in (s.partition("=")[0].removeprefix("training.") for s in given):
+            assert getattr(made, name) == asked[name] != getattr(Training(), name)
+
+
+@pytest.fixture(scope="module")
+def folder(told, tmp_path_factory):
+    place = tmp_path_factory.mktemp("told")
+    np.savez(place / "data.npz", x=X[:20].numpy(), y=np.array(["a", "b"] * 10))
+    told.save(place / "run")
+    return place
+
+
+def test_the_options_of_a_command_arrive(folder, told, capsys):
+    def sampled(*options: str) -> np.ndarray:
+        place = folder / f"{len(list(folder.iterdir()))}.npz"
+        assert main(["sample", str(folder / "run"), "-n", "5", "--output", str(place), *options]) == 0
+        return np.load(place)["x"]
+
+    capsys.readouterr()
+    for options, given in (
+        (["--seed", "3"], {"seed": 3}),
+        (["--label", "b", "--seed", "1"], {"label": "b", "seed": 1}),
+    ):
+        assert np.array_equal(sampled(*options), fusevae.sample(told, 5, **given).numpy())
+    assert not np.array_equal(sampled("--set", "distribution.decoder.bounds=[-9, -8]"), sampled())
+    command = ["evaluate", str(folder / "run"), "--data", str(folder / "data.npz"), "--seed", "2"]
+    capsys.readouterr()
+    assert main([*command, "--importance-samples", "7", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    given = fusevae.evaluate(told, X[:20], torch.arange(20) % 2, importance_samples=7, seed=2).log_likelihood
+    assert (said["log_likelihood"]["value"], said["log_likelihood"]["importance_samples"]) == (given.value, 7), said
 
 
 # ------------------------------------------------------------- accumulation
