@@ -1,29 +1,41 @@
 """Mutation test of the seams: each fault of ``mutants.yaml`` is applied to a copy of the repository, and a test must
 fail: one of the files that are named with it, or else any of the suite. What was found is kept, mutant by mutant.
 
-``python benchmarks/mutants.py [--only NAME ...] [--smoke] [--anew]``
+``python benchmarks/mutants.py [--only NAME ...] [--named] [--anew] [--smoke]``
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import json
+import multiprocessing
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
 import yaml
 from common import RESULTS, ROOT, report
 
 LIST = Path(__file__).with_name("mutants.yaml")
-SMOKE = "split-without-its-seed"
-FAILED = re.compile(r"^(?:FAILED|ERROR) (?:tests/)?(\S+?)(?: - .*)?$", re.MULTILINE)
+SMOKE = "noise-without-its-step"
+FAILED = re.compile(r"^(?:FAILED|ERROR) (?:tests/)?(.+?)(?: - .*)?$", re.MULTILINE)
+SLOW = (
+    "torch.distributed.tensor", "torchvision", "sklearn.mixture", "sklearn.cluster", "sklearn.datasets", "pandas",
+    "scipy.stats", "matplotlib.pyplot", "pydantic", "zuko", "safetensors.torch", "hypothesis", "rich.progress", "rdkit.Chem",
+    "transformers.models.gpt2.modeling_gpt2", "transformers.models.bert.modeling_bert", "tokenizers", "selfies",
+    "pyarrow.parquet",
+)  # fmt: skip
+PATIENCE = 1800  # seconds; a mutant that hangs is killed by that
 
 
 def mutants() -> dict[str, dict[str, Any]]:
@@ -40,25 +52,51 @@ def mutants() -> dict[str, dict[str, Any]]:
 
 
 def killer(root: Path, tests: list[str]) -> str | None:
-    """The first test that fails, None where all pass."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
-    settings = {"PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=root, env=os.environ | settings, capture_output=True, text=True)
-    if done.returncode == 0:
+    """The first test that fails, None where all pass. Run in a fork of this process, which has imported what takes
+    long: a mutant takes seconds."""
+    log = root.parent / "log.txt"
+    process = multiprocessing.get_context("fork").Process(target=run, args=(root, tests, log))
+    process.start()
+    process.join(PATIENCE)
+    if process.exitcode is None:
+        process.kill()
+        return f"{' '.join(tests)} (after {PATIENCE} s)"
+    if process.exitcode == 0:
         return None
-    if (found := FAILED.search(done.stdout)) is None:
-        raise SystemExit(f"pytest ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if (found := FAILED.search(said)) is None:
+        raise SystemExit(f"pytest ended with {process.exitcode}:\n{said[-3000:]}")
     return found[1]
 
 
-def tried(mutant: dict[str, Any], tests: list[str] | None = None) -> dict[str, Any]:
+def run(root: Path, tests: list[str], log: Path) -> None:
+    """In a fork: the tests of a copy of the repository, until one fails."""
+    os.chdir(root)
+    os.environ["PYTHONPATH"] = str(root / "src")
+    sys.path[:] = [str(root / "src"), *(p for p in sys.path if p and Path(p) not in (ROOT, ROOT / "src", LIST.parent))]
+    with open(log, "wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os._exit(int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests])))
+
+
+def prepare() -> None:
+    """Import what the library stands on; not the library, of which each copy has its own."""
+    for name in SLOW:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    if "fusevae" in sys.modules:
+        raise SystemExit("the library was imported before its copies: start this by itself")
+
+
+def tried(mutant: dict[str, Any], suite: bool = True) -> dict[str, Any]:
     """Which test kills a mutant, and what it took."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "repository"
         root.mkdir()
         for name in ("src", "tests", "benchmarks", "docs"):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", ".venv*"))
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns(".venv*"))
         for path in ROOT.iterdir():
             if path.is_file():
                 shutil.copy(path, root)
@@ -66,8 +104,8 @@ def tried(mutant: dict[str, Any], tests: list[str] | None = None) -> dict[str, A
             (Path(folder) / "shared").symlink_to(shared)
         path = root / "src" / "fusevae" / mutant["file"]
         path.write_text(path.read_text(encoding="utf-8").replace(mutant["old"], mutant["new"]), encoding="utf-8")
-        found = killer(root, tests or [f"tests/{name}" for name in mutant["tests"]])
-        if found is None and tests is None:
+        found = killer(root, [f"tests/{name}" for name in mutant["tests"]])
+        if found is None and suite:
             found = killer(root, ["tests", "src"])
     return {"killed_by": found, "why": mutant["why"], "seconds": round(time.perf_counter() - started, 1)}
 
@@ -76,14 +114,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these mutants, again")
     parser.add_argument("--smoke", action="store_true", help="one mutant and one test, seconds; nothing is kept")
+    parser.add_argument("--named", action="store_true", help="the named tests alone, not the suite after them")
     parser.add_argument("--anew", action="store_true", help="all of them, whatever is kept")
     options = parser.parse_args()
     known = mutants()
+    prepare()
     if unknown := set(options.only) - set(known):
         raise SystemExit(f"no mutant is called {', '.join(unknown)}: {LIST.name} has {', '.join(known)}")
     if options.smoke:
-        test = "tests/test_data.py::test_splits_are_disjoint_cover_everything_and_depend_on_the_seed"
-        found = tried(known[SMOKE], [test])
+        found = tried(known[SMOKE], suite=False)
         print(f"{SMOKE}: {found['killed_by']}")
         raise SystemExit(not found["killed_by"])
     place = RESULTS / "mutants.json"
@@ -91,7 +130,7 @@ def main() -> None:
     kept = {name: one for name, one in kept.items() if name in known and name not in options.only and one["killed_by"]}
     for name in options.only or known:
         if name not in kept:
-            kept[name] = tried(known[name])
+            kept[name] = tried(known[name], suite=not options.named)
             print(f"{name}: {kept[name]['killed_by'] or 'SURVIVED'} ({kept[name]['seconds']} s)", file=sys.stderr)
             order = {key: kept[key] for key in known if key in kept}
             alive = [key for key, one in order.items() if not one["killed_by"]]
