@@ -31,7 +31,7 @@ SMOKE = "noise-without-its-step"
 FAILED = re.compile(r"^(?:FAILED|ERROR) (?:tests/)?(.+?)(?: - .*)?$", re.MULTILINE)
 SLOW = (
     "torch.distributed.tensor", "torchvision", "sklearn.mixture", "sklearn.cluster", "sklearn.datasets", "pandas",
-    "scipy.stats", "matplotlib.pyplot", "pydantic", "zuko", "safetensors.torch", "hypothesis", "rich.progress", "rdkit.Chem",
+    "scipy.stats", "matplotlib.pyplot", "pydantic", "zuko", "safetensors.torch", "hypothesis", "rdkit.Chem",
     "transformers.models.gpt2.modeling_gpt2", "transformers.models.bert.modeling_bert", "tokenizers", "selfies",
     "pyarrow.parquet",
 )  # fmt: skip
