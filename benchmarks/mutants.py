@@ -134,11 +134,9 @@ def main() -> None:
             print(f"{name}: {kept[name]['killed_by'] or 'SURVIVED'} ({kept[name]['seconds']} s)", file=sys.stderr)
             order = {key: kept[key] for key in known if key in kept}
             alive = [key for key, one in order.items() if not one["killed_by"]]
-            report(
-                "mutants",
-                {"n": len(order), "killed": len(order) - len(alive), "alive": alive, "mutants": order},
-                __doc__ or "",
-            )
+            found = {"n": len(order), "killed": len(order) - len(alive), "alive": alive, "mutants": order}
+            with contextlib.redirect_stdout(None):  # a line each is enough
+                report("mutants", found, __doc__ or "")
     if alive := [name for name, one in kept.items() if not one["killed_by"]]:
         raise SystemExit(f"{len(alive)} of {len(kept)} survived: {', '.join(alive)}")
 

@@ -8,11 +8,13 @@ import itertools
 import json
 import math
 import statistics
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import concrete
 from test_recipes import some_data
 from torch import Tensor, nn
@@ -712,3 +714,16 @@ def test_a_batch_is_its_parts_whatever_is_drawn(name):
     if not made.objective.batch_level:  # it compares the examples that are together with each other
         one, several = (torch.cat([g[k].flatten() for k in whole]) for g in (whole, parts))
         assert (one - several).norm() < 1e-4 * one.norm()
+
+
+def test_the_mutants_are_of_this_code():
+    """Each old text of ``benchmarks/mutants.yaml`` stands once in its file, and the tests that are named exist."""
+    root = Path(__file__).parent.parent
+    listed = yaml.safe_load((root / "benchmarks" / "mutants.yaml").read_text(encoding="utf-8"))
+    assert len({m["name"] for m in listed}) == len(listed) >= 36
+    for m in listed:
+        text = (root / "src" / "fusevae" / m["file"]).read_text(encoding="utf-8")
+        assert text.count(m["old"]) == 1 and m["new"] != m["old"], m["name"]
+        for test in m["tests"]:
+            file, _, name = test.partition("::")
+            assert not name or f"def {name}(" in (root / "tests" / file).read_text(encoding="utf-8"), test
