@@ -89,25 +89,39 @@ def prepare() -> None:
         raise SystemExit("the library was imported before its copies: start this by itself")
 
 
+def copied(folder: str) -> Path:
+    """A copy of the repository, with the data beside it."""
+    root = Path(folder) / "repository"
+    root.mkdir()
+    for name in ("src", "tests", "benchmarks", "docs"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns(".venv*"))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, root)
+    if (shared := ROOT.parent / "shared").exists():
+        (Path(folder) / "shared").symlink_to(shared)
+    return root
+
+
 def tried(mutant: dict[str, Any], suite: bool = True) -> dict[str, Any]:
     """Which test kills a mutant, and what it took."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "repository"
-        root.mkdir()
-        for name in ("src", "tests", "benchmarks", "docs"):
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns(".venv*"))
-        for path in ROOT.iterdir():
-            if path.is_file():
-                shutil.copy(path, root)
-        if (shared := ROOT.parent / "shared").exists():
-            (Path(folder) / "shared").symlink_to(shared)
+        root = copied(folder)
         path = root / "src" / "fusevae" / mutant["file"]
         path.write_text(path.read_text(encoding="utf-8").replace(mutant["old"], mutant["new"]), encoding="utf-8")
         found = killer(root, [f"tests/{name}" for name in mutant["tests"]])
         if found is None and suite:
             found = killer(root, ["tests", "src"])
     return {"killed_by": found, "why": mutant["why"], "seconds": round(time.perf_counter() - started, 1)}
+
+
+def control(killers: set[str]) -> str | None:
+    """Of the tests that killed, one that fails without any mutant, too; there should be none."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = copied(folder)
+        named = {test if test.startswith("src/") else f"tests/{test}" for test in killers}
+        return killer(root, sorted(test for test in named if not test.endswith(" s)")))
 
 
 def main() -> None:
@@ -139,6 +153,8 @@ def main() -> None:
                 report("mutants", found, __doc__ or "")
     if alive := [name for name, one in kept.items() if not one["killed_by"]]:
         raise SystemExit(f"{len(alive)} of {len(kept)} survived: {', '.join(alive)}")
+    if wrong := control({one["killed_by"] for one in kept.values()}):
+        raise SystemExit(f"{wrong} fails without any mutant: it kills none")
 
 
 if __name__ == "__main__":

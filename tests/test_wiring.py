@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import concrete
+from conftest import concrete, every
+from test_adversarial import loop as adversarial
 from test_recipes import some_data
 from torch import Tensor, nn
 
@@ -32,6 +33,7 @@ from fusevae import (
     ConvEncoder,
     ConvGenerator,
     Cyclical,
+    DataSpec,
     Flat,
     Gaussian,
     Generation,
@@ -48,7 +50,8 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.steps import Step
 from fusevae.data.modality import modality_of
-from fusevae.data.preprocessing import Logit, Normalise, Reshape, Standardise
+from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Reshape, Standardise
+from fusevae.modalities.images.views import Binarize, Crop, Flip
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Beta
@@ -585,6 +588,16 @@ def test_a_resumed_training_knows_the_best_and_takes_the_newest_state(tmp_path):
     assert steps[0] == steps[1] == list(range(2, whole.total + 1, 2))
 
 
+@every
+def test_a_mass_is_called_a_mass_and_a_density_a_density(part, given):
+    """Whatever the dtype of the data; but a density over dequantized integers is one of these integers' mass."""
+    assert Artifact(part, DataSpec((2,))).is_mass == part.discrete
+    if not part.discrete and part.space == "reals":
+        integers = DataSpec((2,), "uint8", 0, 255)
+        assert Artifact(Preprocessed([Dequantize()], part), integers).is_mass
+        assert not Artifact(part, integers).is_mass
+
+
 # ------------------------------------------------------------- seeds, settings and the command line
 
 
@@ -672,6 +685,47 @@ TINY = {
 }  # fmt: skip
 
 
+def gradients(run: Loop) -> dict[str, Tensor]:
+    """Of a step in the middle, when all play."""
+    run.step, found = run.total // 2, {}
+    batch = next(run.batches.since(run.step))
+    for who, optimizer in run.optimizers.items():
+
+        def keep(rate: float, who: str = who, optimizer=optimizer) -> None:
+            moved = {n: p.grad for n, p in optimizer.parameters.items() if p.grad is not None}
+            found.update({f"{who}/{n}": grad.clone() for n, grad in moved.items()})
+
+        optimizer.step = keep
+    for who, player in run.game.players.items():
+        if player.moves(run.step, 0.5):
+            run._move(who, batch)
+    return found
+
+
+def close(whole: dict[str, Tensor], parts: dict[str, Tensor]) -> bool:
+    one, several = (torch.cat([g[k].flatten() for k in whole]) for g in (whole, parts))
+    return bool((one - several).norm() < 1e-4 * one.norm())
+
+
+@pytest.mark.parametrize("game", ["gan", "wasserstein gan", "conditional residual gan", "gan of a vae"])
+def test_a_critics_batch_is_its_parts(game):
+    """The generator's latents, the dequantization and the points between of a penalty."""
+    whole, parts = (gradients(adversarial(game, accumulate=n, unlabelled=0.5)) for n in (1, 3))
+    assert whole.keys() == parts.keys() and close(whole, parts)
+
+
+@pytest.mark.parametrize("view", [Binarize(), Crop(6, 5), Flip()], ids=lambda v: type(v).__name__)
+def test_what_a_view_draws_of_a_part_is_what_it_draws_of_the_batch(view):
+    x = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    view.spec(DataSpec((1, 8, 8), "uint8", 0, 255))
+    seen = []
+    for start, stop in ((0, 12), (0, 5), (5, 12)):
+        with noise.preserved(), noise.keyed(0, rows=noise.Rows(start, stop, 12)):
+            seen.append(view.train()(x[start:stop]))
+    assert torch.equal(seen[0], torch.cat(seen[1:]))
+    assert not torch.equal(seen[0][:5], seen[2][:5])
+
+
 @pytest.mark.parametrize("name", recipes())
 def test_a_batch_is_its_parts_whatever_is_drawn(name):
     """Every draw is for a place in the batch, so the gradient of a batch is that of its parts."""
@@ -691,29 +745,15 @@ def test_a_batch_is_its_parts_whatever_is_drawn(name):
         if isinstance(m, Gaussian) and m.scale == "optimal":
             m.scale, m.sigma = 0.5, torch.tensor(0.5)
 
-    def gradients(parts: int) -> dict[str, Tensor]:
+    def run(parts: int) -> Loop:
         training = made.training.replaced(epochs=1, batch_size=6, accumulate=parts, unlabelled=0.5, encoder_steps=0)
         experiment = copy.deepcopy(made)
-        run = prepare(experiment.model, data, made.views, experiment.objective, training, 0, "cpu")
-        run.step, found = run.total // 2, {}  # when all play
-        batch = next(run.batches.since(run.step))
-        for who, optimizer in run.optimizers.items():
+        return prepare(experiment.model, data, made.views, experiment.objective, training, 0, "cpu")
 
-            def keep(rate: float, who: str = who, optimizer=optimizer) -> None:
-                moved = {n: p.grad for n, p in optimizer.parameters.items() if p.grad is not None}
-                found.update({f"{who}/{n}": grad.clone() for n, grad in moved.items()})
-
-            optimizer.step = keep
-        for who, player in run.game.players.items():
-            if player.moves(run.step, 0.5):
-                run._move(who, batch)
-        return found
-
-    whole, parts = gradients(1), gradients(3)
+    whole, parts = gradients(run(1)), gradients(run(3))
     assert whole.keys() == parts.keys()
     if not made.objective.batch_level:  # it compares the examples that are together with each other
-        one, several = (torch.cat([g[k].flatten() for k in whole]) for g in (whole, parts))
-        assert (one - several).norm() < 1e-4 * one.norm()
+        assert close(whole, parts)
 
 
 def test_the_mutants_are_of_this_code():
