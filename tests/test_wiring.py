@@ -49,9 +49,15 @@ from fusevae.cli import main
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.steps import Step
+from fusevae.data.examples import InMemory
 from fusevae.data.modality import modality_of
 from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Reshape, Standardise
+from fusevae.evaluation.compare import summary
+from fusevae.evaluation.features import Columns
+from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.results import SAMPLES
 from fusevae.modalities.images.views import Binarize, Crop, Flip
+from fusevae.nets.mlp import Constant
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Beta
@@ -596,6 +602,52 @@ def test_a_mass_is_called_a_mass_and_a_density_a_density(part, given):
         integers = DataSpec((2,), "uint8", 0, 255)
         assert Artifact(Preprocessed([Dequantize()], part), integers).is_mass
         assert not Artifact(part, integers).is_mass
+
+
+# ------------------------------------------------------------- figures
+
+
+def test_an_evaluation_is_the_mean_of_the_likelihoods_of_its_examples(told):
+    x, labels = X[:30], torch.arange(30) % 3
+    for k in (1, 4, 25):
+        each = fusevae.log_likelihood(told, x, labels, importance_samples=k, seed=3)
+        found = fusevae.evaluate(told, x, labels, importance_samples=k, seed=3).log_likelihood
+        assert found.value == pytest.approx(each.mean().item(), rel=1e-9)
+        assert found.stderr == pytest.approx(each.std().item() / math.sqrt(30), rel=1e-6)
+        assert found.bounds[k] == pytest.approx(found.value)
+
+
+def test_an_interval_of_a_difference_holds_it_about_as_often_as_it_says(told):
+    """Of 400 comparisons of 30 examples each, 95 %."""
+    draws = torch.randn(400, 2, 30, dtype=torch.float64) + torch.tensor([0.7, 0.0], dtype=torch.float64)[:, None]
+    held = 0
+    for a, b in draws:
+        ((low, high),) = (d.interval for d in summary({"a": told, "b": told}, {"a": a, "b": b})[1])
+        held += low < 0.7 < high
+    assert 0.91 < held / 400 < 0.985
+
+
+def test_whatever_has_a_direction_is_better_for_the_better_model():
+    real = InMemory(torch.randn(900, 2))
+    judge = Reference(Columns(real), real, real, 300)
+    good, bad = (
+        dict(_directed(judge.judge(Artifact(fixed(mean, scale), real.spec))))
+        for mean, scale in ((0.0, 1.0), (9.0, 0.2))
+    )
+    assert {"fid", "kid", "energy", "precision", "recall", "coverage"} <= good.keys()
+    for key, (better, value) in good.items():
+        assert (value > bad[key][1]) == (better == "high") and value != bad[key][1], key
+
+
+def fixed(mean: float, scale: float) -> Gaussian:
+    net = Constant(2)
+    net.value.data.fill_(mean)
+    return Gaussian(net, scale=scale)
+
+
+def _directed(result):
+    """Each figure of samples that has a direction, by its key."""
+    return ((f.key, (f.better, f.value)) for f in result.figures() if f.better and f.of == SAMPLES)
 
 
 # ------------------------------------------------------------- seeds, settings and the command line
