@@ -647,7 +647,9 @@ def fixed(mean: float, scale: float) -> Gaussian:
 
 def _directed(result):
     """Each figure of samples that has a direction, by its key."""
-    return ((f.key, (f.better, f.value)) for f in result.figures() if f.better and f.of == SAMPLES)
+    return (
+        (f.key, (f.better, f.value)) for f in result.figures() if f.better and f.of == SAMPLES and f.value is not None
+    )
 
 
 # ------------------------------------------------------------- seeds, settings and the command line
