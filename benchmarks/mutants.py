@@ -113,7 +113,8 @@ def tried(mutant: dict[str, Any], suite: bool = True) -> dict[str, Any]:
         found = killer(root, [f"tests/{name}" for name in mutant["tests"]])
         if found is None and suite:
             found = killer(root, ["tests", "src"])
-    return {"killed_by": found, "why": mutant["why"], "seconds": round(time.perf_counter() - started, 1)}
+    seconds = round(time.perf_counter() - started, 1)
+    return {"killed_by": found, "why": mutant["why"], "change": change(mutant), "seconds": seconds}
 
 
 def control(killers: set[str]) -> str | None:
@@ -139,22 +140,38 @@ def main() -> None:
         found = tried(known[SMOKE], suite=False)
         print(f"{SMOKE}: {found['killed_by']}")
         raise SystemExit(not found["killed_by"])
-    place = RESULTS / "mutants.json"
-    kept = {} if options.anew or not place.exists() else json.loads(place.read_text())["figures"]["mutants"]
-    kept = {name: one for name, one in kept.items() if name in known and name not in options.only and one["killed_by"]}
+    kept = {} if options.anew else {n: one for n, one in earlier(known).items() if n not in options.only}
     for name in options.only or known:
         if name not in kept:
             kept[name] = tried(known[name], suite=not options.named)
             print(f"{name}: {kept[name]['killed_by'] or 'SURVIVED'} ({kept[name]['seconds']} s)", file=sys.stderr)
-            order = {key: kept[key] for key in known if key in kept}
-            alive = [key for key, one in order.items() if not one["killed_by"]]
-            found = {"n": len(order), "killed": len(order) - len(alive), "alive": alive, "mutants": order}
-            with contextlib.redirect_stdout(None):  # a line each is enough
-                report("mutants", found, __doc__ or "")
+            write(known, kept)
     if alive := [name for name, one in kept.items() if not one["killed_by"]]:
         raise SystemExit(f"{len(alive)} of {len(kept)} survived: {', '.join(alive)}")
     if wrong := control({one["killed_by"] for one in kept.values()}):
         raise SystemExit(f"{wrong} fails without any mutant: it kills none")
+    write(known, kept, "all of these tests pass")
+
+
+def earlier(known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What was found before of mutants that are still the same and were killed."""
+    place = RESULTS / "mutants.json"
+    kept = json.loads(place.read_text())["figures"]["mutants"] if place.exists() else {}
+    return {n: one for n, one in kept.items() if n in known and one["killed_by"] and one["change"] == change(known[n])}
+
+
+def change(mutant: dict[str, Any]) -> list[str]:
+    """What a mutant is."""
+    return [mutant["file"], mutant["old"], mutant["new"]]
+
+
+def write(known: dict[str, dict[str, Any]], kept: dict[str, Any], without: str = "not tried yet") -> None:
+    """Keep what was found."""
+    order = {name: kept[name] for name in known if name in kept}
+    alive = [name for name, one in order.items() if not one["killed_by"]]
+    found = {"n": len(order), "killed": len(order) - len(alive), "alive": alive}
+    with contextlib.redirect_stdout(None):  # a line each is enough
+        report("mutants", found | {"without_a_mutant": without, "mutants": order}, __doc__ or "")
 
 
 if __name__ == "__main__":
