@@ -541,6 +541,18 @@ def test_no_use_of_a_model_leaves_anything_out(writer):
         assert torch.equal(use(), expected), name
 
 
+def test_figures_keep_the_order_of_their_examples(writer):
+    """Those of like length are computed together, and each is written where its example stands."""
+    x = read_data(["abba", "b", "caab", "ab", "c", "bcb"], tokens="characters", validation=0.0, test=0.0).train
+    alone = Artifact(LanguageModel(Transformer(8, 2, 1), 5, longest=5), x.spec)
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    each, mixed = (fusevae.log_likelihood(alone, part) for part in (x, x.subset(order)))
+    torch.testing.assert_close(mixed, each[order])
+    assert len(each.unique()) == 6
+    means, turned = (fusevae.encode(writer, part)["mean"] for part in (x, x.subset(order)))
+    np.testing.assert_allclose(turned, means[order.numpy()], rtol=1e-5, atol=1e-6)
+
+
 def test_validation_is_of_the_averaged_weights_in_evaluation_mode_with_the_newest_statistics():
     class Normed(MLP):
         def __init__(self, *given, **settings):
