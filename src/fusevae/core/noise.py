@@ -1,7 +1,7 @@
 """Random numbers keyed by seed, step and position in the batch.
 
-Every draw that the library makes goes through :func:`sample`, :func:`rsample`, :func:`uniform` or
-:func:`normal`. Inside
+Every draw that the library makes goes through :func:`sample`, :func:`rsample`, :func:`uniform`, :func:`normal` or
+:func:`kept` (the masks of dropout). Inside
 :func:`keyed`, the generators are seeded by a key, so that the noise of a step depends on nothing that
 happened before it: a resumed run needs no stored generator state. Where a process holds only some rows of the
 global batch (several processes, or gradient accumulation), the same numbers are drawn for the whole batch and
@@ -105,6 +105,40 @@ def normal(shape: Sequence[int], device: torch.device | str = "cpu", dim: int = 
     """Standard normal numbers whose dimension ``dim`` is the batch."""
     with _whole_batch(dim):
         return torch.randn(tuple(shape), device=device)
+
+
+def kept(x: Tensor, rate: float) -> Tensor:
+    """A mask for ``x`` of shape ``(batch, ...)``, or of several copies of the batch one after the other: 0 with
+    probability ``rate``, to 1 / 65,536, and else 1 / (1 - rate), so that its mean is 1.
+
+    Four numbers are made of one draw of 64 bits, a fifth of the time of ``bernoulli_`` on a CPU.
+    """
+    rows, shape = _rows.get(), x.shape
+    if rows is not None:
+        if len(x) % rows.here:
+            raise RuntimeError(
+                f"a mask of shape {list(shape)} can't be drawn for a part of a batch (rows {rows.start} to {rows.stop} "
+                f"of {rows.total}): give it the batch as its first dimension"
+            )
+        shape = torch.Size((len(x) // rows.here * rows.total, *shape[1:]))
+    left_out, count = round(rate * 2**16), shape.numel()
+    if left_out == 2**16:
+        return torch.zeros_like(x)
+    drawn = torch.empty(-(-count // 4), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+    drawn = drawn.view(torch.int16)[:count].view(shape)
+    if rows is not None:
+        drawn = rows_of(drawn, rows)
+    return (drawn >= left_out - 2**15).to(x.dtype).mul_(2**16 / (2**16 - left_out))
+
+
+def rows_of(whole: Tensor, rows: Rows) -> Tensor:
+    """The rows of a part of the batch, from what was made for the whole batch or for several copies of it."""
+    return whole.view(-1, rows.total, *whole.shape[1:])[:, rows.start : rows.stop].flatten(0, 1)
+
+
+def part() -> Rows | None:
+    """Which rows of the global batch are here, where they are not all."""
+    return _rows.get()
 
 
 def choose(logits: Tensor, sample_shape: Sequence[int] = (), dim: int = -1) -> Tensor:

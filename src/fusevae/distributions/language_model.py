@@ -21,6 +21,7 @@ from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import AT_ONCE
+from fusevae.nets.dropout import dropout
 from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer, by_columns
@@ -143,7 +144,7 @@ class LanguageModel(SequenceModel):
     def logits(self, tokens: Tensor, given: Given, kept: Any = None) -> Tensor:
         vector, label = given
         # the rows that read the outputs are small, the vectors that go in are not (Vaswani et al. 2017)
-        h = F.dropout(self.token(tokens) * math.sqrt(self.net.width), self.dropout, self.training)
+        h = dropout(self.token(tokens) * math.sqrt(self.net.width), self.dropout, self.training)
         if self.label is not None:
             h = h + self.label(label)[..., None, :]
         ways: dict[str, Tensor] = {}

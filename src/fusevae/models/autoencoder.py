@@ -7,7 +7,6 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Normal as TorchNormal
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -112,7 +111,7 @@ class RAE(VAE):
                 auxiliary["decoder_penalty"] = self.weight * torch.as_tensor(squares).expand(len(x))
             elif self.regulariser == "gradient":
                 mean = trace.likelihood.mean
-                direction = noise.sample(TorchNormal(torch.zeros_like(mean), 1.0))
+                direction = noise.normal(mean.shape, mean.device, dim=len(trace.likelihood.batch_shape) - 1)
                 (slope,) = torch.autograd.grad(mean, z, direction, create_graph=True)
                 auxiliary["decoder_penalty"] = self.weight * slope.square().flatten(1).sum(1)
         return trace

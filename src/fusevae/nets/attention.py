@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from fusevae.nets.dropout import dropout as leave_out
 
 
 def attention(
@@ -12,6 +16,8 @@ def attention(
 ) -> Tensor:
     r""":math:`\mathrm{softmax}(q k^\top / \sqrt d)\, v` (Vaswani et al. 2017), ``(n, heads, length, d)``, of queries of
     that shape and of keys and values ``(n, heads, places, d)``.
+
+    With dropout it is computed step by step, since torch's own draws by another order in each of its kernels.
 
     On a CPU bfloat16 is taken to float32, as the result is then: its gradient would take seven times as long.
 
@@ -31,4 +37,11 @@ def attention(
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             return attention(query.float(), key.float(), value.float(), mask, dropout, causal)
-    return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
+    if not dropout:
+        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
+    weights = query @ (key / math.sqrt(query.shape[-1])).transpose(-1, -2)
+    if causal:
+        mask = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).tril()
+    if mask is not None:
+        weights = weights.masked_fill(~mask, -torch.inf)
+    return leave_out(weights.softmax(-1), dropout).to(value.dtype) @ value

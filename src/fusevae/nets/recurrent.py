@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fusevae.core.description import Described
+from fusevae.nets.dropout import dropout
 
 
 class States:
@@ -60,7 +60,7 @@ class LSTM(Described, nn.Module):
             x, state = cell(x, None if kept is None else kept.of[number])
             if kept is not None:
                 kept.of[number] = state
-            x = F.dropout(x, self.dropout, self.training)
+            x = dropout(x, self.dropout, self.training)
         if kept is not None:
             kept.length += x.shape[1]
         return x

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.nets.attention import attention
+from fusevae.nets.dropout import dropout
 
 Turn = tuple[Tensor, Tensor]
 
@@ -132,7 +133,7 @@ class Block(nn.Module):
         return out.transpose(1, 2).flatten(2)
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+        return dropout(x, self.dropout, self.training)
 
 
 def _linear(layer: nn.Linear, x: Tensor, kept: Kept | None) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -20,6 +20,7 @@ from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.trace import Trace
 from fusevae.data.modality import Baseline
 from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.nets.dropout import ForeignDropout, is_foreign
 from fusevae.objectives.objective import Objective, Opposed
 
 #: a loss and figures to log, by player
@@ -93,16 +94,19 @@ class Game(nn.Module):
     def __init__(self, players: Sequence[Player]) -> None:
         super().__init__()
         self.players = cast(dict[str, Player], nn.ModuleDict({p.name: p for p in players}))
+        self.foreign = is_foreign(self.modules())
         self.others: dict[tuple[str, ...], tuple[list[nn.Parameter], list[Tensor]]] = {}  # by who moves
 
     def forward(self, name: str, batch: Batch, progress: float, alone: str | None = None) -> Losses:
         """The losses of a player and its partners; or of ``alone``, one of them, as if only it moved."""
-        if not self.training or len(self.players) == 1:
-            return self.players[name].losses(batch, progress)
-        movers = (alone,) if alone else (name, *self.players[name].partners)
-        with self.only(movers):
-            losses = self.players[name].losses(batch, progress)
-        return {who: losses[who] for who in movers}
+        rows = noise.part() if self.foreign else None
+        with ForeignDropout(rows) if rows is not None else nullcontext():
+            if not self.training or len(self.players) == 1:
+                return self.players[name].losses(batch, progress)
+            movers = (alone,) if alone else (name, *self.players[name].partners)
+            with self.only(movers):
+                losses = self.players[name].losses(batch, progress)
+            return {who: losses[who] for who in movers}
 
     @contextmanager
     def only(self, movers: tuple[str, ...]) -> Iterator[None]:

@@ -23,6 +23,7 @@ from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.models.flat import Flat
+from fusevae.nets.dropout import check_masks
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside
 from fusevae.training.loop import Loop
@@ -73,6 +74,8 @@ def prepare(
         if not any(p.requires_grad for p in model.parameters()):
             raise InputError(f"training.frozen={list(training.frozen)} leaves nothing to train: leave a part out")
     game = Game(found)
+    if training.accumulate > 1 or world()[1] > 1:
+        check_masks(game.modules())
     where = None if folder is None else Path(folder)
     if where is not None:
         where.mkdir(parents=True, exist_ok=True)
