@@ -9,7 +9,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from fusevae.cli.parser import UsageError, make_parser
-from fusevae.core.errors import InputError, TrainingError
+from fusevae.core.errors import InputError, PeerLost, TrainingError
+from fusevae.training.notices import ASIDE
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output has had enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python complains when it flushes at the end)
         return FAILED
+    except PeerLost:
+        return FAILED
     except (TrainingError, OSError) as error:
         return _say(error, FAILED)
     return code
@@ -41,7 +44,7 @@ def _show_warnings() -> None:
     class Line(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if int(os.environ.get("RANK", "0")) == 0:
-                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
+                print(f"warning: {record.getMessage()}", file=ASIDE)
 
     logger = logging.getLogger("fusevae")
     logger.handlers, logger.propagate = [Line(logging.WARNING)], False
@@ -49,5 +52,5 @@ def _show_warnings() -> None:
 
 def _say(error: object, code: int) -> int:
     if int(os.environ.get("RANK", "0")) == 0:  # under torchrun every process finds the same
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        print(f"error: {' '.join(str(error).split())}", file=ASIDE)
     return code

@@ -1,13 +1,53 @@
-"""Which tensor went wrong first, found by replaying a batch."""
+"""What is wrong in a training: what its players say of held-out examples, and which tensor went wrong first."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from fusevae.core import noise
+from fusevae.data.examples import Examples
 from fusevae.training.players import Batch, Game
+
+if TYPE_CHECKING:
+    from fusevae.training.loop import Loop
+
+BLOCK = 500  # examples that a diagnosis looks at
+PASSES = 3  # over each example of an update: forward, and backward for twice as much
+SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it
+
+
+def due(loop: Loop) -> bool:
+    """Whether the training is at its end, or has done enough since the last diagnosis to be worth another. Work is
+    counted, not time: the records of a training are the same whatever it ran beside."""
+    work = PASSES * loop.batches.size * (loop.step - loop.values["diagnosed"])
+    return loop.step == loop.total or min(BLOCK, len(_held(loop))) <= SHARE * work
+
+
+def diagnose(loop: Loop, game: nn.Module) -> None:
+    """Record what a block of held-out examples (or training ones) says of the players; what is wrong is said once."""
+    loop.values["diagnosed"] = loop.step
+    if loop.rank:
+        return
+    held = _held(loop)
+    batch = Batch(*held.batch(torch.arange(min(BLOCK, len(held))))).to(loop.device)
+    for name, player in cast(Game, game).players.items():
+        with noise.keyed(loop.seed, "diagnosis", name, device=loop.device):
+            found = player.diagnose(batch)
+        if not found:
+            continue
+        loop.write({f"{loop.figures.prefix(name)}diagnosis": found})
+        for what, text in player.warnings(found, loop.step / loop.total).items():
+            if what not in loop.values["warned"]:
+                loop.values["warned"] = [*loop.values["warned"], what]
+                loop.write({"event": what, "says": text})
+                loop.progress.warn(f"step {loop.step}: {text}")
+
+
+def _held(loop: Loop) -> Examples:
+    return loop.validation if len(loop.validation) else loop.train
 
 
 def first_bad_tensor(game: Game, name: str, batch: Batch, progress: float) -> str:

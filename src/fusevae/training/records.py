@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,22 @@ from typing import Any
 
 from torch import Tensor
 
+from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
 from fusevae.evaluation.collapse import usage
 from fusevae.evaluation.results import Result
 
+logger = logging.getLogger("fusevae")
 METRICS = "metrics.jsonl"
+NUMBER = (int, float)
+#: what every record has: names, what stands for what is missing, types
+FORM: tuple[tuple[str, Any, Any], ...] = (
+    ("step", None, int),
+    ("epoch", 0, NUMBER),
+    ("seconds", 0, NUMBER),
+    ("train", {}, dict),
+    ("validation", {}, dict),
+)
 
 
 class Records(list[dict[str, Any]]):
@@ -32,13 +44,20 @@ class Records(list[dict[str, Any]]):
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(record)) + "\n")
 
-    def rewind(self, path: Path, count: int) -> float:
-        """Take over the first ``count`` records of a file, and cut it there; returns the seconds they took."""
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[:count] if path.exists() else []
-        self[:] = [json.loads(line) for line in lines]
-        if self.path is not None:
-            write_text(self.path, "".join(lines))
+    @property
+    def seconds(self) -> float:
+        """Of training, up to the newest record."""
         return float(self[-1].get("seconds", 0.0)) if self else 0.0
+
+    def rewind(self, path: Path, count: int) -> float:
+        """Take over the first ``count`` records of a file, and cut it there; returns the seconds they took. A file that
+        has lost some (a disk that was full, a machine that lost power) is said."""
+        self[:] = read_records(path, count)
+        if len(self) < count:
+            logger.warning("%s has lost %d of its %d records; going on without them", path, count - len(self), count)
+        if self.path is not None:
+            write_text(self.path, "".join(json.dumps(record) + "\n" for record in self))
+        return self.seconds
 
 
 def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
@@ -73,7 +92,19 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a ``metrics.jsonl``; none where there is no such file."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
+def read_records(path: Path, count: int | None = None) -> list[dict[str, Any]]:
+    """The records of a ``metrics.jsonl``, the first ``count``; none where there is no such file. A last line that was
+    cut off (by a crash) is left out; :class:`InputError` for any other that is no record."""
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    found: list[dict[str, Any]] = []
+    for i, line in enumerate(lines[:count]):
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict) or not all(isinstance(record.get(k, d), t) for k, d, t in FORM):
+                raise ValueError
+        except (ValueError, RecursionError):
+            if i + 1 == len(lines):
+                break
+            raise InputError(f"line {i + 1} of {path} is no record of a training: mend it, or take it out") from None
+        found.append(record)
+    return found
