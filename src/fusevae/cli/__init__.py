@@ -23,18 +23,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show_warnings()
         module, _, function = options.command.partition(":")
         code: int = getattr(importlib.import_module(f"fusevae.cli.{module}"), function)(options)
+        sys.stdout.flush()  # a disk that is full is said here, too
     except (InputError, UsageError) as error:
         return _say(error, BAD_INPUT)
     except KeyboardInterrupt:
         return _say("stopped", INTERRUPTED)
     except BrokenPipeError:  # whoever read the output has had enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python complains when it flushes at the end)
+        _drop_output()
         return FAILED
     except PeerLost:
         return FAILED
-    except (TrainingError, OSError) as error:
+    except TrainingError as error:
+        return _say(error, FAILED)
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         return _say(error, FAILED)
     return code
+
+
+def _drop_output() -> None:
+    """What stdout doesn't take is left out, or Python complains when it flushes at the end."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _show_warnings() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,22 +11,19 @@ from fusevae.core import noise
 from fusevae.data.examples import Examples
 from fusevae.training.players import Batch, Game
 
-if TYPE_CHECKING:
-    from fusevae.training.loop import Loop
-
 BLOCK = 500  # examples that a diagnosis looks at
 PASSES = 3  # over each example of an update: forward, and backward for twice as much
 SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it
 
 
-def due(loop: Loop) -> bool:
-    """Whether the training is at its end, or has done enough since the last diagnosis to be worth another. Work is
-    counted, not time: the records of a training are the same whatever it ran beside."""
+def due(loop: Any) -> bool:
+    """Whether a training (a :class:`fusevae.training.loop.Loop`) is at its end, or has done enough since the last
+    diagnosis to be worth another. Work is counted, not time: the records are the same whatever it ran beside."""
     work = PASSES * loop.batches.size * (loop.step - loop.values["diagnosed"])
-    return loop.step == loop.total or min(BLOCK, len(_held(loop))) <= SHARE * work
+    return bool(loop.step == loop.total or min(BLOCK, len(_held(loop))) <= SHARE * work)
 
 
-def diagnose(loop: Loop, game: nn.Module) -> None:
+def diagnose(loop: Any, game: nn.Module) -> None:
     """Record what a block of held-out examples (or training ones) says of the players; what is wrong is said once."""
     loop.values["diagnosed"] = loop.step
     if loop.rank:
@@ -46,8 +43,9 @@ def diagnose(loop: Loop, game: nn.Module) -> None:
                 loop.progress.warn(f"step {loop.step}: {text}")
 
 
-def _held(loop: Loop) -> Examples:
-    return loop.validation if len(loop.validation) else loop.train
+def _held(loop: Any) -> Examples:
+    found: Examples = loop.validation if len(loop.validation) else loop.train
+    return found
 
 
 def first_bad_tensor(game: Game, name: str, batch: Batch, progress: float) -> str:

@@ -7,9 +7,8 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from torch import distributed as dist
 
@@ -33,10 +32,10 @@ def locked(folder: Path) -> Iterator[None]:
         Traceback (most recent call last):
         fusevae.core.errors.InputError: ...
     """
-    file, refused = None, [""]
+    held, refused = None, [""]
     if world()[0] == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        file, refused = _taken(folder)
+        held, refused[0] = _taken(folder)
     try:
         if world()[1] > 1:
             dist.broadcast_object_list(refused)
@@ -44,59 +43,56 @@ def locked(folder: Path) -> Iterator[None]:
             raise InputError(refused[0])
         yield
     finally:
-        if file is not None:
-            _let_go(file, folder / LOCK)
+        if held is not None:
+            _let_go(held, folder / LOCK)
 
 
-def _taken(folder: Path) -> tuple[IO[str] | None, list[str]]:
+def _taken(folder: Path) -> tuple[int | None, str]:
     """The open file of the lock; or why there is none, in a line."""
     path = folder / LOCK
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (it stays open for as long as the lock is held)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(file)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):  # a file system without locks
-                return file, [""]
-            file.seek(0)
-            holder = file.read().strip() or "one that has just begun"
-            file.close()
+                return file, ""
+            holder = os.read(file, 1000).decode(errors="replace") or "one that has just begun"
+            os.close(file)
             mine = " (this one)" if holder == _me() else ""
-            return None, [
-                f"another process writes into {folder}, {holder}{mine}: wait for its end, stop it, or give "
-                "another --output"
-            ]
-        try:
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return None, (
+                f"another process writes into {folder}, {holder}{mine}: wait for its end, stop it, or give another "
+                "--output"
+            )
+        with suppress(FileNotFoundError):  # whoever held it may have taken it away between the two calls
+            if os.path.samestat(os.fstat(file), os.stat(path)):
                 break
-        except FileNotFoundError:  # whoever held it took it away between the two calls
-            pass
-        file.close()
-    file.truncate(0)
-    file.write(_me())
-    file.flush()
-    return file, [""]
+        os.close(file)
+    with suppress(OSError):  # a disk that is full: the lock holds without a name
+        os.ftruncate(file, 0)
+        os.write(file, _me().encode())
+    return file, ""
 
 
 def _me() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _let_go(file: IO[str], path: Path) -> None:
+def _let_go(file: int, path: Path) -> None:
     if sys.platform != "win32":  # where what is open can't be taken away
         path.unlink(missing_ok=True)
-    file.close()
+    os.close(file)
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[str]) -> None:
-        file.seek(AT)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    def _lock(file: int) -> None:
+        os.lseek(file, AT, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(file: IO[str]) -> None:
+    def _lock(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.files import write_text
+from fusevae.core.files import named, write_text
 from fusevae.evaluation.collapse import usage
 from fusevae.evaluation.results import Result
 
@@ -41,7 +41,7 @@ class Records(list[dict[str, Any]]):
         record = record | {"seconds": round(seconds, 3)}
         self.append(record)
         if self.path is not None:
-            with open(self.path, "a", encoding="utf-8") as file:
+            with named(self.path), open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(record)) + "\n")
 
     @property
