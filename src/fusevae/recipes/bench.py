@@ -245,15 +245,16 @@ def evaluation_seconds(artifact: Artifact, held: Examples, k: int, samples: int)
         if artifact.distribution.level >= Level.BOUND:
             log_likelihood(artifact, few.spread(n), importance_samples=k)
         judged = time.perf_counter()
-        with suppress(SlotError):  # an autoencoder before its prior is fitted
-            sample(artifact, n if samples else 0)
+        if samples:
+            with suppress(SlotError):  # an autoencoder before its prior is fitted
+                sample(artifact, n)
         seconds = (judged - started) * len(held) / len(few) + (time.perf_counter() - judged) * samples / FEW
     return seconds
 
 
 def foreseen(trainings: int, budget: float, judge: float, evaluation: float) -> str:
     """What a bench will take, in a line."""
-    parts = {f"{trainings} trainings of {clock(budget)}": trainings * budget}
+    parts = {f"{trainings} training{'s' * (trainings != 1)} of {clock(budget)}": trainings * budget}
     parts |= {"the classifier that judges samples, about": judge} if judge else {}
     parts |= {"evaluation, about": evaluation}
     words = ", ".join(f"{name} {clock(value)}" if name.endswith("about") else name for name, value in parts.items())

@@ -13,14 +13,14 @@ from fusevae.training.players import Batch, Game
 
 BLOCK = 500  # examples that a diagnosis looks at
 PASSES = 3  # over each example of an update: forward, and backward for twice as much
-SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it
+SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it, but for one at the end
 
 
 def due(loop: Any) -> bool:
     """Whether a training (a :class:`fusevae.training.loop.Loop`) is at its end, or has done enough since the last
     diagnosis to be worth another. Work is counted, not time: the records are the same whatever it ran beside."""
-    work = PASSES * loop.batches.size * (loop.step - loop.values["diagnosed"])
-    return bool(loop.step == loop.total or min(BLOCK, len(_held(loop))) <= SHARE * work)
+    updates = 1 + min(BLOCK, len(_held(loop))) / (PASSES * loop.batches.size)  # that it costs, and one for the rest
+    return bool(loop.step == loop.total or updates <= SHARE * (loop.step - loop.values["diagnosed"]))
 
 
 def diagnose(loop: Any, game: nn.Module) -> None:
