@@ -119,15 +119,15 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
         words = ["the", "a", "small", "blue", "fox", "hen", "sees", "hears", "no", "other"]
         texts.write_text("\n".join(" ".join(draw.choices(words, k=draw.randint(3, 8))) for _ in range(600)) + "\n")
     model = str(place / "vae" / "whole")
-    found = {"vae": training(many, "logistic-vae", "recipe.hidden=[32]", f"training.epochs={3 if smoke else 40}")}
+    found = {"vae": training(many, "logistic-vae", "recipe.hidden=[32]", f"training.epochs={3 if smoke else 10}")}
     n = "20" if smoke else "2000"
     sampled = Task(few, lambda folder: ["sample", model, "-n", n, "--output", str(folder)], files)
     if smoke:
         return found | {"sample": sampled}
-    small = ["recipe.channels=[8,8,8]", "recipe.latent=8", "training.epochs=8"]
+    small = ["recipe.channels=[8,8,8]", "recipe.latent=8", "training.epochs=3"]
     return found | {
         "gan": training(many, "gan", *small),
-        "text": training(many, "text-lstm", "recipe.width=32", "training.epochs=12", data=str(texts)),
+        "text": training(many, "text-lstm", "recipe.width=32", "training.epochs=10", data=str(texts)),
         "bench": Task(
             few,
             lambda folder: [
@@ -136,9 +136,9 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
             ],
             benched,
         ),
-        "evaluate": Task(few, lambda folder: ["evaluate", model, "--json", "--importance-samples", "3000"], printed),
+        "evaluate": Task(few, lambda folder: ["evaluate", model, "--json", "--importance-samples", "1000"], printed),
         "fit-prior": Task(
-            few, lambda folder: ["fit-prior", model, "made", "--epochs", "8", "--output", str(folder)], weights
+            few, lambda folder: ["fit-prior", model, "made", "--epochs", "4", "--output", str(folder)], weights
         ),
         "sample": sampled,
     }  # fmt: skip
