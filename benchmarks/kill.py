@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +125,7 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
     sampled = Task(few, lambda folder: ["sample", model, "-n", n, "--output", str(folder)], files)
     if smoke:
         return found | {"sample": sampled}
-    small = ["recipe.channels=[8,8,8]", "recipe.latent=8", "training.epochs=3"]
+    small = ["recipe.channels=[16,16,16]", "recipe.latent=8", "training.epochs=3"]
     return found | {
         "gan": training(many, "gan", *small),
         "text": training(many, "text-lstm", "recipe.width=32", "training.epochs=10", data=str(texts)),
@@ -159,6 +160,9 @@ def start(command: list[str], output: Path) -> int:
         code = main(command)
         sys.stdout.flush()
         sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         os._exit(code)
 
