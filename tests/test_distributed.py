@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,22 @@ def test_two_processes_leave_out_what_one_leaves_out(tmp_path):
             torch.cat([t[n].flatten() for n in sorted(found[recipe])]) for t in (alone.state().tensors, found[recipe])
         )
         assert (one - two).norm() < 1e-5 * one.norm(), recipe
+
+
+def test_who_loses_the_process_beside_it_says_so_in_a_line_and_how_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    settings = ["training.epochs=100000", "training.checkpoint_every=5", "recipe.hidden=[8]"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fusevae"]
+    command += ["train", "logistic-vae", "--output", str(folder), *(w for s in settings for w in ("--set", s))]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as both:
+        until = time.monotonic() + 200
+        while not list(folder.glob("checkpoints/step-*[1-9]*")) and time.monotonic() < until:
+            time.sleep(0.1)
+        first = int((folder / ".lock").read_text().split()[1])  # one lock of both, which names the first process
+        os.kill(first, signal.SIGKILL)
+        said = both.communicate(timeout=100)[1]
+    assert both.returncode
+    (line,) = (line for line in said.splitlines() if line.startswith("error: "))
+    assert "another of the 2 processes was lost" in line and f"--resume {folder}" in line
+    assert "gloo" not in said

@@ -208,9 +208,13 @@ def test_what_was_edited_by_hand_into_another_training_is_refused(copied, path, 
     assert tree(copied) == before
 
 
-def test_what_was_edited_by_hand_and_may_be_is_recorded(copied):
+def test_what_was_edited_by_hand_and_may_be_has_to_be_asked_for(copied):
     edit(copied, "training", "epochs", value=3)
-    resume(copied, "cpu", quiet=True)
+    before = tree(copied)
+    with pytest.raises(InputError, match=r"training\.epochs 2 -> 3.*--set training\.epochs=3"):
+        resume(copied, "cpu", quiet=True)
+    assert tree(copied) == before
+    resume(copied, "cpu", quiet=True, settings=["training.epochs=3"])
     run = Run.open(copied)
     assert run.steps == 21 and [
         "training.epochs 2 -> 3" in r["says"] for r in run.metrics if r.get("event") == "changed"

@@ -10,7 +10,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from fusevae.cli.parser import UsageError, make_parser
-from fusevae.core.errors import InputError, TrainingError
+from fusevae.core.errors import InputError, PeerLost, TrainingError
+from fusevae.training.notices import ASIDE
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 LESS = "make the model, the batches or --importance-samples smaller, or set a lower data.memory_gb"
@@ -24,14 +25,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         _show_warnings()
         module, _, function = options.command.partition(":")
         code: int = getattr(importlib.import_module(f"fusevae.cli.{module}"), function)(options)
+        sys.stdout.flush()  # a disk that is full is said here, too
     except (InputError, UsageError) as error:
         return _say(error, BAD_INPUT)
     except KeyboardInterrupt:
         return _say("stopped", INTERRUPTED)
     except BrokenPipeError:  # whoever read the output has had enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (or Python complains when it flushes at the end)
+        _drop_output()
         return FAILED
-    except (TrainingError, OSError) as error:
+    except PeerLost:
+        return FAILED
+    except TrainingError as error:
+        return _say(error, FAILED)
+    except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
         return _say(error, FAILED)
     except RecursionError:
         return _say("something is nested too deep for Python: give it with fewer levels", FAILED)
@@ -42,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _drop_output() -> None:
+    """What stdout doesn't take is left out, or Python complains when it flushes at the end."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
 def _show_warnings() -> None:
     """What the library warns of is a line on stderr; under torchrun, of the first process."""
     import logging
@@ -49,7 +64,7 @@ def _show_warnings() -> None:
     class Line(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if int(os.environ.get("RANK", "0")) == 0:
-                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
+                print(f"warning: {record.getMessage()}", file=ASIDE)
 
     logger = logging.getLogger("fusevae")
     logger.handlers, logger.propagate = [Line(logging.WARNING)], False
@@ -57,5 +72,5 @@ def _show_warnings() -> None:
 
 def _say(error: object, code: int) -> int:
     if int(os.environ.get("RANK", "0")) == 0:  # under torchrun every process finds the same
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        print(f"error: {' '.join(str(error).split())}", file=ASIDE)
     return code

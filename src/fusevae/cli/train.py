@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from fusevae.core.processes import world
 from fusevae.recipes.compose import compose
 from fusevae.training.fit import pick_device
 from fusevae.training.folder import fresh_folder
+from fusevae.training.notices import ASIDE
 from fusevae.training.outcome import to_json
 from fusevae.training.run import Run
 from fusevae.training.train import resume
@@ -93,7 +93,7 @@ def tell(result: Run, as_json: bool) -> int:
         print(to_json({"run": str(result.folder), "finished": result.finished, "evaluation": result.evaluation}))
     if not result.finished:
         go_on = f"fusevae train --resume {shlex.quote(str(result.folder))}"
-        print(f"stopped and saved; go on with: {go_on}", file=sys.stderr)
+        print(f"stopped and saved; go on with: {go_on}", file=ASIDE)
         return INTERRUPTED
     if not as_json:
         table(result.evaluation.lines() if result.evaluation else [])

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.files import written_whole
+from fusevae.core.files import named, written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modalities, modality_of
@@ -87,9 +87,10 @@ class Output:
             part = self.path.with_name(f".part-{os.getpid()}")  # a name without an ending: a folder
             part.mkdir(parents=True)
             try:
-                kind.write(x, spec, part, beside)
-                if sheet is not None:
-                    sheet().beside(part / "grid")
+                with named(self.path):
+                    kind.write(x, spec, part, beside)
+                    if sheet is not None:
+                        sheet().beside(part / "grid")
                 if self.path.exists():
                     self.path.rmdir()  # it is empty
                 os.replace(part, self.path)

@@ -22,6 +22,10 @@ class TrainingError(RuntimeError):
     """Training can't go on; the last good state is whole. The command line ends with exit code 1."""
 
 
+class PeerLost(TrainingError):
+    """Another process of the training is gone. It was said where that was noticed: torchrun stops this one, too."""
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'a' or 'b'?"`` for the known names nearest to ``word``, else the list of them.
 

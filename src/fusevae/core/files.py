@@ -21,15 +21,26 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         try:
-            yield beside
+            with named(path):
+                yield beside
         except SafetensorError as error:  # a disk that is full, say
-            raise OSError(str(error)) from error
+            raise OSError(f"{path}: {error}") from error
         os.chmod(beside, 0o666 & ~_umask())  # safetensors lets nobody else read
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name what is written to in the error of a write that fails: a disk that is full doesn't."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _umask() -> int:

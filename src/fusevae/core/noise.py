@@ -11,6 +11,7 @@ this part's rows are kept, so that the number of processes doesn't change a resu
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,6 +37,7 @@ class Rows:
         return self.stop - self.start
 
 
+_turn = threading.RLock()
 _rows: ContextVar[Rows | None] = ContextVar("rows", default=None)
 
 
@@ -70,9 +72,10 @@ def keyed(*parts: int | str, device: torch.device | str = "cpu", rows: Rows | No
 
 @contextmanager
 def preserved(device: torch.device | str = "cpu") -> Iterator[None]:
-    """Leave the caller's random state as it was."""
+    """Leave the caller's random state as it was. The generators are the process's, so one thread is inside at a time:
+    what each draws is what it would draw alone."""
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with _turn, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         yield
 
 

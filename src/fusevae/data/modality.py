@@ -193,6 +193,10 @@ class Modality(ABC):
 
     # ------------------------------------------------------------ judge
 
+    def reference_seconds(self, data: Splits, extractor: str | None, device: str) -> float:
+        """About how long :meth:`reference` takes, where something has to be trained first."""
+        return 0.0
+
     @abstractmethod
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Any:
         """What samples are held against: a :class:`fusevae.evaluation.judge.Judge`.

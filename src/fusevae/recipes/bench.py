@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust, describe
-from fusevae.core.errors import InputError, TrainingError
+from fusevae.core.errors import InputError, SlotError, TrainingError
 from fusevae.core.files import write_text
+from fusevae.core.levels import Level
 from fusevae.core.processes import world
-from fusevae.data.examples import data_fingerprint
+from fusevae.data.examples import Examples, data_fingerprint
 from fusevae.data.modality import modality_of
 from fusevae.data.source import Source
 from fusevae.data.splits import Splits
 from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge
-from fusevae.evaluation.samples import Kind
+from fusevae.evaluation.likelihood import log_likelihood
+from fusevae.evaluation.samples import Kind, sample
 from fusevae.recipes.compose import is_file, settled
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
@@ -28,11 +33,16 @@ from fusevae.training.compare import Compared, compared, judge_or_why
 from fusevae.training.configuration import Node, one_line
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.folder import CONFIG, REPORT
+from fusevae.training.lock import LOCK, locked
+from fusevae.training.notices import ASIDE
+from fusevae.training.outcome import duration as clock
 from fusevae.training.outcome import to_json
+from fusevae.training.prepare import artifact_of
 from fusevae.training.run import JUDGED, Run
 from fusevae.training.train import resume, train
 
 KEPT = "bench.json"  # what was asked for, and the plan of each training
+FEW = 20  # examples and samples by which the time of an evaluation is foreseen
 OWN = 1  # importance samples of a run's own report: the comparison weights more
 TIMING = "5 steps, then 10 to 50 timed ones say how many fit; neither they nor the evaluation count"
 #: what a recipe says of data that it is not for, in whatever words
@@ -115,36 +125,43 @@ def bench(
     asked = {"budget": seconds, "seed": seed, "precision": precision, "device": place.type}
     asked |= {"data": describe(source), "fingerprint": data_fingerprint(splits.train)}
     kept = known(folder, asked)
-    nodes, refused = fitting(makers, source, splits, seed, precision, device, trust)
+    try_out = functools.partial(evaluation_seconds, held=splits.held[0], k=importance_samples, samples=samples)
+    nodes, refused, trials = fitting(makers, source, splits, seed, precision, device, trust, try_out)
     if not nodes:
         raise InputError(f"no recipe fits the data: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
+    if not quiet:
+        left = [name for name in nodes if not (folder / name / REPORT).is_file()]
+        first = modality_of(splits.spec).reference_seconds(splits, extractor, device) if samples else 0.0
+        _say(foreseen(len(left), seconds, first, sum(trials.values())))
     judge, why = None, ""
     if samples and extractor:  # that the file can't be read is said before hours of training
         judge, why = judge_or_why(lambda: _judge(splits, samples, extractor, device, quiet))
     found = Bench(folder, {}, refused)
-    for name, node in nodes.items():
-        try:
-            run = one(folder, name, node, splits, kept, device, trust, quiet, command)
-        except UNFIT as error:
-            refused[name] = one_line(error)
-            _say(f"{name}: {refused[name]}")
-            continue
-        if not run.finished:
-            return found
-        found.runs[name] = run
-    if not found.runs:
-        raise TrainingError(f"no training came to its end: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
-    if samples and judge is None and not why:
-        judge, why = judge_or_why(lambda: _judge(splits, samples, None, device, quiet))
-    runs = {str(run.path): Run.open(run.path, device, trust, precision=precision) for run in found.runs.values()}
-    held, part = splits.held
-    _say(f"comparing {len(runs)} models on {len(held):,} examples: {part}", quiet)
-    found.compared = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed, why)
-    told(found.compared, nodes, kept, refused)
-    write_text(folder / "comparison.json", to_json(found.compared.comparison) + "\n")
-    about = {"timing": TIMING} | ({"command": command} if command else {})
-    found.compared.page(folder / "comparison.html", about)
-    return found
+    with locked(folder):
+        kept = known(folder, asked)  # nobody has begun in it meanwhile
+        for name, node in nodes.items():
+            try:
+                run = one(folder, name, node, splits, kept, device, trust, quiet, command)
+            except UNFIT as error:
+                refused[name] = one_line(error)
+                _say(f"{name}: {refused[name]}")
+                continue
+            if not run.finished:
+                return found
+            found.runs[name] = run
+        if not found.runs:
+            raise TrainingError(f"no training came to its end: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
+        if samples and judge is None and not why:
+            judge, why = judge_or_why(lambda: _judge(splits, samples, None, device, quiet))
+        runs = {str(run.path): Run.open(run.path, device, trust, precision=precision) for run in found.runs.values()}
+        held, part = splits.held
+        _say(f"comparing {len(runs)} models on {len(held):,} examples: {part}", quiet)
+        found.compared = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed, why)
+        told(found.compared, nodes, kept, refused)
+        write_text(folder / "comparison.json", to_json(found.compared.comparison) + "\n")
+        about = {"timing": TIMING} | ({"command": command} if command else {})
+        found.compared.page(folder / "comparison.html", about)
+        return found
 
 
 def named(recipes: Sequence[str]) -> dict[str, str]:
@@ -189,7 +206,7 @@ def known(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
                     "to go on with it, or another --output"
                 )
         return kept
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
         raise InputError(f"the folder {folder} is not empty and holds no bench: give another --output")
     return {"asked": asked, "plans": {}, "done": {}}
 
@@ -202,20 +219,46 @@ def fitting(
     precision: str | None,
     device: str,
     trust: Trust,
-) -> tuple[dict[str, Node], dict[str, str]]:
-    """The configurations that fit the data, by name; and why others don't, each a line."""
-    nodes, refused = {}, {}
+    try_out: Callable[[Artifact], float],
+) -> tuple[dict[str, Node], dict[str, str], dict[str, float]]:
+    """The configurations that fit the data, by name; why others don't, each a line; what a trial of each says."""
+    nodes, refused, trials = {}, {}, {}
     for name, what in makers.items():
         try:
             node = configuration.read(what) if is_file(what) else describe(find(what)(splits.spec))
             node = settled(node | {"data": describe(source)}, seed, precision)
             made = configuration.experiment(node, trust)
-            prepare(made.model, splits, made.views, made.objective, made.training, made.seed, device)
+            loop = prepare(made.model, splits, made.views, made.objective, made.training, made.seed, device)
+            trials[name] = try_out(artifact_of(loop.game))
             nodes[name] = node
         except UNFIT as error:
             refused[name] = one_line(error)
             _say(f"{name} is left out: {refused[name]}")
-    return nodes, refused
+    return nodes, refused, trials
+
+
+def evaluation_seconds(artifact: Artifact, held: Examples, k: int, samples: int) -> float:
+    """About how long a model's evaluation takes: that of a few examples and samples, times how many there are."""
+    few, seconds = held.spread(FEW), 0.0
+    for n in (1, FEW):  # whatever is done once is done by the first
+        started = time.perf_counter()
+        if artifact.distribution.level >= Level.BOUND:
+            log_likelihood(artifact, few.spread(n), importance_samples=k)
+        judged = time.perf_counter()
+        if samples:
+            with suppress(SlotError):  # an autoencoder before its prior is fitted
+                sample(artifact, n)
+        seconds = (judged - started) * len(held) / len(few) + (time.perf_counter() - judged) * samples / FEW
+    return seconds
+
+
+def foreseen(trainings: int, budget: float, judge: float, evaluation: float) -> str:
+    """What a bench will take, in a line."""
+    parts = {f"{trainings} training{'s' * (trainings != 1)} of {clock(budget)}": trainings * budget}
+    parts |= {"the classifier that judges samples, about": judge} if judge else {}
+    parts |= {"evaluation, about": evaluation}
+    words = ", ".join(f"{name} {clock(value)}" if name.endswith("about") else name for name, value in parts.items())
+    return f"plan: {words}; about {clock(sum(parts.values()))} in all, pictures and the timing of steps beside it"
 
 
 def one(
@@ -232,8 +275,8 @@ def one(
     """Train a recipe, or go on with it, and note how far it has come."""
     place, seconds = folder / name, kept["asked"]["budget"]
     if (place / REPORT).is_file():
-        return Run.open(place, device, trust)
-    if (place / CONFIG).is_file():
+        run = Run.open(place, device, trust)
+    elif (place / CONFIG).is_file():
         _say(f"{name}: going on", quiet)
         run = resume(place, device, trust, OWN, quiet=quiet, limit=seconds)
     else:
@@ -256,12 +299,11 @@ def told(found: Compared, nodes: dict[str, Node], kept: dict[str, Any], refused:
     """Add to a comparison what was planned and what became of it."""
     for path, model in found.comparison.models.items():
         name = Path(path).name
-        planned, done = kept["plans"][name], kept["done"].get(name, {})
-        model.training = replace(model.training or TrainingCost(), plan=planned, **done)
-        steps = done.get("steps", planned["steps"])
+        planned, cost = kept["plans"][name], model.training or TrainingCost()
+        model.training, steps = replace(cost, plan=planned), cost.steps or 0
         if steps < planned["steps"]:
             patient = (nodes[name].get("training") or {}).get("patience") is None
-            spent = done["seconds"] >= kept["asked"]["budget"]
+            spent = (cost.seconds or 0.0) >= kept["asked"]["budget"]
             why = "out of time" if patient or spent else "no better validation for its patience"
             model.notes.append(f"stopped at step {steps:,} of {planned['steps']:,}: {why}")
     found.comparison.budget, found.comparison.refused = kept["asked"]["budget"], refused
@@ -278,4 +320,4 @@ def _write(folder: Path, kept: dict[str, Any]) -> None:
 
 def _say(text: str, quiet: bool = False) -> None:
     if not quiet:
-        print(text, file=sys.stderr)
+        print(text, file=ASIDE)

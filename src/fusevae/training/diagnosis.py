@@ -1,13 +1,52 @@
-"""Which tensor went wrong first, found by replaying a batch."""
+"""What is wrong in a training: what its players say of held-out examples, and which tensor went wrong first."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from fusevae.core import noise
+from fusevae.data.examples import Examples
 from fusevae.training.players import Batch, Game
+
+BLOCK = 500  # examples that a diagnosis looks at
+PASSES = 3  # over each example of an update: forward, and backward for twice as much
+SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it, but for one at the end
+
+
+def due(loop: Any) -> bool:
+    """Whether a training (a :class:`fusevae.training.loop.Loop`) is at its end, or has done enough since the last
+    diagnosis to be worth another. Work is counted, not time: the records are the same whatever it ran beside."""
+    updates = 1 + min(BLOCK, len(_held(loop))) / (PASSES * loop.batches.size)  # that it costs, and one for the rest
+    return bool(loop.step == loop.total or updates <= SHARE * (loop.step - loop.values["diagnosed"]))
+
+
+def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
+    """Record what a block of held-out examples (or training ones) says of the players, at ``progress`` of the training;
+    what is wrong is said once."""
+    loop.values["diagnosed"] = loop.step
+    if loop.rank:
+        return
+    held = _held(loop)
+    batch = Batch(*held.batch(held.evenly(BLOCK))).to(loop.device)
+    for name, player in cast(Game, game).players.items():
+        with noise.keyed(loop.seed, "diagnosis", name, device=loop.device):
+            found = player.diagnose(batch)
+        if not found:
+            continue
+        loop.write({f"{loop.figures.prefix(name)}diagnosis": found})
+        for what, text in player.warnings(found, progress).items():
+            if what not in loop.values["warned"]:
+                loop.values["warned"] = [*loop.values["warned"], what]
+                loop.write({"event": what, "says": text})
+                loop.progress.warn(f"step {loop.step}: {text}")
+
+
+def _held(loop: Any) -> Examples:
+    found: Examples = loop.validation if len(loop.validation) else loop.train
+    return found
 
 
 def first_bad_tensor(game: Game, name: str, batch: Batch, progress: float) -> str:

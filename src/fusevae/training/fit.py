@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from fusevae.training.budget import plan
 from fusevae.training.callbacks import Callback
 from fusevae.training.compose import IN_MEMORY, Recipe, changed, composed, seconds_of
 from fusevae.training.experiment import Experiment
-from fusevae.training.folder import CHECKPOINTS, CONFIG, fresh_folder
+from fusevae.training.folder import CHECKPOINTS, CONFIG, fresh_folder, last_values
 from fusevae.training.functions import as_objective, as_views
 from fusevae.training.history import History
 from fusevae.training.identity import changes, check_data, identity
+from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import check_parts, in_parts, pick_device, prepare, trained
 from fusevae.training.progress import Progress
@@ -134,10 +135,12 @@ def fit(
         found = plan(lambda: copy.deepcopy(experiment), splits, progress.limit, device)
         experiment = experiment.replaced(training=changed(experiment.training, found.settings()))
     loop = started(experiment, splits, device, where, progress)
-    if where is not None:
-        loop.save()  # the state at the start: the weights that the model came with are nowhere else
-        write_text(where / CONFIG, configured(experiment))
-    return run(loop, experiment, splits, callbacks)
+    with nullcontext() if where is None else locked(where):
+        if where is not None:
+            fresh_folder(where)  # nobody has begun in it meanwhile
+            loop.save()  # the state at the start: the weights that the model came with are nowhere else
+            write_text(where / CONFIG, configured(experiment))
+        return run(loop, experiment, splits, callbacks)
 
 
 def resume(
@@ -187,15 +190,24 @@ def resume(
             )
         if what.history.finished and epochs is None:
             return what
-    else:
-        rest = rest_of(Path(what).expanduser(), data, trust)
+        with nullcontext() if rest.folder is None else locked(rest.folder):
+            return _gone_on(rest, epochs, device, quiet, callbacks)
+    folder = Path(what).expanduser()
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"no training to go on with in {folder} (it holds no {CONFIG}): fit anew, in another folder")
+    with locked(folder):
+        return _gone_on(rest_of(folder, data, trust), epochs, device, quiet, callbacks)
+
+
+def _gone_on(rest: Rest, epochs: float | None, device: str, quiet: bool, callbacks: Sequence[Callback]) -> Artifact:
+    """:func:`resume`, once nobody else writes into the folder."""
     experiment, state = copy.deepcopy(rest.experiment), rest.state
     if epochs is not None:
         experiment = experiment.replaced(training=changed(experiment.training, {"epochs": epochs}))
     if state is None and rest.folder is not None:
+        last_values(rest.folder)  # there is one
         state = checkpoint.read_newest(rest.folder / CHECKPOINTS)
-    if state is None:
-        raise InputError(f"no checkpoint in {rest.folder}: fit anew, in another folder")
+    assert state is not None
     for name, parameter in experiment.model.named_parameters():
         parameter.requires_grad_(name not in state.values.get("held", ()))
     progress = Progress(quiet, python=True)
@@ -207,8 +219,9 @@ def resume(
         )
     known, found = state.values.get("identity"), []
     if known is not None and rest.folder is not None:
-        check_data(known["data"], loop.values["identity"]["data"], str(rest.folder))
-        found = changes(known["configuration"], loop.values["identity"]["configuration"], str(rest.folder))
+        check_data(known, rest.splits, str(rest.folder))
+        asked = () if epochs is None else ("training.epochs",)
+        found = changes(known["configuration"], loop.values["identity"]["configuration"], str(rest.folder), asked)
     now = loop.values.get("identity")
     loop.restore(state)
     if now is not None:
@@ -223,6 +236,7 @@ def resume(
     if epochs is not None:
         loop.finished, loop.values["stale"] = False, 0
         if rest.folder is not None:
+            loop.save()
             write_text(rest.folder / CONFIG, configured(experiment))
     return run(loop, experiment, rest.splits, callbacks)
 
@@ -239,8 +253,6 @@ def configured(experiment: Experiment) -> str:
 
 def rest_of(folder: Path, data: Any, trust: Trust) -> Rest:
     """What a folder holds of a training."""
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"no training to go on with in {folder} (it holds no {CONFIG}): fit anew, in another folder")
     with weights_follow():  # those of the checkpoint
         experiment = configuration.experiment(configuration.read(folder / CONFIG), trust)
     source = experiment.data
@@ -270,10 +282,9 @@ def run(loop: Loop, experiment: Experiment, splits: Splits, callbacks: Sequence[
                 stack.enter_context(callback)
         loop.callbacks = list(callbacks)
         loop.run()
-    finished, seconds = loop.step >= loop.total or loop.finished, loop.progress.seconds
-    why = "a callback stopped it" if loop.stopping else "out of time" if loop.progress.late else "interrupted"
+    finished, seconds = loop.step >= loop.total or loop.finished, loop.records.seconds
     artifact = trained(loop)
-    artifact.history = History(loop.records, loop.step, loop.total, seconds, finished, "" if finished else why)
+    artifact.history = History(loop.records, loop.step, loop.total, seconds, finished, "" if finished else loop.why)
     for part in (experiment.model, experiment.objective):
         if isinstance(part, nn.Module):
             part.cpu()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import torch
 
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError
@@ -23,7 +25,8 @@ CHANGEABLE = tuple(
         "accumulate", "precision", "patience", "validate_every", "log_every", "checkpoint_every", "parallel",
     )
 )  # fmt: skip
-LOOKED_AT, DECODED = 10_000, 1_000  # examples of each split that are hashed: in memory, and where each is decoded
+LOOKED_AT, DECODED = 10_000, 1_000  # examples of each split that are hashed at least: in memory, and decoded one by one
+LOOKED_AT_BYTES = 1e9  # of each split in memory that are hashed: more than this is hashed in part
 
 
 class Change(NamedTuple):
@@ -38,24 +41,26 @@ class Change(NamedTuple):
 
 
 def identity(experiment: Experiment, splits: Splits) -> dict[str, Any]:
-    """``configuration``: every setting but where the data lie; ``data``: a hash of each split."""
-    return {"configuration": settings_of(describe(experiment)), "data": fingerprints(splits)}
+    """``configuration``: every setting but where the data lie; ``data``: a hash of each split, and of how many examples
+    of it (``looked_at``); ``spec``: what the data are."""
+    most = max(LOOKED_AT, int(LOOKED_AT_BYTES / (splits.spec.dims * getattr(torch, splits.spec.dtype).itemsize)))
+    about = {"configuration": settings_of(describe(experiment)), "spec": _plain(describe(splits.spec))}
+    return about | {"data": fingerprints(splits, most), "looked_at": most}
 
 
 def settings_of(node: Node) -> Node:
     """A configuration in full, without where the data lie: these are known by what they hold."""
-    found: Node = json.loads(json.dumps({key: node[key] for key in node if key not in ("class", "data")}))
-    return found
+    return _plain({key: node[key] for key in node if key not in ("class", "data")})
 
 
-def fingerprints(splits: Splits) -> dict[str, str]:
+def fingerprints(splits: Splits, most: int = LOOKED_AT) -> dict[str, str]:
     """A hash of each split."""
     parts = {"training": splits.train, "validation": splits.validation, "test": splits.test}
-    return {name: fingerprint(part) for name, part in parts.items()}
+    return {name: fingerprint(part, most) for name, part in parts.items()}
 
 
-def fingerprint(examples: Examples) -> str:
-    """A hash of how many examples there are, of their shape, and of the contents of at most 10,000 of them, evenly
+def fingerprint(examples: Examples, most: int = LOOKED_AT) -> str:
+    """A hash of how many examples there are, of their shape, and of the contents of at most ``most`` of them, evenly
     spread (1,000 where they are decoded one by one), with what is known beside them.
 
     Example:
@@ -69,7 +74,7 @@ def fingerprint(examples: Examples) -> str:
     spec = examples.spec
     names = list(spec.conditions.names) if spec.conditions is not None else []
     digest = hashlib.blake2b(json.dumps([len(examples), spec.shape, spec.dtype, names]).encode(), digest_size=12)
-    most = DECODED if isinstance(getattr(examples, "whole", examples), Streamed) else LOOKED_AT
+    most = DECODED if isinstance(getattr(examples, "whole", examples), Streamed) else most
     for batch in examples.batches(iter(examples.evenly(most).split(500))):
         for part in batch:
             if part is not None:
@@ -77,35 +82,44 @@ def fingerprint(examples: Examples) -> str:
     return digest.hexdigest()
 
 
-def check_data(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
-    """Raise :class:`InputError` where a split doesn't hold what it held."""
-    if wrong := [name for name, known in before.items() if now.get(name) != known]:
+def check_data(known: Mapping[str, Any], splits: Splits, where: str) -> None:
+    """Raise :class:`InputError` where the data are not those of an :func:`identity`, their split and the names of their
+    columns and classes included."""
+    now = fingerprints(splits, known.get("looked_at", LOOKED_AT))
+    if wrong := [name for name, before in known["data"].items() if now.get(name) != before]:
         raise InputError(
             f"the {wrong[0]} data of {where} are not those that it was trained on (they, or their split, have "
             "changed): put them back, or give others by --data to judge it, and another --output to train anew"
         )
+    if "spec" not in known:  # of an earlier version
+        return
+    for change in _differences(known["spec"], _plain(describe(splits.spec)), "data"):
+        raise InputError(
+            f"what the data of {where} are has changed since it was trained, {change}: put it back, or give others by "
+            "--data to judge it, and another --output to train anew"
+        )
 
 
-def check_settings(settings: Sequence[str], where: str) -> None:
-    """Raise :class:`InputError` for a setting that can't be changed on the way."""
-    for setting in settings:
-        path, _ = parse(setting)
+def check_settings(settings: Sequence[str], where: str) -> list[str]:
+    """Raise :class:`InputError` for a setting that can't be changed on the way; returns the paths of all."""
+    paths = [parse(setting)[0] for setting in settings]
+    for path in paths:
         if path not in CHANGEABLE:
             raise InputError(
                 f"{path} can't be changed on the way, --resume takes {', '.join(CHANGEABLE)}: leave it out, or start "
                 f"anew with --from {where} and another --output"
             )
+    return paths
 
 
-def changes(before: Node, now: Node, where: str) -> list[Change]:
-    """What is another setting than before; :class:`InputError` where that makes it another training."""
+def changes(before: Node, now: Node, where: str, asked: Collection[str] = ()) -> list[Change]:
+    """What is another setting than before, all of it ``asked`` for; :class:`InputError` where a file was edited."""
     found = list(_differences(migrated(before), now))
-    for change in found:
-        if change.path not in CHANGEABLE:
-            raise InputError(
-                f"config.yaml was changed since {where} was trained, {change}: put it back, or start anew with another "
-                "--output"
-            )
+    for change in (each for each in found if each.path not in asked):
+        mend = "start anew with another --output"
+        if change.path in CHANGEABLE:
+            mend = f"ask for it: fusevae train --resume {where} --set {change.path}={_word(change.now)}"
+        raise InputError(f"config.yaml was changed since {where} was trained, {change}: put it back, or {mend}")
     return found
 
 
@@ -119,6 +133,11 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[Change]:
             yield from _differences(a, b, f"{path}.{i}")
     elif before != now:
         yield Change(path, before, now)
+
+
+def _plain(node: Any) -> Any:
+    """A description as it comes back from JSON."""
+    return json.loads(json.dumps(node))
 
 
 def _has_parts(value: list[Any]) -> bool:

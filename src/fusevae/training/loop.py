@@ -6,7 +6,7 @@ import contextlib
 import copy
 import itertools
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,13 @@ from fusevae.core.errors import TrainingError
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.processes import sum_over_processes, world
 from fusevae.data.examples import Examples
-from fusevae.training import checkpoint
+from fusevae.training import checkpoint, diagnosis
 from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
-from fusevae.training.diagnosis import first_bad_tensor
 from fusevae.training.figures import Figures
 from fusevae.training.optimizer import GuardedAdamW, like, whole
-from fusevae.training.parallel import gather_sums, wrap
+from fusevae.training.parallel import gather_sums, together, wrap
 from fusevae.training.players import Batch, Game, Losses
 from fusevae.training.progress import Interrupt, Progress
 from fusevae.training.records import METRICS, Records, readable
@@ -75,7 +74,7 @@ class Loop:
 
         self.step = 0
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0}
-        self.values |= {"records": 0, "warned": [], "looked": 0}
+        self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0}
         self.callbacks: list[Callback] = []
         self.stopping = False  # a callback asked for it
         self.figures = Figures(list(game.players), device)
@@ -89,27 +88,45 @@ class Loop:
         """Train to the end, or until interrupted or told to stop; returns whether it came to the end."""
         keep_freed_memory()
         self.good = self.state()
-        with noise.preserved(self.device), Interrupt() as interrupt, self.progress.showing(self.total, self.step):
+        with Interrupt() as interrupt, self.progress.showing(self.total, self.step), together(self.folder):
             batches = self.batches.since(self.step)
             while self.step < self.total and not self.finished:
-                batch = next(batches).to(self.device)
-                for name, player in self.game.players.items():
-                    if player.moves(self.step, self.step / self.total):
-                        self._move(name, batch)
-                self.average.update(self.step)
-                self.step += 1
-                if (self.step % self.settings.log_every == 0 or self.step == self.total) and self._look():
-                    batches = self.batches.since(self.step)
-                    continue
-                if self.step % self.validate_every == 0 or self.step == self.total:
-                    self._validate()
-                if self.step % self.settings.checkpoint_every == 0 or self.step == self.total or self.finished:
-                    self.save()
+                with noise.preserved(self.device):  # between two steps another thread may draw
+                    if self._step(next(batches).to(self.device)):
+                        batches = self.batches.since(self.step)
+                        continue
                 self.progress.advance(self.step)
                 if self._interrupted(interrupt):
                     self.save()
+                    stop = self.now | {"event": "stopped", "says": self.why}
+                    self.records.write(stop, self.progress.seconds)  # what goes on from the state takes it out
                     return False
         return True
+
+    def _step(self, batch: Batch) -> bool:
+        """A step: the players' moves, and what is due after it; returns whether the loop went back."""
+        for name, player in self.game.players.items():
+            if player.moves(self.step, self.step / self.total):
+                self._move(name, batch)
+        self.average.update(self.step)
+        self.step += 1
+        if (self.step % self.settings.log_every == 0 or self.step == self.total) and self._look():
+            return True
+        if self.step % self.validate_every == 0 or self.step == self.total:
+            self._validate()
+        if self.step % self.settings.checkpoint_every == 0 or self.step == self.total or self.finished:
+            self.save()
+        return False
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """How far the training is."""
+        return {"step": self.step, "epoch": self.step / self.per_epoch}
+
+    @property
+    def why(self) -> str:
+        """What stopped it, where it was stopped."""
+        return "a callback stopped it" if self.stopping else "out of time" if self.progress.late else "interrupted"
 
     def _interrupted(self, interrupt: Interrupt) -> bool:
         """Whether to stop after this step; several processes agree on it now and then."""
@@ -160,8 +177,7 @@ class Loop:
         """Write what the last steps gave; with validation the only place where the host waits for the device. Returns
         whether updates went wrong so often that the loop went back to its last good state."""
         steps = self.step - self.values["looked"]
-        record: dict[str, Any] = {"step": self.step, "epoch": self.step / self.per_epoch}
-        record["train"] = readable(self.figures.means(steps))
+        record: dict[str, Any] = {"train": readable(self.figures.means(steps))}
         record["learning_rate"] = self.settings.rate((self.step - 1) / self.total) * self.values["rate_scale"]
         bad = []
         for name, optimizer in self.optimizers.items():
@@ -174,7 +190,7 @@ class Loop:
             if stats["in_a_row"] >= IN_A_ROW:
                 bad.append(name)
         self.figures.sums, self.values["looked"] = {}, self.step
-        self._write(record)
+        self.write(record)
         if bad:
             self._go_back(bad[0])
         return bool(bad)
@@ -183,7 +199,8 @@ class Loop:
     def _validate(self) -> None:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
         game = self.average.ready()
-        self._diagnose(game, self.step / self.total)
+        if diagnosis.due(self):
+            diagnosis.diagnose(self, game, self.step / self.total)
         judged = [name for name, player in self.game.players.items() if player.judged]
         if not len(self.validation) or not judged:
             return
@@ -209,38 +226,21 @@ class Loop:
                 self.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
         else:
             self.values["stale"] += 1
-        self._write({"step": self.step, "epoch": self.step / self.per_epoch, "validation": means})
+        self.write({"validation": means})
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
         if self.finished:  # of the weights that are kept; those of the training stay as they are
             kept = copy.deepcopy(game)
             kept.load_state_dict(self.best)
-            self._diagnose(kept, 1.0)
-
-    def _diagnose(self, game: nn.Module, progress: float) -> None:
-        """What a block of held-out examples (or of training ones) says of the players; what is wrong is said once."""
-        held = self.validation if len(self.validation) else self.train
-        if self.rank:
-            return
-        batch = Batch(*held.batch(held.evenly(BLOCK))).to(self.device)
-        for name, player in cast(Game, game).players.items():
-            with noise.keyed(self.seed, "diagnosis", name, device=self.device):
-                found = player.diagnose(batch)
-            if not found:
-                continue
-            key = f"{self.figures.prefix(name)}diagnosis"
-            self._write({"step": self.step, "epoch": self.step / self.per_epoch, key: found})
-            for what, text in player.warnings(found, progress).items():
-                if what not in self.values["warned"]:
-                    self.values["warned"] = [*self.values["warned"], what]
-                    self._write({"step": self.step, "event": what, "says": text})
-                    self.progress.warn(f"step {self.step}: {text}")
+            diagnosis.diagnose(self, kept, 1.0)
 
     def tell(self, event: str, says: str) -> None:
         """Record something unusual, and say it."""
-        self._write({"step": self.step, "event": event, "says": says})
+        self.write({"event": event, "says": says})
         self.progress.say(f"step {self.step}: {says}")
 
-    def _write(self, record: dict[str, Any]) -> None:
+    def write(self, record: dict[str, Any]) -> None:
+        """Record figures or an event, under the present step; callbacks see it first."""
+        record = self.now | record
         if self.callbacks and self.rank == 0:
             moment = Moment(self.step, self.total, self.progress.seconds, self.average.ready, self.stop)
             if not call(self.callbacks, record, moment):
@@ -254,7 +254,7 @@ class Loop:
         self.step -= 1
         batch = next(self.batches.since(self.step)).to(self.device)
         with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.batches.rows):
-            cause = first_bad_tensor(self.game, name, batch, self.step / self.total)
+            cause = diagnosis.first_bad_tensor(self.game, name, batch, self.step / self.total)
         at, rollbacks, scale = self.step, self.values["rollbacks"] + 1, self.values["rate_scale"] / 2
         if rollbacks > ROLLBACKS:
             raise TrainingError(
@@ -263,7 +263,7 @@ class Loop:
             )
         self.restore(self.good)
         self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
-        self._write({"step": self.step, "event": "went back", "from": at, "cause": cause, "rate_scale": scale})
+        self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})
         self.progress.warn(
             f"step {at}: {IN_A_ROW} or more updates in a row were abnormal ({cause}); back to step {self.step} with "
             f"{scale:g} of the learning rate"
@@ -304,7 +304,8 @@ class Loop:
         self.step = state.values["step"]
         every = self.settings.log_every  # checkpoints of earlier versions don't say when they looked
         looked = self.step - self.step % every if self.figures.sums else self.step
-        self.values = {"looked": looked} | {k: v for k, v in state.values.items() if k != "step"}
+        self.values = {"looked": looked, "diagnosed": self.step} | state.values
+        del self.values["step"]
         patience = self.settings.patience
         self.finished = bool(patience and self.values["stale"] >= patience)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 HERE = str(Path(__file__).parent.parent)  # the library's own files
 #: words of the command line that no pattern covers
@@ -16,6 +19,29 @@ WORDS = {
     "with another --output": "in another folder",
 }
 BOUND = ("beta", "free_bits", "per")  # settings of the usual objective
+
+
+class Aside(io.TextIOBase):
+    """A stream, or stderr as it is at the time. What it doesn't take any more (a terminal that was closed, a pipe that
+    nobody reads) is left out: no work is lost for a line about it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        stream = self.stream or sys.stderr
+        with suppress(OSError, ValueError):
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+    def isatty(self) -> bool:
+        with suppress(OSError, ValueError):
+            return (self.stream or sys.stderr).isatty()
+        return False
+
+
+ASIDE = Aside()
 
 
 def warn(message: str) -> None:

@@ -76,7 +76,7 @@ def judge(
             **({"conditions": words_of(splits.spec.conditions)} if splits.spec.conditions is not None else {}),
             "parameters": f"{artifact.n_parameters:,}",
             "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, "
-            f"{duration(loop.progress.seconds)}",
+            f"{duration(loop.records.seconds)}",
             "evaluation": duration(evaluation.seconds) if evaluation else "none",
             "seed": experiment.seed,
             **environment(loop.device, loop.processes),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from fusevae.core.errors import PeerLost
 from fusevae.core.processes import world
+from fusevae.training.notices import ASIDE
 from fusevae.training.players import Game
 from fusevae.training.settings import Training
 
@@ -31,6 +37,21 @@ def wrap(game: Game, settings: Training, device: torch.device) -> nn.Module:
             "ignore", FutureWarning
         )  # the name of the setting changes in torch 2.13; 2.6 has this one
         return DistributedDataParallel(game, ids, broadcast_buffers=False, find_unused_parameters=several)
+
+
+@contextmanager
+def together(folder: Path | None) -> Iterator[None]:
+    """Inside, a process beside this one that ends (killed, say) is told in a line that says how to go on."""
+    try:
+        yield
+    except (RuntimeError, ConnectionError) as error:
+        backend = isinstance(error, dist.DistError) or any(word in str(error) for word in ("gloo", "NCCL"))
+        if world()[1] == 1 or not backend:
+            raise
+        mend = "begin it anew" if folder is None else f"go on with fusevae train --resume {folder}"
+        lost = PeerLost(f"another of the {world()[1]} processes was lost: {mend}, under torchrun as before")
+        print(f"error: {lost}", file=ASIDE)
+        raise lost from error
 
 
 def gather_sums(sums: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -169,7 +169,8 @@ def _fitted(
     quiet: bool,
 ) -> Conditional:
     if kind == "mixture":
-        return GaussianMixture.fitted(z, components, seed)
+        with noise.preserved():  # its first weights are drawn, too
+            return GaussianMixture.fitted(z, components, seed)
     classes = artifact.data.condition if labels is not None else 0
     shape, latents = tuple(z.shape[1:]), latents_of(artifact.distribution)
     with noise.preserved():
@@ -187,7 +188,8 @@ def _fitted(
     whole = InMemory(z, labels, spec)
     splits = Splits(whole.subset(order[held:]), whole.subset(order[:held]), whole.subset(order[:0]), spec, "latents")
     loop = prepare(model, splits, (), ELBO(), training, seed, device, None, Progress(quiet))
-    loop.run()
+    if not loop.run():
+        raise KeyboardInterrupt  # half a fit must not pass for a whole one
     return trained(loop).distribution
 
 

@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
-from fusevae.training.notices import in_notebook, warn
+from fusevae.training.notices import ASIDE, Aside, in_notebook, warn
 
 
 class Progress:
@@ -57,7 +57,7 @@ class Progress:
                 self._html, self._cell = HTML, display(HTML(""), display_id=True)
                 yield
                 self._draw(time.monotonic())
-            elif self.quiet or not sys.stderr.isatty():
+            elif self.quiet or not ASIDE.isatty():
                 yield
             else:
                 with self._in_terminal():
@@ -73,7 +73,9 @@ class Progress:
         from rich.progress import Progress as Bar
 
         columns = (MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn())
-        with Bar(*columns, TextColumn("{task.description}"), console=Console(stderr=True)) as bar:
+        with Bar(
+            *columns, TextColumn("{task.description}"), console=Console(file=cast(IO[str], Aside(sys.stderr)))
+        ) as bar:
             self._bar, self._task = bar, bar.add_task("", total=self._total, completed=self._step)
             yield
             self._draw(time.monotonic())
@@ -88,7 +90,7 @@ class Progress:
                 self._draw(now)
         elif now - self._said > self.every or step == self._total:
             self._said = now
-            print(f"step {step}/{self._total}, {self._left(step, now)}{self._text(', ')}", file=sys.stderr, flush=True)
+            print(f"step {step}/{self._total}, {self._left(step, now)}{self._text(', ')}", file=ASIDE)
 
     def _draw(self, now: float) -> None:
         """The bar as it stands."""
@@ -114,7 +116,7 @@ class Progress:
         if self._bar is not None:
             self._bar.console.print(message, highlight=False)
         else:
-            print(message, file=sys.stderr, flush=True)
+            print(message, file=ASIDE)
 
     def warn(self, message: str) -> None:
         """A message about something that is wrong: a line, or one of Python's warnings."""
@@ -129,7 +131,8 @@ class Progress:
 
 
 class Interrupt:
-    """Notes Ctrl-C (or SIGTERM) so that the loop can save at the end of a step; a second one stops at once."""
+    """Notes Ctrl-C, SIGTERM or a terminal that is closed (SIGHUP), so that the loop can save at the end of a step; a
+    second one stops at once, but for a closed terminal, which may be told twice."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -137,6 +140,9 @@ class Interrupt:
     def __enter__(self) -> Self:
         self._before = {}
         if threading.current_thread() is threading.main_thread():
+            closed = getattr(signal, "SIGHUP", None)  # not on Windows
+            if closed is not None and signal.getsignal(closed) != signal.SIG_IGN:  # under nohup
+                self._before[closed] = signal.signal(closed, self._note_closed)
             for kind in (signal.SIGINT, signal.SIGTERM):
                 self._before[kind] = signal.signal(kind, self._note)
         return self
@@ -145,7 +151,10 @@ class Interrupt:
         if self.seen:
             raise KeyboardInterrupt
         self.seen = True
-        print("stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+        print("stopping after this step; once more to stop at once", file=ASIDE)
+
+    def _note_closed(self, kind: int, frame: Any) -> None:
+        self.seen = True
 
     def __exit__(self, *exc: Any) -> None:
         for kind, before in self._before.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 
 from torch import Tensor
 
-from fusevae.core.files import write_text
-from fusevae.core.untrusted import text_of
+from fusevae.core.errors import InputError
+from fusevae.core.files import named, write_text
+from fusevae.core.untrusted import regular
 from fusevae.evaluation.collapse import usage
 from fusevae.evaluation.results import Result
 from fusevae.training.record_form import parsed
 
+logger = logging.getLogger("fusevae")
 METRICS = "metrics.jsonl"
 
 
@@ -31,16 +34,23 @@ class Records(list[dict[str, Any]]):
         record = record | {"seconds": round(seconds, 3)}
         self.append(record)
         if self.path is not None:
-            with open(self.path, "a", encoding="utf-8") as file:
+            with named(self.path), open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(record)) + "\n")
 
-    def rewind(self, path: Path, count: int) -> float:
-        """Take over the first ``count`` records of a file, and cut it there; returns the seconds they took."""
-        lines = text_of(path, "records").splitlines(keepends=True)[:count] if path.exists() else []
-        self[:] = [parsed(line, f"{path}: line {i + 1}") for i, line in enumerate(lines)]
-        if self.path is not None:
-            write_text(self.path, "".join(lines))
+    @property
+    def seconds(self) -> float:
+        """Of training, up to the newest record."""
         return float(self[-1].get("seconds", 0.0)) if self else 0.0
+
+    def rewind(self, path: Path, count: int) -> float:
+        """Take over the first ``count`` records of a file, and cut it there; returns the seconds they took. A file that
+        has lost some (a disk that was full, a machine that lost power) is said."""
+        self[:] = read_records(path, count)
+        if len(self) < count:
+            logger.warning("%s has lost %d of its %d records; going on without them", path, count - len(self), count)
+        if self.path is not None:
+            write_text(self.path, "".join(json.dumps(finite(record)) + "\n" for record in self))
+        return self.seconds
 
 
 def readable(metrics: dict[str, Tensor]) -> dict[str, Any]:
@@ -75,7 +85,17 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a ``metrics.jsonl``; none where there is no such file."""
-    lines = text_of(path, "records").splitlines() if path.exists() else []
-    return [parsed(line, f"{path}: line {i + 1}") for i, line in enumerate(lines) if line.endswith("}")]
+def read_records(path: Path, count: int | None = None) -> list[dict[str, Any]]:
+    """The records of a ``metrics.jsonl``, the first ``count``; none where there is no such file. A last line that was
+    cut off (by a crash) is left out; :class:`InputError` for any other that is no record."""
+    lines = regular(path, "records").read_bytes().split(b"\n") if path.exists() else []
+    found: list[dict[str, Any]] = []
+    for i, line in enumerate(lines[:count]):
+        where = f"{path}: line {i + 1}"
+        try:
+            found.append(parsed(line.decode(), where))
+        except (InputError, UnicodeDecodeError) as error:
+            if i + 1 == len(lines):
+                break
+            raise InputError(str(error) if isinstance(error, InputError) else f"{where} is no UTF-8") from None
+    return found

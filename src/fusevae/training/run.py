@@ -30,7 +30,8 @@ from fusevae.training.compose import IN_MEMORY
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
-from fusevae.training.identity import check_data, fingerprints
+from fusevae.training.identity import check_data
+from fusevae.training.lock import locked
 from fusevae.training.outcome import draw_samples
 from fusevae.training.records import METRICS, read_records
 from fusevae.training.settings import Training
@@ -180,7 +181,7 @@ class Run:
         found = self.source.read()
         values = checkpoint.newest_values(self.folder / CHECKPOINTS) if self.path.is_dir() else None
         if values is not None and "identity" in values:
-            check_data(values["identity"]["data"], fingerprints(found), str(self.path))
+            check_data(values["identity"], found, str(self.path))
         return found
 
     @property
@@ -268,13 +269,15 @@ class Run:
         prior.latents_of(self.artifact.distribution)
         examples, _ = self.training(data, conditions)
         settings = (kind, None, components, training or prior.USUAL, seed, self.device, quiet)
-        found = prior.fit_prior(self.artifact, examples, *settings)
-        about = {"seed": str(seed), "parent": str(self.path), "prior": kind}
-        if self.source is not None:
-            about["source"] = yaml.safe_dump(describe(self.source))
-        found.save(folder, about)
-        for name, sheet in draw_samples(found, examples)[0].items():
-            sheet.beside(folder / name)
+        with locked(folder):
+            fresh_folder(folder)  # nobody has begun in it meanwhile
+            found = prior.fit_prior(self.artifact, examples, *settings)
+            about = {"seed": str(seed), "parent": str(self.path), "prior": kind}
+            if self.source is not None:
+                about["source"] = yaml.safe_dump(describe(self.source))
+            for name, sheet in draw_samples(found, examples)[0].items():
+                sheet.beside(folder / name)
+            found.save(folder, about)  # last: what a kill leaves before holds no model, and begins again
         return Run(folder, artifact=found, device=self.device, trust=self.trust)
 
     @functools.cached_property

@@ -19,12 +19,13 @@ from fusevae.core.files import write_text
 from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
 from fusevae.data.splits import Splits
-from fusevae.training import checkpoint, configuration
+from fusevae.training import configuration
 from fusevae.training.configuration import Node
 from fusevae.training.experiment import Experiment
 from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
-from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
+from fusevae.training.folder import CONFIG, REPORT, fresh_folder, last_values
 from fusevae.training.identity import Change, changes, check_data, check_settings, identity, settings_of
+from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
 from fusevae.training.outcome import judge
 from fusevae.training.progress import Progress
@@ -71,13 +72,15 @@ def train(
     loop = _loop(experiment, splits, folder, place, quiet)
     loop.progress.limit = limit
     loop.values["identity"] = identity(experiment, splits)
-    if world()[1] > 1:
-        dist.barrier()  # nobody writes before everybody has looked whether the folder is free
-    loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
-    if loop.rank == 0:
-        made = f"# fusevae {fusevae.__version__}: {command}\n" if command else ""
-        write_text(folder / CONFIG, made + configuration.dump(experiment))
-    return _go(loop, experiment, splits, folder, importance_samples)
+    with locked(folder):
+        fresh_folder(folder)  # nobody has begun in it meanwhile
+        if world()[1] > 1:
+            dist.barrier()  # nobody writes before everybody has looked whether the folder is free
+        loop.save()  # the state at the start: what it depends on (the weights of another run) may be gone later
+        if loop.rank == 0:
+            made = f"# fusevae {fusevae.__version__}: {command}\n" if command else ""
+            write_text(folder / CONFIG, made + configuration.dump(experiment))
+        return _go(loop, experiment, splits, folder, importance_samples)
 
 
 def resume(
@@ -103,24 +106,25 @@ def resume(
     folder = Path(folder).expanduser()
     if not (folder / CONFIG).is_file():
         raise InputError(f"no run to go on with in {folder} (it holds no {CONFIG}): train anew, with another --output")
-    check_settings(settings, str(folder))
-    place, kept = pick_device(device), configuration.read(folder / CONFIG)
-    with weights_follow():  # those of the checkpoint
-        experiment = configuration.experiment(configuration.override(kept, settings, trust), trust)
-    splits = experiment.data.read()
-    now, state = identity(experiment, splits), checkpoint.newest_values(folder / CHECKPOINTS) or {}
-    before = state.get("identity") or {"configuration": settings_of(kept), "data": now["data"]}  # of an earlier version
-    check_data(before["data"], now["data"], str(folder))
-    found = changes(before["configuration"], now["configuration"], str(folder))
-    loop = _loop(experiment, splits, folder, place, quiet)
-    if found:
-        check_length(loop, state, found)
-    loop.resume()
-    loop.values["identity"] = now
-    if found:
-        record(loop, found, folder, experiment)
-    loop.progress.limit = limit
-    return _go(loop, experiment, splits, folder, importance_samples)
+    asked, place = check_settings(settings, str(folder)), pick_device(device)
+    with locked(folder):
+        kept, state = configuration.read(folder / CONFIG), last_values(folder)
+        with weights_follow():  # those of the checkpoint
+            experiment = configuration.experiment(configuration.override(kept, settings, trust), trust)
+        splits = experiment.data.read()
+        now = identity(experiment, splits)
+        before = state.get("identity") or now | {"configuration": settings_of(kept)}  # of an earlier version
+        check_data(before, splits, str(folder))
+        found = changes(before["configuration"], now["configuration"], str(folder), asked)
+        loop = _loop(experiment, splits, folder, place, quiet)
+        if found:
+            check_length(loop, state, found)
+        loop.resume()
+        loop.values["identity"] = now
+        if found or asked:
+            record(loop, found, folder, experiment)
+        loop.progress.limit = limit
+        return _go(loop, experiment, splits, folder, importance_samples)
 
 
 def check_length(loop: Loop, state: Mapping[str, Any], found: Sequence[Change]) -> None:
@@ -149,6 +153,8 @@ def record(loop: Loop, found: Sequence[Change], folder: Path, experiment: Experi
         if change.path == "training.epochs":
             says += f"; its schedules go on from {loop.step / loop.total:.0%} of the training"
         loop.tell("changed", says)
+    if found:
+        loop.save()
     if world()[1] > 1:
         dist.barrier()  # everybody has read the configuration
     if loop.rank == 0:
@@ -156,8 +162,8 @@ def record(loop: Loop, found: Sequence[Change], folder: Path, experiment: Experi
         made = [line for line in lines if line.startswith("#")]
         made += [f"# from step {loop.step}: {change}" for change in found]
         write_text(folder / CONFIG, "\n".join([*made, configuration.dump(experiment)]))
-        (folder / REPORT).unlink(missing_ok=True)  # it says that the training is at its end
-    loop.save()
+        if found:
+            (folder / REPORT).unlink(missing_ok=True)  # it says that the training is at its end
 
 
 def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: Sequence[str] = ()) -> None:
@@ -191,7 +197,7 @@ def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.de
 
 def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Run:
     finished = loop.run() or loop.progress.late
-    seconds = loop.progress.seconds
+    seconds = loop.records.seconds
     artifact = trained(loop)
     if loop.processes > 1:
         leave()  # what follows is for one; the others need not wait

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 #: a classifier that is almost always right has gradients of very different norms, so none is skipped for its norm
 USUAL = Training(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=0.05, skip=0.0)
 UPDATES = 500  # at least so many by default, however few the data are
+TIMED = (2, 12)  # updates of two short trainings, whose difference is the time of ten
 CACHE = "FUSEVAE_CACHE"  # the variable that names another folder
 ORIENTED = "features of a classifier of the images' orientations"
 
@@ -171,9 +173,7 @@ def extractor_for(
         if found.body.inputs != data.spec.shape:
             raise InputError(f"{file} is for images {found.body.inputs}, the data have {data.spec.shape}: leave it out")
         return found
-    key = hashlib.blake2b(digest_size=12)
-    key.update(f"{data_fingerprint(data.train)} {json.dumps([describe(USUAL), UPDATES])}".encode())
-    path = (folder or cache_folder()) / f"extractor-{key.hexdigest()}.safetensors"
+    path = kept_at(data, folder)
     try:
         return load_extractor(path)
     except InputError:  # there is none yet, or a damaged one
@@ -185,6 +185,25 @@ def extractor_for(
     except OSError as error:
         logger.warning("the extractor can't be kept in %s (%s); name another folder by %s", path.parent, error, CACHE)
     return net
+
+
+def kept_at(data: Splits, folder: Path | None = None) -> Path:
+    """Where the classifier of these images is kept, once there is one."""
+    key = hashlib.blake2b(digest_size=12)
+    key.update(f"{data_fingerprint(data.train)} {json.dumps([describe(USUAL), UPDATES])}".encode())
+    return (folder or cache_folder()) / f"extractor-{key.hexdigest()}.safetensors"
+
+
+def training_seconds(data: Splits, device: str = "auto") -> float:
+    """About how long the classifier of these images takes to train: what some more updates of it cost, times all."""
+    per_epoch, seconds = max(1, len(data.train) // USUAL.batch_size), []
+    for updates in TIMED:
+        started = time.perf_counter()
+        short = USUAL.replaced(epochs=updates / per_epoch, validate_every=10**9)
+        train_extractor(data, training=short, device=device, quiet=True)
+        seconds.append(time.perf_counter() - started)
+    each = max(0.0, seconds[1] - seconds[0]) / (TIMED[1] - TIMED[0])
+    return each * max(UPDATES, USUAL.epochs * per_epoch)
 
 
 def save_extractor(net: Classifier, accuracy: float, path: Path) -> None:

@@ -26,7 +26,7 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.images import columns, folders, pictures, writing
 from fusevae.modalities.images.decode import SUFFIXES, background
-from fusevae.modalities.images.extractor import extractor_for
+from fusevae.modalities.images.extractor import extractor_for, kept_at, training_seconds
 from fusevae.modalities.images.layout import as_images, channels_first, item_looks_like_image, looks_like_images
 from fusevae.modalities.images.recommend import choices
 from fusevae.training.fit import pick_device
@@ -136,6 +136,9 @@ class Images(Modality):
 
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
         return Picture(pictures.pairs(x, again, spec))
+
+    def reference_seconds(self, data: Splits, extractor: str | None, device: str) -> float:
+        return 0.0 if extractor or kept_at(data).exists() else training_seconds(data, device)
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         n = enough(n, len(held) // 2)  # before an extractor is trained
