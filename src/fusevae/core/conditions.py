@@ -56,6 +56,8 @@ class Label(Condition):
             return float("nan")
         word = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
         at = self.places.get(word)
+        if at is None and word in ("True", "False"):  # flags may have been classes 0 and 1
+            at = self.places.get(str(int(word == "True")))
         if at is None and word.isdigit() and int(word) < len(self.classes):
             at = int(word)
         if at is None:
