@@ -105,5 +105,7 @@ def test_a_density_that_is_none_is_refused_in_a_line_that_names_the_example():
     artifact = fusevae.Artifact(shaken(Flow(2)), fusevae.DataSpec((2,)))
     x = torch.tensor([[0.0, 0.0], [3e38, 1.0]])
     for use in (fusevae.log_likelihood, fusevae.evaluate):
-        with pytest.raises(fusevae.InputError, match=r"example 1 \(counted from 0\) lies so far .* -inf \(1 such of 2\)"):
+        with pytest.raises(
+            fusevae.InputError, match=r"example 1 \(counted from 0\) lies so far .* -inf \(1 such of 2\)"
+        ):
             use(artifact, x)

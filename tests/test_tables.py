@@ -509,3 +509,118 @@ def test_conditions_are_columns_of_samples_too(tmp_path):
     x, back = rows_of(place, spec)
     assert list(pandas.read_csv(place)) == [*PEOPLE, "kind"] and x.shape == (2, 4)
     assert read_examples(place, spec).batch(torch.arange(2))[1].tolist() == [0, 1] and back.conditions is not None
+
+
+# tables as other tools write them
+
+
+BODY = "0.5,7,x\n1.25,12,y\n-3.5,7,x\n" * 8
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ("a,b,kind\n" + BODY).encode("utf-16"),
+        ("a,b,kind\n" + BODY).encode("utf-8-sig").replace(b"\n", b"\r\n"),
+        ("a|b|kind\n" + BODY.replace(",", "|")).encode(),
+        ("a,b,kind,\n" + BODY.replace("\n", ",\n")).encode(),  # a comma at the end of each line
+        ("a,b,kind\n" + BODY.replace("\n", "\n  \n\n")).encode(),
+        ("," + "a,b,kind\n" + "".join(f"{i},{row}\n" for i, row in enumerate(BODY.split()))).encode(),  # pandas' index
+        ('"Unnamed: 0",a,b,kind\n' + "".join(f"{9 - i},{row}\n" for i, row in enumerate(BODY.split()))).encode(),
+    ],
+    ids=["utf-16", "bom and crlf", "bars", "commas at ends", "blank lines", "index", "unnamed"],
+)
+def test_the_same_table_however_it_is_written(content, tmp_path, caplog):
+    (tmp_path / "t.csv").write_bytes(content)
+    found = read_data(tmp_path / "t.csv", conditions=["kind"], validation=0, test=0)
+    assert found.spec.schema.names == ["a", "b"] and found.spec.classes == ["x", "y"]
+    assert [c.dtype for c in found.spec.schema.columns] == ["float64", "int64"]
+    assert whole(found.train).tolist() == [[0.5, 7], [1.25, 12], [-3.5, 7]] * 8
+    said = [line for line in warnings(caplog) if "numbers the rows" in line]
+    assert len(said) == (1 if content[:1] in (b",", b'"') else 0)
+
+
+def test_an_index_is_data_where_it_is_asked_for_or_the_model_has_it():
+    frame = pandas.DataFrame({"Unnamed: 0": range(9), "a": np.arange(9) / 2})
+    assert known(frame).schema.names == ["a"]
+    spec = known(frame, columns=["Unnamed: 0", "a"])
+    assert spec.schema.names == ["Unnamed: 0", "a"] and rows_of(frame, spec)[0].shape == (9, 2)
+    assert known(frame.assign(**{"Unnamed: 0": [1, 1] + [2] * 7})).schema.names == ["Unnamed: 0", "a"]
+
+
+def test_flags_are_flags_from_text_too(tmp_path):
+    frame = pandas.DataFrame({"on": [True, False, True] * 5, "a": np.arange(15) / 4})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    specs = [known(data) for data in (frame, tmp_path / "t.csv", tmp_path / "t.parquet")]
+    assert all(describe(spec) == describe(specs[0]) for spec in specs)
+    x, spec = rows_of(tmp_path / "t.csv")
+    assert written(x, spec, tmp_path / "s.csv").read_text().split() == frame.to_csv(index=False).split()
+    holes = frame.astype(object).mask(np.eye(15, 2, dtype=bool))
+    holes.to_csv(tmp_path / "h.csv", index=False)
+    filled = impute(Artifact(table_vae.recipe(spec, hidden=(8,)).model, spec), tmp_path / "h.csv", steps=2).samples[0]
+    assert (filled.numpy()[2:] == frame.astype(float).to_numpy()[2:]).all()
+    classes = [known(data, conditions=["on"]).classes for data in (frame, tmp_path / "t.csv", tmp_path / "t.parquet")]
+    assert classes == [["False", "True"]] * 3
+    assert spec.replaced(conditions=["0", "1"]).conditions.read("True") == 1  # an artifact of before
+
+
+LONG = 10**30
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ([LONG, LONG + 1, LONG + 2], [str(LONG), str(LONG + 1), str(LONG + 2)]),
+        ([2**63, 2**63 + 1, 2**63], [str(2**63), str(2**63 + 1)]),
+        ([2**62, 2**62 + 1, 2**62], [str(2**62), str(2**62 + 1)]),
+        ([2**60, 2**60 + 1, None], [str(2**60), str(2**60 + 1)]),
+        ([0, 1, None], ["0", "1"]),
+        (["x", "y", None], ["x", "y"]),
+        ([True, False, None], ["False", "True"]),
+        (["007", "8", None], ["007", "8"]),
+    ],
+)
+def test_classes_are_the_same_from_a_frame_from_text_and_from_parquet(values, classes, tmp_path):
+    frame = pandas.DataFrame({"a": np.arange(30) / 4, "kind": pandas.Series(values * 10, dtype=object)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frames = [frame, tmp_path / "t.csv"]
+    if values[0] != LONG:
+        frame.convert_dtypes().to_parquet(tmp_path / "t.parquet")
+        frames += [tmp_path / "t.parquet", frame.convert_dtypes()]
+    for data in frames:
+        found = read_data(data, conditions=["kind"], validation=0, test=0)
+        assert found.spec.classes == classes
+        wanted = [-1 if v is None else classes.index(str(v)) for v in values]
+        assert found.train.batch(torch.arange(3))[1].tolist() == wanted
+
+
+def test_a_minus_one_beside_classes_is_asked_about():
+    x = rng.normal(size=(40, 2))
+    for y in (np.array([-1, 0, 1, 2] * 10), torch.tensor([-1, 0] * 20)):
+        with pytest.raises(InputError, match=r"label holds -1 beside 0.*data\.conditions=\[label:label\]"):
+            read_data((x, y))
+    assert read_data((x, np.array([-1, 0] * 20)), conditions="label:label").spec.classes == ["-1", "0"]
+    assert read_data((x, np.array([-1, 1] * 20))).spec.classes == ["-1", "1"]
+    assert read_data((x, np.array([np.nan, 0, 1, 2] * 10))).spec.classes == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "words"),
+    [
+        ("a  b\n1  2.5\n3  4.5\n", {}, r"the first holds '1  2.5' \(are these several numbers\? put commas"),
+        ("a;b\n0,5;1\n1,5;2\n", {}, r"columns a hold.*holds '0,5' \(is it a decimal comma"),
+        ("a,b\n1,2\n3,4\n", {"columns": ["a", "a"]}, "column 'a' is named twice"),
+        ("a,b\n1,2\n3,4\n", {"columns": ["a", "b"], "conditions": "a"}, "column 'a' is named twice"),
+        ("".join(f"{LONG + i}.5,{i}\n" for i in range(9)), {}, "column x_0 holds 9 different numbers.*more digits"),
+    ],
+)
+def test_what_is_no_table_of_numbers_says_why(content, settings, words, tmp_path):
+    with pytest.raises(InputError, match=words) as error:
+        read_data(text(tmp_path, content), **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_column_written_as_a_code_is_said(tmp_path, caplog):
+    read_data(text(tmp_path, "zip,a\n" + "01234,1.5\n50001,2.5\n" * 9))
+    assert "column zip is written with leading zeros" in warnings(caplog)[-1]

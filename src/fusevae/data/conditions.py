@@ -130,7 +130,7 @@ def as_column(values: Any, n: int, name: str) -> np.ndarray:
     if array.dtype.kind == "b":
         return np.where(array, "True", "False")
     if array.dtype.kind in "ui":
-        return array.astype(str if array.dtype == np.uint64 and (array > WIDEST).any() else np.int64)
+        return array.astype(np.int64 if int(array.max(initial=0)) <= WIDEST else str)
     if array.dtype.kind == "f":
         if np.isinf(array).any():
             raise InputError(f"{name} has infinite values: expected numbers, or NaN for unknown ones")
@@ -148,21 +148,25 @@ def parsed(words: Sequence[str]) -> np.ndarray:
     """
     stripped = [word.strip() for word in words]
     known = [word for word in stripped if word.lower() not in GAPS]
+    cells = [word if word.lower() not in GAPS else "nan" for word in stripped]
     if known and all(re.fullmatch(r"-?(0|[1-9]\d*)", word) for word in known):
-        whole, gaps = [int(word) for word in known], len(known) < len(stripped)
-        if max(map(abs, whole)) <= (EXACT if gaps else WIDEST):
-            return np.array([int(w) if w.lower() not in GAPS else np.nan for w in stripped]) if gaps else np.array(whole)
-        return np.array([word if word.lower() not in GAPS else "" for word in stripped])  # as they are: kept apart
+        widest, gaps = max(abs(int(word)) for word in known), len(known) < len(stripped)
+        if not gaps and widest <= WIDEST:
+            return np.array([int(word) for word in stripped], dtype=np.int64)
+        if widest > EXACT:  # kept apart as they are
+            return np.array(["" if word == "nan" else word for word in cells])
     codes = any(re.fullmatch(r"[+-]?0\d+", word) for word in known)
     if not known or codes or not all(is_number(word) for word in known):
         return np.array(stripped)
-    found = np.array([float(word) if word.lower() not in GAPS else np.nan for word in stripped])
+    found = np.array(cells, dtype=np.float64)
     return np.array(stripped) if np.isinf(found).any() else found
 
 
 def _plain(values: list[Any], name: str) -> np.ndarray:
     """Python's own values as an array of one kind, what is missing as NaN or an empty text."""
-    missing = [v is None or v != v or type(v).__name__ in ("NAType", "NaTType") for v in values]
+    missing = [
+        v is None or type(v).__name__ in ("NAType", "NaTType") or (isinstance(v, float) and v != v) for v in values
+    ]
     known = [v for v, gap in zip(values, missing, strict=True) if not gap]
     if not known:
         return np.full(len(values), np.nan)
@@ -278,8 +282,8 @@ def _check_unknown(name: str, whole: Sequence[np.ndarray]) -> None:
     values = np.unique(np.concatenate(whole))
     if values.min() == -1 and (values == 0).any():
         raise InputError(
-            f"{name} holds -1 beside 0: is it a class, or not known? Take it as a class, data.conditions=[{name}:label], "
-            "or leave what isn't known empty (NaN)"
+            f"{name} holds -1 beside 0: is it a class, or not known? Take it as a class, "
+            f"data.conditions=[{name}:label], or leave what isn't known empty (NaN)"
         )
 
 
