@@ -245,8 +245,8 @@ def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None
     different = len(set(exact))
     if 2 * len(np.unique(values[np.isfinite(values)])) < different:
         raise InputError(
-            f"{what} holds {different:,} different numbers, such as {exact[0]}, of more digits than float64 tells apart: "
-            "take something off the column, or leave it out (data.columns=[...])"
+            f"{what} holds {different:,} different numbers, such as {exact[0]}, of more digits than float64 tells "
+            "apart: take something off the column, or leave it out (data.columns=[...])"
         )
 
 
