@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
@@ -100,9 +101,9 @@ class Given:
             found = {"x": Array(array.shape, array.dtype)}
         elif self.path is None and not self.is_dataset:
             found = {
-                name: Array(tuple(v.shape), v.dtype if isinstance(v, np.ndarray) else np.dtype(str(v.dtype)[6:]))
+                name: Array(tuple(v.shape), _dtype(v))
                 for name, v in npz.in_memory(self.data).items()
-                if isinstance(v, Tensor | np.ndarray) and not (isinstance(v, Tensor) and v.dtype.is_complex)
+                if isinstance(v, Tensor | np.ndarray)
             }
         else:
             return {}
@@ -170,6 +171,8 @@ class Given:
             for dataset in self.data.values() if isinstance(self.data, Mapping) else [self.data]:
                 check_dataset(dataset)
                 split_item(dataset[0], "item 0")
+        if self.suffix == ".npz" and not self.arrays:
+            raise InputError(f"{self.name} holds no arrays: expected x, or x_train and x_test")
         if self.path is None or self.arrays or self.columns:
             about = ", ".join(f"{n} {a.dtype} {a.shape}" for n, a in self.arrays.items())
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
@@ -187,6 +190,14 @@ class Given:
             raise InputError(f"{self.path} is a pickle, which can run any code when opened: save arrays as .npz")
         what = f"a file of type {self.suffix!r}" if self.suffix else "a file without a type"
         raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type ({known})")
+
+
+def _dtype(x: Tensor | np.ndarray) -> np.dtype:
+    if isinstance(x, np.ndarray):
+        return x.dtype
+    if x.is_floating_point():
+        return np.dtype("float64" if x.dtype == torch.float64 else "float32")  # numpy has no bfloat16
+    return np.dtype("float32" if x.is_quantized else str(x.dtype).removeprefix("torch."))
 
 
 def existing(path: str | os.PathLike[str], what: str) -> Path:

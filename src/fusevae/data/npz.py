@@ -223,7 +223,7 @@ def with_condition_file(parts: dict[str, Part], path: Path) -> dict[str, Part]:
 def load_npy(path: Path) -> np.ndarray:
     """The array of an ``.npy`` file, mapped, not yet read."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="c", allow_pickle=False)  # torch wants to be allowed to write
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
             f"{path} is no whole .npy file of numbers ({_reason(error)}): save it with numpy.save"
