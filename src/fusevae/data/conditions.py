@@ -226,6 +226,9 @@ def fitted(
         (['2', '10'], tensor([0, 1]))
     """
     shared = [name for name in next(iter(parts.values()), {}) if all(name in part for part in parts.values())]
+    for name in dict.fromkeys(name for part in parts.values() for name in part if name not in shared):
+        have = " and ".join(which for which, part in parts.items() if name in part)
+        logger.warning("%s is known of the %s part alone, and so is not used", name, have)
     columns: list[Condition] = []
     for name in shared:
         whole = [part[name] for part in parts.values()]

@@ -45,7 +45,7 @@ class Tables(Modality):
     compared = 500
 
     def claims(self, given: Given, options: Options) -> bool:
-        if options.tokens or options.column or options.stream:
+        if options.tokens or options.stream or (options.column and not given.arrays):
             return False
         if given.arrays:
             return any(len(array.shape) == 2 and array.dtype.kind in "biuf" for array in given.arrays.values())
