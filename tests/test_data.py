@@ -550,8 +550,6 @@ def test_an_array_that_nothing_would_use_is_refused(beside, tmp_path):
         assert np.array_equal(found[:, 0].numpy(), x) and y.tolist() == arrays["y"].tolist()
     if beside == "weights":
         assert read_data(tmp_path / "x.npz", conditions="weights:number").spec.conditions.names == ["weights"]
-    with pytest.raises(InputError, match="no array 'pictures' for the examples"):
-        read_data(tmp_path / "x.npz", column="pictures", modality="images")
 
 
 def test_labels_of_one_part_alone_are_said(caplog):
@@ -597,3 +595,69 @@ def test_many_classes_are_read_in_a_moment():
     started = time.perf_counter()
     found = read_data((torch.zeros(n, 1), [f"class {i}" for i in range(n)]))
     assert len(found.spec.classes) == n and time.perf_counter() - started < 20
+
+
+# ---------------------------------------------------------------- folders: nothing is left out in silence
+
+
+def test_linked_folders_are_read_and_a_broken_link_is_no_image(tmp_path):
+    for name in ("a", "b"):
+        write_folder(tmp_path / "real" / name, pixels(4))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").symlink_to(tmp_path / "real" / "a")
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "real" / "b")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")  # leads back
+    x, y = whole(tmp_path / "data")
+    assert len(x) == 8 and y.tolist() == [0] * 4 + [1] * 4
+    (tmp_path / "real" / "a" / "009.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match=r"009\.png can't be decoded"):
+        read_data(tmp_path / "data")
+
+
+def test_files_that_are_no_images_are_said(tmp_path, caplog):
+    write_folder(tmp_path, pixels(9))
+    for name in ("Thumbs.db", ".DS_Store", "._000.png", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"x")
+    read_data(tmp_path)
+    assert not caplog.records
+    for name in ("1.heic", "2.heic", "labels.csv"):
+        (tmp_path / name).write_text("x,1\n")
+    read_data(tmp_path)
+    (said,) = caplog.records
+    assert "left out 3 files that are no images (.csv, .heic), such as 1.heic" in said.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (["train", "test"], True),
+        (["train", "val", "test"], True),
+        (["train", "test", "extra"], None),
+        (["test", "val"], None),
+        (["cat", "test"], False),
+        (["test"], False),
+    ],
+)
+def test_sub_folders_are_splits_or_classes_and_never_both(folders, splits, tmp_path):
+    for name in folders:
+        write_folder(tmp_path / name, pixels(12))
+    if splits is None:
+        with pytest.raises(InputError, match="are they splits or classes"):
+            read_data(tmp_path)
+    else:
+        assert (read_data(tmp_path).spec.classes is None) == splits
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jp2", "avif", "tga", "PNG", "TIFF", "pbm"])
+def test_every_kind_of_picture_that_pillow_reads(suffix, tmp_path):
+    from PIL import Image, features
+
+    if suffix in ("avif", "jp2") and not features.check({"avif": "avif", "jp2": "jpg_2000"}[suffix]):
+        pytest.skip("this Pillow was built without it")
+    for i in range(6):
+        square = np.zeros((16, 16), bool)
+        square[4:12, 4:12] = True
+        picture = Image.fromarray(square) if suffix == "pbm" else Image.fromarray(np.uint8(square * 255)).convert("RGB")
+        picture.save(tmp_path / f"{i}.{suffix}")
+    x, _ = whole(tmp_path)
+    assert len(x) == 6 and x[:, :, 6:10, 6:10].min() > 240 and x[:, :, 0, 0].max() < 15

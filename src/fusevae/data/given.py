@@ -215,12 +215,18 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files below a folder, sorted by path; hidden ones and those of ``__MACOSX`` are left out."""
-    found = []
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        if not any(part.startswith(".") or part == "__MACOSX" for part in parts) and path.is_file():
-            found.append(path)
+    """The files below a folder, sorted by path, those of linked folders among them; hidden ones and those of
+    ``__MACOSX`` are left out. A link to nothing is there: reading it says so."""
+    found: list[Path] = []
+    walked: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        inside = [one for one in folders if not one.startswith(".") and one != "__MACOSX"]
+        folders[:] = [] if real in walked else sorted(inside)  # a link may lead back
+        names = [] if real in walked else names
+        walked.add(real)
+        found += [Path(place) / name for name in names if not name.startswith(".")]
+    found = [path for path in found if path.is_file() or path.is_symlink()]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

@@ -44,12 +44,9 @@ def choose(shapes: Mapping[str, tuple[int, ...]], options: Options, name: str) -
     """For each split the name of its array of examples, and those of its conditions by the condition's name. An array
     that belongs to the examples and is neither is refused, unless ``options.column`` names that of the examples."""
     asked, column = options.conditions, options.column
-    if column is not None:
-        only = {key: shape for key, shape in shapes.items() if role(key)[1] == "y" or _is_called(key, column)}
-        only |= {key: shape for key, shape in shapes.items() if any(_is_called(key, one) for one in asked.names)}
-        if not any(_is_called(key, column) for key in only):
-            raise InputError(f"{name} has no array {column!r} for the examples{near(column, shapes)}")
-        shapes = only
+    if column is not None and any(_is_called(key, column) for key in shapes):
+        wanted = [column, *asked.names]
+        shapes = {k: v for k, v in shapes.items() if role(k)[1] == "y" or any(_is_called(k, w) for w in wanted)}
     chosen = _choose(shapes, asked, name)
     used = {key for x, beside in chosen.values() for key in (x, *beside.values())}
     rows = {shapes[x][0] for x, _ in chosen.values() if shapes[x]}
