@@ -204,3 +204,15 @@ def test_the_recipe_tells_what_its_data_are(tmp_path, capsys) -> None:
     table.write_text("a,b\n" + "1.5,2\n" * 30)
     assert main(["train", "gan", "--data", str(table), "--output", str(tmp_path / "x")]) == 2
     assert "table-vae" in capsys.readouterr().err
+
+
+def test_classes_are_given_by_their_names_or_in_a_tensor_by_their_places() -> None:
+    year = Conditions([Label("year", ["1", "2", "10"])])
+    for values in ([1, 10, 2], np.array([1, 10, 2]), np.array([1.0, 10.0, 2.0]), np.array(["1", "10", "2"])):
+        assert year.given(values, 3).tolist() == [0, 2, 1]
+    assert year.given(torch.tensor([1, 2, -1]), 3).tolist() == [1, 2, -1]
+    assert year.given(np.array([1, -1, np.nan]), 3).tolist() == [0, -1, -1]
+    assert Conditions([Label("sign", ["-1", "1"])]).given(np.array([-1, 1]), 2).tolist() == [0, 1]
+    for values, words in ((torch.tensor([1, 10, 2]), "places of 3 classes"), (np.array([7, 1, 1]), "unknown year '7'")):
+        with pytest.raises(InputError, match=words):
+            year.given(values, 3)
