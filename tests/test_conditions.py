@@ -216,3 +216,13 @@ def test_classes_are_given_by_their_names_or_in_a_tensor_by_their_places() -> No
     for values, words in ((torch.tensor([1, 10, 2]), "places of 3 classes"), (np.array([7, 1, 1]), "unknown year '7'")):
         with pytest.raises(InputError, match=words):
             year.given(values, 3)
+
+
+def test_words_and_gaps_in_a_list_are_what_they_are() -> None:
+    assert as_column(["a", None, "b", NAN], 4, "mood").tolist() == ["a", "", "b", ""]
+    assert as_column([True, None], 2, "on").tolist() == ["True", ""]
+    assert as_column(np.array([2**64 - 1, 1], dtype=np.uint64), 2, "id").tolist() == [str(2**64 - 1), "1"]
+    with pytest.raises(InputError, match="mood holds int, str: expected numbers or text"):
+        as_column(["a", 1], 2, "mood")
+    with pytest.raises(InputError, match="mood holds list"):
+        as_column(np.array([[1, 2], [3]], dtype=object), 2, "mood")
