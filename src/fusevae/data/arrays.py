@@ -39,11 +39,9 @@ def as_tensor(x: Any, name: str, double: bool = False) -> Tensor:
             what = f"{x.dtype} values" if x.is_complex() or x.is_quantized else f"a tensor of layout {x.layout}"
             raise InputError(f"{name} holds {what}: expected plain real numbers; convert it (to_dense, dequantize)")
         x = x.detach().cpu()
-        return (
-            x.to(torch.float64 if double and x.dtype == torch.float64 else torch.float32)
-            if (x.is_floating_point())
-            else x
-        )
+        if not x.is_floating_point() or (double and x.dtype == torch.float64):
+            return x
+        return x.float()
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array: give the array itself, its gaps filled (x.filled(...))")
     kind, size = x.dtype.kind, x.dtype.itemsize

@@ -114,9 +114,7 @@ def as_column(values: Any, n: int, name: str) -> np.ndarray:
     """One value an example ``(n,)``: int64, text, or float64 with NaN where one isn't known; :class:`InputError` for
     any other shape or kind."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-    if array.dtype.kind == "U" and isinstance(
-        values, list | tuple
-    ):  # numpy makes words of numbers, and of NaN, beside them
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):  # NaN beside words would be one
         array = np.array(values, dtype=object)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
