@@ -204,3 +204,25 @@ def test_the_recipe_tells_what_its_data_are(tmp_path, capsys) -> None:
     table.write_text("a,b\n" + "1.5,2\n" * 30)
     assert main(["train", "gan", "--data", str(table), "--output", str(tmp_path / "x")]) == 2
     assert "table-vae" in capsys.readouterr().err
+
+
+def test_classes_are_given_by_their_names_or_in_a_tensor_by_their_places() -> None:
+    year = Conditions([Label("year", ["1", "2", "10"])])
+    for values in ([1, 10, 2], np.array([1, 10, 2]), np.array([1.0, 10.0, 2.0]), np.array(["1", "10", "2"])):
+        assert year.given(values, 3).tolist() == [0, 2, 1]
+    assert year.given(torch.tensor([1, 2, -1]), 3).tolist() == [1, 2, -1]
+    assert year.given(np.array([1, -1, np.nan]), 3).tolist() == [0, -1, -1]
+    assert Conditions([Label("sign", ["-1", "1"])]).given(np.array([-1, 1]), 2).tolist() == [0, 1]
+    for values, words in ((torch.tensor([1, 10, 2]), "places of 3 classes"), (np.array([7, 1, 1]), "unknown year '7'")):
+        with pytest.raises(InputError, match=words):
+            year.given(values, 3)
+
+
+def test_words_and_gaps_in_a_list_are_what_they_are() -> None:
+    assert as_column(["a", None, "b", NAN], 4, "mood").tolist() == ["a", "", "b", ""]
+    assert as_column([True, None], 2, "on").tolist() == ["True", ""]
+    assert as_column(np.array([2**64 - 1, 1], dtype=np.uint64), 2, "id").tolist() == [str(2**64 - 1), "1"]
+    with pytest.raises(InputError, match="mood holds int, str: expected numbers or text"):
+        as_column(["a", 1], 2, "mood")
+    with pytest.raises(InputError, match="mood holds list"):
+        as_column(np.array([[1, 2], [3]], dtype=object), 2, "mood")

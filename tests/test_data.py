@@ -5,6 +5,8 @@ import json
 import logging
 import pickle
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -485,3 +487,177 @@ def test_real_cifar10_parquet_streamed_is_decoded_as_in_memory():
     assert y[1] == rows["label"]
     assert examples.spec.shape == (3, 32, 32)
     assert len(examples) == 10_000
+
+
+# ---------------------------------------------------------------- arrays: read truly, or refused
+
+
+def test_floats_of_any_kind_are_the_same_numbers(tmp_path):
+    x = torch.randn(40, 3, dtype=torch.float64).bfloat16()
+    seconds = torch.arange(40.0, dtype=torch.float64)[:, None] + torch.tensor([1.76e9, 0])
+    for data in (x, x.float().numpy().astype(">f4"), np.asfortranarray(x.float().numpy()), x.double().numpy()):
+        assert torch.equal(whole(data)[0], x.float())
+    for data in (seconds, seconds.numpy(), seconds.numpy().astype(">f8"), np.asfortranarray(seconds.numpy())):
+        np.save(tmp_path / "x.npy", np.asarray(data))
+        for found in (read_data(data), read_data(tmp_path / "x.npy")):
+            assert found.spec.dtype == "float64"  # what float32 would not tell apart keeps its digits
+            assert len(everything(found.train)[0][:, 0].unique()) == len(found.train)
+
+
+UNTRUE = {
+    "uint64": (np.arange(2**63, 2**63 + 80, dtype=np.uint64).reshape(40, 2), "beyond 2\\^63"),
+    "uint64 pictures": (np.full((9, 8, 8), 2**64 - 1, dtype=np.uint64), "beyond 2\\^63"),
+    "int64 rows": (np.arange(2**40, 2**40 + 80).reshape(40, 2), "whole numbers up to .*16,777,216"),
+    "int32 pictures": (torch.full((9, 1, 8, 8), -(2**30), dtype=torch.int32), "whole numbers up to 1,073,741,824"),
+    "masked": (np.ma.masked_array(np.ones((9, 2)), np.eye(9, 2)), "masked array"),
+    "sparse": (torch.eye(9).to_sparse(), "layout torch.sparse_coo"),
+    "complex": (torch.ones(9, 2) * 1j, "complex64 values"),
+    "structured": (np.zeros(9, dtype=[("a", "f4"), ("b", "i4")]), "values: expected numbers"),
+    "dates": (np.arange(18).astype("M8[D]").reshape(9, 2), "datetime64"),
+    "series": (np.zeros((9, 20, 3), "float32"), "data.modality=images"),
+    "series of bytes": (np.zeros((9, 20, 3), "uint8"), "data.modality=images"),
+    "series of eight": (np.zeros((9, 20, 8)), "data.modality=images"),
+    "a wave": (np.zeros((9, 1, 1, 800)), "data.modality=images"),
+}
+
+
+@pytest.mark.parametrize("name", UNTRUE)
+def test_what_would_not_be_read_truly_is_refused_or_asked_about(name):
+    data, words = UNTRUE[name]
+    with pytest.raises(InputError, match=words) as error:
+        read_data(data)
+    assert "\n" not in str(error.value)
+
+
+def test_whole_numbers_that_float32_holds_are_read_as_they_are():
+    x = np.array([[2**24, -(2**24)], [3, 4]] * 9)
+    for data in (x, x.astype(np.int32), (x + 2**24).astype(np.uint64) // 2):
+        assert np.array_equal(whole(data)[0].numpy(), data.astype(np.int64))
+
+
+@pytest.mark.parametrize("beside", ["weights", "texts", "masks", "z"])
+def test_an_array_that_nothing_would_use_is_refused(beside, tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (9, 8, 8)).astype(np.uint8)
+    more = {"weights": np.ones(9), "texts": np.array(["a cat"] * 9), "masks": x > 9, "z": np.ones(9)}
+    arrays = {"x": x, "y": np.arange(9) % 2, beside: more[beside], "note": np.array("made by hand")}
+    np.savez(tmp_path / "x.npz", **arrays)
+    for data in (tmp_path / "x.npz", {k: v for k, v in arrays.items() if k not in ("note", "texts")}):
+        if beside == "texts" and isinstance(data, dict):
+            continue
+        with pytest.raises(InputError, match=rf"holds {beside} .*data\.conditions=\[{beside}\].*data\.column=x"):
+            read_data(data, modality="images")
+        found, y = whole(data, column="x", modality="images")
+        assert np.array_equal(found[:, 0].numpy(), x) and y.tolist() == arrays["y"].tolist()
+    if beside == "weights":
+        assert read_data(tmp_path / "x.npz", conditions="weights:number").spec.conditions.names == ["weights"]
+
+
+def test_labels_of_one_part_alone_are_said(caplog):
+    splits = read_data({"train": (np.ones((9, 2)), np.arange(9) % 2), "test": np.ones((3, 2))})
+    assert splits.spec.conditions is None
+    assert "label is known of the train part alone" in caplog.text
+
+
+def test_labels_of_an_npz_count_as_memory(tmp_path):
+    path = tmp_path / "x.npz"  # 1.6 GB of labels, in a few kilobytes
+    zeros = b"\0" * 2**20
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("x.npy", "w") as member:
+            np.lib.format.write_array(member, np.zeros((9, 2)))
+        with archive.open("y.npy", "w", force_zip64=True) as member:
+            head = {"descr": "|i1", "fortran_order": False, "shape": (200 * len(zeros),)}
+            np.lib.format.write_array_header_1_0(member, head)
+            for _ in range(200):
+                member.write(zeros)
+    assert path.stat().st_size < 10**6
+    with pytest.raises(InputError, match=r"takes 1\.7 GB in memory, more than memory_gb=1"):
+        read_data(path, memory_gb=1)
+    np.savez(tmp_path / "z.npz", x=np.zeros((9, 2)))
+    with pytest.raises(InputError, match=r"takes 1\.7 GB in memory"):
+        read_data(tmp_path / "z.npz", conditions=str(path), memory_gb=1)
+
+
+def test_a_file_of_one_array_is_mapped(tmp_path, monkeypatch):
+    mapped = []
+    load = np.load
+    monkeypatch.setattr(np, "load", lambda *args, **more: mapped.append(load(*args, **more)) or mapped[-1])
+    colour = np.random.default_rng(0).integers(0, 256, (9, 3, 8, 7)).astype(np.uint8)
+    arrays = {"first": colour, "last": colour.transpose(0, 2, 3, 1).copy(), "floats": np.ones((9, 8, 8), "float32")}
+    for name, x in arrays.items():
+        np.save(tmp_path / f"{name}.npy", x)
+        found = read_data(tmp_path / f"{name}.npy", validation=0, test=0, memory_gb=0)
+        assert isinstance(mapped[-1], np.memmap) and mapped[-1].ctypes.data == found.train.whole.x.data_ptr(), name
+        assert np.array_equal(everything(found.train)[0], colour if name != "floats" else x[:, None])
+
+
+def test_many_classes_are_read_in_a_moment():
+    n = 100_000
+    started = time.perf_counter()
+    found = read_data((torch.zeros(n, 1), [f"class {i}" for i in range(n)]))
+    assert len(found.spec.classes) == n and time.perf_counter() - started < 20
+
+
+# ---------------------------------------------------------------- folders: nothing is left out in silence
+
+
+def test_linked_folders_are_read_and_a_broken_link_is_no_image(tmp_path):
+    for name in ("a", "b"):
+        write_folder(tmp_path / "real" / name, pixels(4))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a").symlink_to(tmp_path / "real" / "a")
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "real" / "b")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")  # leads back
+    x, y = whole(tmp_path / "data")
+    assert len(x) == 8 and y.tolist() == [0] * 4 + [1] * 4
+    (tmp_path / "real" / "a" / "009.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(InputError, match=r"009\.png can't be decoded"):
+        read_data(tmp_path / "data")
+
+
+def test_files_that_are_no_images_are_said(tmp_path, caplog):
+    write_folder(tmp_path, pixels(9))
+    for name in ("Thumbs.db", ".DS_Store", "._000.png", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"x")
+    read_data(tmp_path)
+    assert not caplog.records
+    for name in ("1.heic", "2.heic", "labels.csv"):
+        (tmp_path / name).write_text("x,1\n")
+    read_data(tmp_path)
+    (said,) = caplog.records
+    assert "left out 3 files that are no images (.csv, .heic), such as 1.heic" in said.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (["train", "test"], True),
+        (["train", "val", "test"], True),
+        (["train", "test", "extra"], None),
+        (["test", "val"], None),
+        (["cat", "test"], False),
+        (["test"], False),
+    ],
+)
+def test_sub_folders_are_splits_or_classes_and_never_both(folders, splits, tmp_path):
+    for name in folders:
+        write_folder(tmp_path / name, pixels(12))
+    if splits is None:
+        with pytest.raises(InputError, match="are they splits or classes"):
+            read_data(tmp_path)
+    else:
+        assert (read_data(tmp_path).spec.classes is None) == splits
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jp2", "avif", "tga", "PNG", "TIFF", "pbm"])
+def test_every_kind_of_picture_that_pillow_reads(suffix, tmp_path):
+    from PIL import Image, features
+
+    if suffix in ("avif", "jp2") and not features.check({"avif": "avif", "jp2": "jpg_2000"}[suffix]):
+        pytest.skip("this Pillow was built without it")
+    for i in range(6):
+        square = np.zeros((16, 16), bool)
+        square[4:12, 4:12] = True
+        picture = Image.fromarray(square) if suffix == "pbm" else Image.fromarray(np.uint8(square * 255)).convert("RGB")
+        picture.save(tmp_path / f"{i}.{suffix}")
+    x, _ = whole(tmp_path)
+    assert len(x) == 6 and x[:, :, 6:10, 6:10].min() > 240 and x[:, :, 0, 0].max() < 15

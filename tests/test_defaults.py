@@ -10,9 +10,11 @@ import fusevae
 from fusevae import InputError, Source, describe, read_data
 from fusevae.cli import main
 from fusevae.data.modality import Choice, modalities, modality_of
+from fusevae.recipes.compose import compose
 from fusevae.recipes.default import as_settings, parted
 from fusevae.recipes.find import find, fits, kinds, modalities_of, reads, recipes
 from fusevae.training import configuration
+from fusevae.training.compose import composed
 from fusevae.training.fit import prepare
 from fusevae.training.recipes import RENAMED
 
@@ -254,3 +256,38 @@ def test_a_choice_is_what_the_command_line_takes():
         "recipe.hidden=[4,4]",
         "training.patience=6",
     ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "file", "settings", "options"),
+    [
+        ("maf", "t.csv", {"conditions": ["kind"]}, {"transforms": 2}),
+        ("maf", "t.csv", {"conditions": ["kind"]}, {"conditional": False}),
+        ("table-vae", "t.csv", {"columns": ["a", "b"], "seed": 3}, {}),
+        ("sigma-vae", "strips.npy", {}, {"latent": 3}),  # refused as what they look like, images by their recipe
+        ("logistic-vae", None, {}, {"latent": 3}),
+        ("character-transformer", "t.txt", {"stream": 8, "validation": 0.3}, {}),
+    ],
+)
+def test_python_and_the_command_line_make_the_same_configuration(recipe, file, settings, options, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,kind\n" + "1,2.5,x\n2,0.5,y\n" * 20)
+    (tmp_path / "t.txt").write_text(" ".join(SENTENCES * 3))
+    np.save(tmp_path / "strips.npy", array(20, 16))
+    path = file and str(tmp_path / file)
+    told = [f"data.{key}={json.dumps(value)}" for key, value in settings.items()]
+    told += [f"recipe.{key}={json.dumps(value)}" for key, value in options.items()]
+    node, theirs = compose(recipe, path, told, seed=5)
+    made, ours = composed(recipe, Source(path, **settings), options, 5)
+    assert describe(made) == describe(configuration.experiment(node))
+    assert describe(ours.spec) == describe(theirs.spec) and len(ours.train) == len(theirs.train)
+    assert made.data.options.modality == ours.spec.modality
+    for a, b in zip(made.model.parameters(), configuration.experiment(node).model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_recipe_tells_what_data_in_memory_are():
+    strips = array(20, 3)
+    with pytest.raises(InputError, match="say what it is"):
+        read_data(strips)
+    made, splits = composed("sigma-vae", strips, {"latent": 2, "channels": (8,)}, 0)
+    assert splits.spec.shape == (1, 20, 3) and made.data.options.modality == "images"

@@ -89,3 +89,23 @@ def test_a_flow_is_saved_whole(tmp_path):
         fusevae.log_likelihood(artifact, x, importance_samples=7),
         fusevae.log_likelihood(again, x, importance_samples=7),
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("structure", ["autoregressive", "coupling"])
+def test_the_density_of_a_value_far_from_all_others_is_finite(structure, kind):
+    p = shaken(Flow(3, structure, kind, transforms=5, hidden=(32, 32)))()
+    far = torch.cat([s * 10.0**d * torch.cat([torch.eye(3), torch.ones(1, 3)]) for d in range(10) for s in (-1, 1)])
+    with torch.no_grad():
+        assert p.log_prob(far).isfinite().all()
+        assert not p.log_prob(far * 3e28).isnan().any()
+
+
+def test_a_density_that_is_none_is_refused_in_a_line_that_names_the_example():
+    artifact = fusevae.Artifact(shaken(Flow(2)), fusevae.DataSpec((2,)))
+    x = torch.tensor([[0.0, 0.0], [3e38, 1.0]])
+    for use in (fusevae.log_likelihood, fusevae.evaluate):
+        with pytest.raises(
+            fusevae.InputError, match=r"example 1 \(counted from 0\) lies so far .* -inf \(1 such of 2\)"
+        ):
+            use(artifact, x)

@@ -14,10 +14,10 @@ from fusevae.cli.use import SHOWN
 from fusevae.cli.write import Output, which
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.data.array_files import load_arrays, load_npy, npz_headers
 from fusevae.data.examples import Examples
 from fusevae.data.given import existing
 from fusevae.data.modality import modality_of
-from fusevae.data.npz import load_arrays, load_npy, npz_headers
 from fusevae.data.sheet import Sheet
 from fusevae.evaluation.anomaly import check_reference, group_p_value, parts_of_both, scores
 from fusevae.evaluation.chain import Draws, Space

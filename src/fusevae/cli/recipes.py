@@ -83,17 +83,19 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
     import torch
 
     from fusevae.core.description import describe
-    from fusevae.recipes.default import source_of
+    from fusevae.recipes.default import said_of
     from fusevae.training import configuration
     from fusevae.training.budget import timed
+    from fusevae.training.compose import for_recipe
     from fusevae.training.fit import pick_device
     from fusevae.training.outcome import duration
 
     if options.data is None and "images" not in find.modalities_of(name):
         return {"cost": "for data of yours: add --data"}
-    known = find.reads(name) | ({} if options.data is None else {"path": options.data})
-    splits = source_of(known, _about_data(options)).read()
-    made = configuration.experiment(describe(find.find(name)(splits.spec)))
+    said = said_of({} if options.data is None else {"path": options.data}, _about_data(options))
+    recipe = find.find(name)
+    _, splits, given = for_recipe(recipe, name, said, None, {})
+    made = configuration.experiment(describe(recipe(splits.spec, **given)))
     batch = min(made.training.batch_size, len(splits.train))
     steps = math.ceil(made.training.epochs * max(1, len(splits.train) // batch))
     few = torch.arange(min(len(splits.train), 4 * batch))

@@ -56,6 +56,8 @@ class Label(Condition):
             return float("nan")
         word = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
         at = self.places.get(word)
+        if at is None and word in ("True", "False"):  # flags may have been classes 0 and 1
+            at = self.places.get(str(int(word == "True")))
         if at is None and word.isdigit() and int(word) < len(self.classes):
             at = int(word)
         if at is None:
@@ -207,7 +209,8 @@ class Conditions(Described):
 
         Args:
             value: one for all: a class, its number, a text as for :meth:`read` or a mapping by name; or one for each:
-                a tensor, an array, a sequence or a Series, a mapping by name to these, or a DataFrame.
+                a tensor (of classes by their places, as batches have them), an array, a sequence or a Series (by their
+                names), a mapping by name to these, or a DataFrame.
             n: how many.
         """
         if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a DataFrame
@@ -224,6 +227,9 @@ class Conditions(Described):
             return self._all(self.read(value), n)
         if isinstance(value, int | float | np.generic):
             return self._all(self.row({self._only(): value}), n)
+        if self.label and isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iuf":
+            unknown = "-1" not in self.label.places  # a value is a class by its name, as in a list
+            value = [None if unknown and v == -1 else v for v in value.tolist()]
         if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
             numbers = torch.as_tensor(value)
             numbers = numbers[:, None] if numbers.dim() == 1 else numbers
@@ -233,6 +239,12 @@ class Conditions(Described):
                     f", a column each for {', '.join(self.names)}"
                 )
             numbers = torch.where(numbers < 0, torch.nan, numbers.double()) if self.label else numbers
+            if self.label and bool((numbers >= len(self.label.classes)).any()):
+                at = int(numbers.nan_to_num().max())
+                raise InputError(
+                    f"{self.label.name} {at} was given in a tensor: expected the places of {len(self.label.classes)} "
+                    "classes, counted from 0; give their names as a list or an array"
+                )
             return self._counted(self.tidy(numbers), n)
         return self._counted(self.tensor({self._only(): list(value)}), n)
 

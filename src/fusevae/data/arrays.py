@@ -13,6 +13,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 
 CHUNK = 4096
+WHOLE = 2**24  # up to which float32 tells whole numbers apart
 
 
 def finite_tensor(x: Any, name: str) -> Tensor:
@@ -30,21 +31,43 @@ def finite_tensor(x: Any, name: str) -> Tensor:
     return tensor
 
 
-def as_tensor(x: Any, name: str) -> Tensor:
-    """A numpy array or tensor of numbers as a tensor; floats become float32."""
+def as_tensor(x: Any, name: str, double: bool = False) -> Tensor:
+    """A numpy array or tensor of numbers as a tensor; floats become float32, or float64 where they have so many digits
+    and ``double`` says so. What is of the right dtype and order is not copied: a mapped file stays mapped."""
     if isinstance(x, Tensor):
-        if x.is_complex():
-            raise InputError(f"{name} holds {x.dtype} values: expected real numbers; split them into two features")
+        if x.is_complex() or x.is_quantized or x.layout is not torch.strided:
+            what = f"{x.dtype} values" if x.is_complex() or x.is_quantized else f"a tensor of layout {x.layout}"
+            raise InputError(f"{name} holds {what}: expected plain real numbers; convert it (to_dense, dequantize)")
         x = x.detach().cpu()
-        return x.float() if x.is_floating_point() else x
+        if not x.is_floating_point() or (double and x.dtype == torch.float64):
+            return x
+        return x.float()
+    if isinstance(x, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array: give the array itself, its gaps filled (x.filled(...))")
     kind, size = x.dtype.kind, x.dtype.itemsize
     if kind not in "buif":
         why = " (reading it would run a pickle)" if kind == "O" else ""
         raise InputError(f"{name} holds {x.dtype} values{why}: expected numbers; convert the array and save it again")
-    dtype = {"b": "bool", "f": "float32", "i": f"int{8 * size}", "u": {1: "uint8", 2: "int32"}.get(size, "int64")}[kind]
+    if kind == "u" and size == 8 and x.size and x.max() > np.iinfo(np.int64).max:
+        raise InputError(
+            f"{name} holds whole numbers beyond 2^63, such as {x.max()}: take something off, or divide them"
+        )
+    floats = "float64" if double and size >= 8 else "float32"
+    dtype = {"b": "bool", "f": floats, "i": f"int{8 * size}", "u": {1: "uint8", 2: "int32"}.get(size, "int64")}[kind]
     with np.errstate(over="ignore"):  # what is too large for float32 is reported as infinite
         array = np.ascontiguousarray(x, dtype=dtype)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def check_whole(x: Tensor, name: str) -> None:
+    """Refuse whole numbers that float32, with which models compute, does not tell apart."""
+    if x.dtype in (torch.int32, torch.int64) and len(x):
+        far = max(int(extreme) for part in x.split(CHUNK) for extreme in (-part.min(), part.max()))
+        if far > WHOLE:
+            raise InputError(
+                f"{name} holds whole numbers up to {far:,}, and float32 tells them apart up to {WHOLE:,}: take "
+                "something off, divide them, or give them as floats"
+            )
 
 
 def check_finite(x: Tensor, name: str) -> None:

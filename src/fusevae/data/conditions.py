@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import numbers
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,10 @@ from torch import Tensor
 
 from fusevae.core.conditions import Condition, Conditions, Label, Number
 from fusevae.core.errors import InputError, near
+from fusevae.data.delimited import GAPS, is_number
 
+WIDEST = 2**63 - 1  # whole number that int64 holds
+EXACT = 2**53  # up to which float64 tells whole numbers apart
 FEW = 20  # different whole numbers that are classes; more are numbers, unless it is said
 USUAL = "label"  # the column that data bring without a name
 LABELS = ("label", "labels", "fine_label", "class", "target", "y")  # columns of classes, however many, by their names
@@ -109,6 +114,8 @@ def as_column(values: Any, n: int, name: str) -> np.ndarray:
     """One value an example ``(n,)``: int64, text, or float64 with NaN where one isn't known; :class:`InputError` for
     any other shape or kind."""
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):  # NaN beside words would be one
+        array = np.array(values, dtype=object)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}: expected one value an example, ({n},)")
@@ -117,19 +124,15 @@ def as_column(values: Any, n: int, name: str) -> np.ndarray:
             f"{name} has {len(array)} labels for {n} examples: expected one for each; check the two belong together"
         )
     if array.dtype.kind == "O":
-        plain = array.tolist()
-        if all(isinstance(v, str) for v in plain):
-            array = array.astype(str)
-        elif all(v is None or isinstance(v, int | float) for v in plain):
-            array = np.array([np.nan if v is None else v for v in plain], dtype=np.float64)
-        elif any(v is None for v in plain):
-            raise InputError(f"{name} has missing labels: fill them in, or drop the column")
+        array = _plain(array.tolist(), name)
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8")
     if array.dtype.kind == "U":
         return array
-    if array.dtype.kind in "bui":
-        return array.astype(np.int64)
+    if array.dtype.kind == "b":
+        return np.where(array, "True", "False")
+    if array.dtype.kind in "ui":
+        return array.astype(np.int64 if int(array.max(initial=0)) <= WIDEST else str)
     if array.dtype.kind == "f":
         if np.isinf(array).any():
             raise InputError(f"{name} has infinite values: expected numbers, or NaN for unknown ones")
@@ -146,14 +149,35 @@ def parsed(words: Sequence[str]) -> np.ndarray:
         (array([1, 2]), array([0.5, nan]), array(['007', '8'], dtype='<U3'))
     """
     stripped = [word.strip() for word in words]
-    if all(re.fullmatch(r"-?(0|[1-9]\d{0,17})", word) for word in stripped):
-        return np.array([int(word) for word in stripped], dtype=np.int64)
-    try:
-        found = np.array([float(word) if word else np.nan for word in stripped if "_" not in word or float("")])
-    except ValueError:
+    known = [word for word in stripped if word.lower() not in GAPS]
+    cells = [word if word.lower() not in GAPS else "nan" for word in stripped]
+    if known and all(re.fullmatch(r"-?(0|[1-9]\d*)", word) for word in known):
+        widest, gaps = max(abs(int(word)) for word in known), len(known) < len(stripped)
+        if not gaps and widest <= WIDEST:
+            return np.array([int(word) for word in stripped], dtype=np.int64)
+        if widest > EXACT:  # kept apart as they are
+            return np.array(["" if word == "nan" else word for word in cells])
+    codes = any(re.fullmatch(r"[+-]?0\d+", word) for word in known)
+    if not known or codes or not all(is_number(word) for word in known):
         return np.array(stripped)
-    zeros = any(re.fullmatch(r"[+-]?0\d+", word) for word in stripped)  # a code, not a number
-    return np.array(stripped) if zeros or np.isinf(found).any() or np.isnan(found).all() else found
+    found = np.array(cells, dtype=np.float64)
+    return np.array(stripped) if np.isinf(found).any() else found
+
+
+def _plain(values: list[Any], name: str) -> np.ndarray:
+    """Python's own values as an array of one kind, what is missing as NaN or an empty text."""
+    missing = [
+        v is None or type(v).__name__ in ("NAType", "NaTType") or (isinstance(v, float) and v != v) for v in values
+    ]
+    known = [v for v, gap in zip(values, missing, strict=True) if not gap]
+    if not known:
+        return np.full(len(values), np.nan)
+    if all(isinstance(v, str | bool | np.bool_) for v in known):
+        return np.array(["" if gap else str(v) for v, gap in zip(values, missing, strict=True)])
+    if all(isinstance(v, numbers.Real | Decimal) for v in known):
+        return parsed(["" if gap else str(v) for v, gap in zip(values, missing, strict=True)])
+    kinds = ", ".join(sorted({type(v).__name__ for v in known}))
+    raise InputError(f"{name} holds {kinds}: expected numbers or text; convert them")
 
 
 def named(y: Any, asked: Asked, name: str) -> dict[str, Any]:
@@ -204,12 +228,17 @@ def fitted(
         (['2', '10'], tensor([0, 1]))
     """
     shared = [name for name in next(iter(parts.values()), {}) if all(name in part for part in parts.values())]
+    for name in dict.fromkeys(name for part in parts.values() for name in part if name not in shared):
+        have = " and ".join(which for which, part in parts.items() if name in part)
+        logger.warning("%s is known of the %s part alone, and so is not used", name, have)
     columns: list[Condition] = []
     for name in shared:
         whole = [part[name] for part in parts.values()]
         first = parts["train"][name] if "train" in parts else whole[0]
         first = first if train is None else first[train.numpy()]
         if _kind(whole, name, names, asked) == "label":
+            if name not in names and asked.kind(name) is None:
+                _check_unknown(name, whole)
             if found := _label(name, whole, first, names.get(name)):
                 columns.append(found)
         else:
@@ -244,10 +273,23 @@ def _kind(whole: Sequence[np.ndarray], name: str, names: Mapping[str, list[str]]
     kinds = {column.dtype.kind for column in whole}
     if name in names or "U" in kinds:
         return "label"
-    if "f" in kinds:
+    every = np.unique(np.concatenate([column[~np.isnan(column)] for column in whole]))
+    if bool((every != np.round(every)).any()) or not len(every):
         return "number"
-    few = len(np.unique(np.concatenate(whole))) <= FEW
+    few = len(every) <= FEW
     return "label" if few or name in LABELS or name.startswith(f"{USUAL}_") else "number"
+
+
+def _check_unknown(name: str, whole: Sequence[np.ndarray]) -> None:
+    """Refuse a -1 before 0, 1, 2 ..., which stands for "unknown" as often as for a class."""
+    if any(column.dtype.kind == "U" for column in whole):
+        return
+    values = np.unique(np.concatenate(whole))
+    if values.min() == -1 and (values == 0).any():
+        raise InputError(
+            f"{name} holds -1 beside 0: is it a class, or not known? Take it as a class, "
+            f"data.conditions=[{name}:label], or leave what isn't known empty (NaN)"
+        )
 
 
 def _label(name: str, whole: Sequence[np.ndarray], first: np.ndarray, words: list[str] | None) -> Label | None:
@@ -262,7 +304,7 @@ def _label(name: str, whole: Sequence[np.ndarray], first: np.ndarray, words: lis
                     f"{name} is in {column.min()}..{column.max()}: expected 0..{len(words) - 1} for {len(words)} names"
                 )
         seen = (
-            {words[i] for i in np.unique(first).tolist() if i >= 0}
+            {words[int(i)] for i in np.unique(first).tolist() if i >= 0}
             if first.dtype.kind != "U"
             else set(np.unique(first))
         )

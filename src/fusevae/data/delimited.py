@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import logging
 import re
@@ -34,6 +35,8 @@ def read_table(path: Path, header: bool | None, say: bool = True) -> tuple[list[
             logger.warning("%s: the first row, %s, was taken for %s, if it is not)", path, shown, how)
     if not header:
         return nameless(len(rows[0])), rows, 1
+    if empty := [i for i in range(len(rows[0])) if not any(row[i].strip() for row in rows)]:  # commas at the ends
+        rows = [[cell for i, cell in enumerate(row) if i not in empty] for row in rows]
     names = [cell.strip() for cell in rows[0]]
     if len(rows) == 1:
         raise InputError(f"{path} has a header and no rows: expected at least one row of numbers")
@@ -97,12 +100,14 @@ def _ordered(values: Sequence[float]) -> bool:
 def read_rows(path: Path) -> list[list[str]]:
     """The cells of a delimited text file, each row as long as the first; empty lines are left out."""
     try:
-        with open(regular(path, "text table"), newline="", encoding="utf-8-sig") as file:
+        with open(regular(path, "text table"), "rb") as raw:
+            wide = raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what Excel calls Unicode text
+        with open(path, newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
-            delimiter = max(",;\t", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+            delimiter = max(";,\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if len(row) > 1 or (row and row[0].strip())]
+    except (UnicodeError, csv.Error) as error:
         raise InputError(
             f"{path} is no text table ({error}): expected UTF-8 rows of numbers with commas between"
         ) from None
@@ -123,3 +128,8 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return "_" not in cell
+
+
+def is_flag(cell: str) -> bool:
+    """Whether a cell is True or False."""
+    return cell.lower() in ("true", "false")

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
 from fusevae.core.untrusted import regular
 from fusevae.data import delimited, npz, parquet
+from fusevae.data.array_files import load_npy, npz_headers
 from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
 from fusevae.data.parts import splits_of
@@ -95,15 +97,15 @@ class Given:
     def arrays(self) -> dict[str, Array]:
         """The arrays of examples of an ``.npz`` or ``.npy``, or in memory, by name."""
         if self.suffix == ".npz":
-            found = {name: Array(*header) for name, header in npz.npz_headers(self._file).items()}
+            found = {name: Array(*header) for name, header in npz_headers(self._file).items()}
         elif self.suffix == ".npy":
-            array = npz.load_npy(self._file)
+            array = load_npy(self._file)
             found = {"x": Array(array.shape, array.dtype)}
         elif self.path is None and not self.is_dataset:
             found = {
-                name: Array(tuple(v.shape), v.dtype if isinstance(v, np.ndarray) else np.dtype(str(v.dtype)[6:]))
+                name: Array(tuple(v.shape), _dtype(v))
                 for name, v in npz.in_memory(self.data).items()
-                if isinstance(v, Tensor | np.ndarray) and not (isinstance(v, Tensor) and v.dtype.is_complex)
+                if isinstance(v, Tensor | np.ndarray)
             }
         else:
             return {}
@@ -171,6 +173,8 @@ class Given:
             for dataset in self.data.values() if isinstance(self.data, Mapping) else [self.data]:
                 check_dataset(dataset)
                 split_item(dataset[0], "item 0")
+        if self.suffix == ".npz" and not self.arrays:
+            raise InputError(f"{self.name} holds no arrays: expected x, or x_train and x_test")
         if self.path is None or self.arrays or self.columns:
             about = ", ".join(f"{n} {a.dtype} {a.shape}" for n, a in self.arrays.items())
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
@@ -190,6 +194,14 @@ class Given:
         raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type ({known})")
 
 
+def _dtype(x: Tensor | np.ndarray) -> np.dtype:
+    if isinstance(x, np.ndarray):
+        return x.dtype
+    if x.is_floating_point():
+        return np.dtype("float64" if x.dtype == torch.float64 else "float32")  # numpy has no bfloat16
+    return np.dtype("float32" if x.is_quantized else str(x.dtype).removeprefix("torch."))
+
+
 def existing(path: str | os.PathLike[str], what: str) -> Path:
     """``path``, or :class:`InputError` with the names nearest to the first part of it that isn't there."""
     place = Path(path).expanduser()
@@ -205,12 +217,18 @@ def existing(path: str | os.PathLike[str], what: str) -> Path:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files below a folder, sorted by path; hidden ones and those of ``__MACOSX`` are left out."""
-    found = []
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        if not any(part.startswith(".") or part == "__MACOSX" for part in parts) and path.is_file():
-            found.append(path)
+    """The files below a folder, sorted by path, those of linked folders among them; hidden ones and those of
+    ``__MACOSX`` are left out. A link to nothing is there: reading it says so."""
+    found: list[Path] = []
+    walked: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        inside = [one for one in folders if not one.startswith(".") and one != "__MACOSX"]
+        folders[:] = [] if real in walked else sorted(inside)  # a link may lead back
+        names = [] if real in walked else names
+        walked.add(real)
+        found += [Path(place) / name for name in names if not name.startswith(".")]
+    found = [path for path in found if path.is_file() or path.is_symlink()]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

@@ -16,9 +16,9 @@ LOOKED_AT = 200  # values of a column
 def words_kind(cells: Iterable[str]) -> Kind:
     """What the cells of a text table hold."""
     known = [cell.strip() for cell in cells if cell.strip().lower() not in delimited.GAPS]
-    if all(delimited.is_number(cell) for cell in known):
+    if all(map(delimited.is_number, known)) or all(map(delimited.is_flag, known)):
         return "number"
-    spaces = sum(cell.count(" ") >= 2 for cell in known)
+    spaces = sum(cell.count(" ") >= 2 and not all(map(delimited.is_number, cell.split())) for cell in known)
     return "text" if spaces > len(known) / 2 and len(set(known)) > len(known) / 2 else "words"
 
 

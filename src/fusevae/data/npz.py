@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import lzma
+import logging
 import math
 import re
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,20 +13,17 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError, near
-from fusevae.core.untrusted import regular
 from fusevae.data import delimited
+from fusevae.data.array_files import Header, load_arrays, load_npy, npz_headers
 from fusevae.data.conditions import USUAL, Asked, named, parsed
 from fusevae.data.parts import SPLITS, Options, Part, need_memory
 
-#: what reading a damaged archive or header raises
-DAMAGED = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, tokenize.TokenError, SyntaxError, ArithmeticError,
-    EOFError, KeyError, OSError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 _LABEL_WORDS = {"y", "label", "labels", "target", "targets", "class", "classes"}
+OURS = ("row", "file")  # columns that the library writes beside examples, to say which is which
+SMALL = 1e8  # bytes of labels that memory always holds, beside streamed images
 _DATA_WORDS = {"x", "image", "images", "img", "imgs", "data", "arr"}
 
-Header = tuple[tuple[int, ...], np.dtype]
+logger = logging.getLogger("fusevae")
 
 
 def role(key: str) -> tuple[str | None, str]:
@@ -45,16 +38,42 @@ def role(key: str) -> tuple[str | None, str]:
     return split, "y" if _LABEL_WORDS & set(words) else "x"
 
 
-def choose(shapes: Mapping[str, tuple[int, ...]], asked: Asked, name: str) -> dict[str, tuple[str, dict[str, str]]]:
-    """For each split the name of its array of examples, and those of its conditions by the condition's name."""
+def choose(shapes: Mapping[str, tuple[int, ...]], options: Options, name: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """For each split the name of its array of examples, and those of its conditions by the condition's name. An array
+    that belongs to the examples and is neither is refused, unless ``options.column`` names that of the examples."""
+    asked, column = options.conditions, options.column
+    if column is not None and any(_is_called(key, column) for key in shapes):
+        wanted = [column, *asked.names]
+        shapes = {k: v for k, v in shapes.items() if role(k)[1] == "y" or any(_is_called(k, w) for w in wanted)}
+    chosen = _choose(shapes, asked, name)
+    used = {key for x, beside in chosen.values() for key in (x, *beside.values())}
+    rows = {shapes[x][0] for x, _ in chosen.values() if shapes[x]}
+    rest = [key for key in shapes if key not in used and role(key)[1] == "x" and key not in OURS]
+    belongs = [key for key in rest if shapes[key] and shapes[key][0] in rows]
+    if belongs:
+        first = next(iter(chosen.values()))[0]
+        raise InputError(
+            f"{name} holds {belongs[0]} {shapes[belongs[0]]} beside {first}, which nothing would use: leave it out, "
+            f"name it as a condition (data.conditions=[{belongs[0]}]), or say that {first} is all (data.column={first})"
+        )
+    if rest:
+        logger.warning("%s: left out %s, which belongs to no example", name, ", ".join(rest))
+    return chosen
+
+
+def _is_called(key: str, name: str) -> bool:
+    """Whether an array has that name, a word for its split left out."""
+    return key == name or [word for word in _words(key) if word not in SPLITS] == _words(name)
+
+
+def _choose(shapes: Mapping[str, tuple[int, ...]], asked: Asked, name: str) -> dict[str, tuple[str, dict[str, str]]]:
     data: dict[str | None, list[str]] = {}
     labels: dict[str | None, list[str]] = {}
-    wanted = {column: _words(column) for column in asked.names} if not asked.pattern else {}
+    wanted = asked.names if not asked.pattern else []
     found: dict[str | None, dict[str, str]] = {}
     for key in shapes:
         split, kind = role(key)
-        rest = [w for w in _words(key) if w not in SPLITS]
-        column = next((c for c, words in wanted.items() if key == c or rest == words), None)
+        column = next((c for c in wanted if _is_called(key, c)), None)
         if column is not None:
             found.setdefault(split, {})[column] = key
         elif kind == "x":
@@ -62,13 +81,13 @@ def choose(shapes: Mapping[str, tuple[int, ...]], asked: Asked, name: str) -> di
         elif not wanted:
             labels.setdefault(split, []).append(key)
     missing = [column for column in wanted if not any(column in columns for columns in found.values())]
-    several = len(wanted) > 1 and missing == list(wanted) and not asked.optional  # one array may hold them all
+    several = len(wanted) > 1 and missing == wanted and not asked.optional  # one array may hold them all
     if several:
         for split, keys in {role(k)[0]: [k for k in shapes if role(k)[1] == "y"] for k in shapes}.items():
             labels[split] = keys
     elif missing and not asked.optional:
         raise InputError(f"{name} has no array {missing[0]!r} for the conditions{near(missing[0], shapes)}")
-    if wanted and missing == list(wanted) and asked.optional:
+    if wanted and missing == wanted and asked.optional:
         labels = {split: [k for k in shapes if role(k) == (split, "y")] for split in {role(k)[0] for k in shapes}}
 
     def beside(split: str | None) -> dict[str, str]:
@@ -137,7 +156,7 @@ def parts_of(data: Any, options: Options, name: str, make: Make) -> dict[str, Pa
         part = make(values["x"], name)
         part.beside(named(values.get("y"), options.conditions, "the labels"), name)
         return {"train": part}
-    chosen = choose({k: tuple(np.shape(v)) for k, v in values.items()}, options.conditions, name)
+    chosen = choose({k: tuple(np.shape(v)) for k, v in values.items()}, options, name)
     return _parts(chosen, values, options, name, make)
 
 
@@ -168,9 +187,10 @@ def are_texts(x: Any) -> bool:
 def read_npz(path: Path, options: Options, make: Make) -> dict[str, Part]:
     """An ``.npz`` with one array, or x and y, or x_train, y_train, x_test, y_test (or names like these)."""
     headers = npz_headers(path)
-    chosen = choose({k: shape for k, (shape, _) in headers.items()}, options.conditions, str(path))
+    chosen = choose({k: shape for k, (shape, _) in headers.items()}, options, str(path))
     wanted = [key for x, beside in chosen.values() for key in (x, *beside.values())]
-    need_memory(sum(_bytes(headers[key]) for key in wanted), options, str(path))
+    labels = [key for _, beside in chosen.values() for key in beside.values()]
+    need_memory(sum(_bytes(headers[key], key in labels) for key in wanted), options, str(path))
     return _parts(chosen, load_arrays(path, wanted, headers), options, str(path), make)
 
 
@@ -181,15 +201,16 @@ def read_npy(path: Path, options: Options, make: Make) -> dict[str, Part]:
             f"{path} holds one array, so conditions {', '.join(asked)} can't be in it: give a file of them"
         )
     array = load_npy(path)
-    need_memory(_bytes((array.shape, array.dtype)), options, str(path))
+    if array.dtype.kind in "fu" and array.dtype not in (np.uint8, np.float32):  # others stay mapped
+        need_memory(_bytes((array.shape, array.dtype)), options, str(path))
     return {"train": make(array, str(path))}
 
 
-def read_condition_file(path: Path) -> dict[str | None, dict[str, np.ndarray]]:
+def read_condition_file(path: Path, options: Options) -> dict[str | None, dict[str, np.ndarray]]:
     """Columns by split (None: of everything) from ``.npz``, ``.npy`` or a ``.csv`` with a row for each example."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return {None: {USUAL: np.array(load_npy(path))}}
+        return {None: {USUAL: load_npy(path)}}
     if suffix == ".npz":
         headers = npz_headers(path)
         keys = list(headers) if len(headers) == 1 else [key for key in headers if role(key)[1] == "y"]
@@ -199,6 +220,8 @@ def read_condition_file(path: Path) -> dict[str | None, dict[str, np.ndarray]]:
                 f"{path} holds {', '.join(headers)}: can't tell which are the labels; name them y, or y_train "
                 "and y_test"
             )
+        if (size := sum(_bytes(headers[key], labels=True) for key in keys)) > SMALL:
+            need_memory(size, options, str(path))
         arrays = load_arrays(path, keys, headers)
         return {split: named(arrays[key], Asked(), str(path)) for split, key in zip(splits, keys, strict=True)}
     rows = delimited.read_rows(path)
@@ -214,9 +237,9 @@ def read_condition_file(path: Path) -> dict[str | None, dict[str, np.ndarray]]:
     return {None: dict(zip(names, whole, strict=True))}
 
 
-def with_condition_file(parts: dict[str, Part], path: Path) -> dict[str, Part]:
+def with_condition_file(parts: dict[str, Part], path: Path, options: Options) -> dict[str, Part]:
     """The parts with the columns of a file."""
-    found = read_condition_file(path)
+    found = read_condition_file(path, options)
     if len(parts) == 1 and len(found) == 1:
         found = {next(iter(parts)): next(iter(found.values()))}
     for split, part in parts.items():
@@ -228,65 +251,6 @@ def with_condition_file(parts: dict[str, Part], path: Path) -> dict[str, Part]:
         part.conditions, part.names = {}, {}
         part.beside(found[split], f"{path} ({split})", part.kept)
     return parts
-
-
-def load_npy(path: Path) -> np.ndarray:
-    """The array of an ``.npy`` file, mapped, not yet read."""
-    try:
-        found = np.load(regular(path, "numbers"), mmap_mode="r", allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            raise ValueError("it is an .npz")
-        return found
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(
-            f"{path} is no whole .npy file of numbers ({_reason(error)}): save it with numpy.save"
-        ) from None
-
-
-def npz_headers(path: Path) -> dict[str, Header]:
-    """Shape and dtype of each array in an ``.npz``, without reading the arrays."""
-    headers = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if not member.endswith(".npy"):
-                    raise InputError(
-                        f"{path} holds {member}, which is no array: expected a file written by numpy.savez"
-                    )
-                with archive.open(member) as file:
-                    version = np.lib.format.read_magic(file)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(file)
-                    if min(shape, default=0) < 0:
-                        raise ValueError(f"its shape is {shape}")
-                    headers[member.removesuffix(".npy")] = (shape, dtype)
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(
-            f"{path} is no whole .npz file ({_reason(error)}): save it with numpy.savez_compressed"
-        ) from None
-    return headers
-
-
-def load_arrays(path: Path, keys: list[str], headers: Mapping[str, Header]) -> dict[str, np.ndarray]:
-    """The arrays ``keys`` of an ``.npz``; an array of Python objects is refused."""
-    for key in keys:
-        if headers[key][1].hasobject:
-            raise InputError(
-                f"{path}: {key} holds Python objects, which only a pickle could read: save it as numbers or text"
-            )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in keys}
-    except DAMAGED as error:
-        raise InputError(f"{path} is damaged ({_reason(error)}): get or save the file again") from None
 
 
 def _words(key: str) -> list[str]:
@@ -305,13 +269,8 @@ def _only(keys: list[str], shapes: Mapping[str, tuple[int, ...]], name: str) -> 
     )
 
 
-def _bytes(header: Header) -> int:
+def _bytes(header: Header, labels: bool = False) -> int:
+    """What an array takes in memory: floats 4 bytes a value, labels 8 at least."""
     shape, dtype = header
-    size = min(dtype.itemsize, 4) if dtype.kind == "f" else dtype.itemsize
+    size = max(8, dtype.itemsize) if labels else min(dtype.itemsize, 4) if dtype.kind == "f" else dtype.itemsize
     return math.prod(shape) * size
-
-
-def _reason(error: Exception) -> str:
-    if "pickle" in str(error):
-        return "it is a pickle, which can run any code when opened"
-    return " ".join(str(error).split())[:120] or type(error).__name__

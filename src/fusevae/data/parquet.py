@@ -59,8 +59,13 @@ class Files:
 
     def column(self, name: str) -> np.ndarray:
         """A column as it is in the files, missing values as None or NaN."""
+        from pyarrow.types import is_integer
+
         with undamaged(self.where):
-            return np.concatenate([file.read(columns=[name]).column(0).to_numpy() for file in self.files])
+            values = [file.read(columns=[name]).column(0) for file in self.files]
+        if is_integer(self.schema.field(name).type) and any(v.null_count for v in values):  # floats would round them
+            return np.array([cell for v in values for cell in v.to_pylist()], dtype=object)
+        return np.concatenate([v.to_numpy() for v in values])
 
     def cells(self, name: str) -> list[Any]:
         """A column as Python values."""

@@ -46,7 +46,7 @@ class Source(Described):
             is taken, or they are refused (``"refuse"``).
         validation_path: other data for validation, in whatever format.
         test_path: the same for the test.
-        column: which column of a table holds the text, or the images.
+        column: which column of a table holds the text, or the images; of several arrays the examples.
         columns: which columns of a table are the data; all of them by default.
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
@@ -172,7 +172,7 @@ class Source(Described):
                 other = kind.read(Given(path), options)
                 parts[name] = other.get(name, other["train"])
         if options.conditions.file is not None:
-            parts = npz.with_condition_file(parts, existing(options.conditions.file, "labels"))
+            parts = npz.with_condition_file(parts, existing(options.conditions.file, "labels"), options)
         return kind, parts, source
 
 

@@ -20,6 +20,8 @@ from fusevae.nets.mlp import MLP, Constant, as_shape
 Structure = Literal["autoregressive", "inverse", "coupling"]
 Kind = Literal["affine", "spline"]
 
+FAR = 1e4  # deviations, beyond which the nets of the transforms see no more of how far off a number is
+
 
 class Flow(Conditional):
     r"""x = f(u) for u from a Gaussian: :math:`\log p(x) = \log p(u) + \log|\det \partial u / \partial x|`, exact.
@@ -100,6 +102,7 @@ class Flow(Conditional):
         ]
         for part in parts:  # near the identity at the start
             if size > 1:
+                part.hyper.register_forward_pre_hook(_within)
                 part.hyper[-1].weight.data.mul_(0.1)
                 part.hyper[-1].bias.data.zero_()
         self.chain = LazyComposedTransform(*parts)
@@ -128,6 +131,12 @@ class Flow(Conditional):
             (cls(2, "inverse", "spline", net=Constant(cls.outputs(2, 1), std=0.3), context=1, **few), ()),
             (cls((1, 1, 2), "coupling", "affine", **few), ()),
         ]
+
+
+def _within(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """What a net is given, kept within :data:`FAR`: a number far from all others scales and shifts the rest by as much
+    as one at the edge does, so that no density overflows, and the transforms stay invertible."""
+    return (given[0].clamp(-FAR, FAR),)
 
 
 def checkerboard(shape: tuple[int, ...]) -> Tensor:

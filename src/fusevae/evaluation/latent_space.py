@@ -77,12 +77,14 @@ def attribute_vectors(
         if not has:
             raise InputError("the data have no labels: give attributes, by name whether each example has it")
     elif isinstance(attributes, Mapping):
-        given = {name: torch.from_numpy(as_column(v, n, f"attribute {name!r}")) for name, v in attributes.items()}
+        flags = {"True": 1, "False": 0}
+        columns = {name: as_column(v, n, f"attribute {name!r}").tolist() for name, v in attributes.items()}
+        given = {name: np.array([flags.get(v, v) for v in values]) for name, values in columns.items()}
         if wrong := [name for name, values in given.items() if not bool(((values == 0) | (values == 1)).all())]:
             raise InputError(
                 f"attribute {wrong[0]!r} has values besides 0 and 1: say of each example whether it has it"
             )
-        has = {name: values == 1 for name, values in given.items()}
+        has = {name: torch.from_numpy(values == 1) for name, values in given.items()}
     else:
         labels = as_column(attributes, n, "attributes")
         has = {str(name): torch.from_numpy(labels == name) for name in np.unique(labels)}

@@ -56,7 +56,19 @@ def log_likelihood(
             block_likelihood(artifact, block, importance_samples, seed)
             for block in blocks(artifact, as_examples(artifact, data, label), seed, device)
         ]
-    return torch.cat(found).cpu()
+    return finite(torch.cat(found).cpu(), artifact)
+
+
+def finite(values: Tensor, artifact: Artifact) -> Tensor:
+    """The log-probabilities of examples ``(n,)``; :class:`InputError` where one is NaN, or a density none."""
+    wrong = values.isnan() if artifact.is_mass else ~values.isfinite()
+    if wrong.any():
+        i = int(wrong.nonzero()[0])
+        raise InputError(
+            f"example {i} (counted from 0) lies so far from what the model was trained on that its density is "
+            f"{values[i].item():g} ({int(wrong.sum())} such of {len(values)}): mend it or leave it out"
+        )
+    return values
 
 
 def check_samples(artifact: Artifact, importance_samples: int) -> None:
@@ -156,7 +168,7 @@ def evaluate(
             if model.has_latents:
                 for name, value in elbo_parts(model, block, seed).items():
                     parts[name] = parts.get(name, 0.0) + value
-    each = torch.cat(values)
+    each = finite(torch.cat(values), artifact)
     n, mean = len(each), each.mean().item()
     means = {name: value / n for name, value in parts.items()}
     kl = {name.removeprefix("kl/"): value for name, value in means.items() if name.startswith("kl/")}

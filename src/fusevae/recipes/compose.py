@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +10,12 @@ from typing import Any
 from fusevae.core.budget import within_memory
 from fusevae.core.description import Trust, describe
 from fusevae.core.errors import InputError
-from fusevae.data.source import Source
 from fusevae.data.splits import Splits
-from fusevae.recipes.default import default, parted, source_of
+from fusevae.recipes.default import default, parted, said_of, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
+from fusevae.training.compose import for_recipe
 from fusevae.training.configuration import Node
-from fusevae.training.recipes import modalities_of
 
 
 def compose(
@@ -58,38 +55,20 @@ def compose(
         node["data"] = {"class": "Source", **node.get("data", {})} | ours
     else:
         about_data, rest = parted(rest, "data")
-        source = source_of(ours, about_data)
+        said = said_of(ours, about_data)
         if what is None:
-            splits = source.read()
+            splits = source_of(said, ()).read()
             what, chosen = default(splits)
             rest = [*chosen, *rest]
         recipe = find(what)
-        if splits is None or reads(what):
-            source, splits = _read(source_of(reads(what) | ours, about_data), modalities_of(recipe))
         about_recipe, rest = parted(rest, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
-        if source.options.conditions.told and "conditional" in inspect.signature(recipe).parameters:
-            given = {"conditional": True} | given  # who asks for conditions wants to give them
-        given = configuration.recipe_options(recipe, what, given)
-        known = source.replaced(modality=splits.spec.modality)  # once known, it isn't guessed again
+        source, splits, given = for_recipe(recipe, what, said, None if reads(what) else splits, given)
         with within_memory():
             made = recipe(splits.spec, **given)
-        node = describe(made) | {"data": describe(known)}
+        node = describe(made) | {"data": describe(source)}
     node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
-
-
-def _read(source: Source, kinds: Sequence[str]) -> tuple[Source, Splits]:
-    """The data for a recipe; what isn't recognised, or refused as what it looks like, is read as what the recipe is
-    for, where it can be."""
-    try:
-        return source, source.read()
-    except InputError:
-        for kind in kinds if source.options.modality is None else ():
-            with contextlib.suppress(InputError):
-                other = source.replaced(modality=kind)
-                return other, other.read()
-        raise
 
 
 def settled(node: Node, seed: int | None, precision: str | None) -> Node:

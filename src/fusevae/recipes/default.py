@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fusevae.core.description import build, describe, fit_type
+from fusevae.core.description import build, fit_type
 from fusevae.core.errors import InputError
 from fusevae.data.modality import modality_of
 from fusevae.data.source import Source
@@ -49,10 +49,20 @@ def parted(settings: list[str], of: str) -> tuple[list[str], list[str]]:
     return ours, [setting for setting in settings if setting not in ours]
 
 
+def said_of(known: Mapping[str, Any], about_data: Sequence[str]) -> dict[str, Any]:
+    """What is said of the data: what is known of them, then what the settings of ``data`` say.
+
+    Example:
+        >>> said_of({"path": "a.csv"}, ["data.header=false"])
+        {'class': 'Source', 'path': 'a.csv', 'header': False}
+    """
+    said: dict[str, Any] = configuration.override({"data": {"class": "Source", **known}}, about_data)["data"]
+    return said
+
+
 def source_of(known: Mapping[str, Any], about_data: Sequence[str]) -> Source:
-    """Where data come from: what is known, then what the settings of ``data`` say."""
-    node = {"data": describe(Source()) | dict(known)}
-    return fit_type(build(configuration.override(node, about_data)["data"], where="data"), Source, "data")
+    """Where data come from, as :func:`said_of` has it."""
+    return fit_type(build(said_of(known, about_data), where="data"), Source, "data")
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageFile import ImageFile
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+_SUFFIXES = ".png .jpg .jpeg .bmp .webp .gif .tif .tiff .ppm .pgm .pbm .pnm .jpe .jfif .jp2 .avif .tga"
+SUFFIXES = tuple(_SUFFIXES.split())
 ORIENTATION = 0x0112  # the tag of EXIF
 BITS = 258  # the tag of TIFF
 

@@ -16,6 +16,7 @@ from fusevae.modalities.images.collect import collect, usual
 from fusevae.modalities.images.decode import SUFFIXES
 
 INDEX, NAME = "metadata.csv", "file_name"  # what says more of the files of a folder, as Hugging Face has it
+SYSTEM = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder
 GRID = "grid.png"  # what is written beside images, so that they can be seen at once
 
 logger = logging.getLogger("fusevae")
@@ -42,8 +43,19 @@ def read_folder(folder: Path, options: Options) -> dict[str, Part]:
         raise InputError(
             f"{folder} holds no images and no parquet files: expected {', '.join(SUFFIXES[:6])} in it or in sub-folders"
         )
+    ours = {*paths, Path(options.conditions.file or "")}
+    if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, *SYSTEM)]:
+        kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
+        text = "%s: left out %d files that are no images (%s), such as %s"
+        logger.warning(text, folder, len(others), kinds, others[0].relative_to(folder))
     tops = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
     splits = {top: SPLITS.get(top.lower()) for top in tops}
+    told = {split for split in splits.values() if split}
+    if told and len(tops) > 1 and (("train" in told) == (None in splits.values())):
+        raise InputError(
+            f"{folder} has sub-folders {', '.join(sorted(tops))}: are they splits or classes? Expected train, and test "
+            "or validation; or classes alone: move or rename the others"
+        )
     if "train" in splits.values() and None not in splits.values() and all(path.parent != folder for path in paths):
         roots = {split: folder / top for top, split in sorted(splits.items()) if split}
         if len(roots) < len(tops):

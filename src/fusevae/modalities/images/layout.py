@@ -10,23 +10,22 @@ from torch import Tensor
 from fusevae.core.errors import InputError
 from fusevae.data.arrays import as_tensor
 
-THIN = 8  # times that a picture is longer than wide, at most, to be taken for one unasked
+THIN = 4  # pixels that a picture has at least in each direction to be taken for one unasked
 
 
 def looks_like_images(shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Whether an array may be pictures: four dimensions, or three whose last two are the sides of a picture; numbers
-    with a point in a strip may as well be a signal.
+    """Whether an array may be pictures: four dimensions, the sides no strip; or three, of bytes, or square. Numbers of
+    another dtype in another rectangle may as well be a signal in time.
 
     Example:
-        >>> [looks_like_images(shape, np.dtype("f4")) for shape in ((9, 28, 28), (9, 1, 800), (9, 20, 3))]
-        [True, False, False]
+        >>> [looks_like_images(shape, np.dtype("f4")) for shape in ((9, 28, 28), (9, 1, 800), (9, 20, 3), (9, 20, 8))]
+        [True, False, False, False]
     """
-    if len(shape) == 4:
-        return dtype.kind in "biuf"
-    if len(shape) != 3 or dtype.kind not in "biuf":
+    if dtype.kind not in "biuf":
         return False
-    short, long = sorted(shape[1:])
-    return short >= 4 and (dtype.itemsize == 1 or long <= THIN * short)
+    if len(shape) == 4:
+        return sorted(shape[1:])[1] > 1 or 0 in shape
+    return len(shape) == 3 and min(shape[1:]) >= THIN and (dtype.itemsize == 1 or shape[1] == shape[2])
 
 
 def item_looks_like_image(item: Any) -> bool:
@@ -41,7 +40,7 @@ def item_looks_like_image(item: Any) -> bool:
     if not isinstance(item, Tensor | np.ndarray) or len(item.shape) not in (2, 3):
         return False
     size = item.element_size() if isinstance(item, Tensor) else item.dtype.itemsize
-    return len(item.shape) == 3 or looks_like_images((1, *item.shape), np.dtype("u1" if size == 1 else "f4"))
+    return looks_like_images((1, *item.shape), np.dtype("u1" if size == 1 else "f4"))
 
 
 def as_images(x: Any, name: str = "the data") -> Tensor:
@@ -79,7 +78,7 @@ def channels_first(x: Tensor, name: str, sure: bool = False) -> Tensor:
     for sizes in ((1, 3), (2, 4)):
         first, last = x.shape[1] in sizes, x.shape[3] in sizes
         if last and not first and not (sure and x.shape[1] <= 4):
-            return x.permute(0, 3, 1, 2).contiguous()
+            return x.permute(0, 3, 1, 2)  # a view: a mapped file stays mapped
         if first != last:
             return x
         if first:
@@ -87,7 +86,7 @@ def channels_first(x: Tensor, name: str, sure: bool = False) -> Tensor:
     if sure:
         return x
     if (x.shape[2] == x.shape[3]) != (x.shape[1] == x.shape[2]):  # the two sides of a square are alike
-        return x if x.shape[2] == x.shape[3] else x.permute(0, 3, 1, 2).contiguous()
+        return x if x.shape[2] == x.shape[3] else x.permute(0, 3, 1, 2)
     raise InputError(
         f"{name} has shape {tuple(x.shape)}, where the channels could be dimension 1 or 3: expected 1 or 3 "
         "channels at one "

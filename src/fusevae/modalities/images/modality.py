@@ -13,7 +13,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz, parquet
-from fusevae.data.arrays import check_finite
+from fusevae.data.arrays import check_finite, check_whole
 from fusevae.data.examples import Examples, dataset_parts, split_item
 from fusevae.data.given import Given
 from fusevae.data.modality import Choice, Modality
@@ -126,6 +126,7 @@ class Images(Modality):
     def _part(self, x: Any, name: str) -> Part:
         images = as_images(x, name)
         check_finite(images, name)
+        check_whole(images, name)
         return Part(images, total=len(images))
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +14,11 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz, parquet
-from fusevae.data.arrays import as_tensor, check_finite
+from fusevae.data.arrays import as_tensor, check_finite, check_whole, finite_tensor
 from fusevae.data.delimited import nameless
 from fusevae.data.examples import Examples, dataset_parts, kind_of
 from fusevae.data.given import Given, is_frame, is_hugging_face
-from fusevae.data.modality import Choice, Modality, array_part
+from fusevae.data.modality import Choice, Modality
 from fusevae.data.parts import Options, Part, pick
 from fusevae.data.rows import beside_others, write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
@@ -46,7 +45,7 @@ class Tables(Modality):
     compared = 500
 
     def claims(self, given: Given, options: Options) -> bool:
-        if options.tokens or options.column or options.stream:
+        if options.tokens or options.stream or (options.column and not given.arrays):
             return False
         if given.arrays:
             return any(len(array.shape) == 2 and array.dtype.kind in "biuf" for array in given.arrays.values())
@@ -116,6 +115,9 @@ class Tables(Modality):
                 part.schema = schema
                 part.x = part.x.double() if double else part.x.float()
                 part.range = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
+        for name, part in parts.items():
+            if isinstance(part.x, Tensor):
+                check_whole(part.x, f"the {name} part")
         return super().examples(parts, rows, options)
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
@@ -154,14 +156,12 @@ def _rows(x: Any, name: str, gaps: bool = False) -> Part:
     if not hasattr(x, "shape") or len(x.shape) != 2:
         what = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else f"type {type(x).__name__}"
         raise InputError(f"{name} has {what}: expected a table, (N, columns)")
-    dtype = str(x.dtype).removeprefix("torch.")
-    if dtype == "float64" and 0 not in x.shape:
-        found = x.detach().cpu() if isinstance(x, Tensor) else torch.from_numpy(np.array(x))
-        part = Part(found, total=len(found))
-        if not gaps:
-            check_finite(found.float(), name)
-    else:
-        part = Part(as_tensor(x, name), total=len(x)) if gaps else array_part(x, name)
+    if 0 in x.shape:
+        finite_tensor(x, name)  # which refuses it
+    part = Part(as_tensor(x, name, double=True), total=len(x))
+    if not gaps:
+        check_finite(part.x.float() if part.x.is_floating_point() else part.x, name)
+    dtype = str(x.dtype).removeprefix("torch.") if isinstance(x, Tensor) else x.dtype.newbyteorder("=").name
     part.dtypes = [dtype] * x.shape[1]
     return part
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,18 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data import delimited, parquet
 from fusevae.data.conditions import parsed
-from fusevae.data.delimited import GAPS, check_names, is_number, nameless
+from fusevae.data.delimited import GAPS, check_names, is_flag, is_number, nameless
 from fusevae.data.parts import Options, Part, need_memory, pick
 from fusevae.modalities.tables.schema import single
 
 WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
+DIGITS = 17  # characters of a number, beyond which float64 may not hold it
+INDEX = ("", "Unnamed: 0")  # names of a first column that has none
+CODE = re.compile(r"[+-]?0\d+")  # a number written as a code
 FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
 MENDS = "fill it in, leave the column out (data.columns=[...]), or such rows (data.skip_damaged=true)"
+
+Numbers = tuple[np.ndarray, str]  # float64 with NaN where there is no number, and the dtype as it came
 
 logger = logging.getLogger("fusevae")
 
@@ -32,8 +37,13 @@ def table_part(path: Path, options: Options) -> Part:
     names, body, line = delimited.read_table(path, options.header)
     beside = options.conditions.among(names, f"{path}, {'with' if line == 2 else 'without'} a header row,")
     cells = dict(zip(names, ([cell.strip() for cell in column] for column in zip(*body, strict=True)), strict=True))
-    wanted = chosen(names, beside, options, str(path), {name: _kind(column) for name, column in cells.items()})
-    columns = {name: _numbers(cells[name]) for name in wanted}
+    kinds = {name: _kind(column) for name, column in cells.items()}
+    names = without_index(names, options, str(path), lambda name: _numbers(cells[name], name))
+    wanted = chosen(names, beside, options, str(path), kinds, lambda name: _first_word(cells[name]))
+    columns = {name: _numbers(cells[name], f"{path}: column {name}") for name in wanted}
+    if codes := [name for name in wanted if any(CODE.fullmatch(cell) for cell in cells[name])]:
+        text = "%s: column %s is written with leading zeros and read as numbers; a code is a condition, or left out"
+        logger.warning(text, path, codes[0])
     given = {name: parsed(cells[name]) for name in beside}
     return _part(columns, given, options, str(path), line, lambda i, name: cells[name][i])
 
@@ -43,9 +53,10 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
     files = parquet.Files(paths)
     check_names(files.names, files.where)
     beside = options.conditions.among(files.names, files.where)
-    wanted = chosen(files.names, beside, options, files.where, parquet.column_kinds(paths[0]))
+    names = without_index(files.names, options, files.where, lambda name: _array(files.column(name), name))
+    wanted = chosen(names, beside, options, files.where, parquet.column_kinds(paths[0]))
     need_memory(files.total * len(wanted) * 8, options, files.where)
-    columns = {name: _array(files.column(name)) for name in wanted}
+    columns = {name: _array(files.column(name), f"{files.where}: column {name}") for name in wanted}
     part = _part(columns, {}, options, files.where)
     files.conditions(part, options.conditions)
     return part
@@ -57,18 +68,43 @@ def frame_part(frame: Any, options: Options, where: str) -> Part:
     check_names(names, where)
     values = {str(name): frame[name] for name in frame.columns}
     beside = options.conditions.among(names, where)
-    arrays = {name: _array(values[name]) for name in names if name not in beside}
+    arrays = {name: _array(values[name], f"{where}: column {name}") for name in names if name not in beside}
     kinds = {name: "words" if found is None else "number" for name, found in arrays.items()}
+    names = without_index(names, options, where, lambda name: arrays.get(name))
     wanted = chosen(names, beside, options, where, kinds)
     given = {name: np.asarray(values[name]) for name in beside}
     return _part({name: arrays[name] for name in wanted}, given, options, where)
 
 
+def without_index(
+    names: Sequence[str], options: Options, where: str, values: Callable[[str], Numbers | None]
+) -> list[str]:
+    """The names without that of a first column which only counts or names the rows, as pandas and R write them: it has
+    no name, and whole numbers that are all different."""
+    first = names[0] if names else None
+    known = getattr(options.known.schema, "names", ()) if isinstance(options.known, DataSpec) else ()
+    if first in INDEX and first not in (*known, *(options.columns or ()), *options.conditions.names):
+        found = values(first)
+        if found is not None and "int" in found[1] and len(np.unique(found[0])) == len(found[0]):
+            logger.warning(
+                "%s: the first column, %r, numbers the rows and is left out; name it if it is data", where, first
+            )
+            return list(names[1:])
+    return list(names)
+
+
 def chosen(
-    names: Sequence[str], beside: Sequence[str], options: Options, where: str, kinds: Mapping[str, str]
+    names: Sequence[str],
+    beside: Sequence[str],
+    options: Options,
+    where: str,
+    kinds: Mapping[str, str],
+    shown: Callable[[str], str] = lambda name: "",
 ) -> list[str]:
     """The columns that are data: those of a model that they are read for, in its order; those that were asked for; or
-    all but the conditions, which must be numbers."""
+    all but the conditions, which must be numbers. ``shown`` says what a column of words holds."""
+    if options.columns and (twice := [c for c in options.columns if options.columns.count(c) > 1 or c in beside]):
+        raise InputError(f"column {twice[0]!r} is named twice, among data.columns or as a condition too: name it once")
     known = options.known.schema if isinstance(options.known, DataSpec) else None
     ours: Sequence[str] | None = getattr(known, "names", None)
     rest = [name for name in names if name not in beside]
@@ -88,12 +124,9 @@ def chosen(
         raise InputError(
             f"{where}: columns {', '.join(words) or 'none'} hold no numbers: name the "
             f"columns that are numbers (data.columns=[{','.join(numbers)}]), and conditions among the others "
-            "(data.conditions=[...])"
+            f"(data.conditions=[...]){shown(words[0]) if words else ''}"
         )
     return found
-
-
-Numbers = tuple[np.ndarray, str]  # float64 with NaN where there is no number, and the dtype as it came
 
 
 def _part(
@@ -128,7 +161,7 @@ def _part(
         word = cell(i, names[j]) if cell is not None else "" if np.isnan(x[i, j]) else str(x[i, j])
         wrong = "NaN, infinite or too large for float32" if is_number(word) else "no number"
         what = f"{word[:40]!r}, {wrong}" if word else "empty"
-        what += " (is it a decimal comma, or one between thousands?)" if re.fullmatch(r"-?[\d.]*,[\d,]+", word) else ""
+        what += hint(word)
         if not options.skip_damaged or len(rows) == len(x):
             raise InputError(
                 f"{where}: row {i + start}, column {names[j]} is {what}: expected numbers everywhere but in the "
@@ -143,6 +176,19 @@ def _part(
     part = Part(found, columns=names, dtypes=dtypes, total=len(x), kept=kept)
     part.beside(beside, where, kept)
     return part
+
+
+def hint(word: str) -> str:
+    """What may be wrong with a word that is nearly a number."""
+    if re.fullmatch(r"[+-]?[\d.]*,[\d,]+", word):
+        return " (is it a decimal comma, or one between thousands?)"
+    several = len(word.split()) > 1 and all(map(is_number, word.split()))
+    return " (are these several numbers? put commas between them)" if several else ""
+
+
+def _first_word(cells: Sequence[str]) -> str:
+    word = next((cell for cell in cells if cell.lower() not in GAPS and not is_number(cell)), "")
+    return f"; the first holds {word[:40]!r}{hint(word)}" if hint(word) else ""
 
 
 def _no_gaps(bad: np.ndarray, names: Sequence[str], cell: Any) -> np.ndarray:
@@ -174,20 +220,37 @@ def _say_far(x: np.ndarray, names: Sequence[str], where: str, start: int) -> Non
 def _kind(cells: Sequence[str]) -> str:
     """Whether a column holds numbers, some of which may be missing or wrong, or something else."""
     known = [cell for cell in cells if cell.lower() not in GAPS]
-    right = sum(map(is_number, known))
+    right = max(sum(map(is_number, known)), sum(map(is_flag, known)))
     if 2 * right < len(known) or not known:
         return "words"
     return "number" if right == len(cells) else "gaps"
 
 
-def _numbers(cells: Sequence[str]) -> Numbers:
+def _numbers(cells: Sequence[str], what: str) -> Numbers:
+    if any(map(is_flag, cells)) and not any(map(is_number, cells)):
+        flags = {"true": 1.0, "false": 0.0}
+        return np.array([flags.get(cell.lower(), np.nan) for cell in cells]), "bool"
     known = [is_number(cell) for cell in cells]
     values = np.array([cell if ok else "nan" for cell, ok in zip(cells, known, strict=True)], dtype=np.float64)
-    whole = all(re.fullmatch(r"[+-]?\d+", cell) for cell, ok in zip(cells, known, strict=True) if ok)
-    return values, "int64" if whole and any(known) else "float64"
+    words = [cell for cell, ok in zip(cells, known, strict=True) if ok]
+    whole = all(re.fullmatch(r"[+-]?\d+", cell) for cell in words)
+    if not whole and any(len(cell) > DIGITS for cell in words):
+        _tell_apart([Decimal(cell) for cell in words], values, what)
+    return values, "int64" if whole and words else "float64"
 
 
-def _array(column: Any) -> Numbers | None:
+def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None:
+    """Refuse numbers of so many digits that float64 makes the half of them alike; whole ones are refused by
+    :data:`WHOLE`."""
+    different = len(set(exact))
+    if 2 * len(np.unique(values[np.isfinite(values)])) < different:
+        raise InputError(
+            f"{what} holds {different:,} different numbers, such as {exact[0]}, of more digits than float64 tells "
+            "apart: take something off the column, or leave it out (data.columns=[...])"
+        )
+
+
+def _array(column: Any, what: str) -> Numbers | None:
     """A column of a frame or of a file as numbers; None where it holds something else."""
     array = np.asarray(column)
     if array.dtype.kind in "biuf":
@@ -195,6 +258,7 @@ def _array(column: Any) -> Numbers | None:
     if array.dtype.kind != "O":
         return None
     values: list[float] = []
+    exact: list[Decimal] = []
     kinds: set[type] = set()
     for value in array.tolist():
         missing = value is None or type(value).__name__ in ("NAType", "NaTType")
@@ -203,6 +267,10 @@ def _array(column: Any) -> Numbers | None:
         values.append(np.nan if missing else float(value))
         if not missing and value == value:
             kinds.add(type(value))
+            if isinstance(value, Decimal):
+                exact.append(value)
     if not kinds:
         return None
+    if exact:
+        _tell_apart(exact, np.array(values), what)
     return np.array(values), {frozenset({bool}): "bool", frozenset({int}): "int64"}.get(frozenset(kinds), "float64")

@@ -85,7 +85,7 @@ def text_part(
         part.x, part.kept = ["\n".join(part.x)], None
         return part
     for name, values in (beside or {}).items():
-        part.conditions[name] = as_column(_gaps([values[i] for i in kept]), len(kept), f"{where}: {name}")
+        part.conditions[name] = as_column([values[i] for i in kept], len(kept), f"{where}: {name}")
     return part
 
 
@@ -226,9 +226,3 @@ def _wrong(cell: Any) -> str | None:
         return "holds half a character (a lone surrogate)" if half else None
     other = str(cell) if isinstance(cell, ValueError) else f"is no text but {str(cell)[:40]!r}"
     return "is no UTF-8" if isinstance(cell, bytes) else other
-
-
-def _gaps(values: list[Any]) -> list[Any]:
-    """Values of a column with what is missing among words as an empty one, which stands for unknown."""
-    words = any(isinstance(value, str) for value in values)
-    return ["" if value is None or value != value else value for value in values] if words else values
