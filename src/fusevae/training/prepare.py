@@ -60,11 +60,13 @@ def prepare(
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
     found = players(artifact, objective, training)
+    constant = None
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = data.train.evenly(BASELINE)
             x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
-            found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
+            found[0].baseline = baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
+            constant = baseline.log_prob(x).mean().item()
     held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     if training.frozen:
         check_parts("training.frozen", training.frozen, [name for name, _ in model.named_parameters()])
@@ -81,6 +83,8 @@ def prepare(
         where.mkdir(parents=True, exist_ok=True)
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
     loop.values["held"] = held
+    if not isinstance(objective, Opposed):
+        loop.mending.constant = constant
     return loop
 
 
