@@ -201,7 +201,7 @@ class Loop:
             and self.values["rollbacks"] < ROLLBACKS
             and (why := self.mending.too_far(record["train"]))
         ):
-            self._go_back(f"what is climbed fell to {why}", SMALLER)
+            self._go_back(why, SMALLER)
             return True
         return bool(bad)
 

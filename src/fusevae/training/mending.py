@@ -7,6 +7,7 @@ one: an action changes what is climbed, never what is claimed. ``Training(mend=F
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and u
 TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its end
 FLOOR = 3.0  # nats
 NEAR = 0.01  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
-FAR = 1.0  # of a constant model's nats, below it: a training that is so far off has taken too large a step
+FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 SMALLER = 0.1  # the step after
 
 
@@ -28,23 +29,27 @@ class Mending:
 
     Attributes:
         warm: where each new warm-up began, as a part of the training.
-        first: the first mean of what is climbed, in nats.
-        constant: nats of a model that knows nothing but each dimension's own distribution, if there is one.
+        floor: nats that no training should fall to: a constant model's, or those that it begins with, and as many again
+            as the first has; None where neither is known.
     """
 
-    def __init__(self, constant: float | None = None) -> None:
+    def __init__(self) -> None:
         self.warm: list[float] = []
-        self.first: float | None = None
-        self.constant = constant
+        self.floor: float | None = None
+
+    def begin(self, start: float, constant: float) -> None:
+        """Note what is climbed before the first step, and what a constant model has."""
+        if math.isfinite(start):
+            self.floor = min(start, constant) - FAR * abs(constant)
 
     def __deepcopy__(self, memo: Any) -> Mending:
         return self  # copies of a game belong to the same training
 
     def state(self) -> dict[str, Any]:
-        return {"warm": self.warm, "first": self.first}
+        return {"warm": self.warm, "floor": self.floor}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.warm, self.first = list(state.get("warm", ())), state.get("first")
+        self.warm, self.floor = list(state.get("warm", ())), state.get("floor")
 
     def after(self, means: Mapping[str, Any], progress: float) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing."""
@@ -70,16 +75,11 @@ class Mending:
         return free if len(self.warm) < TIMES else free.maximum(kl.clamp(max=FLOOR))
 
     def too_far(self, means: Mapping[str, Any]) -> str | None:
-        """Why the mean of what was climbed in the last steps says that these were too large: it is far below both a
-        constant model and where the training began. None where it isn't."""
+        """Why the means of the last steps say that these were too large; None where they don't."""
         value = means.get("objective", means.get("log_bound"))
-        if value is None or self.constant is None:
+        if value is None or self.floor is None or value >= self.floor:
             return None
-        if self.first is None:
-            self.first = value
-        if not value < min(self.first, self.constant - FAR * abs(self.constant)):
-            return None
-        return f"{value:.5g} nats, where it began with {self.first:.5g} and a constant model has {self.constant:.5g}"
+        return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
 
 
 def alive(means: Mapping[str, Any]) -> bool:

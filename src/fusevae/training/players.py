@@ -185,6 +185,10 @@ class MaximumLikelihood(Player):
     def kept(self) -> bool:
         return not isinstance(self.objective, Opposed)
 
+    def start(self, batch: Batch) -> float:
+        """What is climbed, before the first step."""
+        return -self(batch, 0.0)[0].item()
+
     def score(self, means: Mapping[str, Any]) -> float:
         """The ELBO where that is climbed in the end, whatever is free on the way; else the objective, but against a
         critic, which moves."""

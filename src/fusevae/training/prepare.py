@@ -34,6 +34,7 @@ from fusevae.training.settings import Training
 logger = logging.getLogger("fusevae")
 
 BASELINE = 2000  # training examples that the constant model is made from
+STARTS = 200  # training examples that say where a training begins
 DRAWS = 20  # of the latents of the examples that a model is tried on
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
 
@@ -60,13 +61,11 @@ def prepare(
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
     found = players(artifact, objective, training)
-    constant = None
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = data.train.evenly(BASELINE)
             x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
-            found[0].baseline = baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
-            constant = baseline.log_prob(x).mean().item()
+            found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
     held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     if training.frozen:
         check_parts("training.frozen", training.frozen, [name for name, _ in model.named_parameters()])
@@ -83,8 +82,12 @@ def prepare(
         where.mkdir(parents=True, exist_ok=True)
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
     loop.values["held"] = held
-    if not isinstance(objective, Opposed):
-        loop.mending.constant = constant
+    if training.mend and not isinstance(objective, Opposed):
+        game.eval()  # nothing that follows the batches is moved
+        with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
+            first = Batch(*data.train.batch(data.train.evenly(STARTS))).to(loop.device)
+            loop.mending.begin(found[0].start(first), found[0].baseline.log_prob(artifact.view(first.x)).mean().item())
+        game.train()
     return loop
 
 
