@@ -180,7 +180,7 @@ def test_a_malformed_line_in_the_middle_is_one_line(copied, capsys, line):  # no
     metrics.write_text("\n".join([first, line, *rest]) + "\n")
     before = tree(copied)
     for command in (["info", copied], ["train", "--resume", copied]):
-        assert "line 2 of" in refused(capsys, *command)
+        assert "line 2 " in refused(capsys, *command)
     assert tree(copied) == before
 
 

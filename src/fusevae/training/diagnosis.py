@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 
 from fusevae.core import noise
 from fusevae.data.examples import Examples
+from fusevae.training.parallel import gather_sums
 from fusevae.training.players import Batch, Game
+from fusevae.training.records import readable
 
-BLOCK = 500  # examples that a diagnosis looks at
+BLOCK = 500  # examples that a diagnosis looks at, or a validation at once; fixed: noise is keyed by block
 PASSES = 3  # over each example of an update: forward, and backward for twice as much
 SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it, but for one at the end
 
@@ -42,6 +45,25 @@ def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
                 loop.values["warned"] = [*loop.values["warned"], what]
                 loop.write({"event": what, "says": text})
                 loop.progress.warn(f"step {loop.step}: {text}")
+
+
+def held_out(loop: Any, game: nn.Module, judged: Sequence[str]) -> dict[str, Any]:
+    """The means of the figures of players on the validation examples, as averaged weights have them."""
+    sums: dict[str, Tensor] = {}
+    blocks = list(torch.arange(len(loop.validation)).split(BLOCK))
+    mine = range(loop.rank, len(blocks), loop.processes)
+    for i, raw in zip(mine, loop.validation.batches(blocks[j] for j in mine), strict=True):
+        batch = Batch(*raw).to(loop.device)
+        for name in judged:
+            with noise.keyed(loop.seed, "validation", i, name, device=loop.device):
+                losses = game(name, batch, 1.0)
+            for who, (loss, metrics) in losses.items():
+                for k, v in {**metrics, "loss": loss}.items():
+                    key = f"{loop.figures.prefix(who)}{k}"
+                    sums[key] = sums.get(key, 0.0) + v * len(batch.x)
+    if loop.processes > 1:
+        sums = gather_sums(sums)
+    return readable({k: v / len(loop.validation) for k, v in sums.items()})
 
 
 def _held(loop: Any) -> Examples:

@@ -22,14 +22,14 @@ from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.figures import Figures
+from fusevae.training.mending import SMALLER, Mending, alive, better
 from fusevae.training.optimizer import GuardedAdamW, like, whole
-from fusevae.training.parallel import gather_sums, together, wrap
+from fusevae.training.parallel import together, wrap
 from fusevae.training.players import Batch, Game, Losses
 from fusevae.training.progress import Interrupt, Progress
 from fusevae.training.records import METRICS, Records, readable
 from fusevae.training.settings import Training
 
-BLOCK = 500  # validation examples at once; fixed, because their noise is keyed by block
 IN_A_ROW = 5  # updates skipped in a row before the loop goes back to the last good state
 ROLLBACKS = 5  # returns before it gives up
 
@@ -70,10 +70,13 @@ class Loop:
         self.average = Average(self.game, settings.average)
         self.wrapped = wrap(self.game, settings, device)
         self.average.follow(self.game)
+        self.mending = Mending()
+        for player in game.players.values():
+            player.mending = self.mending if settings.mend else None
         self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
 
         self.step = 0
-        self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "stale": 0}
+        self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "lives": True, "stale": 0}
         self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0}
         self.callbacks: list[Callback] = []
         self.stopping = False  # a callback asked for it
@@ -192,7 +195,14 @@ class Loop:
         self.figures.sums, self.values["looked"] = {}, self.step
         self.write(record)
         if bad:
-            self._go_back(bad[0])
+            self._go_back(f"{IN_A_ROW} or more updates in a row were abnormal: {self._cause(bad[0])}")
+        elif (
+            self.settings.mend
+            and self.values["rollbacks"] < ROLLBACKS
+            and (why := self.mending.too_far(record["train"]))
+        ):
+            self._go_back(why, SMALLER)
+            return True
         return bool(bad)
 
     @torch.no_grad()
@@ -204,29 +214,21 @@ class Loop:
         judged = [name for name, player in self.game.players.items() if player.judged]
         if not len(self.validation) or not judged:
             return
-        sums: dict[str, Tensor] = {}
-        blocks = list(torch.arange(len(self.validation)).split(BLOCK))
-        mine = range(self.rank, len(blocks), self.processes)
-        for i, raw in zip(mine, self.validation.batches(blocks[j] for j in mine), strict=True):
-            batch = Batch(*raw).to(self.device)
-            for name in judged:
-                with noise.keyed(self.seed, "validation", i, name, device=self.device):
-                    losses = game(name, batch, 1.0)
-                for who, (loss, metrics) in losses.items():
-                    for k, v in {**metrics, "loss": loss}.items():
-                        key = f"{self.figures.prefix(who)}{k}"
-                        sums[key] = sums.get(key, 0.0) + v * len(batch.x)
-        if self.processes > 1:
-            sums = gather_sums(sums)
-        means = readable({k: v / len(self.validation) for k, v in sums.items()})
-        score = means.get("elbo", -means["loss"])
-        if self.values["best"] is None or score > self.values["best"]:
-            self.values |= {"best": score, "stale": 0}
-            if self.settings.patience:
+        means = diagnosis.held_out(self, game, judged)
+        leader = self.game.players[judged[0]]
+        score, lives = leader.score(means), alive(means)
+        if better(score, lives, self.values["best"], self.values["lives"]):
+            self.values |= {"best": score, "lives": lives, "stale": 0}
+            if self.settings.patience or (self.settings.mend and leader.kept):
                 self.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
         else:
             self.values["stale"] += 1
         self.write({"validation": means})
+        if not self.doubtful():
+            self.good = self.state()  # a short training may make no checkpoint
+        if leader.mending is not None and leader.kept and (says := self.mending.after(means, self.step / self.total)):
+            self.values["stale"] = 0  # what is done takes time
+            self.tell("mended", says)
         self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
         if self.finished:  # of the weights that are kept; those of the training stay as they are
             kept = copy.deepcopy(game)
@@ -249,25 +251,25 @@ class Loop:
         self.records.write(record, self.progress.seconds)
         self.values["records"] = len(self.records)
 
-    def _go_back(self, name: str) -> None:
-        """Return to the last good state with half the step, and say which tensor went wrong first."""
-        self.step -= 1
-        batch = next(self.batches.since(self.step)).to(self.device)
-        with noise.keyed(self.seed, "step", self.step, name, device=self.device, rows=self.batches.rows):
-            cause = diagnosis.first_bad_tensor(self.game, name, batch, self.step / self.total)
-        at, rollbacks, scale = self.step, self.values["rollbacks"] + 1, self.values["rate_scale"] / 2
+    def _cause(self, name: str) -> str:
+        """Which tensor of a player went wrong first in the last step."""
+        step = self.step - 1
+        batch = next(self.batches.since(step)).to(self.device)
+        with noise.keyed(self.seed, "step", step, name, device=self.device, rows=self.batches.rows):
+            return diagnosis.first_bad_tensor(self.game, name, batch, step / self.total)
+
+    def _go_back(self, cause: str, smaller: float = 0.5) -> None:
+        """Return to the last good state with a smaller step, and say why."""
+        at, rollbacks, scale = self.step - 1, self.values["rollbacks"] + 1, self.values["rate_scale"] * smaller
         if rollbacks > ROLLBACKS:
             raise TrainingError(
-                f"{IN_A_ROW} updates in a row were abnormal at step {at} ({cause}), after {ROLLBACKS} returns with a "
-                "smaller step: lower training.learning_rate, or look at the data"
+                f"the training went wrong at step {at} ({cause}), after {ROLLBACKS} returns with a smaller step: lower "
+                "training.learning_rate, or look at the data"
             )
         self.restore(self.good)
         self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
         self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})
-        self.progress.warn(
-            f"step {at}: {IN_A_ROW} or more updates in a row were abnormal ({cause}); back to step {self.step} with "
-            f"{scale:g} of the learning rate"
-        )
+        self.progress.warn(f"step {at}: {cause}; back to step {self.step} with {scale:g} of the learning rate")
         self.save()
 
     # ---------------------------------------------------------------- state
@@ -282,7 +284,7 @@ class Loop:
         tensors |= {f"sums/{k}": sum_over_processes(v) / self.processes for k, v in self.figures.sums.items()}
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
         copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-        return checkpoint.State(copies, {"step": self.step, **self.values})
+        return checkpoint.State(copies, {"step": self.step, **self.mending.state(), **self.values})
 
     @torch.no_grad()
     def restore(self, state: checkpoint.State) -> None:
@@ -306,17 +308,25 @@ class Loop:
         looked = self.step - self.step % every if self.figures.sums else self.step
         self.values = {"looked": looked, "diagnosed": self.step} | state.values
         del self.values["step"]
+        self.mending.restore(self.values)
         patience = self.settings.patience
         self.finished = bool(patience and self.values["stale"] >= patience)
 
     def save(self) -> None:
-        """Keep the present state as the last good one, and on disk; unless the newest updates were skipped, which may
-        be the beginning of the end."""
-        if self.step < self.total and any(o.newest_was_skipped() for o in self.optimizers.values()):
+        """Keep the present state as the last good one, and on disk; unless it is doubtful, which may be the beginning
+        of the end."""
+        if self.step < self.total and self.doubtful():
             return
         self.good = self.state()
         if self.folder is not None and self.rank == 0:
             checkpoint.write(self.folder / "checkpoints", self.good)
+
+    def doubtful(self) -> bool:
+        """Whether the newest updates were skipped, or what is climbed has fallen far since the last look."""
+        if any(o.newest_was_skipped() for o in self.optimizers.values()):
+            return True
+        steps = self.step - self.values["looked"]
+        return bool(steps and self.settings.mend and self.mending.too_far(readable(self.figures.means(steps))))
 
     def stop(self) -> None:
         """End after this step, saved."""

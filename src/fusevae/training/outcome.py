@@ -139,7 +139,7 @@ def event(record: Mapping[str, Any]) -> str:
     """A record of ``metrics.jsonl`` about something unusual, in words."""
     if record["event"] == "went back":
         return (
-            f"Step {record['from']}: updates were abnormal ({record['cause']}); went back to step {record['step']} "
+            f"Step {record['from']}: {record['cause']}; went back to step {record['step']} "
             f"with {record['rate_scale']:g} of the learning rate."
         )
     return f"Step {record['step']}: {record['says']}."

@@ -6,7 +6,7 @@ A VAE is a game of one, a GAN of two, a VAE-GAN of three. The loop knows nothing
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
@@ -21,7 +21,10 @@ from fusevae.core.trace import Trace
 from fusevae.data.modality import Baseline
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.nets.dropout import ForeignDropout, is_foreign
+from fusevae.objectives.beta import beta_at
+from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed
+from fusevae.training.mending import Mending
 
 #: a loss and figures to log, by player
 Losses = dict[str, tuple[Tensor, dict[str, Tensor]]]
@@ -48,11 +51,13 @@ class Player(nn.Module):
     Attributes:
         judged: whether its figures on held-out data are of interest.
         partners: names of the players that move at once with this one, from its forward.
+        mending: what the training does about what it finds; None for nothing.
     """
 
     name: str
     judged: bool = True
     partners: tuple[str, ...] = ()
+    mending: Mending | None = None
 
     @abstractmethod
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -73,6 +78,15 @@ class Player(nn.Module):
     def moves(self, step: int, progress: float) -> bool:
         """Whether the player moves at a step."""
         return True
+
+    @property
+    def kept(self) -> bool:
+        """Whether the state with the highest score is the one to keep."""
+        return False
+
+    def score(self, means: Mapping[str, Any]) -> float:
+        """What is to be high, from the figures of held-out data."""
+        return -float(means["loss"])
 
     def diagnose(self, batch: Batch) -> dict[str, Any]:
         """What held-out examples say of the state of the training, beside the figures of the loss."""
@@ -167,6 +181,21 @@ class MaximumLikelihood(Player):
         """A critic that moves is no measure."""
         return self.artifact.distribution.has_latents or not isinstance(self.objective, Opposed)
 
+    @property
+    def kept(self) -> bool:
+        return not isinstance(self.objective, Opposed)
+
+    def start(self, batch: Batch) -> float:
+        """What is climbed, before the first step."""
+        return -self(batch, 0.0)[0].item()
+
+    def score(self, means: Mapping[str, Any]) -> float:
+        """The ELBO where that is climbed in the end, whatever is free on the way; else the objective, but against a
+        critic, which moves."""
+        plain = isinstance(self.objective, ELBO) and beta_at(self.objective.beta, 1.0) == 1
+        bound = plain or isinstance(self.objective, Opposed)
+        return float(means["elbo"]) if bound and "elbo" in means else super().score(means)
+
     def own(self) -> Sequence[nn.Module]:
         return [self.artifact.distribution]
 
@@ -206,6 +235,10 @@ class MaximumLikelihood(Player):
         with bounds_as("surrogate"):
             value = self.objective(trace, progress)  # step 5: reconstruction and KL
         loss = sum(trace.auxiliary.values(), -value).mean()
+        if self.training and self.mending is not None:
+            free = self.mending.relief(trace.kl, progress)
+            if free is not None:
+                loss = loss - beta_at(getattr(self.objective, "beta", 1.0), progress) * free.mean()
         with torch.no_grad():
             metrics = {"objective": -loss} | figures(trace)
         return loss, metrics  # step 6, backpropagation, is the loop's

@@ -34,6 +34,7 @@ from fusevae.training.settings import Training
 logger = logging.getLogger("fusevae")
 
 BASELINE = 2000  # training examples that the constant model is made from
+STARTS = 200  # training examples that say where a training begins
 DRAWS = 20  # of the latents of the examples that a model is tried on
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
 
@@ -81,6 +82,12 @@ def prepare(
         where.mkdir(parents=True, exist_ok=True)
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
     loop.values["held"] = held
+    if training.mend and not isinstance(objective, Opposed):
+        game.eval()  # nothing that follows the batches is moved
+        with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
+            first = Batch(*data.train.batch(data.train.evenly(STARTS))).to(loop.device)
+            loop.mending.begin(found[0].start(first), found[0].baseline.log_prob(artifact.view(first.x)).mean().item())
+        game.train()
     return loop
 
 

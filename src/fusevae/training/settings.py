@@ -34,6 +34,9 @@ class Training(Described):
         validate_every: steps between validations; by default 20 over the training.
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
+        mend: act on what is found: a latent that has collapsed has its cost taken away for a while, too large a step is
+            taken back and made smaller, and of the states at validations the best is kept (of a model that is trained
+            by its own bound). Each action is an event of the records.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
             the training: against a latent that collapses (He et al. 2019), beside a beta that rises, since a decoder
@@ -63,6 +66,7 @@ class Training(Described):
         validate_every: int | None = None,
         log_every: int = 100,
         checkpoint_every: int = 1000,
+        mend: bool = True,
         unlabelled: float = 0.1,
         encoder_steps: int = 0,
         encoder_part: float = 0.3,
@@ -104,7 +108,7 @@ class Training(Described):
         self.clip, self.skip, self.average, self.precision = clip, skip, average, precision
         self.patience, self.validate_every = patience, validate_every
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
-        self.unlabelled, self.parallel = unlabelled, parallel
+        self.mend, self.unlabelled, self.parallel = mend, unlabelled, parallel
         self.encoder_steps, self.encoder_part, self.frozen = encoder_steps, encoder_part, tuple(frozen)
 
     def rate(self, progress: float) -> float:

@@ -1,0 +1,183 @@
+"""Training that mends itself: what is found is acted on, said, and the same after a resume."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+import fusevae
+from fusevae import (
+    ELBO,
+    MLP,
+    VAE,
+    Bernoulli,
+    Flat,
+    Gaussian,
+    Normal,
+    Training,
+    Vamp,
+    fit,
+    read_data,
+)
+from fusevae.training.mending import FLOOR, FREE, RISE, TIMES, Mending, better
+from fusevae.training.prepare import prepare
+
+
+def bits(n: int = 400, dims: int = 64) -> torch.Tensor:
+    """Copies of 8 sparse patterns with a few flipped bits: 2.1 nats tell which pattern a row is of."""
+    g = torch.Generator().manual_seed(0)
+    patterns = torch.rand(8, dims, generator=g) < 0.1
+    return (patterns[torch.arange(n) % 8] ^ (torch.rand(n, dims, generator=g) < 0.02)).to(torch.uint8)
+
+
+def dying(dims: int = 64, latent: int = 8) -> VAE:
+    """A VampPrior from noise and a decoder that starts at 0.5: its latent dies while the decoder learns the mean."""
+    torch.manual_seed(0)
+    decoder, posterior = MLP(latent, dims, (64, 64)), Gaussian(MLP(dims, 2 * latent, (64, 64)))
+    decoder.last.bias.data.fill_(1e-3)
+    prior = Vamp(posterior, dims, 50)
+    prior.started = True
+    return VAE(Flat(prior, posterior), Bernoulli(decoder))
+
+
+SETTINGS = {"epochs": 100, "batch_size": 40, "learning_rate": 3e-3, "log_every": 50}
+
+
+def events(artifact) -> list[dict]:
+    return [r for r in artifact.history.records if "event" in r]
+
+
+# collapse
+
+
+def test_a_collapsed_latent_comes_to_life_and_the_records_say_how():
+    left = fit(dying(), bits(), training=SETTINGS | {"mend": False}, quiet=True)
+    found = fit(dying(), bits(), training=SETTINGS, quiet=True)
+    each = [[r["validation"] for r in a.history.records if "validation" in r] for a in (left, found)]
+    assert each[0][6]["kl"] < 0.1  # it has died, or this test shows nothing
+    assert each[1][6]["kl"] > 2.0
+    assert each[1][-1]["elbo"] > each[0][-1]["elbo"] + 3.0
+    (event,) = [r for r in events(found) if r["event"] == "mended"]
+    assert "collapsed" in event["says"] and f"{100 * (0.1 + RISE):.0f} %" in event["says"]
+    assert not [r for r in events(left) if r["event"] == "mended"]
+
+
+def test_a_living_latent_is_left_alone():
+    torch.manual_seed(0)
+    vae = VAE(Flat(Normal(8), Gaussian(MLP(64, 16, (64,)))), Bernoulli(MLP(8, 64, (64,))))
+    assert not events(fit(vae, bits(), training=SETTINGS, quiet=True))
+
+
+def test_the_relief_is_whole_then_falls_to_nothing_and_the_second_leaves_some():
+    kl, mending = torch.tensor([1.0, 10.0]), Mending()
+    assert mending.relief(kl, 0.5) is None
+    assert mending.after({"kl": 0.1}, 0.05) is None  # may pass by itself
+    assert mending.after({"kl": 0.1}, 0.2)
+    assert mending.after({"kl": 0.1}, 0.3) is None  # what was done takes time
+    for progress, part in ((0.2, 1.0), (0.2 + FREE, 1.0), (0.2 + (FREE + RISE) / 2, 0.5), (0.2 + RISE, 0.0), (1, 0.0)):
+        assert mending.relief(kl, progress).tolist() == pytest.approx((part * kl).tolist(), abs=1e-6)
+    assert "nats free" in mending.after({"kl": 0.1}, 0.2 + RISE)
+    assert mending.relief(kl, 1.0).tolist() == pytest.approx([1.0, FLOOR])
+    assert mending.after({"kl": 0.1}, 0.6) is None and len(mending.warm) == TIMES
+    assert Mending().after({"kl": 0.1, "codes": {}}, 0.2) is None  # codes cost what they cost
+    assert Mending().after({"log_bound": -1.0}, 0.2) is None
+
+
+def test_the_relief_is_no_part_of_what_is_said():
+    """The ELBO of a record is that of the model, whatever is free on the way; the gradient is of what is climbed."""
+    x = bits(80).float()
+    data = read_data(x.to(torch.uint8))
+    loop = prepare(dying(), data, (), ELBO(), Training(epochs=2, batch_size=40), 0, "cpu")
+    player = loop.game.players["model"]
+    batch = fusevae.training.players.Batch(x[:40])
+    plain, said = player(batch, 0.2)
+    loop.mending.warm = [0.2]
+    free, again = player(batch, 0.2)
+    del again["objective"], said["objective"]
+    assert free < plain or math.isclose(free, plain, abs_tol=1e-4)
+    assert said.keys() == again.keys()
+    player.eval()
+    assert player(batch, 0.2)[0].item() == pytest.approx(player(batch, 1.0)[0].item(), abs=1.0)
+
+
+def test_a_resumed_training_goes_on_with_what_is_being_done(tmp_path):
+    x = bits()
+
+    def trained(stop: int | None):
+        def at(record):
+            return not (stop is not None and record["step"] >= stop)
+
+        first = fit(dying(), x, training=SETTINGS, quiet=True, callbacks=[at])
+        return fusevae.resume(first, quiet=True) if stop is not None else first
+
+    whole, parts = trained(None), trained(150)
+    assert [r for r in events(whole) if r["event"] == "mended"]
+    for a, b in zip(whole.distribution.parameters(), parts.distribution.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+# the best state
+
+
+def test_the_best_state_is_kept_without_patience():
+    """40 rows of noise are learned by heart: the validation falls from some step on."""
+    torch.manual_seed(0)
+    data = read_data((torch.rand(120, 24) < 0.5).to(torch.uint8), validation=0.5)
+    vae = VAE(Flat(Normal(8), Gaussian(MLP(24, 16, (64,)))), Bernoulli(MLP(8, 24, (64,))))
+    settings = {"epochs": 300, "batch_size": 16, "learning_rate": 3e-3, "average": 0.0}
+    found = fit(vae, data, objective=ELBO(beta=0.3), training=settings, quiet=True)
+    losses = [r["validation"]["loss"] for r in found.history.records if "validation" in r]
+    assert losses[-1] > min(losses) + 1.0  # or this test shows nothing
+    trace = found.distribution.trace(data.validation.x.float())
+    kept = (0.3 * trace.kl - trace.reconstruction).mean().item()
+    assert kept == pytest.approx(min(losses), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "best", "wanted"),
+    [
+        ((-100.5, True), (-100.0, False), True),
+        ((-102.0, True), (-100.0, False), False),
+        ((-99.5, False), (-100.0, True), False),
+        ((-98.0, False), (-100.0, True), True),
+        ((-99.9, True), (-100.0, True), True),
+        ((-100.1, False), (-100.0, False), False),
+    ],
+)
+def test_near_the_best_the_state_that_lives_is_kept(candidate, best, wanted):
+    assert better(*candidate, *best) is wanted
+
+
+def test_codes_are_no_collapsed_latent():
+    from fusevae.training.mending import alive
+
+    assert alive({"kl": 0.0, "codes": {"z": {}}}) and alive({"log_bound": 1.0}) and not alive({"kl": 0.1})
+
+
+# too large a step
+
+
+@pytest.mark.parametrize("rate", [3.0, 30.0])
+def test_too_large_a_step_is_taken_back(rate):
+    torch.manual_seed(0)
+    x = torch.randn(400, 6) @ torch.randn(6, 6)
+    settings = {"epochs": 60, "batch_size": 40, "learning_rate": rate, "warmup": 0.0, "log_every": 10, "skip": 0.0}
+    settings |= {"clip": 0.0}
+
+    def trained(mend: bool):
+        torch.manual_seed(0)
+        vae = VAE(Flat(Normal(2), Gaussian(MLP(6, 4, (32,)))), Gaussian(MLP(2, 12, (32,))))
+        return fit(vae, x, training=settings | {"mend": mend}, quiet=True)
+
+    values = {}
+    for mend in (False, True):
+        found = trained(mend)
+        went = [r for r in events(found) if r["event"] == "went back"]
+        values[mend] = fusevae.log_likelihood(found, x, importance_samples=10).mean().item()
+        assert bool(went) or not mend
+    assert values[True] > values[False] or math.isnan(values[False])
+    covariance = torch.cov(x.T)
+    constant = -3 * math.log(2 * math.pi) - 0.5 * covariance.diagonal().log().sum().item() - 3
+    assert values[True] > constant - 2.0
