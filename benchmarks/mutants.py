@@ -24,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import yaml
-from common import RESULTS, ROOT, report
+from common import ROOT, report, results
 
 LIST = Path(__file__).with_name("mutants.yaml")
 SMOKE = "noise-without-its-step"
@@ -155,7 +155,7 @@ def main() -> None:
 
 def earlier(known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What was found before of mutants that are still the same and were killed."""
-    place = RESULTS / "mutants.json"
+    place = results() / "mutants.json"
     kept = json.loads(place.read_text())["figures"]["mutants"] if place.exists() else {}
     return {n: one for n, one in kept.items() if n in known and one["killed_by"] and one["change"] == change(known[n])}
 

@@ -49,6 +49,15 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             ("`import fusevae` against `import torch`", f"{f['import_fusevae_over_import_torch']:.2f}", "at most 1.15"),
             *ratios(f, {"training_over_import_torch": ("A training of two steps against `import torch`", "")}),
         ]
+    if name == "fuzz":
+        n = f["data"] + f["files"]
+        return [
+            (
+                f"Mutations of valid files of every format ({n}): neither a result nor one line",
+                f"{len(f['wrong'])}",
+                "none",
+            )
+        ]
     if name == "kill":
         kills = sum(task["kills"] for task in f.values())
         same = "equal bit by bit" if all(task["bit_identical"] for task in f.values()) else "DIFFERENT"

@@ -37,7 +37,7 @@ def test_an_extractor_learns_the_classes_and_tells_good_samples_from_bad():
     near, worse, far = (frechet_distance(real, f) for f in (other, features(net, noisy), features(net, shuffled)))
     assert 2 * near < worse < far
     vae = VAE(Flat(Normal(4), Gaussian(MLP((1, 8, 8), 8))), Bernoulli(MLP(4, (1, 8, 8))))
-    artifact = fusevae.fit(vae, None, [Binarize()], training=Training(epochs=3), quiet=True)
+    artifact = fusevae.fit(vae, None, [Binarize()], training=Training(epochs=20), quiet=True)
     found = sample_quality(artifact, train.subset(torch.arange(1200)), net)
     assert found.n == 600 and found.kind == "mean"
     assert near < found.floor < found.fid

@@ -15,7 +15,7 @@ from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.core.levels import Level
 from fusevae.core.processes import mean_over_processes
 from fusevae.nets.mlp import MLP, Constant
-from fusevae.nets.outset import start_at, thinned
+from fusevae.nets.outset import start_at, thinned, untouched
 
 Scale = Literal["net", "shared", "optimal"] | float
 
@@ -102,7 +102,7 @@ class Gaussian(Conditional):
             start_at(self.net, examples, lambda x: torch.cat([x.mean(0), self._raw(x.var(0, correction=0))]))
             return
         start_at(self.net, examples, lambda x: x.mean(0))
-        if self.scale == "shared" and not self.log_scale:
+        if self.scale == "shared" and untouched(self.log_scale):
             self.log_scale.copy_(self._raw(thinned(examples().float()).var(0, correction=0).mean()))
 
     def _raw(self, variance: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from fusevae.distributions.beams import search
 from fusevae.distributions.pixel_cnn import AT_ONCE
 from fusevae.nets.dropout import dropout
 from fusevae.nets.mlp import Embedding, as_shape
+from fusevae.nets.outset import untouched
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer, by_columns
 
@@ -135,7 +136,7 @@ class LanguageModel(SequenceModel):
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         """The outputs start at how often each token stands in the data; a model that was trained stays."""
-        if bool(self.bias.any()):
+        if not untouched(self.bias):
             return
         x = examples()
         counts = torch.bincount(x[counted(x)].long(), minlength=self.vocabulary) + 0.5

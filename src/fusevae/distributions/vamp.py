@@ -77,7 +77,7 @@ class Vamp(Conditional):
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         """Start from examples of the training data, as Tomczak & Welling do where the data are not binary: from noise
         all components are one, and where the data are few or many-sided the latent collapses before they part."""
-        if self.started:
+        if self.started or not self.raw.requires_grad:
             return
         x = examples()
         x = x[torch.randperm(len(x))[: len(self.raw)]].to(self.raw)

@@ -20,8 +20,8 @@ def start_at(net: nn.Module, examples: Callable[[], Tensor], outputs: Callable[[
     """Set the bias of a net's last layer (its ``last``) to ``outputs`` of the examples ``(n, *event)``, of the shape of
     one event. A convolution has the same for each place: for it, every place of an image is an example ``(c, 1, 1)``.
 
-    A net whose bias is not 0 any more was trained, and one that names no layer as its last is one's own: both stay as
-    they are.
+    A net whose bias is not 0 any more was trained, one that names no layer as its last is one's own, and one that is
+    frozen doesn't move: all of these stay as they are.
 
     Example:
         >>> from fusevae.nets.mlp import MLP
@@ -32,12 +32,17 @@ def start_at(net: nn.Module, examples: Callable[[], Tensor], outputs: Callable[[
         tensor([2., 2., 2.], requires_grad=True)
     """
     last = getattr(net, "last", None)
-    if not isinstance(last, (nn.Linear, nn.Conv2d)) or last.bias is None or bool(last.bias.any()):
+    if not isinstance(last, (nn.Linear, nn.Conv2d)) or last.bias is None or not untouched(last.bias):
         return
     x = thinned(examples().float())
     if isinstance(last, nn.Conv2d):
         x = thinned(x.movedim(1, -1).reshape(-1, x.shape[1], 1, 1))
     last.bias.copy_(outputs(x).flatten())
+
+
+def untouched(bias: Tensor) -> bool:
+    """Whether a bias is as it was made, and may move."""
+    return bias.requires_grad and not bool(bias.any())
 
 
 def thinned(x: Tensor) -> Tensor:

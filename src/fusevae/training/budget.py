@@ -106,6 +106,8 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
 class Stopwatch(Progress):
     """Shows nothing and notes when each step was done."""
 
+    trial = True
+
     def __init__(self) -> None:
         super().__init__(quiet=True)
         self.times: list[float] = []

@@ -77,8 +77,8 @@ class Mending:
     def too_far(self, means: Mapping[str, Any]) -> str | None:
         """Why the means of the last steps say that these were too large; None where they don't."""
         value = means.get("objective", means.get("log_bound"))
-        if value is None or self.floor is None or value >= self.floor:
-            return None
+        if value is None or self.floor is None or not value < self.floor or math.isinf(value):
+            return None  # updates that aren't finite are left out, and looked after
         return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
 
 

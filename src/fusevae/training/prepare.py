@@ -56,7 +56,9 @@ def prepare(
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
     with noise.preserved():
         check(artifact, data.train, objective)
-        remark(artifact, data.train)
+        if progress is None or not progress.trial:
+            remark(artifact, data.train)
+        held = freeze(model, training.frozen)
         some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
@@ -66,14 +68,6 @@ def prepare(
             few = data.train.evenly(BASELINE)
             x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
             found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
-    held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
-    if training.frozen:
-        check_parts("training.frozen", training.frozen, [name for name, _ in model.named_parameters()])
-        for name, parameter in model.named_parameters():
-            if in_parts(name, training.frozen):
-                parameter.requires_grad_(False)
-        if not any(p.requires_grad for p in model.parameters()):
-            raise InputError(f"training.frozen={list(training.frozen)} leaves nothing to train: leave a part out")
     game = Game(found)
     if training.accumulate > 1 or world()[1] > 1:
         check_masks(game.modules())
@@ -89,6 +83,19 @@ def prepare(
             loop.mending.begin(found[0].start(first), found[0].baseline.log_prob(artifact.view(first.x)).mean().item())
         game.train()
     return loop
+
+
+def freeze(model: Conditional, parts: Sequence[str]) -> list[str]:
+    """Hold parts of a model; returns the names of the weights that were held before."""
+    held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    if parts:
+        check_parts("training.frozen", parts, [name for name, _ in model.named_parameters()])
+        for name, parameter in model.named_parameters():
+            if in_parts(name, parts):
+                parameter.requires_grad_(False)
+        if not any(p.requires_grad for p in model.parameters()):
+            raise InputError(f"training.frozen={list(parts)} leaves nothing to train: leave a part out")
+    return held
 
 
 def remark(artifact: Artifact, examples: Examples) -> None:

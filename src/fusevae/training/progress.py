@@ -28,6 +28,8 @@ class Progress:
         limit: seconds of training after which it is to stop, wherever its schedules are.
     """
 
+    trial = False  # whether the training is only timed
+
     def __init__(self, quiet: bool = False, every: float = 5.0, python: bool = False) -> None:
         self.quiet, self.every, self.python, self.earlier = quiet, every, python, 0.0
         self.limit = math.inf
