@@ -58,6 +58,10 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
                 "none",
             )
         ]
+    if name == "mending":
+        n, worse = f["settings"], len(f["worse_for_it"])
+        text = f"{f['well_with']} with mending, {f['well_without']} without; {worse} worse for it"
+        return [(f"{n} trainings made to fail: how many end well", text, "25 of 30, none worse")]
     if name == "kill":
         kills = sum(task["kills"] for task in f.values())
         same = "equal bit by bit" if all(task["bit_identical"] for task in f.values()) else "DIFFERENT"

@@ -36,8 +36,8 @@ def test_an_extractor_learns_the_classes_and_tells_good_samples_from_bad():
     shuffled = x[1::2].flatten(1)[:, torch.randperm(64)].view_as(x[1::2])
     near, worse, far = (frechet_distance(real, f) for f in (other, features(net, noisy), features(net, shuffled)))
     assert 2 * near < worse < far
-    vae = VAE(Flat(Normal(4), Gaussian(MLP((1, 8, 8), 8))), Bernoulli(MLP(4, (1, 8, 8))))
-    artifact = fusevae.fit(vae, None, [Binarize()], training=Training(epochs=20), quiet=True)
+    vae = VAE(Flat(Normal(8), Gaussian(MLP((1, 8, 8), 16))), Bernoulli(MLP(8, (1, 8, 8))))
+    artifact = fusevae.fit(vae, None, [Binarize()], training=Training(epochs=40), quiet=True)
     found = sample_quality(artifact, train.subset(torch.arange(1200)), net)
     assert found.n == 600 and found.kind == "mean"
     assert near < found.floor < found.fid

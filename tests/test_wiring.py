@@ -691,6 +691,8 @@ def test_more_threads_change_a_training_only_by_rounding():
 
 def another(value: object, kind: str) -> object:
     """A value that a setting has not by default."""
+    if isinstance(value, bool):
+        return not value
     if kind.startswith("Literal"):
         return next(v for v in ("bfloat16", "fsdp") if f"'{v}'" in kind)
     if isinstance(value, tuple):

@@ -194,13 +194,10 @@ class Loop:
                 bad.append(name)
         self.figures.sums, self.values["looked"] = {}, self.step
         self.write(record)
+        may = self.settings.mend and self.values["rollbacks"] < ROLLBACKS
         if bad:
             self._go_back(f"{IN_A_ROW} or more updates in a row were abnormal: {self._cause(bad[0])}")
-        elif (
-            self.settings.mend
-            and self.values["rollbacks"] < ROLLBACKS
-            and (why := self.mending.too_far(record["train"]))
-        ):
+        elif may and (why := self.mending.too_far(record["train"], steps, note=True)):
             self._go_back(why, SMALLER)
             return True
         return bool(bad)
@@ -236,9 +233,10 @@ class Loop:
             diagnosis.diagnose(self, kept, 1.0)
 
     def tell(self, event: str, says: str) -> None:
-        """Record something unusual, and say it."""
+        """Record something unusual, and say it on the command line."""
         self.write({"event": event, "says": says})
-        self.progress.say(f"step {self.step}: {says}")
+        if not self.progress.python:
+            self.progress.say(f"step {self.step}: {says}")
 
     def write(self, record: dict[str, Any]) -> None:
         """Record figures or an event, under the present step; callbacks see it first."""
@@ -260,14 +258,15 @@ class Loop:
 
     def _go_back(self, cause: str, smaller: float = 0.5) -> None:
         """Return to the last good state with a smaller step, and say why."""
-        at, rollbacks, scale = self.step - 1, self.values["rollbacks"] + 1, self.values["rate_scale"] * smaller
+        at, rollbacks, scale = self.step - 1, self.values["rollbacks"] + 1, smaller * self.values["rate_scale"]
         if rollbacks > ROLLBACKS:
             raise TrainingError(
                 f"the training went wrong at step {at} ({cause}), after {ROLLBACKS} returns with a smaller step: lower "
                 "training.learning_rate, or look at the data"
             )
+        best, kept = self.best, {name: self.values[name] for name in ("best", "lives")}  # nothing was wrong with it
         self.restore(self.good)
-        self.values |= {"rollbacks": rollbacks, "rate_scale": scale}
+        self.best, self.values = best, self.values | kept | {"rollbacks": rollbacks, "rate_scale": scale}
         self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})
         self.progress.warn(f"step {at}: {cause}; back to step {self.step} with {scale:g} of the learning rate")
         self.save()
@@ -326,7 +325,7 @@ class Loop:
         if any(o.newest_was_skipped() for o in self.optimizers.values()):
             return True
         steps = self.step - self.values["looked"]
-        return bool(steps and self.settings.mend and self.mending.too_far(readable(self.figures.means(steps))))
+        return bool(steps and self.settings.mend and self.mending.too_far(readable(self.figures.means(steps)), steps))
 
     def stop(self) -> None:
         """End after this step, saved."""

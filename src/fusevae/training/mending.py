@@ -18,10 +18,11 @@ from fusevae.evaluation.collapse import COLLAPSED
 FROM, LATEST = 0.1, 0.6  # of the training: a collapse before may pass by itself, one after leaves no time
 FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and until the cost is whole again
 TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its end
-FLOOR = 3.0  # nats
+FLOOR = 1.0  # nats
+DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.01  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
-SMALLER = 0.1  # the step after
+SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
 
 
 class Mending:
@@ -31,29 +32,29 @@ class Mending:
         warm: where each new warm-up began, as a part of the training.
         floor: nats that no training should fall to: a constant model's, or those that it begins with, and as many again
             as the first has; None where neither is known.
+        mean: of what is climbed, over the last steps.
     """
 
     def __init__(self) -> None:
         self.warm: list[float] = []
         self.floor: float | None = None
+        self.mean = 0.0
 
     def begin(self, start: float, constant: float) -> None:
         """Note what is climbed before the first step, and what a constant model has."""
         if math.isfinite(start):
-            self.floor = min(start, constant) - FAR * abs(constant)
-
-    def __deepcopy__(self, memo: Any) -> Mending:
-        return self  # copies of a game belong to the same training
+            self.mean, self.floor = start, min(start, constant) - FAR * abs(constant)
 
     def state(self) -> dict[str, Any]:
-        return {"warm": self.warm, "floor": self.floor}
+        return {"warm": self.warm, "floor": self.floor, "mean": self.mean}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.warm, self.floor = list(state.get("warm", ())), state.get("floor")
+        self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
 
     def after(self, means: Mapping[str, Any], progress: float) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing."""
-        if alive(means) or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
+        dead = "codes" not in means and means.get("kl", DEAD) < DEAD
+        if not dead or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
             return None
         if self.warm and progress < self.warm[-1] + RISE:
             return None
@@ -74,11 +75,18 @@ class Mending:
         free = kl * (1 - weight)
         return free if len(self.warm) < TIMES else free.maximum(kl.clamp(max=FLOOR))
 
-    def too_far(self, means: Mapping[str, Any]) -> str | None:
-        """Why the means of the last steps say that these were too large; None where they don't."""
-        value = means.get("objective", means.get("log_bound"))
-        if value is None or self.floor is None or not value < self.floor or math.isinf(value):
+    def too_far(self, means: Mapping[str, Any], steps: int, note: bool = False) -> str | None:
+        """Why the means of the last ``steps`` say that these were too large; None where they don't. With ``note`` they
+        count for those to come: of fewer than STEPS a mean is of those before, too."""
+        # an ELBO may be low while its KL costs nothing, an objective where its KL costs much
+        value = max((means[name] for name in ("objective", "elbo", "log_bound") if name in means), default=math.nan)
+        if self.floor is None or not math.isfinite(value):
             return None  # updates that aren't finite are left out, and looked after
+        value = self.mean + min(1.0, steps / STEPS) * (value - self.mean)
+        if note:
+            self.mean = value
+        if value >= self.floor:
+            return None
         return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
 
 

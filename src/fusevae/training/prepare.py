@@ -74,14 +74,17 @@ def prepare(
     where = None if folder is None else Path(folder)
     if where is not None:
         where.mkdir(parents=True, exist_ok=True)
-    loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
-    loop.values["held"] = held
+    start = None
     if training.mend and not isinstance(objective, Opposed):
         game.eval()  # nothing that follows the batches is moved
         with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
-            first = Batch(*data.train.batch(data.train.evenly(STARTS))).to(loop.device)
-            loop.mending.begin(found[0].start(first), found[0].baseline.log_prob(artifact.view(first.x)).mean().item())
-        game.train()
+            first = Batch(*data.train.batch(data.train.evenly(STARTS)))
+            constant = found[0].baseline.log_prob(artifact.view(first.x)).mean().item()
+            start = found[0].start(first), constant
+    loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+    loop.values["held"] = held
+    if start is not None:
+        loop.mending.begin(*start)
     return loop
 
 

@@ -16,6 +16,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
+from fusevae.evaluation.intervals import interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.results import SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, sample
@@ -84,9 +85,9 @@ class MoleculeQuality(SampleQuality):
     reference: int = figure("reference", form=lambda n: f"{n:,} ones", hint="{reference_invalid:,} can't be parsed")
     reference_invalid: int
     of: dict[str, list[int]]
-    validity: float = figure("validity", better="high", form=".4f", hint=_of("validity"))
+    validity: float = figure("validity", better="high", form=".4f", interval="intervals", hint=_of("validity"))
     uniqueness: float | None = figure("uniqueness", better="high", form=".4f", hint=_of("uniqueness"))
-    novelty: float | None = figure("novelty", better="high", form=".4f", hint=_of("novelty"))
+    novelty: float | None = figure("novelty", better="high", form=".4f", interval="intervals", hint=_of("novelty"))
     kl_score: float | None = figure("KL score", better="high", form=".4f", hint=_of("kl_score", True), default=None)
     kl: dict[str, float] | None = None
     fcd: float | None = figure("FCD", better="low", form=".3f", hint=_of("fcd", True), default=None)
@@ -102,6 +103,12 @@ class MoleculeQuality(SampleQuality):
     reference_mean: dict[str, float] | None = None
     wasserstein: dict[str, float] | None = figure("Wasserstein distance", UNITS, "low", form=".4g", default=None)
     as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
+
+    @property
+    def intervals(self) -> dict[str, list[float]]:
+        """Where the parts that are of independent molecules are with 95 % confidence (Wilson 1927)."""
+        found = {"validity": self.validity, "novelty": self.novelty}
+        return {k: interval_of_part(v, self.of[k][0]) for k, v in found.items() if v is not None and self.of[k][0]}
 
 
 def molecule_quality(
