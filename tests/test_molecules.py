@@ -161,7 +161,7 @@ def test_every_figure_counts_what_it_is_of():
     assert (found.n, found.valid, found.unique, found.novel, found.train) == (20, 6, 3, 2, 1)
     words = dict(found.lines())
     assert words["judged"] == "20 samples"
-    assert words["novelty"].endswith("(of 3)") and words["nearest similarity"].endswith("(of 6 against 25)")
+    assert words["novelty"].endswith("; of 3)") and words["nearest similarity"].endswith("(of 6 against 25)")
 
 
 @needs_rdkit
