@@ -32,18 +32,19 @@ T = TypeVar("T")
 # arguments, sizes and places
 
 
-def options() -> argparse.Namespace:
-    """What the command line gives: ``smoke``, ``results`` and, as ``given``, the benchmark's own arguments."""
+def options(strict: bool = False) -> argparse.Namespace:
+    """What the command line gives: ``smoke``, ``results`` and, as ``given``, the benchmark's own arguments; other flags
+    are an error, or those of a benchmark with a parser of its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--smoke", action="store_true", help="seconds long, on made data: shows only that it runs")
     parser.add_argument("--results", type=Path, help="where its JSON goes (default: benchmarks/results)")
     parser.add_argument("given", nargs="*", metavar="ARGUMENT")
-    return parser.parse_intermixed_args()
+    return parser.parse_intermixed_args() if strict else parser.parse_known_intermixed_args()[0]
 
 
 def start(main: Callable[..., None], *kinds: Callable[[str], Any]) -> None:
     """Run a benchmark as a command; its own arguments are words, or one of each of ``kinds``."""
-    given = [size(a, a.replace("cuda", "cpu")) for a in options().given]
+    given = [size(a, a.replace("cuda", "cpu")) for a in options(strict=True).given]
     with _tiny() if smoke() else contextlib.nullcontext():
         main(*(kind(a) for kind, a in zip(kinds, given, strict=False)) if kinds else given)
 

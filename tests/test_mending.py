@@ -140,9 +140,9 @@ def test_the_best_state_is_kept_without_patience():
 @pytest.mark.parametrize(
     ("candidate", "best", "wanted"),
     [
-        ((-100.5, True), (-100.0, False), True),
+        ((-100.4, True), (-100.0, False), True),
         ((-102.0, True), (-100.0, False), False),
-        ((-99.5, False), (-100.0, True), False),
+        ((-99.6, False), (-100.0, True), False),
         ((-98.0, False), (-100.0, True), True),
         ((-99.9, True), (-100.0, True), True),
         ((-100.1, False), (-100.0, False), False),

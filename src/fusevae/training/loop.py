@@ -256,8 +256,9 @@ class Loop:
         with noise.keyed(self.seed, "step", step, name, device=self.device, rows=self.batches.rows):
             return diagnosis.first_bad_tensor(self.game, name, batch, step / self.total)
 
-    def _go_back(self, cause: str, smaller: float = 0.5) -> None:
-        """Return to the last good state with a smaller step, and say why."""
+    def _go_back(self, cause: str, smaller: float | None = None) -> None:
+        """Return to the last good state with a smaller step, the first time half of it, and say why."""
+        smaller = smaller or (SMALLER if self.values["rollbacks"] and self.settings.mend else 0.5)
         at, rollbacks, scale = self.step - 1, self.values["rollbacks"] + 1, smaller * self.values["rate_scale"]
         if rollbacks > ROLLBACKS:
             raise TrainingError(

@@ -20,7 +20,7 @@ FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and u
 TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its end
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
-NEAR = 0.01  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
+NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
 
@@ -100,7 +100,7 @@ def better(score: float, lives: bool, best: float | None, best_lives: bool) -> b
     lives.
 
     Example:
-        >>> better(-100.5, True, -100.0, False), better(-99.5, False, -100.0, True), better(-90.0, False, -100.0, True)
+        >>> better(-100.4, True, -100.0, False), better(-99.6, False, -100.0, True), better(-90.0, False, -100.0, True)
         (True, False, True)
     """
     if best is None or lives == best_lives:
