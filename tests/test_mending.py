@@ -106,14 +106,18 @@ def test_the_relief_is_no_part_of_what_is_said():
 def test_a_resumed_training_goes_on_with_what_is_being_done(tmp_path):
     x = bits()
 
-    def trained(stop: int | None):
-        def at(record):
-            return not (stop is not None and record["step"] >= stop)
+    def trained(*stops: int):
+        def until(stop):
+            return [lambda record: record["step"] < stop]
 
-        first = fit(dying(), x, training=SETTINGS, quiet=True, callbacks=[at])
-        return fusevae.resume(first, quiet=True) if stop is not None else first
+        if not stops:
+            return fit(dying(), x, training=SETTINGS, quiet=True)
+        found = fit(dying(), x, training=SETTINGS, quiet=True, callbacks=until(stops[0]))
+        for stop in (*stops[1:], 10**9):
+            found = fusevae.resume(found, quiet=True, callbacks=until(stop))
+        return found
 
-    whole, parts = trained(None), trained(150)
+    whole, parts = trained(), trained(20, 60, 150)
     assert [r for r in events(whole) if r["event"] == "mended"]
     for a, b in zip(whole.distribution.parameters(), parts.distribution.parameters(), strict=True):
         assert torch.equal(a, b)

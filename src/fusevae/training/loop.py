@@ -284,7 +284,7 @@ class Loop:
         tensors |= {f"sums/{k}": sum_over_processes(v) / self.processes for k, v in self.figures.sums.items()}
         tensors |= {f"best/{k}": v for k, v in self.best.items()}
         copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
-        return checkpoint.State(copies, {"step": self.step, **self.mending.state(), **self.values})
+        return checkpoint.State(copies, {"step": self.step, **self.values, **self.mending.state()})
 
     @torch.no_grad()
     def restore(self, state: checkpoint.State) -> None:
