@@ -452,3 +452,11 @@ def test_what_the_library_saves_is_within_its_own_bounds() -> None:
     artifact = fusevae.core.artifact.Artifact(flow, fusevae.DataSpec((512,)))
     path = artifact.save(Path(os.environ["FUSEVAE_CACHE"]) / "flow.safetensors")
     assert fusevae.load(path).n_parameters == artifact.n_parameters
+
+
+def test_a_name_that_is_too_long_for_a_file_is_no_kind_of_token(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("one two\n" * 30)
+    command = ["train", "text-vae", "--data", str(tmp_path / "a.txt"), "--output", str(tmp_path / "run")]
+    assert main([*command, "--set", f"data.tokens={'x' * 5000}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -105,5 +106,5 @@ def is_folder(tokens: str) -> bool:
     return (
         len(Path(tokens).parts) > 1
         or tokens.startswith("~")
-        or (tokens not in vocabularies() and Path(tokens).is_dir())
+        or (tokens not in vocabularies() and os.path.isdir(tokens))
     )
