@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 import os
+from collections.abc import Iterator
 
 os.environ["OMP_NUM_THREADS"] = "1"  # tests run side by side, and tiny models gain nothing from threads
 
@@ -148,3 +149,12 @@ class Standing(Conditional):
 def weights_of(p, x: torch.Tensor, n: int) -> torch.Tensor:
     """``n`` draws of exp(log_bound(x)), in float64: ``(n, len(x))``."""
     return torch.stack([log_bound(p, x) for _ in range(n)]).double().exp()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Models this small gain nothing from threads, and lose much where other processes want the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

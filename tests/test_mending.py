@@ -187,3 +187,13 @@ def test_too_large_a_step_is_taken_back(rate):
     covariance = torch.cov(x.T)
     constant = -3 * math.log(2 * math.pi) - 0.5 * covariance.diagonal().log().sum().item() - 3
     assert values[True] > constant - 2.0
+
+
+def test_a_state_of_an_earlier_version_is_gone_on_with():
+    """Its values know nothing of what is mended."""
+    loop = prepare(dying(), read_data(bits(80)), (), ELBO(), Training(epochs=4, batch_size=20), 0, "cpu")
+    state = loop.state()
+    for name in ("warm", "floor", "mean", "lives", "diagnosed"):
+        del state.values[name]
+    loop.restore(state)
+    assert loop.run() and loop.mending.floor is None

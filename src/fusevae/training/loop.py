@@ -306,7 +306,7 @@ class Loop:
         self.step = state.values["step"]
         every = self.settings.log_every  # checkpoints of earlier versions don't say when they looked
         looked = self.step - self.step % every if self.figures.sums else self.step
-        self.values = {"looked": looked, "diagnosed": self.step} | state.values
+        self.values = {"looked": looked, "diagnosed": self.step, "lives": True} | state.values
         del self.values["step"]
         self.mending.restore(self.values)
         patience = self.settings.patience
