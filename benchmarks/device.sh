@@ -14,16 +14,16 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 cd "$here" || exit 1
 list=${LIST:-benchmarks/device.txt}
 python=${PYTHON:-$(command -v python3 || command -v python)}
-wheels=(rdkit fcd_torch selfies zuko pydantic pydantic-core annotated-types typing-inspection)
+alone=(rdkit fcd_torch selfies zuko) # what they need is there, torch above all
+whole=(pydantic)                       # whose core fits this very version only
 
 prepare() {
   local data=${1:-../shared/data} platform=() file
   for glibc in 2_28 2_27 2_17; do platform+=(--platform "manylinux_${glibc}_x86_64"); done
   mkdir -p device/wheels
-  for name in "${wheels[@]}"; do
-    "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
-      "${platform[@]}" --platform manylinux2014_x86_64 -c constraints.txt -d device/wheels "$name" || exit 1
-  done
+  local fetch=("$python" -m pip download -q --only-binary=:all: --python-version 3.12 --implementation cp
+    "${platform[@]}" --platform manylinux2014_x86_64 -c constraints.txt -d device/wheels)
+  "${fetch[@]}" --no-deps "${alone[@]}" && "${fetch[@]}" "${whole[@]}" || exit 1
   for file in mnist.npz text/captions_{train,valid,test}.txt molecules/guacamol_{train,valid,test}.smi; do
     mkdir -p "device/data/$(dirname "$file")" && cp "$data/$file" "device/data/$file" && chmod u+w "device/data/$file" || exit 1
   done

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -265,6 +266,8 @@ def written(path: Path, record: dict[str, Any]) -> None:
 
 def commit() -> str:
     """The commit of the library that is measured, with a + where its files are others."""
+    if shutil.which("git") is None:
+        return "?"
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     changed = subprocess.run([*git, "status", "--porcelain", "src"], capture_output=True, text=True, check=False)
