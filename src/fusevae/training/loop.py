@@ -79,11 +79,10 @@ class Loop:
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "lives": True, "stale": 0}
         self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0}
         self.callbacks: list[Callback] = []
-        self.stopping = False  # a callback asked for it
+        self.stopping = self.finished = False  # a callback asked for it; the end has come
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
-        self.finished = False
 
     # ---------------------------------------------------------------- the loop
 
@@ -100,6 +99,7 @@ class Loop:
                         continue
                 self.progress.advance(self.step)
                 if self._interrupted(interrupt):
+                    self.values |= self.progress.used
                     self.save()
                     stop = self.now | {"event": "stopped", "says": self.why}
                     self.records.write(stop, self.progress.seconds)  # what goes on from the state takes it out
@@ -226,7 +226,7 @@ class Loop:
         if leader.mending is not None and leader.kept and (says := self.mending.after(means, self.step / self.total)):
             self.values["stale"] = 0  # what is done takes time
             self.tell("mended", says)
-        self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
+        self.finished = self.settings.ended(self.values)
         if self.finished:  # of the weights that are kept; those of the training stay as they are
             kept = copy.deepcopy(game)
             kept.load_state_dict(self.best)
@@ -309,8 +309,7 @@ class Loop:
         self.values = {"looked": looked, "diagnosed": self.step, "lives": True} | state.values
         del self.values["step"]
         self.mending.restore(self.values)
-        patience = self.settings.patience
-        self.finished = bool(patience and self.values["stale"] >= patience)
+        self.finished = self.settings.ended(self.values)
 
     def save(self) -> None:
         """Keep the present state as the last good one, and on disk; unless it is doubtful, which may be the beginning
@@ -339,7 +338,8 @@ class Loop:
         if state is not None:
             checkpoint.check_fits(state, self.state(), self.folder)
             self.restore(state)
-        self.progress.earlier = self.records.rewind(self.folder / METRICS, self.values["records"])
+        seconds = self.records.rewind(self.folder / METRICS, self.values["records"])
+        self.progress.earlier = max(seconds, self.values.get("seconds", 0.0))
         return state is not None
 
     def result(self) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ def prepare(
             start = found[0].start(first), constant
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
     loop.values["held"] = held
+    loop.progress.limit = training.seconds or math.inf
     if start is not None:
         loop.mending.begin(*start)
     return loop

@@ -49,6 +49,11 @@ class Progress:
         """Whether the time is over."""
         return self.seconds >= self.limit
 
+    @property
+    def used(self) -> dict[str, Any]:
+        """The time that was spent, and whether it was all, where there is a limit: a later part counts it."""
+        return {"seconds": self.seconds, "late": self.late} if self.limit < math.inf else {}
+
     @contextmanager
     def showing(self, total: int, step: int) -> Iterator[None]:
         self._started, self._total, self._first, self._step = time.monotonic(), total, step, step
