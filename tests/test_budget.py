@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -13,6 +14,9 @@ import fusevae
 from fusevae import MLP, VAE, Experiment, Flat, Gaussian, InputError, Normal, Source, Training, fit
 from fusevae.cli import main
 from fusevae.training import budget, checkpoint, configuration
+from fusevae.training.needs import lacking
+from fusevae.training.progress import Progress
+from fusevae.training.recipes import find
 from fusevae.training.train import resume, train
 
 
@@ -116,3 +120,51 @@ def test_the_command_line_refuses_in_a_line(words, says, tmp_path, capsys):
 def test_epochs_and_a_budget_are_not_given_at_once():
     with pytest.raises(InputError, match="leave one out"):
         fit("binary-vae", budget="2s", training={"epochs": 3}, quiet=True)
+
+
+# what is said before the time is spent
+
+
+def shown(monkeypatch, capsys, total: int, each: float, **settings) -> str:
+    """What a training of steps that take ``each`` seconds says."""
+    now = [0.0]
+    monkeypatch.setattr("fusevae.training.progress.time.monotonic", lambda: now[0])
+    found = Progress(every=math.inf, **settings)
+    with found.showing(total, 0):
+        for step in range(1, 20):
+            now[0] += 5 * each if step == 1 else each
+            found.advance(step)
+    return capsys.readouterr().err
+
+
+def test_a_training_of_hours_says_so_at_its_start(monkeypatch, capsys):
+    said = shown(monkeypatch, capsys, 10_000, 1.08)
+    assert said.count("this will take about 2 h 59 min here (10,000 steps of 1.08e+03 ms): --budget 20m") == 1
+    assert 'fit(..., budget="20m")' in shown(monkeypatch, capsys, 10_000, 1.08, python=True)
+    assert not shown(monkeypatch, capsys, 1000, 1.0) and not shown(monkeypatch, capsys, 10_000, 1.0, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "n", "settings", "says"),
+    [
+        ("gan", 40, {}, "needs some 200 examples, these are 40, which it learns by heart"),
+        ("gan", 400, {"epochs": 5}, "this training has 30: give it training.epochs=333, or take"),
+        ("diffusion", 400, {"epochs": 5, "budget": 60, "planned": True}, "give it some 1 h 6 min, or take"),
+        ("gan", 400, {"epochs": 200}, None),
+        ("conv-vae", 40, {"epochs": 1}, None),
+        ("latent-diffusion", 400, {"epochs": 1}, None),  # of vectors: few are needed
+    ],
+)
+def test_what_is_not_enough_is_said_with_what_would_be(recipe, n, settings, says):
+    data = Source().read()
+    data.train = data.train.subset(torch.arange(n))
+    made = find(recipe)(data.spec)
+    training = made.training.replaced(batch_size=64, **settings)
+    total = max(1, round(training.epochs * (n // min(64, n))))
+    lines = lacking(made.model, made.objective, data, training, total)
+    assert len(lines) == (says is not None) and (says is None or says in lines[0])
+
+
+def test_a_training_says_what_it_lacks_before_its_first_step():
+    with pytest.warns(UserWarning, match="needs some 200 examples, these are 32"):
+        fit("gan", torch.randint(0, 17, (40, 1, 8, 8), dtype=torch.uint8), training={"epochs": 1}, quiet=True)

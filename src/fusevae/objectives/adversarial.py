@@ -57,6 +57,7 @@ class Adversarial(Opposed):
 
     role = "critic"
     judged = "samples"
+    needs = (2000, 200)
 
     def __init__(
         self,

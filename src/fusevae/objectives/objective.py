@@ -20,10 +20,12 @@ class Objective(Described):
     Attributes:
         samples: latents drawn for each example; 0 for one without a sample dimension.
         batch_level: whether an example's value depends on the others in its batch (an estimate over the batch).
+        needs: about how many updates, and examples, it takes until samples show what the data are; (0, 0) for few.
     """
 
     samples: int = 0
     batch_level: bool = False
+    needs: tuple[int, int] = (0, 0)
 
     @abstractmethod
     def __call__(self, trace: Trace, progress: float) -> Tensor:

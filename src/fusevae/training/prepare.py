@@ -28,6 +28,7 @@ from fusevae.nets.dropout import check_masks
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside
 from fusevae.training.loop import Loop
+from fusevae.training.needs import lacking
 from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
@@ -53,11 +54,12 @@ def prepare(
 ) -> Loop:
     """The loop, ready to run: views and preprocessing fitted, model and data checked against each other."""
     artifact = Artifact(model, data.spec, list(views))
+    remarks = not world()[0] and (progress is None or not progress.trial)
     if len(data.train) < world()[1]:
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
     with noise.preserved():
         check(artifact, data.train, objective)
-        if progress is None or not progress.trial:
+        if remarks:
             remark(artifact, data.train)
         held = freeze(model, training.frozen)
         some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
@@ -83,6 +85,8 @@ def prepare(
             constant = found[0].baseline.log_prob(artifact.view(first.x)).mean().item()
             start = found[0].start(first), constant
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+    for line in lacking(model, objective, data, training, loop.total) if remarks and progress else ():
+        loop.progress.warn(line)
     loop.values["held"] = held
     loop.progress.limit = training.seconds or math.inf
     if start is not None:
@@ -107,7 +111,7 @@ def remark(artifact: Artifact, examples: Examples) -> None:
     """Say, once for a training, what its views take away."""
     x = examples.batch(torch.arange(min(len(examples), BASELINE)))[0]
     for view in artifact.views:
-        if (line := view.remark(x)) is not None and not world()[0]:
+        if (line := view.remark(x)) is not None:
             logger.warning(line)
         x = view(x)
 
