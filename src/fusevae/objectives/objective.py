@@ -62,6 +62,10 @@ class Opposed(Objective, nn.Module):
     def opponent_loss(self, trace: Trace) -> Tensor:
         """What the opponent minimises, ``(n,)`` for some n, from a trace without gradients."""
 
+    def chance(self, progress: float) -> float | None:
+        """The opponent's loss where it can't tell one from the other; None where a low loss is no fault."""
+        return None
+
     def diagnose(self, trace: Trace) -> dict[str, Any]:
         """What held-out examples say of the state of the game."""
         return {}

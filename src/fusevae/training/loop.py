@@ -75,11 +75,10 @@ class Loop:
             player.mending = self.mending if settings.mend else None
         self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
 
-        self.step = 0
+        self.step, self.stopping, self.finished = 0, False, False  # a callback asked for a stop; the end has come
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "lives": True, "stale": 0}
         self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0}
         self.callbacks: list[Callback] = []
-        self.stopping = self.finished = False  # a callback asked for it; the end has come
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
@@ -155,7 +154,8 @@ class Loop:
             for who, (_, metrics) in losses.items():
                 self.figures.add(who, metrics, rows.here / self.batches.size)
         for who in movers:
-            self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
+            if self.mending.moves(who, self.step):
+                self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
             self.optimizers[who].zero_grad()
 
     def _backward(self, losses: Losses, share: float) -> None:
@@ -194,6 +194,7 @@ class Loop:
                 bad.append(name)
         self.figures.sums, self.values["looked"] = {}, self.step
         self.write(record)
+        self.mending.look(self, record["train"])
         may = self.settings.mend and self.values["rollbacks"] < ROLLBACKS
         if bad:
             self._go_back(f"{IN_A_ROW} or more updates in a row were abnormal: {self._cause(bad[0])}")
@@ -304,8 +305,7 @@ class Loop:
         self.figures.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
         self.best = groups.get("best", {})
         self.step = state.values["step"]
-        every = self.settings.log_every  # checkpoints of earlier versions don't say when they looked
-        looked = self.step - self.step % every if self.figures.sums else self.step
+        looked = self.step - (self.step % self.settings.log_every if self.figures.sums else 0)  # of earlier versions
         self.values = {"looked": looked, "diagnosed": self.step, "lives": True} | state.values
         del self.values["step"]
         self.mending.restore(self.values)

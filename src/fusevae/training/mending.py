@@ -1,4 +1,5 @@
-"""What a training does about what it finds: a latent that has collapsed, a step that is too large.
+"""What a training does about what it finds: a latent that has collapsed, a step that is too large, a
+critic that has won.
 
 Each action is an event among the records, with its reason. What is done depends on figures that all processes share and
 stands in the state of the training, so that a resumed one goes on with it. The bound that is reported stays the true
@@ -22,6 +23,10 @@ FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
+WON = 0.1  # of the loss of a critic that can't tell, under which one has won
+LOOKS = 2  # means of the records in a row that say that a critic has won, before it rests
+RESTS, AGAIN = 4, 2  # of so many steps a critic then moves at one; how often that is done
+LAST = 0.8  # of the training: a critic that has won after this is left alone
 SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
 
 
@@ -33,12 +38,16 @@ class Mending:
         floor: nats that no training should fall to: a constant model's, or those that it begins with, and as many again
             as the first has; None where neither is known.
         mean: of what is climbed, over the last steps.
+        rests: how often each player that has won was made to rest.
+        wins: looks in a row at which one had won.
     """
 
     def __init__(self) -> None:
         self.warm: list[float] = []
         self.floor: float | None = None
         self.mean = 0.0
+        self.rests: dict[str, int] = {}
+        self.wins = 0
 
     def begin(self, start: float, constant: float) -> None:
         """Note what is climbed before the first step, and what a constant model has."""
@@ -46,10 +55,12 @@ class Mending:
             self.mean, self.floor = start, min(start, constant) - FAR * abs(constant)
 
     def state(self) -> dict[str, Any]:
-        return {"warm": self.warm, "floor": self.floor, "mean": self.mean}
+        mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
+        return mine | {"rests": self.rests, "wins": self.wins}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
+        self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
 
     def after(self, means: Mapping[str, Any], progress: float) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing."""
@@ -74,6 +85,28 @@ class Mending:
         weight = min(1.0, max(0.0, (progress - self.warm[-1] - FREE) / (RISE - FREE)))
         free = kl * (1 - weight)
         return free if len(self.warm) < TIMES else free.maximum(kl.clamp(max=FLOOR))
+
+    def moves(self, player: str, step: int) -> bool:
+        """Whether a player's weights move at a step."""
+        return not step % RESTS ** self.rests.get(player, 0)
+
+    def look(self, loop: Any, means: Mapping[str, Any]) -> None:
+        """Make a critic rest that has won for a while (by the means of the records of a
+        :class:`fusevae.training.loop.Loop`): the model moves as before, and has time to learn what it is told."""
+        progress = loop.step / loop.total
+        for name, player in loop.game.players.items():
+            chance = None if player.mending is None else player.chance(progress)
+            loss = means.get(f"{loop.figures.prefix(name)}loss_value")
+            if chance is None or loss is None:
+                continue
+            self.wins, rests = self.wins + 1 if loss < WON * chance else 0, self.rests.get(name, 0)
+            if self.wins >= LOOKS and rests < AGAIN and progress <= LAST:
+                self.wins, self.rests = 0, self.rests | {name: rests + 1}
+                loop.tell(
+                    "mended",
+                    f"the {name} had won (its loss was {loss:.2g}, that of one who can't tell is {chance:.2g}), so it "
+                    f"taught the model little: it moves at one step of {RESTS ** (rests + 1)} from now on",
+                )
 
     def too_far(self, means: Mapping[str, Any], steps: int, note: bool = False) -> str | None:
         """Why the means of the last ``steps`` say that these were too large; None where they don't. With ``note`` they
