@@ -22,8 +22,13 @@ from fusevae import (
     Gaussian,
     Generator,
     Normal,
+    PixelCNN,
+    Quantized,
+    SpatialDecoder,
+    SpatialEncoder,
     Training,
     Vamp,
+    VectorQuantizer,
     fit,
     read_data,
 )
@@ -288,3 +293,27 @@ def test_a_generator_of_any_widths_makes_single_images_that_differ(channels, n):
     assert made[:n].shape == (n, 1, 8, 8) and made.std(0).max() > 1e-3
     alone = ConvGenerator(4, (1, 8, 8), channels)(torch.randn(1, 4))
     assert alone.isfinite().all()
+
+
+# dead codes
+
+
+def test_codes_that_died_are_started_anew_and_the_records_say_how_many():
+    def trained(stop: int = 10**9, **settings):
+        torch.manual_seed(0)
+        encoder = SpatialEncoder((1, 8, 8), 4, (8,), 1)
+        quantizer = VectorQuantizer(64, 4, decay=0.5, revive=0.9)
+        prior = PixelCNN((1, *encoder.outputs[1:]), "categorical", width=8, kernels=(3,), levels=64)
+        decoder = Gaussian(SpatialDecoder(4, (1, 8, 8), (8,), 1), scale="shared")
+        vae = VAE(Quantized(encoder, quantizer, prior=prior), decoder)
+        usual = {"epochs": 6, "batch_size": 5, "log_every": 10} | settings
+        stops = [lambda record: record["step"] < stop]
+        return fit(vae, x, training=usual, quiet=True, callbacks=stops)
+
+    x = torch.rand(40, 1, 8, 8)
+    whole, part = trained(), trained(20)
+    said = [r for r in events(whole) if r["event"] == "mended" and "codes" in r["says"]]
+    assert 1 <= len(said) <= 3 and "started anew" in said[0]["says"] and "are in use" in said[0]["says"]
+    again = [r for r in events(fusevae.resume(part, quiet=True)) if r["event"] == "mended"]
+    assert [r["says"] for r in again] == [r["says"] for r in events(whole) if r["event"] == "mended"]
+    assert not [r for r in events(trained(mend=False)) if r["event"] == "mended"]

@@ -135,7 +135,6 @@ class VectorQuantizer(Quantizer):
     codebook: Tensor
     share: Tensor
     updates: Tensor
-    revived: Tensor
 
     def __init__(
         self, levels: int, features: int, commitment: float = 0.25, decay: float = 0.99, revive: float = 0.03
@@ -151,7 +150,7 @@ class VectorQuantizer(Quantizer):
         self.register_buffer("codebook", torch.randn(levels, features))
         self.register_buffer("share", torch.full((levels,), 1 / levels))  # N
         self.register_buffer("updates", torch.zeros(()))  # t
-        self.register_buffer("revived", torch.zeros(()), persistent=False)  # how often a code was started anew
+        self.revived: Tensor | int = 0  # how often a code was started anew; no part of the model
 
     def forward(self, h: Tensor) -> Codes:
         h = self._scaled(h)
@@ -214,7 +213,7 @@ class VectorQuantizer(Quantizer):
             dead = share < self.revive * equal
             codebook = torch.where(dead[:, None], self._worst_served(flat, apart), codebook)
             share = torch.where(dead, equal, share)
-            self.revived += dead.sum()
+            self.revived = self.revived + dead.sum()
         self.codebook.copy_(codebook)
         self.share.copy_(share)
 

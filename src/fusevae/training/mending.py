@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from fusevae.evaluation.collapse import COLLAPSED
+from fusevae.nets.quantizer import VectorQuantizer
 
 FROM, LATEST = 0.1, 0.6  # of the training: a collapse before may pass by itself, one after leaves no time
 FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and until the cost is whole again
@@ -26,6 +27,7 @@ FAR = 1.0  # of a constant model's nats, below it and the start: who is so far o
 WON = 0.1  # of the loss of a critic that can't tell, under which one has won
 LOOKS = 2  # means of the records in a row that say that a critic has won, before it rests
 RESTS, AGAIN = 4, 2  # of so many steps a critic then moves at one; how often that is done
+MANY = 0.05  # of the codes of a codebook that died, from which on it is said
 LAST = 0.8  # of the training: a critic that has won after this is left alone
 SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
 
@@ -40,6 +42,8 @@ class Mending:
         mean: of what is climbed, over the last steps.
         rests: how often each player that has won was made to rest.
         wins: looks in a row at which one had won.
+        codebooks: of the model, by name, which revive their dead codes by themselves.
+        told: how many had been revived in each when that was said.
     """
 
     def __init__(self) -> None:
@@ -48,6 +52,8 @@ class Mending:
         self.mean = 0.0
         self.rests: dict[str, int] = {}
         self.wins = 0
+        self.codebooks: dict[str, VectorQuantizer] = {}
+        self.told: dict[str, int] = {}
 
     def begin(self, start: float, constant: float) -> None:
         """Note what is climbed before the first step, and what a constant model has."""
@@ -56,11 +62,16 @@ class Mending:
 
     def state(self) -> dict[str, Any]:
         mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
-        return mine | {"rests": self.rests, "wins": self.wins}
+        revived = {name: int(codebook.revived) for name, codebook in self.codebooks.items()}
+        return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
         self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
+        self.told = dict(state.get("told", {}))
+        for name, count in state.get("revived", {}).items():
+            if name in self.codebooks:
+                self.codebooks[name].revived = count
 
     def after(self, means: Mapping[str, Any], progress: float) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing."""
@@ -90,9 +101,25 @@ class Mending:
         """Whether a player's weights move at a step."""
         return not step % RESTS ** self.rests.get(player, 0)
 
+    def count(self, loop: Any, means: Mapping[str, Any]) -> None:
+        """Say how many codes of a codebook were dead and started anew: first and, where it goes on, once more."""
+        for name, codebook in self.codebooks.items():
+            revived, before = int(codebook.revived), self.told.get(name, 0)
+            if revived < MANY * codebook.levels or (before and revived < 10 * before):
+                continue
+            self.told = self.told | {name: revived}
+            places = [codes for key, codes in means.items() if key.rpartition("/")[2] == "codes"]
+            used = "".join(f", and {c['used']} are in use" for each in places for c in each.values())
+            loop.tell(
+                "mended",
+                f"codes of a codebook of {codebook.levels:,} had died, {revived:,} so far: each was started anew where "
+                f"the codebook serves the data worst{used}",
+            )
+
     def look(self, loop: Any, means: Mapping[str, Any]) -> None:
         """Make a critic rest that has won for a while (by the means of the records of a
         :class:`fusevae.training.loop.Loop`): the model moves as before, and has time to learn what it is told."""
+        self.count(loop, means)
         progress = loop.step / loop.total
         for name, player in loop.game.players.items():
             chance = None if player.mending is None else player.chance(progress)

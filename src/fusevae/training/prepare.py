@@ -25,6 +25,7 @@ from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.models.flat import Flat
 from fusevae.nets.dropout import check_masks
+from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside
 from fusevae.training.loop import Loop
@@ -91,6 +92,8 @@ def prepare(
     loop.progress.limit = training.seconds or math.inf
     if start is not None:
         loop.mending.begin(*start)
+    if training.mend:
+        loop.mending.codebooks = {n: m for n, m in model.named_modules() if isinstance(m, VectorQuantizer)}
     return loop
 
 
