@@ -11,10 +11,23 @@ import yaml
 from test_run import node, write_table
 
 import fusevae
-from fusevae import MLP, VAE, Experiment, Flat, Gaussian, InputError, Normal, Source, Training, fit
+from fusevae import (
+    MLP,
+    VAE,
+    Experiment,
+    Flat,
+    Gaussian,
+    InputError,
+    Normal,
+    Preprocessed,
+    Source,
+    Standardise,
+    Training,
+    fit,
+)
 from fusevae.cli import main
 from fusevae.training import budget, checkpoint, configuration
-from fusevae.training.needs import lacking
+from fusevae.training.needs import lacking, out_of_reach
 from fusevae.training.progress import Progress
 from fusevae.training.recipes import find
 from fusevae.training.train import resume, train
@@ -168,3 +181,28 @@ def test_what_is_not_enough_is_said_with_what_would_be(recipe, n, settings, says
 def test_a_training_says_what_it_lacks_before_its_first_step():
     with pytest.warns(UserWarning, match="needs some 200 examples, these are 32"):
         fit("gan", torch.randint(0, 17, (40, 1, 8, 8), dtype=torch.uint8), training={"epochs": 1}, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("scale", "factor", "says"),
+    [
+        (1e4, 1.0, "fixed at 10000, the data's is 1.0"),
+        (3.0, 1.0, "no training can be better than a constant model"),
+        (1.5, 1.0, None),  # with the means known it would be
+        (1e-3, 1.0, "fixed at 0.001, the data's standard deviation is up to"),
+        (0.1, 1.0, None),
+        ("net", 1e-6, "bounded at 0.000912, the data's is 1"),
+        ("shared", 1e6, "bounded at 148, the data's standard deviation is up to"),
+        ("net", 100.0, None),
+    ],
+)
+def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
+    x = factor * torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
+    decoder = Gaussian(MLP(1, Gaussian.outputs(4, scale)), scale)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(4, 2))), decoder)
+    found = out_of_reach(vae, x)
+    assert found is None if says is None else says in found and "\n" not in found
+    whole = Preprocessed([Standardise((4,))], vae)
+    whole.start_from(lambda: x)
+    seen = out_of_reach(whole, x)  # inside the preprocessing all are alike
+    assert (seen is None) == (isinstance(scale, str) or 0.01 <= scale <= 1.6)

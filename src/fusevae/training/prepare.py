@@ -29,7 +29,7 @@ from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside
 from fusevae.training.loop import Loop
-from fusevae.training.needs import lacking
+from fusevae.training.needs import lacking, out_of_reach
 from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
@@ -37,7 +37,7 @@ from fusevae.training.settings import Training
 logger = logging.getLogger("fusevae")
 
 BASELINE = 2000  # training examples that the constant model is made from
-STARTS = 200  # training examples that say where a training begins
+STARTS = 200  # training examples that say where a training begins, and on what scale
 DRAWS = 20  # of the latents of the examples that a model is tried on
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
 
@@ -86,8 +86,12 @@ def prepare(
             constant = found[0].baseline.log_prob(artifact.view(first.x)).mean().item()
             start = found[0].start(first), constant
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
-    for line in lacking(model, objective, data, training, loop.total) if remarks and progress else ():
-        loop.progress.warn(line)
+    if remarks and progress is not None:
+        lines = lacking(model, objective, data, training, loop.total)
+        with noise.preserved():
+            lines.append(out_of_reach(model, artifact.view(data.train.batch(data.train.evenly(STARTS))[0])))
+        for line in filter(None, lines):
+            loop.progress.warn(line)
     loop.values["held"] = held
     loop.progress.limit = training.seconds or math.inf
     if start is not None:
