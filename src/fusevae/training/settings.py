@@ -41,8 +41,8 @@ class Training(Described):
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
         mend: act on what is found: a latent that has collapsed has its cost taken away for a while, too large a step is
-            taken back and made smaller, and of the states at validations the best is kept (of a model that is trained
-            by its own bound). Each action is an event of the records.
+            taken back and made smaller, a critic that has won rests, and of the states at validations the best is kept
+            (of a model that is trained by its own bound). Each action is an event of the records.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
             the training: against a latent that collapses (He et al. 2019), beside a beta that rises, since a decoder
