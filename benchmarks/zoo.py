@@ -21,6 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common import ROOT
 from zoo_cell import SEED, STOPPED, arms, written
@@ -70,23 +71,31 @@ def cells(sets: list[str], recipes: list[str], seconds: float) -> list[Cell]:
 def measure(cell: Cell, results: Path, keep: bool = False, most: int | None = None) -> str:
     """Measure a cell in a process of its own; what came out, in a line."""
     path = cell.record(results)
-    kept = ROOT / "runs" / "zoo" / cell.set / cell.recipe if keep else ""
-    arguments = [cell.set, cell.recipe, cell.seconds, path, most or "", kept]
-    command = [sys.executable, str(ROOT / "benchmarks" / "zoo_cell.py"), *map(str, arguments)]
+    kept = str(ROOT / "runs" / "zoo" / cell.set / cell.recipe) if keep else ""
+    arguments = [cell.set, cell.recipe, str(cell.seconds), str(path), str(most or ""), kept]
+    about = {"set": cell.set, "recipe": cell.recipe}
+    return in_a_process(ROOT / "benchmarks" / "zoo_cell.py", arguments, path, about)
+
+
+def in_a_process(script: Path, arguments: list[str], path: Path, about: dict[str, Any]) -> str:
+    """Run a script that leaves the record of a cell, on one core; what came out, in a line. One that ends without a
+    whole record leaves why."""
+    name = f"{about['set']} {about['recipe']}"
     paths = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]  # the library that is beside
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     path.unlink(missing_ok=True)  # of a cell that is measured again, or was not whole
     started = time.perf_counter()
+    command = [sys.executable, str(script), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    found = json.loads(path.read_text()) if path.is_file() else {"set": cell.set, "recipe": cell.recipe}
+    found = json.loads(path.read_text()) if path.is_file() else about
     if done.returncode in (STOPPED, -signal.SIGTERM, -signal.SIGINT):
-        return f"{cell.set} {cell.recipe}: stopped, to be measured again"
+        return f"{name}: stopped, to be measured again"
     if not found.get("whole"):
         said = done.stderr.strip().splitlines()[-1:] or ["without a word"]
         found |= {"crash": f"the process ended with {done.returncode}: {said[0]}"[:400], "seed": SEED, "whole": True}
         written(path, found)
     what = found.get("crash") or found.get("refused") or f"{found['steps']:,} steps"
-    return f"{cell.set} {cell.recipe}: {what} ({time.perf_counter() - started:.0f} s)"
+    return f"{name}: {what} ({time.perf_counter() - started:.0f} s)"
 
 
 def run(todo: list[Cell], results: Path, jobs: int, keep: bool = False, most: int | None = None) -> None:

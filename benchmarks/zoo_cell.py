@@ -302,13 +302,12 @@ def said(lines: list[str]) -> Iterator[None]:
             logger.removeHandler(handler)
 
 
-def main(name: str, which: str, seconds: str, record: str, most: str = "", kept: str = "") -> None:
+def in_a_cell(about: dict[str, Any], path: Path, look: Callable[[Callable[..., None]], None]) -> None:
+    """Do what ``look`` does with a place for its findings, whatever becomes of it: the record is whole."""
     from fusevae import InputError
 
-    one, path = BY_NAME[name], Path(record)
-    arm = arms(one)[which]
-    found: dict[str, Any] = {"set": name, "recipe": which, "budget": float(seconds), "seed": SEED, "commit": commit()}
-    found |= {"hardware": hardware(), "date": time.strftime("%Y-%m-%d"), "phases": {}, "said": []}
+    found = about | {"seed": SEED, "commit": commit(), "hardware": hardware(), "date": time.strftime("%Y-%m-%d")}
+    found |= {"phases": {}, "said": []}
 
     def note(phase: str | None = None, **what: Any) -> None:
         if phase is not None:
@@ -317,17 +316,24 @@ def main(name: str, which: str, seconds: str, record: str, most: str = "", kept:
         written(path, found)
 
     by_the_core()
-    most_of_all = int(LONGEST * float(seconds)) + SLACK
+    most_of_all = int(LONGEST * about["budget"]) + SLACK
     resource.setrlimit(resource.RLIMIT_CPU, (most_of_all, most_of_all))
     started = time.perf_counter()
     with said(found["said"]):
         try:
-            measure(one, arm, float(seconds), int(most) if most else None, Path(kept) if kept else None, note)
+            look(note)
         except InputError as error:
             found["refused" if "train" not in found["phases"] else "crash"] = " ".join(str(error).split())[:400]
         except Exception as error:
             found["crash"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
     note(whole=True, wall=round(time.perf_counter() - started, 1))
+
+
+def main(name: str, which: str, seconds: str, record: str, most: str = "", kept: str = "") -> None:
+    one, limit = BY_NAME[name], int(most) if most else None
+    arm, place = arms(one)[which], Path(kept) if kept else None
+    about = {"set": name, "recipe": which, "budget": float(seconds)}
+    in_a_cell(about, Path(record), lambda note: measure(one, arm, float(seconds), limit, place, note))
 
 
 if __name__ == "__main__":

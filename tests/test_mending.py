@@ -12,15 +12,27 @@ from fusevae import (
     ELBO,
     MLP,
     VAE,
+    VAEGAN,
+    Adversarial,
     Bernoulli,
+    ConvCritic,
+    ConvGenerator,
+    FactorVAE,
     Flat,
     Gaussian,
+    Generator,
     Normal,
+    PixelCNN,
+    Quantized,
+    SpatialDecoder,
+    SpatialEncoder,
     Training,
     Vamp,
+    VectorQuantizer,
     fit,
     read_data,
 )
+from fusevae.training import mending
 from fusevae.training.mending import FLOOR, FREE, RISE, TIMES, Mending, better
 from fusevae.training.prepare import prepare
 
@@ -197,3 +209,111 @@ def test_a_state_of_an_earlier_version_is_gone_on_with():
         del state.values[name]
     loop.restore(state)
     assert loop.run() and loop.mending.floor is None
+
+
+# a critic that has won
+
+
+def game(penalty: str = "none", **settings):
+    """A generator of two numbers against a critic that moves five times as often, on data far away."""
+    torch.manual_seed(0)
+    objective = Adversarial(MLP(2, 1, (32, 32), activation="leaky_relu"), penalty=penalty, critic_steps=5)
+    model = Generator(Normal(2), MLP(2, 2, (8,)))
+    x = torch.tensor([[6.0, 6.0]]) + 0.1 * torch.randn(400, 2)
+    usual = {"epochs": 30, "batch_size": 20, "log_every": 20, "betas": (0.0, 0.99), "clip": 0.0, "skip": 0.0}
+    return model, x, objective, usual | settings
+
+
+def test_a_critic_that_has_won_rests_and_the_records_say_so():
+    model, x, objective, settings = game()
+    found = fit(model, x, objective=objective, training=settings, quiet=True)
+    said = [r for r in events(found) if r["event"] == "mended"]
+    assert said and "the critic had won" in said[0]["says"] and "one step of 4" in said[0]["says"]
+    assert len(said) <= mending.AGAIN
+    left = fit(game()[0], x, objective=objective, training=settings | {"mend": False}, quiet=True)
+    assert not [r for r in events(left) if r["event"] == "mended"]
+
+
+def test_a_resting_critic_moves_at_one_step_of_four_and_a_resumed_training_goes_on_with_it():
+    model, x, objective, settings = game()
+
+    def trained(*stops: int):
+        found = None
+        for stop in (*stops, 10**9):
+            callbacks = [lambda record, stop=stop: record["step"] < stop]
+            if found is None:
+                found = fit(model, x, None, objective, settings, quiet=True, callbacks=callbacks)
+            else:
+                found = fusevae.resume(found, quiet=True, callbacks=callbacks)
+        return found
+
+    whole, parts = trained(), trained(30, 90, 200)
+    assert [r for r in events(whole) if r["event"] == "mended"]
+    for a, b in zip(whole.distribution.parameters(), parts.distribution.parameters(), strict=True):
+        assert torch.equal(a, b)
+    found = Mending()
+    assert all(found.moves("critic", step) for step in range(9))
+    found.rests = {"critic": 1}
+    assert [step for step in range(9) if found.moves("critic", step)] == [0, 4, 8] and found.moves("model", 3)
+
+
+def test_players_that_move_at_once_rest_alone():
+    """In a step in which the critic rests, its weights stay, and the others' move."""
+    torch.manual_seed(0)
+    shape = (1, 8, 8)
+    vae = VAE(Flat(Normal(2), Gaussian(MLP(shape, 4))), Gaussian(MLP(2, shape), scale="shared"))
+    objective = VAEGAN(ConvCritic(shape, channels=(4, 8)))
+    loop = prepare(vae, read_data(torch.rand(40, *shape)), (), objective, Training(epochs=1, batch_size=4), 0, "cpu")
+    loop.mending.rests = {"critic": 1}
+    each = {name: list(loop.game.own(name).values()) for name in loop.game.players}
+    before, moved = {name: [p.clone() for p in ps] for name, ps in each.items()}, []
+    for _ in range(5):
+        batch = next(loop.batches.since(loop.step))
+        loop._move("encoder", batch)
+        loop.step += 1
+        moved.append({n: any(not torch.equal(a, b) for a, b in zip(before[n], each[n], strict=True)) for n in each})
+        before = {name: [p.clone() for p in ps] for name, ps in each.items()}
+    assert [m["critic"] for m in moved] == [True, False, False, False, True]
+    assert all(m["encoder"] and m["decoder"] for m in moved)
+
+
+def test_what_is_no_fault_is_no_win():
+    critic = MLP(2, 1)
+    assert Adversarial(critic).chance(0.5) == pytest.approx(2 * math.log(2))
+    assert Adversarial(critic, "wasserstein", "interpolates").chance(0.5) is None
+    late = VAEGAN(ConvCritic((1, 8, 8), channels=(4, 8)), pixels=1.0, start=0.3)
+    assert late.chance(0.2) is None and late.chance(0.4) is not None  # until its start the critic's loss is 0
+    assert FactorVAE(critic).chance(0.5) is None
+
+
+@pytest.mark.parametrize(("channels", "n"), [((8, 8, 8), 1), ((10, 6, 4), 3)])
+def test_a_generator_of_any_widths_makes_single_images_that_differ(channels, n):
+    torch.manual_seed(0)
+    made = ConvGenerator(4, (1, 8, 8), channels)(torch.randn(5, 4))
+    assert made[:n].shape == (n, 1, 8, 8) and made.std(0).max() > 1e-3
+    alone = ConvGenerator(4, (1, 8, 8), channels)(torch.randn(1, 4))
+    assert alone.isfinite().all()
+
+
+# dead codes
+
+
+def test_codes_that_died_are_started_anew_and_the_records_say_how_many():
+    def trained(stop: int = 10**9, **settings):
+        torch.manual_seed(0)
+        encoder = SpatialEncoder((1, 8, 8), 4, (8,), 1)
+        quantizer = VectorQuantizer(64, 4, decay=0.5, revive=0.9)
+        prior = PixelCNN((1, *encoder.outputs[1:]), "categorical", width=8, kernels=(3,), levels=64)
+        decoder = Gaussian(SpatialDecoder(4, (1, 8, 8), (8,), 1), scale="shared")
+        vae = VAE(Quantized(encoder, quantizer, prior=prior), decoder)
+        usual = {"epochs": 6, "batch_size": 5, "log_every": 10} | settings
+        stops = [lambda record: record["step"] < stop]
+        return fit(vae, x, training=usual, quiet=True, callbacks=stops)
+
+    x = torch.rand(40, 1, 8, 8)
+    whole, part = trained(), trained(20)
+    said = [r for r in events(whole) if r["event"] == "mended" and "codes" in r["says"]]
+    assert 1 <= len(said) <= 3 and "started anew" in said[0]["says"] and "are in use" in said[0]["says"]
+    again = [r for r in events(fusevae.resume(part, quiet=True)) if r["event"] == "mended"]
+    assert [r["says"] for r in again] == [r["says"] for r in events(whole) if r["event"] == "mended"]
+    assert not [r for r in events(trained(mend=False)) if r["event"] == "mended"]

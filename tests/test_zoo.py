@@ -12,6 +12,7 @@ from fusevae import Source
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import minutes  # noqa: E402
 import zoo  # noqa: E402
 import zoo_table  # noqa: E402
 from zoo_cell import OWN, arms  # noqa: E402
@@ -94,3 +95,34 @@ def test_a_pair_has_the_interval_of_student(tmp_path):
 def test_what_is_not_there_is_not_measured(tmp_path):
     found = zoo_table.page(tmp_path, zoo.cells(["iris"], [], 180.0))
     assert "0 of " in found and "not measured" in found
+
+
+# samples after a few minutes
+
+
+def drew(fid, **more):
+    quality = {"fid": fid, "real": {"fid": 4.0}, "constant": {"fid": 104.0}}
+    return {"quality": quality, "steps": 1200, "finished": True, "said": [], "whole": True} | more
+
+
+def test_the_words_of_a_cell_say_no_more_than_its_figures(tmp_path):
+    assert minutes.words(drew(14.0)) == "near the data (0.10; 1,200 steps)"
+    assert minutes.words(drew(54.0)) == "on the way (0.50; 1,200 steps)"
+    assert minutes.words(drew(94.0)).startswith("little to look at (0.90")
+    assert minutes.words(drew(204.0, finished=False)) == "noise (2.00; 1,200 steps), cut off by the time"
+    lacks = drew(204.0, said=["Adversarial needs some 2,000 steps until ..."])
+    assert minutes.words(lacks).endswith("and said so at its start")
+    assert minutes.words({"crash": "E: x"}) == "**crashed**" and "not take" in minutes.words({"refused": "x"})
+    assert minutes.words(drew(None)) == "no figure" and "prior" in minutes.words({"quality": {"none": "..."}})
+    chosen = minutes.cells(["mnist"], ["gan"], [5.0, 1.0])
+    assert [(cell.recipe, cell.minutes) for cell in chosen] == [("gan", 1.0), ("gan", 5.0)]
+    path = chosen[0].record(tmp_path)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(drew(14.0)))
+    found = minutes.page(tmp_path, chosen)
+    assert "1 of 2 cells are measured" in found and "| `gan` | near the data (0.10; 1,200 steps) | · |" in found
+    assert minutes.drawn(tmp_path, chosen) is None  # no strip of samples yet
+
+
+def test_a_minute_of_two_cores_is_two_of_one():
+    assert minutes.Cell("mnist", "gan", 5.0).arguments(Path("r"), None)[2] == "600.0"

@@ -83,12 +83,12 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
     import torch
 
     from fusevae.core.description import describe
+    from fusevae.core.durations import clock
     from fusevae.recipes.default import said_of
     from fusevae.training import configuration
     from fusevae.training.budget import timed
     from fusevae.training.compose import for_recipe
     from fusevae.training.fit import pick_device
-    from fusevae.training.outcome import duration
 
     if options.data is None and "images" not in find.modalities_of(name):
         return {"cost": "for data of yours: add --data"}
@@ -107,7 +107,7 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
         "parameters": parameters,
         "steps": steps,
         "seconds_per_step": float(f"{seconds:.2g}"),
-        "cost": f"{steps:,} steps take {duration(steps * seconds)} on {pick_device(options.device).type}",
+        "cost": f"{steps:,} steps take {clock(steps * seconds)} on {pick_device(options.device).type}",
     }
 
 

@@ -41,7 +41,7 @@ def train(options: Namespace) -> int:
                 raise InputError(f"--only {options.only[0]} chooses what --from takes over: add --from RUN")
             fresh_folder(options.output)  # before the data are read, which may take long
             settings = (options.settings, options.seed, options.precision, options.skip_damaged, trust)
-            node, splits = compose(options.what, options.data, *settings)
+            node, splits = compose(options.what, options.data, *settings, options.budget)
             result = run(
                 node,
                 options.output,
@@ -115,6 +115,7 @@ def _resume(options: Namespace) -> Run:
         "--output": options.output,
         "--from": options.weights,
         "--only": options.only,
+        "--budget": options.budget,
         "--seed": options.seed is not None,
         "--skip-damaged": options.skip_damaged,
     }

@@ -36,6 +36,8 @@ class Conditional(Described, nn.Module):
         deterministic: whether its bound draws nothing, so that importance weighting can't tighten it.
         has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and
             ``decode``.
+        needs: about how many updates, and examples, a model of data takes until its samples show what these are; (0, 0)
+            for few.
     """
 
     level: Level = Level.DENSITY
@@ -44,6 +46,7 @@ class Conditional(Described, nn.Module):
     has_mean: bool = True
     has_latents: bool = False
     deterministic: bool = False
+    needs: tuple[int, int] = (0, 0)
 
     @abstractmethod
     def forward(self, *given: Tensor | None) -> Distribution:

@@ -61,6 +61,7 @@ class Diffusion(Conditional):
 
     level = Level.BOUND
     has_mean = False
+    needs = (2000, 0)
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class FlowMatching(Conditional):
 
     level = Level.SAMPLES
     has_mean = False
+    needs = (2000, 0)
 
     def __init__(
         self, net: nn.Module, shape: int | tuple[int, ...], solver: Solver = Heun(), guidance: float = 1.0

@@ -25,7 +25,8 @@ class ConvGenerator(Described, nn.Module):
         outputs: ``(channels, height, width)`` of an image.
         channels: width at each size, from the smallest image; the image is doubled after each.
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
-        groups: of channels that are normalised together; 0 for no normalisation.
+        groups: of channels that are normalised together, of equal size (fewer where ``channels`` are no multiple), a
+            single one where each would be one number; 0 for no normalisation.
         bounded: whether a tanh keeps the values between -1 and 1.
 
     Example:
@@ -52,7 +53,10 @@ class ConvGenerator(Described, nn.Module):
             nn.ConvTranspose2d(c, d, 4, stride=2, padding=1)
             for c, d in zip(channels, [*channels[1:], outputs[0]], strict=True)
         )
-        self.norms = nn.ModuleList(nn.GroupNorm(groups, c) if groups else nn.Identity() for c in channels)
+        self.norms = nn.ModuleList(
+            nn.GroupNorm(_together(groups, c, h * w), c) if groups else nn.Identity()
+            for c, (h, w) in zip(channels, self.sizes, strict=False)
+        )
         self.labels = nn.ModuleList(Embedding(classes, c) for c in channels) if classes else None
 
     def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
@@ -66,3 +70,9 @@ class ConvGenerator(Described, nn.Module):
                 h = h + self.labels[i](label)[..., None, None]
             h = double(F.leaky_relu(h, 0.2))[..., :height, :width]
         return (torch.tanh(h) if self.bounded else h).reshape(*batch, *self.outputs)
+
+
+def _together(groups: int, channels: int, places: int) -> int:
+    """In how many groups channels are normalised: of one number nothing would be left."""
+    groups = math.gcd(groups, channels)
+    return groups if channels * places > groups else 1

@@ -150,6 +150,7 @@ class VectorQuantizer(Quantizer):
         self.register_buffer("codebook", torch.randn(levels, features))
         self.register_buffer("share", torch.full((levels,), 1 / levels))  # N
         self.register_buffer("updates", torch.zeros(()))  # t
+        self.revived: Tensor | int = 0  # how often a code was started anew; no part of the model
 
     def forward(self, h: Tensor) -> Codes:
         h = self._scaled(h)
@@ -212,6 +213,7 @@ class VectorQuantizer(Quantizer):
             dead = share < self.revive * equal
             codebook = torch.where(dead[:, None], self._worst_served(flat, apart), codebook)
             share = torch.where(dead, equal, share)
+            self.revived = self.revived + dead.sum()
         self.codebook.copy_(codebook)
         self.share.copy_(share)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -57,6 +58,7 @@ class Adversarial(Opposed):
 
     role = "critic"
     judged = "samples"
+    needs = (2000, 200)
 
     def __init__(
         self,
@@ -140,6 +142,10 @@ class Adversarial(Opposed):
         )
 
     # how the game stands
+
+    def chance(self, progress: float) -> float | None:
+        """2 log 2 or 2; a Wasserstein critic teaches the more the better it is."""
+        return {"non-saturating": 2 * math.log(2), "hinge": 2.0}.get(self.loss)
 
     def diagnose(self, trace: Trace) -> dict[str, Any]:
         """``ordered``: the share of pairs of a real and a generated example that the critic orders rightly (1/2 where

@@ -27,6 +27,7 @@ class AdversarialAutoencoder(Adversarial):
     """
 
     judged = "latents"
+    needs = (0, 0)
 
     def __init__(
         self,

@@ -20,10 +20,12 @@ class Objective(Described):
     Attributes:
         samples: latents drawn for each example; 0 for one without a sample dimension.
         batch_level: whether an example's value depends on the others in its batch (an estimate over the batch).
+        needs: about how many updates, and examples, it takes until samples show what the data are; (0, 0) for few.
     """
 
     samples: int = 0
     batch_level: bool = False
+    needs: tuple[int, int] = (0, 0)
 
     @abstractmethod
     def __call__(self, trace: Trace, progress: float) -> Tensor:
@@ -59,6 +61,10 @@ class Opposed(Objective, nn.Module):
     @abstractmethod
     def opponent_loss(self, trace: Trace) -> Tensor:
         """What the opponent minimises, ``(n,)`` for some n, from a trace without gradients."""
+
+    def chance(self, progress: float) -> float | None:
+        """The opponent's loss where it can't tell one from the other; None where a low loss is no fault."""
+        return None
 
     def diagnose(self, trace: Trace) -> dict[str, Any]:
         """What held-out examples say of the state of the game."""

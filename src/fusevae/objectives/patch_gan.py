@@ -49,6 +49,7 @@ class PatchGAN(Adversarial, Simultaneous):
 
     roles = ("model", "critic")
     judged = "reconstructions"
+    needs = (0, 0)
     batch_level = True
 
     def __init__(

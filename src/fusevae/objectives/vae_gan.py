@@ -104,6 +104,9 @@ class VAEGAN(Adversarial, Simultaneous):
             "critic": told + self.smooth(x, made, label),
         }
 
+    def chance(self, progress: float) -> float | None:
+        return super().chance(progress) if progress > self.start else None  # until then it rests
+
     def inspect(self, x: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor]:
         """The critic's numbers and its inner features, in float32."""
         out, features = self.opponent.judge(x, label)  # type: ignore[operator]

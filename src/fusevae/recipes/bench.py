@@ -13,6 +13,7 @@ from typing import Any
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust, describe
+from fusevae.core.durations import clock, seconds_of
 from fusevae.core.errors import InputError, SlotError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.core.levels import Level
@@ -28,14 +29,13 @@ from fusevae.evaluation.samples import Kind, sample
 from fusevae.recipes.compose import is_file, settled
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
-from fusevae.training.budget import Plan, duration, plan
+from fusevae.training.budget import Plan, plan
 from fusevae.training.compare import Compared, compared, judge_or_why
 from fusevae.training.configuration import Node, one_line
 from fusevae.training.fit import pick_device, prepare
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.lock import LOCK, locked
 from fusevae.training.notices import ASIDE
-from fusevae.training.outcome import duration as clock
 from fusevae.training.outcome import to_json
 from fusevae.training.prepare import artifact_of
 from fusevae.training.run import JUDGED, Run
@@ -116,7 +116,7 @@ def bench(
     """
     if world()[1] > 1:
         raise InputError("bench trains in one process: start it without torchrun")
-    seconds = duration(budget) if isinstance(budget, str) else float(budget)
+    seconds = seconds_of(budget)
     place, makers, folder = pick_device(device), named(recipes), Path(output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
@@ -278,7 +278,7 @@ def one(
         run = Run.open(place, device, trust)
     elif (place / CONFIG).is_file():
         _say(f"{name}: going on", quiet)
-        run = resume(place, device, trust, OWN, quiet=quiet, limit=seconds)
+        run = resume(place, device, trust, OWN, quiet=quiet)
     else:
         if name not in kept["plans"]:
             _say(f"{name}: timing its steps", quiet)
@@ -287,9 +287,10 @@ def one(
             _write(folder, kept)
         chosen = Plan(**kept["plans"][name])
         node["training"] = {"class": "Training", **(node.get("training") or {}), **chosen.settings()}
-        _say(f"{name}: {chosen.steps:,} steps of {1000 * chosen.step_seconds:.3g} ms", quiet)
+        node["training"] |= {"budget": seconds, "planned": True}
+        _say(f"{name}: {chosen}", quiet)
         settings: dict[str, Any] = {"device": device, "trust": trust, "quiet": quiet, "command": command}
-        run = train(node, place, splits, importance_samples=OWN, limit=seconds, **settings)
+        run = train(node, place, splits, importance_samples=OWN, **settings)
     kept["done"][name] = {"steps": run.steps, "seconds": run.seconds}
     _write(folder, kept)
     return run

@@ -9,6 +9,7 @@ from typing import Any
 
 from fusevae.core.budget import within_memory
 from fusevae.core.description import Trust, describe
+from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError
 from fusevae.data.splits import Splits
 from fusevae.recipes.default import default, parted, said_of, source_of
@@ -26,6 +27,7 @@ def compose(
     precision: str | None = None,
     skip_damaged: bool = False,
     trust: Trust = (),
+    budget: str | None = None,
 ) -> tuple[Node, Splits | None]:
     """The configuration that is asked for; and the data, where a recipe had to see them.
 
@@ -38,6 +40,7 @@ def compose(
         precision: of the nets.
         skip_damaged: leave out examples that can't be read.
         trust: as for :func:`fusevae.build`.
+        budget: time for the training, as :attr:`fusevae.Training.budget`.
 
     Example:
         >>> node, data = compose("logistic-vae", settings=["training.epochs=3", "recipe.latent=2"])
@@ -47,6 +50,10 @@ def compose(
     ours: dict[str, Any] = {"path": data} if data is not None else {}
     ours |= {"skip_damaged": True} if skip_damaged else {}
     rest, splits = list(settings), None
+    seconds = None if budget is None else seconds_of(budget)
+    for setting in rest if budget is not None else ():
+        if setting.partition("=")[0].strip() in ("training.epochs", "training.budget"):
+            raise InputError(f"--budget {budget} and --set {setting} were given: expected one, leave out the other")
     if what is not None and is_file(what):
         node = configuration.read(what)
         for setting in rest:
@@ -58,7 +65,7 @@ def compose(
         said = said_of(ours, about_data)
         if what is None:
             splits = source_of(said, ()).read()
-            what, chosen = default(splits)
+            what, chosen = default(splits, seconds)
             rest = [*chosen, *rest]
         recipe = find(what)
         about_recipe, rest = parted(rest, "recipe")
@@ -67,6 +74,7 @@ def compose(
         with within_memory():
             made = recipe(splits.spec, **given)
         node = describe(made) | {"data": describe(source)}
+    rest += [] if budget is None else [f"training.budget={budget}", "training.planned=false"]
     node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
 

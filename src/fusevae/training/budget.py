@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 
+from fusevae.core.durations import duration
 from fusevae.core.errors import InputError
+from fusevae.core.processes import mean_over_processes
 from fusevae.data.splits import Splits
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import prepare
 from fusevae.training.progress import Progress
+
+__all__ = ["Plan", "duration", "plan", "planned", "timed"]
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
 WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
@@ -48,8 +52,22 @@ class Plan:
         found: dict[str, Any] = {"epochs": self.epochs}
         return found if self.validate_every is None else found | {"validate_every": self.validate_every}
 
+    def __str__(self) -> str:
+        return f"{self.steps:,} steps of {1000 * self.step_seconds:.3g} ms"
+
     def json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def planned(experiment: Experiment, data: Splits, device: str = "auto") -> tuple[Experiment, Plan | None]:
+    """The same experiment with the plan of its ``training.budget`` among its settings, and that plan; as it is, and
+    None, where it has no budget or has been planned. What is planned once stays: the same settings give the same steps
+    on any machine, which may be too slow for them."""
+    training = experiment.training
+    if training.seconds is None or training.planned:
+        return experiment, None
+    found = plan(lambda: copy.deepcopy(experiment), data, training.seconds, device)
+    return experiment.replaced(training=training.replaced(**found.settings(), planned=True)), found
 
 
 def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: str = "auto") -> Plan:
@@ -91,7 +109,7 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps."""
     watch = Stopwatch()
     size = min(experiment.training.batch_size, len(data.train))
-    quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None}
+    quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
     settings = experiment.training.replaced(**quick, **never)
     loop: Loop = prepare(
@@ -100,7 +118,9 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     if not loop.run():  # its last step ends with a record and a validation
         raise KeyboardInterrupt
     step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
-    return max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step), loop.per_epoch
+    both = torch.tensor([max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step)], dtype=torch.float64)
+    step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
+    return step, validation, loop.per_epoch
 
 
 class Stopwatch(Progress):
@@ -119,21 +139,3 @@ class Stopwatch(Progress):
 
     def say(self, message: str) -> None:
         """Nothing: a few steps say little of the training to come."""
-
-
-def duration(text: str) -> float:
-    """Seconds of ``"90s"``, ``"20m"``, ``"1h30m"``, ``"1.5h"``.
-
-    Example:
-        >>> duration("1h30m"), duration("0.5m")
-        (5400.0, 30.0)
-    """
-    found = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
-    try:
-        parts = [float(part or 0) for part in found.groups()] if found else []
-    except ValueError:
-        parts = []
-    seconds = sum(size * part for size, part in zip((3600, 60, 1), parts, strict=False))
-    if not seconds > 0:
-        raise InputError(f"{text!r} is no time: expected a number of hours, minutes or seconds: 1h30m, 20m, 90s")
-    return seconds

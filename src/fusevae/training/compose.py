@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,7 +20,6 @@ from fusevae.core.spec import DataSpec
 from fusevae.data.source import Source
 from fusevae.data.splits import Splits
 from fusevae.training import configuration
-from fusevae.training.budget import duration
 from fusevae.training.callbacks import name_of
 from fusevae.training.experiment import Experiment
 from fusevae.training.recipes import find, modalities_of, reads
@@ -60,6 +58,15 @@ def composed(what: Any, data: Any, options: Mapping[str, Any], seed: int | None)
         found = what if isinstance(what, Experiment) else Experiment(what)
     seed = found.seed if seed is None else seed
     return Experiment(found.model, source, found.views, found.objective, found.training, seed), splits
+
+
+def timely(training: Training, budget: str | float | None, given: Training | Mapping[str, Any] | None) -> Training:
+    """Settings of the loop with a time for it, which decides how many epochs there are."""
+    if budget is None:
+        return training
+    if isinstance(given, Mapping) and "epochs" in given:
+        raise InputError(f"budget={budget!r} and epochs={given['epochs']!r} were given: leave one out")
+    return training.replaced(budget=budget, planned=False)
 
 
 def told(data: Any) -> tuple[dict[str, Any], Any]:
@@ -144,11 +151,3 @@ def changed(training: Training, given: Training | Mapping[str, Any] | None) -> T
         if name not in known:
             raise InputError(f"training has no setting {name!r}{near(name, known)}")
     return training.replaced(**given)
-
-
-def seconds_of(budget: str | float) -> float:
-    """The seconds of a budget."""
-    seconds = duration(budget) if isinstance(budget, str) else float(budget)
-    if not 0 < seconds < math.inf:
-        raise InputError(f"budget={budget!r} was given: expected seconds above 0, or 90s, 20m, 1h30m")
-    return seconds

@@ -31,6 +31,12 @@ class Opponent(Player):
     def own(self) -> Sequence[nn.Module]:
         return [self.objective.opponent]
 
+    def moves(self, step: int, progress: float) -> bool:
+        return self.mending is None or self.mending.moves(self.name, step)
+
+    def chance(self, progress: float) -> float | None:
+        return self.objective.chance(progress)
+
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
             trace = self.artifact.distribution.trace(self.artifact.view(batch.x), batch.label)
@@ -87,6 +93,9 @@ class Partner(Player):
 
     def moves(self, step: int, progress: float) -> bool:
         return False
+
+    def chance(self, progress: float) -> float | None:
+        return self.objective.chance(progress) if self.name == self.objective.role else None
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         raise NotImplementedError(f"{self.name} moves with the first player of its game")

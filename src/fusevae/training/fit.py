@@ -24,9 +24,9 @@ from fusevae.data.source import read_data
 from fusevae.data.splits import Splits
 from fusevae.objectives.objective import Objective
 from fusevae.training import checkpoint, configuration
-from fusevae.training.budget import plan
+from fusevae.training.budget import planned
 from fusevae.training.callbacks import Callback
-from fusevae.training.compose import IN_MEMORY, Recipe, changed, composed, seconds_of
+from fusevae.training.compose import IN_MEMORY, Recipe, changed, composed, timely
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CHECKPOINTS, CONFIG, fresh_folder, last_values
 from fusevae.training.functions import as_objective, as_views
@@ -90,8 +90,8 @@ def fit(
         folder: where the configuration, checkpoints, ``metrics.jsonl`` and the artifact go, if anywhere.
         quiet: show no progress.
         options: of a recipe: ``{"latent": 32}``.
-        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``: some steps are timed first,
-            so that the schedules end in time.
+        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``: the same as the setting
+            :attr:`Training.budget`. Some steps are timed first, so that the schedules end in time.
         callbacks: called with each record, a dictionary, as ``f(record)`` or ``f(record, moment)``
             (:class:`fusevae.Moment`); one may return numbers by name, which are recorded, or False, which stops. Where
             one is a context manager (a logger), it is open for as long as the training runs.
@@ -120,7 +120,7 @@ def fit(
             made.data,
             as_views(views, splits, made.seed),
             as_objective(objective),
-            changed(made.training, training),
+            timely(changed(made.training, training), budget, training),
             made.seed,
         )
     )
@@ -130,10 +130,7 @@ def fit(
         if refit and isinstance(step, Step):
             step.fitted = False
     progress = Progress(quiet, python=True)
-    if budget is not None:
-        progress.limit = seconds_of(budget)
-        found = plan(lambda: copy.deepcopy(experiment), splits, progress.limit, device)
-        experiment = experiment.replaced(training=changed(experiment.training, found.settings()))
+    experiment, _ = planned(experiment, splits, device)
     loop = started(experiment, splits, device, where, progress)
     with nullcontext() if where is None else locked(where):
         if where is not None:
@@ -159,7 +156,7 @@ def resume(
         what: what :func:`fit` returned, or the folder of a training.
         data: of a training in a folder, where they were in memory.
         epochs: passes over the data in all, where the training is to be longer (or shorter) than it was begun; its
-            schedules are those of the new length from here on.
+            schedules are those of the new length from here on. A budget that it had is lifted.
         device: as for :func:`fit`.
         quiet: show no progress.
         callbacks: as for :func:`fit`; those that it was given are not remembered.
@@ -203,7 +200,7 @@ def _gone_on(rest: Rest, epochs: float | None, device: str, quiet: bool, callbac
     """:func:`resume`, once nobody else writes into the folder."""
     experiment, state = copy.deepcopy(rest.experiment), rest.state
     if epochs is not None:
-        experiment = experiment.replaced(training=changed(experiment.training, {"epochs": epochs}))
+        experiment = experiment.replaced(training=changed(experiment.training, {"epochs": epochs, "budget": None}))
     if state is None and rest.folder is not None:
         last_values(rest.folder)  # there is one
         state = checkpoint.read_newest(rest.folder / CHECKPOINTS)
@@ -220,7 +217,7 @@ def _gone_on(rest: Rest, epochs: float | None, device: str, quiet: bool, callbac
     known, found = state.values.get("identity"), []
     if known is not None and rest.folder is not None:
         check_data(known, rest.splits, str(rest.folder))
-        asked = () if epochs is None else ("training.epochs",)
+        asked = () if epochs is None else ("training.epochs", "training.budget")
         found = changes(known["configuration"], loop.values["identity"]["configuration"], str(rest.folder), asked)
     now = loop.values.get("identity")
     loop.restore(state)
@@ -231,10 +228,11 @@ def _gone_on(rest: Rest, epochs: float | None, device: str, quiet: bool, callbac
     else:
         loop.records[:] = rest.records[: loop.values["records"]]
         progress.earlier = rest.seconds
+    progress.earlier = max(progress.earlier, state.values.get("seconds", 0.0))
     for change in found:
         loop.tell("changed", str(change))
     if epochs is not None:
-        loop.finished, loop.values["stale"] = False, 0
+        loop.finished, loop.values["stale"], loop.values["late"] = False, 0, False
         if rest.folder is not None:
             loop.save()
             write_text(rest.folder / CONFIG, configured(experiment))

@@ -21,7 +21,7 @@ from fusevae.training.experiment import Experiment
 CHANGEABLE = tuple(
     f"training.{name}"
     for name in (
-        "epochs", "learning_rate", "final_learning_rate", "warmup", "weight_decay", "betas", "clip", "skip",
+        "epochs", "budget", "learning_rate", "final_learning_rate", "warmup", "weight_decay", "betas", "clip", "skip",
         "accumulate", "precision", "patience", "validate_every", "log_every", "checkpoint_every", "parallel",
     )
 )  # fmt: skip

@@ -75,15 +75,13 @@ class Loop:
             player.mending = self.mending if settings.mend else None
         self.optimizers = {n: GuardedAdamW(self.game.own(n), settings, device) for n in game.players}
 
-        self.step = 0
+        self.step, self.stopping, self.finished = 0, False, False  # a callback asked for a stop; the end has come
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "lives": True, "stale": 0}
         self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0}
         self.callbacks: list[Callback] = []
-        self.stopping = False  # a callback asked for it
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
         self.records = Records(folder if self.rank == 0 else None)
-        self.finished = False
 
     # ---------------------------------------------------------------- the loop
 
@@ -100,6 +98,7 @@ class Loop:
                         continue
                 self.progress.advance(self.step)
                 if self._interrupted(interrupt):
+                    self.values |= self.progress.used
                     self.save()
                     stop = self.now | {"event": "stopped", "says": self.why}
                     self.records.write(stop, self.progress.seconds)  # what goes on from the state takes it out
@@ -155,7 +154,8 @@ class Loop:
             for who, (_, metrics) in losses.items():
                 self.figures.add(who, metrics, rows.here / self.batches.size)
         for who in movers:
-            self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
+            if self.mending.moves(who, self.step):
+                self.optimizers[who].step(self.settings.rate(progress) * self.values["rate_scale"])
             self.optimizers[who].zero_grad()
 
     def _backward(self, losses: Losses, share: float) -> None:
@@ -194,6 +194,7 @@ class Loop:
                 bad.append(name)
         self.figures.sums, self.values["looked"] = {}, self.step
         self.write(record)
+        self.mending.look(self, record["train"])
         may = self.settings.mend and self.values["rollbacks"] < ROLLBACKS
         if bad:
             self._go_back(f"{IN_A_ROW} or more updates in a row were abnormal: {self._cause(bad[0])}")
@@ -226,7 +227,7 @@ class Loop:
         if leader.mending is not None and leader.kept and (says := self.mending.after(means, self.step / self.total)):
             self.values["stale"] = 0  # what is done takes time
             self.tell("mended", says)
-        self.finished = bool(self.settings.patience and self.values["stale"] >= self.settings.patience)
+        self.finished = self.settings.ended(self.values)
         if self.finished:  # of the weights that are kept; those of the training stay as they are
             kept = copy.deepcopy(game)
             kept.load_state_dict(self.best)
@@ -304,13 +305,11 @@ class Loop:
         self.figures.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
         self.best = groups.get("best", {})
         self.step = state.values["step"]
-        every = self.settings.log_every  # checkpoints of earlier versions don't say when they looked
-        looked = self.step - self.step % every if self.figures.sums else self.step
+        looked = self.step - (self.step % self.settings.log_every if self.figures.sums else 0)  # of earlier versions
         self.values = {"looked": looked, "diagnosed": self.step, "lives": True} | state.values
         del self.values["step"]
         self.mending.restore(self.values)
-        patience = self.settings.patience
-        self.finished = bool(patience and self.values["stale"] >= patience)
+        self.finished = self.settings.ended(self.values)
 
     def save(self) -> None:
         """Keep the present state as the last good one, and on disk; unless it is doubtful, which may be the beginning
@@ -339,7 +338,8 @@ class Loop:
         if state is not None:
             checkpoint.check_fits(state, self.state(), self.folder)
             self.restore(state)
-        self.progress.earlier = self.records.rewind(self.folder / METRICS, self.values["records"])
+        seconds = self.records.rewind(self.folder / METRICS, self.values["records"])
+        self.progress.earlier = max(seconds, self.values.get("seconds", 0.0))
         return state is not None
 
     def result(self) -> nn.Module:

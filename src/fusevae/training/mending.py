@@ -1,4 +1,5 @@
-"""What a training does about what it finds: a latent that has collapsed, a step that is too large.
+"""What a training does about what it finds: a latent that has collapsed, a step that is too large, a
+critic that has won.
 
 Each action is an event among the records, with its reason. What is done depends on figures that all processes share and
 stands in the state of the training, so that a resumed one goes on with it. The bound that is reported stays the true
@@ -14,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from fusevae.evaluation.collapse import COLLAPSED
+from fusevae.nets.quantizer import VectorQuantizer
 
 FROM, LATEST = 0.1, 0.6  # of the training: a collapse before may pass by itself, one after leaves no time
 FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and until the cost is whole again
@@ -22,6 +24,11 @@ FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
+WON = 0.1  # of the loss of a critic that can't tell, under which one has won
+LOOKS = 2  # means of the records in a row that say that a critic has won, before it rests
+RESTS, AGAIN = 4, 2  # of so many steps a critic then moves at one; how often that is done
+MANY = 0.05  # of the codes of a codebook that died, from which on it is said
+LAST = 0.8  # of the training: a critic that has won after this is left alone
 SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
 
 
@@ -33,12 +40,20 @@ class Mending:
         floor: nats that no training should fall to: a constant model's, or those that it begins with, and as many again
             as the first has; None where neither is known.
         mean: of what is climbed, over the last steps.
+        rests: how often each player that has won was made to rest.
+        wins: looks in a row at which one had won.
+        codebooks: of the model, by name, which revive their dead codes by themselves.
+        told: how many had been revived in each when that was said.
     """
 
     def __init__(self) -> None:
         self.warm: list[float] = []
         self.floor: float | None = None
         self.mean = 0.0
+        self.rests: dict[str, int] = {}
+        self.wins = 0
+        self.codebooks: dict[str, VectorQuantizer] = {}
+        self.told: dict[str, int] = {}
 
     def begin(self, start: float, constant: float) -> None:
         """Note what is climbed before the first step, and what a constant model has."""
@@ -46,10 +61,17 @@ class Mending:
             self.mean, self.floor = start, min(start, constant) - FAR * abs(constant)
 
     def state(self) -> dict[str, Any]:
-        return {"warm": self.warm, "floor": self.floor, "mean": self.mean}
+        mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
+        revived = {name: int(codebook.revived) for name, codebook in self.codebooks.items()}
+        return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
+        self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
+        self.told = dict(state.get("told", {}))
+        for name, count in state.get("revived", {}).items():
+            if name in self.codebooks:
+                self.codebooks[name].revived = count
 
     def after(self, means: Mapping[str, Any], progress: float) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing."""
@@ -74,6 +96,44 @@ class Mending:
         weight = min(1.0, max(0.0, (progress - self.warm[-1] - FREE) / (RISE - FREE)))
         free = kl * (1 - weight)
         return free if len(self.warm) < TIMES else free.maximum(kl.clamp(max=FLOOR))
+
+    def moves(self, player: str, step: int) -> bool:
+        """Whether a player's weights move at a step."""
+        return not step % RESTS ** self.rests.get(player, 0)
+
+    def count(self, loop: Any, means: Mapping[str, Any]) -> None:
+        """Say how many codes of a codebook were dead and started anew: first and, where it goes on, once more."""
+        for name, codebook in self.codebooks.items():
+            revived, before = int(codebook.revived), self.told.get(name, 0)
+            if revived < MANY * codebook.levels or (before and revived < 10 * before):
+                continue
+            self.told = self.told | {name: revived}
+            places = [codes for key, codes in means.items() if key.rpartition("/")[2] == "codes"]
+            used = "".join(f", and {c['used']} are in use" for each in places for c in each.values())
+            loop.tell(
+                "mended",
+                f"codes of a codebook of {codebook.levels:,} had died, {revived:,} so far: each was started anew where "
+                f"the codebook serves the data worst{used}",
+            )
+
+    def look(self, loop: Any, means: Mapping[str, Any]) -> None:
+        """Make a critic rest that has won for a while (by the means of the records of a
+        :class:`fusevae.training.loop.Loop`): the model moves as before, and has time to learn what it is told."""
+        self.count(loop, means)
+        progress = loop.step / loop.total
+        for name, player in loop.game.players.items():
+            chance = None if player.mending is None else player.chance(progress)
+            loss = means.get(f"{loop.figures.prefix(name)}loss_value")
+            if chance is None or loss is None:
+                continue
+            self.wins, rests = self.wins + 1 if loss < WON * chance else 0, self.rests.get(name, 0)
+            if self.wins >= LOOKS and rests < AGAIN and progress <= LAST:
+                self.wins, self.rests = 0, self.rests | {name: rests + 1}
+                loop.tell(
+                    "mended",
+                    f"the {name} had won (its loss was {loss:.2g}, that of one who can't tell is {chance:.2g}), so it "
+                    f"taught the model little: it moves at one step of {RESTS ** (rests + 1)} from now on",
+                )
 
     def too_far(self, means: Mapping[str, Any], steps: int, note: bool = False) -> str | None:
         """Why the means of the last ``steps`` say that these were too large; None where they don't. With ``note`` they

@@ -15,6 +15,7 @@ import torch
 import fusevae
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditions import Conditions
+from fusevae.core.durations import clock
 from fusevae.core.errors import SlotError
 from fusevae.core.files import write_text
 from fusevae.core.levels import Level
@@ -75,9 +76,8 @@ def judge(
             "example": splits.spec.schema.about(splits.spec),
             **({"conditions": words_of(splits.spec.conditions)} if splits.spec.conditions is not None else {}),
             "parameters": f"{artifact.n_parameters:,}",
-            "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, "
-            f"{duration(loop.records.seconds)}",
-            "evaluation": duration(evaluation.seconds) if evaluation else "none",
+            "training": f"{loop.step:,} steps, {loop.step / loop.per_epoch:.1f} epochs, {clock(loop.records.seconds)}",
+            "evaluation": clock(evaluation.seconds) if evaluation else "none",
             "seed": experiment.seed,
             **environment(loop.device, loop.processes),
         },
@@ -175,14 +175,6 @@ def again(config: str, path: Path) -> str:
 def to_json(value: Any) -> str:
     """JSON that every parser takes: what is not finite is null."""
     return json.dumps(finite(value))
-
-
-def duration(seconds: float) -> str:
-    """``3 min 20 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def _processor() -> str:

@@ -79,6 +79,10 @@ class Player(nn.Module):
         """Whether the player moves at a step."""
         return True
 
+    def chance(self, progress: float) -> float | None:
+        """The loss of a player that tells nothing from nothing; None of one that is no critic."""
+        return None
+
     @property
     def kept(self) -> bool:
         """Whether the state with the highest score is the one to keep."""

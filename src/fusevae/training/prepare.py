@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,9 +25,11 @@ from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.models.flat import Flat
 from fusevae.nets.dropout import check_masks
+from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside
 from fusevae.training.loop import Loop
+from fusevae.training.needs import lacking, out_of_reach
 from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
@@ -34,7 +37,7 @@ from fusevae.training.settings import Training
 logger = logging.getLogger("fusevae")
 
 BASELINE = 2000  # training examples that the constant model is made from
-STARTS = 200  # training examples that say where a training begins
+STARTS = 200  # training examples that say where a training begins, and on what scale
 DRAWS = 20  # of the latents of the examples that a model is tried on
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
 
@@ -52,11 +55,12 @@ def prepare(
 ) -> Loop:
     """The loop, ready to run: views and preprocessing fitted, model and data checked against each other."""
     artifact = Artifact(model, data.spec, list(views))
+    remarks = not world()[0] and (progress is None or not progress.trial)
     if len(data.train) < world()[1]:
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
     with noise.preserved():
         check(artifact, data.train, objective)
-        if progress is None or not progress.trial:
+        if remarks:
             remark(artifact, data.train)
         held = freeze(model, training.frozen)
         some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
@@ -82,9 +86,18 @@ def prepare(
             constant = found[0].baseline.log_prob(artifact.view(first.x)).mean().item()
             start = found[0].start(first), constant
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+    if remarks and progress is not None:
+        lines = lacking(model, objective, data, training, loop.total)
+        with noise.preserved():
+            lines.append(out_of_reach(model, artifact.view(data.train.batch(data.train.evenly(STARTS))[0])))
+        for line in filter(None, lines):
+            loop.progress.warn(line)
     loop.values["held"] = held
+    loop.progress.limit = training.seconds or math.inf
     if start is not None:
         loop.mending.begin(*start)
+    if training.mend:
+        loop.mending.codebooks = {n: m for n, m in model.named_modules() if isinstance(m, VectorQuantizer)}
     return loop
 
 
@@ -105,7 +118,7 @@ def remark(artifact: Artifact, examples: Examples) -> None:
     """Say, once for a training, what its views take away."""
     x = examples.batch(torch.arange(min(len(examples), BASELINE)))[0]
     for view in artifact.views:
-        if (line := view.remark(x)) is not None and not world()[0]:
+        if (line := view.remark(x)) is not None:
             logger.warning(line)
         x = view(x)
 

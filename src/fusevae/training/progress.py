@@ -13,7 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Self, cast
 
+from fusevae.core.durations import clock
 from fusevae.training.notices import ASIDE, Aside, in_notebook, warn
+
+#: seconds after the first step in which a training is timed; seconds from which on it is said how long it will take
+TIMED, LONG = 2.0, 1800.0
 
 
 class Progress:
@@ -37,6 +41,8 @@ class Progress:
         self._cell: Any = None
         self._started: float | None = None
         self._said = 0.0
+        self._warm: tuple[float, int] | None = None  # when the first step was done, and which that was
+        self._foreseen = False
         self._figures: dict[str, float] = {}
 
     @property
@@ -48,6 +54,11 @@ class Progress:
     def late(self) -> bool:
         """Whether the time is over."""
         return self.seconds >= self.limit
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """The time that was spent, and whether it was all, where there is a limit: a later part counts it."""
+        return {"seconds": self.seconds, "late": self.late} if self.limit < math.inf else {}
 
     @contextmanager
     def showing(self, total: int, step: int) -> Iterator[None]:
@@ -86,6 +97,7 @@ class Progress:
         if self.quiet:
             return
         now, self._step = time.monotonic(), step
+        self._foresee(step, now)
         if self._bar is not None or self._cell is not None:
             if now - self._said > 0.1:
                 self._said = now
@@ -93,6 +105,21 @@ class Progress:
         elif now - self._said > self.every or step == self._total:
             self._said = now
             print(f"step {step}/{self._total}, {self._left(step, now)}{self._text(', ')}", file=ASIDE)
+
+    def _foresee(self, step: int, now: float) -> None:
+        """Say once, by the first steps, that a training without a limit will take long."""
+        if self._foreseen or self.limit < math.inf:
+            return
+        if self._warm is None:  # the first step does what is done once
+            self._warm = now, step
+        elif now - self._warm[0] >= TIMED:
+            self._foreseen, each = True, (now - self._warm[0]) / (step - self._warm[1])
+            if (left := each * (self._total - step)) >= LONG:
+                short = 'fit(..., budget="20m")' if self.python else "--budget 20m"
+                self.say(
+                    f"this will take about {clock(left)} here ({self._total:,} steps of {1000 * each:.3g} ms): {short} "
+                    "plans a training for the time that there is"
+                )
 
     def _draw(self, now: float) -> None:
         """The bar as it stands."""

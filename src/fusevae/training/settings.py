@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from fusevae.core.description import Described
+from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError
 
 MOST_EPOCHS = 1e9
@@ -30,13 +32,17 @@ class Training(Described):
             0 leaves only the non-finite ones out.
         average: decay of the exponential average of the weights that is used for evaluation; 0 switches it off.
         precision: ``"bfloat16"`` runs the nets under autocast; likelihoods are summed in float32 all the same.
+        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``. Some steps are timed before
+            it begins, and ``epochs`` and ``validate_every`` become what fits, so that all schedules come to their end
+            in time; where the machine gets slower on the way, the training ends with the time. None for no limit.
+        planned: whether ``epochs`` and ``validate_every`` are those of the budget's plan already.
         patience: stop after so many validations without a better one, and keep the best; None trains to the end.
         validate_every: steps between validations; by default 20 over the training.
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
         mend: act on what is found: a latent that has collapsed has its cost taken away for a while, too large a step is
-            taken back and made smaller, and of the states at validations the best is kept (of a model that is trained
-            by its own bound). Each action is an event of the records.
+            taken back and made smaller, a critic that has won rests, and of the states at validations the best is kept
+            (of a model that is trained by its own bound). Each action is an event of the records.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
             the training: against a latent that collapses (He et al. 2019), beside a beta that rises, since a decoder
@@ -62,6 +68,8 @@ class Training(Described):
         skip: float = 20.0,
         average: float = 0.999,
         precision: Literal["float32", "bfloat16"] = "float32",
+        budget: str | float | None = None,
+        planned: bool = False,
         patience: int | None = None,
         validate_every: int | None = None,
         log_every: int = 100,
@@ -100,8 +108,11 @@ class Training(Described):
         for name, steps in (("patience", patience), ("validate_every", validate_every)):
             if steps is not None and steps < 1:
                 raise InputError(f"{name} is {steps}, expected at least 1, or nothing")
+        if budget is not None:
+            seconds_of(budget)  # refuses what is none
         if encoder_steps < 0:
             raise InputError(f"encoder_steps is {encoder_steps}, expected at least 0: 10, say")
+        self.budget, self.planned = budget, planned
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
         self.learning_rate, self.final_learning_rate, self.warmup = learning_rate, final_learning_rate, warmup
         self.weight_decay, self.betas = weight_decay, betas
@@ -110,6 +121,15 @@ class Training(Described):
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.mend, self.unlabelled, self.parallel = mend, unlabelled, parallel
         self.encoder_steps, self.encoder_part, self.frozen = encoder_steps, encoder_part, tuple(frozen)
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget in seconds."""
+        return None if self.budget is None else seconds_of(self.budget)
+
+    def ended(self, values: Mapping[str, Any]) -> bool:
+        """Whether the time or the patience is at its end, by the values of a training's state."""
+        return bool(values.get("late") or (self.patience and values["stale"] >= self.patience))
 
     def rate(self, progress: float) -> float:
         """The learning rate at ``progress`` in [0, 1]: a linear warm-up, then a cosine (Loshchilov & Hutter 2017).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
 from fusevae.data.splits import Splits
 from fusevae.training import configuration
+from fusevae.training.budget import planned
 from fusevae.training.configuration import Node
 from fusevae.training.experiment import Experiment
 from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
@@ -43,7 +43,6 @@ def train(
     importance_samples: int | None = None,
     quiet: bool = False,
     command: str | None = None,
-    limit: float = math.inf,
 ) -> Run:
     """Train what a configuration describes, judge it on held-out data and write everything into a folder.
 
@@ -59,7 +58,6 @@ def train(
         importance_samples: k of the final evaluation; by default 100, or fewer where there are many large examples.
         quiet: show no progress.
         command: what made the run, for the report.
-        limit: seconds of training after which it ends, wherever its schedules are.
 
     Raises :class:`InputError` before anything is written. Ctrl-C saves and returns with ``finished`` False.
     """
@@ -69,8 +67,10 @@ def train(
     splits = splits if splits is not None else experiment.data.read()
     if weights is not None:
         take_weights(experiment.model, weights, trust, only)
+    experiment, plan = planned(experiment, splits, str(place))
     loop = _loop(experiment, splits, folder, place, quiet)
-    loop.progress.limit = limit
+    if plan is not None and loop.rank == 0:
+        loop.progress.say(f"planned for {experiment.training.budget}: {plan}")
     loop.values["identity"] = identity(experiment, splits)
     with locked(folder):
         fresh_folder(folder)  # nobody has begun in it meanwhile
@@ -89,7 +89,6 @@ def resume(
     trust: Trust = (),
     importance_samples: int | None = None,
     quiet: bool = False,
-    limit: float = math.inf,
     settings: Sequence[str] = (),
 ) -> Run:
     """Go on with a run that was stopped, as if it had not been; one that came to its end is judged again.
@@ -123,7 +122,6 @@ def resume(
         loop.values["identity"] = now
         if found or asked:
             record(loop, found, folder, experiment)
-        loop.progress.limit = limit
         return _go(loop, experiment, splits, folder, importance_samples)
 
 
@@ -138,11 +136,16 @@ def check_length(loop: Loop, state: Mapping[str, Any], found: Sequence[Change]) 
             f"the training has ended because {state['stale']} validations in a row were not better: give "
             "training.patience, too"
         )
+    if state.get("late") and not any(change.path == "training.budget" for change in found):
+        raise InputError("the training has used its time: give training.budget, too, more of it or null for no limit")
 
 
 def record(loop: Loop, found: Sequence[Change], folder: Path, experiment: Experiment) -> None:
     """Note what was changed on the way: in the configuration, in the records and in the checkpoint."""
     for change in found:
+        if change.path == "training.budget":
+            loop.values["late"] = False
+            loop.finished = loop.settings.ended(loop.values)
         if change.path == "training.patience":
             if change.now is None:
                 loop.best = {}  # the end counts

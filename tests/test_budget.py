@@ -1,0 +1,208 @@
+"""A time for the training: planned once, kept in the configuration, counted over its parts."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+import yaml
+from test_run import node, write_table
+
+import fusevae
+from fusevae import (
+    MLP,
+    VAE,
+    Experiment,
+    Flat,
+    Gaussian,
+    InputError,
+    Normal,
+    Preprocessed,
+    Source,
+    Standardise,
+    Training,
+    fit,
+)
+from fusevae.cli import main
+from fusevae.training import budget, checkpoint, configuration
+from fusevae.training.needs import lacking, out_of_reach
+from fusevae.training.progress import Progress
+from fusevae.training.recipes import find
+from fusevae.training.train import resume, train
+
+
+@pytest.fixture
+def timing(monkeypatch):
+    """Steps of 1 s and validations of 5 s, in epochs of 10 steps; how often they were timed."""
+    asked: list[int] = []
+
+    def timed(experiment, data, device, steps):
+        asked.append(steps)
+        return 1.0, 5.0, 10
+
+    monkeypatch.setattr(budget, "timed", timed)
+    return asked
+
+
+def experiment(path, **settings) -> Experiment:
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(3, 2, (4,)))), Gaussian(MLP(1, 6, (4,))))
+    return Experiment(vae, Source(str(path)), training=Training(batch_size=8, **settings))
+
+
+def described(made: Experiment) -> dict:
+    return fusevae.describe(made)
+
+
+def test_the_command_line_plans_once_and_the_configuration_keeps_it(tmp_path, timing, capsys):
+    table = write_table(tmp_path / "table.csv")
+    (tmp_path / "c.yaml").write_text(
+        yaml.safe_dump({k: v for k, v in node(table).items() if k != "data"}, sort_keys=False)
+    )
+    given = ["train", str(tmp_path / "c.yaml"), "--data", str(table), "--budget", "200s", "--importance-samples", "1"]
+    assert main([*given, "--output", str(tmp_path / "a")]) == 0 and len(timing) == 2
+    wanted = int(budget.USED * 200 - 8 * 5)  # a fifth of the time for validations: 8 of them
+    said = capsys.readouterr().err
+    assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
+    kept = configuration.read(tmp_path / "a" / "config.yaml")["training"]
+    assert (kept["budget"], kept["planned"], kept["epochs"]) == ("200s", True, pytest.approx(wanted / 10))
+    assert kept["validate_every"] == -(-wanted // 8)
+    again = ["train", str(tmp_path / "a" / "config.yaml"), "--output", str(tmp_path / "b"), "--importance-samples", "1"]
+    assert main(again) == 0 and len(timing) == 2  # the plan is as it was
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert len({json.loads((f / "metrics.jsonl").read_text().splitlines()[-1])["step"] for f in folders}) == 1
+    a, b = (fusevae.load(folder).state_dict() for folder in folders)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_part_of_a_planned_training_goes_on_with_the_same_plan(tmp_path, timing):
+    table = write_table(tmp_path / "table.csv")
+    stop = [lambda record: record["step"] < 30]
+    settings = {"budget": "100s", "log_every": 10}
+    whole, part = (experiment(table, **settings) for _ in range(2))
+    torch.manual_seed(0)
+    for one in (whole, part):  # the same weights at the start
+        one.model.load_state_dict(whole.model.state_dict())
+    whole = fit(whole, quiet=True, folder=tmp_path / "whole")
+    fit(part, quiet=True, folder=tmp_path / "part", callbacks=stop)
+    assert len(timing) == 4 and checkpoint.newest_values(tmp_path / "part" / "checkpoints")["seconds"] > 0
+    found = resume(tmp_path / "part", quiet=True, importance_samples=1)
+    assert len(timing) == 4 and found.finished and found.steps == whole.history.steps
+    for a, b in zip(whole.distribution.parameters(), found.artifact.distribution.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_time_that_is_used_counts_and_more_may_be_given(tmp_path, capsys):
+    table = write_table(tmp_path / "table.csv")
+    made = described(experiment(table, epochs=1e5, budget=0.4, planned=True, log_every=10**6))
+    run = train(made, tmp_path / "run", importance_samples=1, quiet=True)
+    assert run.finished and 0 < run.steps < 1e6  # out of time
+    state = checkpoint.newest_values(tmp_path / "run" / "checkpoints")
+    assert state["late"] and state["seconds"] >= 0.4
+    again = resume(tmp_path / "run", importance_samples=1, quiet=True)
+    assert again.finished and again.steps == run.steps  # not one step more
+    with pytest.raises(InputError, match=r"used its time: give training\.budget"):
+        resume(tmp_path / "run", settings=["training.epochs=2e5"], quiet=True)
+    more = resume(tmp_path / "run", settings=["training.budget=0.7"], importance_samples=1, quiet=True)
+    assert more.finished and more.steps > run.steps
+    assert checkpoint.newest_values(tmp_path / "run" / "checkpoints")["seconds"] >= 0.7
+
+
+@pytest.mark.parametrize("value", ["soon", "0s", -1, 0, float("inf"), float("nan")])
+def test_no_time_is_refused_in_a_line(value):
+    with pytest.raises(InputError) as error:
+        Training(budget=value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--budget", "soon"], "no time"),
+        (["--budget", "5s", "--set", "training.epochs=3"], "leave out the other"),
+        (["--budget", "1ms"], "no time"),
+    ],
+)
+def test_the_command_line_refuses_in_a_line(words, says, tmp_path, capsys):
+    assert main(["train", "binary-vae", *words, "--output", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line and not (tmp_path / "run").exists()
+
+
+def test_epochs_and_a_budget_are_not_given_at_once():
+    with pytest.raises(InputError, match="leave one out"):
+        fit("binary-vae", budget="2s", training={"epochs": 3}, quiet=True)
+
+
+# what is said before the time is spent
+
+
+def shown(monkeypatch, capsys, total: int, each: float, **settings) -> str:
+    """What a training of steps that take ``each`` seconds says."""
+    now = [0.0]
+    monkeypatch.setattr("fusevae.training.progress.time.monotonic", lambda: now[0])
+    found = Progress(every=math.inf, **settings)
+    with found.showing(total, 0):
+        for step in range(1, 20):
+            now[0] += 5 * each if step == 1 else each
+            found.advance(step)
+    return capsys.readouterr().err
+
+
+def test_a_training_of_hours_says_so_at_its_start(monkeypatch, capsys):
+    said = shown(monkeypatch, capsys, 10_000, 1.08)
+    assert said.count("this will take about 2 h 59 min here (10,000 steps of 1.08e+03 ms): --budget 20m") == 1
+    assert 'fit(..., budget="20m")' in shown(monkeypatch, capsys, 10_000, 1.08, python=True)
+    assert not shown(monkeypatch, capsys, 1000, 1.0) and not shown(monkeypatch, capsys, 10_000, 1.0, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "n", "settings", "says"),
+    [
+        ("gan", 40, {}, "needs some 200 examples, these are 40, which it learns by heart"),
+        ("gan", 400, {"epochs": 5}, "this training has 30: give it training.epochs=333, or take"),
+        ("diffusion", 400, {"epochs": 5, "budget": 60, "planned": True}, "give it some 1 h 6 min, or take"),
+        ("gan", 400, {"epochs": 200}, None),
+        ("conv-vae", 40, {"epochs": 1}, None),
+        ("latent-diffusion", 400, {"epochs": 1}, None),  # of vectors: few are needed
+    ],
+)
+def test_what_is_not_enough_is_said_with_what_would_be(recipe, n, settings, says):
+    data = Source().read()
+    data.train = data.train.subset(torch.arange(n))
+    made = find(recipe)(data.spec)
+    training = made.training.replaced(batch_size=64, **settings)
+    total = max(1, round(training.epochs * (n // min(64, n))))
+    lines = lacking(made.model, made.objective, data, training, total)
+    assert len(lines) == (says is not None) and (says is None or says in lines[0])
+
+
+def test_a_training_says_what_it_lacks_before_its_first_step():
+    with pytest.warns(UserWarning, match="needs some 200 examples, these are 32"):
+        fit("gan", torch.randint(0, 17, (40, 1, 8, 8), dtype=torch.uint8), training={"epochs": 1}, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("scale", "factor", "says"),
+    [
+        (1e4, 1.0, "fixed at 10000, the data's is 1.0"),
+        (3.0, 1.0, "no training can be better than a constant model"),
+        (1.5, 1.0, None),  # with the means known it would be
+        (1e-3, 1.0, "fixed at 0.001, the data's standard deviation is up to"),
+        (0.1, 1.0, None),
+        ("net", 1e-6, "bounded at 0.000912, the data's is 1"),
+        ("shared", 1e6, "bounded at 148, the data's standard deviation is up to"),
+        ("net", 100.0, None),
+    ],
+)
+def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
+    x = factor * torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
+    decoder = Gaussian(MLP(1, Gaussian.outputs(4, scale)), scale)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(4, 2))), decoder)
+    found = out_of_reach(vae, x)
+    assert found is None if says is None else says in found and "\n" not in found
+    whole = Preprocessed([Standardise((4,))], vae)
+    whole.start_from(lambda: x)
+    seen = out_of_reach(whole, x)  # inside the preprocessing all are alike
+    assert (seen is None) == (isinstance(scale, str) or 0.01 <= scale <= 1.6)
