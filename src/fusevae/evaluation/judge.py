@@ -8,7 +8,8 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.evaluation.results import COST, SAMPLES, Result, figure
+from fusevae.evaluation.asked import AsAsked
+from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind
 
 LEAST = 50  # real examples that samples are held against, unless fewer are asked for
@@ -44,6 +45,7 @@ class SampleQuality(Result):
         seed: of the samples.
         features: what they were judged by, where that is a net or columns.
         seconds_per_sample: in batches of 256.
+        as_asked: by column, of a model that was given conditions: :class:`AsAsked`.
     """
 
     section = SAMPLES
@@ -54,6 +56,7 @@ class SampleQuality(Result):
     seconds_per_sample: float | None = figure(
         "time of a sample", "ms", "low", of=COST, form=lambda s: f"{1000 * s:.3g}", default=None
     )
+    as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
 
 
 class Judge(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import Any
@@ -14,10 +15,11 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
+from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, check_examples
 from fusevae.evaluation.distances import energy_distance, frechet_distance, kernel_distance, nearest, neighbourhoods
 from fusevae.evaluation.features import about, features, features_of, fingerprint
-from fusevae.evaluation.given import given, known
+from fusevae.evaluation.given import known, labels_in_words
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
 from fusevae.evaluation.judge import Judge, SampleQuality, enough
 from fusevae.evaluation.latents import reconstruct
@@ -186,7 +188,7 @@ class Reference(Judge):
         self.features = features(extractor, x)
         self.wanted = features_of(extractor, self.others)
         self.real = compared(self.features, self.wanted)
-        names = held.spec.classes
+        names, self.known = held.spec.classes, known(held.spec.conditions, self.label)
         self.knows = self.label is not None and bool(names) and isinstance(extractor, Classifier)
         if isinstance(extractor, Classifier) and extractor.head.out_features != len(names or ()):
             self.knows = False
@@ -223,7 +225,8 @@ class Reference(Judge):
             kind=kind,
             reconstructions=again,
             real=self.real,
-            labels=self.labels_in_words(artifact) if label is not None else None,
+            labels=labels_in_words(artifact, self.known, self.n) if label is not None else None,
+            as_asked=self.as_asked(x, label) if label is not None and accuracy is None else None,
             accuracy=accuracy,
             real_accuracy=self.real_accuracy,
             copying=self.copying(made),
@@ -239,10 +242,14 @@ class Reference(Judge):
             raise InputError("the model makes values that are not finite: train it again, with a smaller learning rate")
         return features(self.extractor, x)
 
-    def labels_in_words(self, artifact: Artifact) -> str:
-        """What a conditional model is given."""
-        unknown = given(artifact, known(artifact.data.conditions, self.label), self.n) or "none known"
-        return "of the real examples" + (f": {unknown}" if "known" in unknown else "")
+    @functools.cached_property
+    def teller(self) -> Teller:
+        """What tells the conditions that the extractor doesn't."""
+        return Teller(self.train if self.train is not None and len(self.train) else self.others)
+
+    def as_asked(self, x: Tensor, label: Tensor) -> dict[str, AsAsked]:
+        """How far samples have the conditions that they were given."""
+        return self.teller.as_asked(x, label, self.others)
 
     def accuracy(self, x: Tensor, label: Tensor | None) -> float | None:
         """How often the classifier finds the label of an example, of those that have one."""

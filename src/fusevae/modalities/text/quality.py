@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import counted, joined, lengths
 from fusevae.data.examples import Examples
+from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, blocks
+from fusevae.evaluation.given import known, labels_in_words
 from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
@@ -52,8 +55,10 @@ class TextQuality(Wording, SampleQuality):
         ratio: of the perplexity to that of the real texts.
         repeated: the part of samples that another equals.
         copied: the part that stand in the training texts; None where these were not given.
+        labels: what a conditional model was given.
     """
 
+    labels: str | None = figure("labels", default=None)
     real: Wording = part(real=True)
     ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
     repeated: float = figure("repeated", form=".1%")
@@ -155,8 +160,10 @@ class TextReference(Judge):
     def __init__(
         self, held: Examples, train: Examples | None = None, n: int = 1000, judge: Artifact | None = None
     ) -> None:
-        self.n, self.reader = min(n, len(held)), judge
-        texts = held.spec.text(held.batch(torch.arange(self.n))[0])
+        self.n, self.reader, self.held = min(n, len(held)), judge, held
+        x, self.given = held.batch(torch.arange(self.n))
+        texts = held.spec.text(x)
+        self.teller = Teller(train or held) if self.given is not None else None
         self.real = self._about(texts)
         self.known: set[str] | None = None
         if train is not None:
@@ -164,9 +171,11 @@ class TextReference(Judge):
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
 
     def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> TextQuality:
-        """What samples of a model are like; they are always draws."""
+        """What samples of a model are like; they are always draws. One that is given conditions gets those of the real
+        texts."""
+        asked = self.given if artifact.is_conditional else None
         started = time.perf_counter()
-        x = sample(artifact, self.n, seed=seed)
+        x = sample(artifact, self.n, asked, seed=seed)
         seconds = (time.perf_counter() - started) / self.n
         texts = artifact.data.text(x)
         about = self._about(texts)
@@ -180,8 +189,16 @@ class TextReference(Judge):
             real=self.real,
             ratio=both[0] / both[1] if both[0] is not None and both[1] is not None else None,
             repeated=1 - len(set(texts)) / self.n,
+            labels=None if asked is None else labels_in_words(artifact, known(artifact.data.conditions, asked), self.n),
+            as_asked=self.as_asked(artifact, x, asked),
             copied=None if self.known is None else sum(text in self.known for text in texts) / self.n,
         )
+
+    def as_asked(self, artifact: Artifact, x: Tensor, asked: Tensor | None) -> dict[str, AsAsked] | None:
+        """How far samples have the conditions that they were given, if any."""
+        if asked is None or self.teller is None:
+            return None
+        return self.teller.as_asked(x, asked, self.held, artifact.data)
 
     def _about(self, texts: Sequence[str]) -> Wording:
         return Wording(
