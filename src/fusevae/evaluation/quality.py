@@ -17,51 +17,19 @@ from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
 from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.distances import energy_distance, frechet_distance, kernel_distance, nearest, neighbourhoods
+from fusevae.evaluation.distances import nearest
 from fusevae.evaluation.features import about, features, features_of, fingerprint
 from fusevae.evaluation.given import known, labels_in_words
-from fusevae.evaluation.intervals import interval, interval_of_part, spread
+from fusevae.evaluation.intervals import interval, interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality, enough
 from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used, sample
+from fusevae.evaluation.verdict import COPIES, Failing, lacking
 from fusevae.nets.classifier import Classifier
 
-OF = "of {n:,} and as many real ones"
-BIAS = "about so much of it is there for so few, more where features are more than examples"
-PARTS = {"precision", "recall", "coverage"}  # that are parts of n
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
-
-
-class Distances(Result):
-    """What two sets of features are compared by.
-
-    Attributes:
-        fid: the distance of two Gaussians, :func:`frechet_distance`.
-        kid: without a bias, :func:`kernel_distance`.
-        kid_stderr: its standard error.
-        energy: without a Gaussian, :func:`energy_distance`.
-        precision: the part of the second set that looks like the first, :func:`neighbourhoods`.
-        recall: the part of the first that the second reaches.
-        density: precision, less moved by outliers.
-        coverage: recall, less moved by outliers.
-        n: of each set.
-        intervals: where each figure is with 95 % confidence, by its name, see :func:`spread`.
-        fid_bias: by about how much the FID is larger than that of very many would be.
-    """
-
-    section = SAMPLES
-    n: int
-    intervals: dict[str, list[float]]
-    fid: float = figure("FID", better="low", form=".3f", interval="intervals", hint=OF)
-    fid_bias: float | None = figure("bias of FID", form=".3f", hint=BIAS, default=None)
-    kid: float = figure("KID", better="low", form=".5f", error="kid_stderr", interval="intervals", hint=OF)
-    kid_stderr: float | None = None
-    energy: float = figure("energy distance", better="low", form=".4f", interval="intervals", hint=OF)
-    precision: float = figure("precision", better="high", form=".3f", interval="intervals", hint=OF)
-    recall: float = figure("recall", better="high", form=".3f", interval="intervals", hint=OF)
-    density: float = figure("density", form=".3f", interval="intervals", hint=OF)
-    coverage: float = figure("coverage", better="high", form=".3f", interval="intervals", hint=OF)
 
 
 class Reconstructed(Distances):
@@ -130,6 +98,27 @@ class Quality(Distances, SampleQuality):
         """The FID of reconstructions: no prior makes samples better than the decoder is."""
         return self.reconstructions.fid if self.reconstructions else None
 
+    def failings(self) -> list[Failing]:
+        found = super().failings()
+        inside = self.intervals.get
+        if lacking(inside("precision"), self.real.precision):
+            says = (
+                f"{self.precision:.0%} of the samples lie among real examples, {self.real.precision:.0%} of others do"
+            )
+            found.append(Failing("unlike the data", says, "train longer, or take a decoder or prior that can do more"))
+        if lacking(inside("coverage"), self.real.coverage) and lacking(inside("recall"), self.real.recall):
+            says = f"samples reach {self.recall:.0%} of the real examples, others {self.real.recall:.0%}"
+            found.append(Failing("not covering the data", says, "look for classes that are never drawn; train longer"))
+        if lacking(inside("accuracy"), self.real_accuracy, 0.5):
+            says = f"samples are taken for the class they were asked for in {self.accuracy:.0%}, real ones in "
+            found.append(Failing("condition ignored", f"{says}{self.real_accuracy:.0%}", "train longer"))
+        if self.copying is not None and min(self.copying.intervals["closest"]) > COPIES:
+            says = (
+                f"{self.copying.closest:.0%} of the samples are nearer to training examples than all but 1 % of others"
+            )
+            found.append(Failing("copying", says, "give more data, or a smaller model"))
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"floor": self.floor}
 
@@ -172,6 +161,8 @@ class Reference(Judge):
         n: samples of each model, at most half as many as ``held``; :class:`TooFew` where these are fewer than 50 and
             more are asked for.
     """
+
+    quality: type[Quality] = Quality
 
     def __init__(self, extractor: nn.Module, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
         if len(held) < 4 or n < 2:
@@ -220,8 +211,11 @@ class Reference(Judge):
         accuracy = self.accuracy(x, label) if self.knows and label is not None else None
         if accuracy is not None and label is not None:
             found.intervals["accuracy"] = interval_of_part(accuracy, int((label >= 0).sum()))
-        return Quality(
+        more = self.more(x)
+        found.intervals.update(more.pop("intervals", {}))
+        return self.quality(
             **vars(found),
+            **more,
             kind=kind,
             reconstructions=again,
             real=self.real,
@@ -235,6 +229,10 @@ class Reference(Judge):
             extractor=fingerprint(self.extractor),
             features=about(self.extractor),
         )
+
+    def more(self, x: Tensor) -> dict[str, Any]:
+        """Further figures of samples, for a :attr:`quality` that has more of them, with their ``intervals``."""
+        return {}
 
     def features_of_made(self, x: Tensor) -> Tensor:
         """Features of what a model made."""
@@ -279,35 +277,6 @@ class Reference(Judge):
             return None
         index = nearest(features(self.extractor, x), self.trained, min(k, len(self.trained)))[1]
         return self.train.batch(index.flatten())[0].unflatten(0, index.shape)
-
-
-def compared(real: Tensor, made: Tensor) -> Distances:
-    """Every distance of two sets of features, as many of each."""
-    n, error = len(real), kernel_distance(real, made)[1]
-    whole = apart(real, made)
-    sides = spread(apart, real, made, whole)
-    intervals = {name: interval(value, sides.error[name], n) for name, value in whole.items() if name in sides.error}
-    for name in intervals.keys() & PARTS:
-        intervals[name] = interval_of_part(whole[name], n, intervals[name])
-    for name in intervals.keys() & {"fid", "density"}:
-        intervals[name][0] = max(0.0, intervals[name][0])
-    return Distances(
-        **whole,
-        n=n,
-        kid_stderr=None if math.isnan(error) else error,
-        intervals=intervals,
-        fid_bias=sides.bias.get("fid"),
-    )
-
-
-def apart(real: Tensor, made: Tensor) -> dict[str, float]:
-    """The distances by name."""
-    return {
-        "fid": frechet_distance(real, made),
-        "kid": kernel_distance(real, made)[0],
-        "energy": energy_distance(real, made),
-        **neighbourhoods(real, made),
-    }
 
 
 def part_above(a: Tensor, b: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from fusevae.evaluation.intervals import interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.results import figure
 from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.verdict import PART, Failing
 from fusevae.modalities.molecules.chemistry import canonical, fingerprints, measures, parse
 from fusevae.modalities.molecules.distances import (
     chemnet_distance,
@@ -32,6 +33,7 @@ from fusevae.modalities.molecules.distances import (
 
 LIMIT = 10_000  # molecules of each set that are compared; GuacaMol takes as many
 UNITS = {"weight": "g/mol"}
+VALID, NOVEL = 0.5, 0.5  # of the samples, and of the distinct molecules, under which something is wrong
 
 
 def _of(key: str, both: bool = False) -> str:
@@ -85,6 +87,23 @@ class MoleculeQuality(SampleQuality):
     mean: dict[str, float] | None = figure("mean", UNITS, form=".4g", real="reference_mean", default=None)
     reference_mean: dict[str, float] | None = None
     wasserstein: dict[str, float] | None = figure("Wasserstein distance", UNITS, "low", form=".4g", default=None)
+
+    def failings(self) -> list[Failing]:
+        found = super().failings()
+        if max(self.intervals["validity"]) < VALID:
+            says = f"{self.validity:.0%} of the samples are molecules"
+            found.append(
+                Failing("unlike the data", says, "train longer, or take SELFIES, whose strings all are: selfies-vae")
+            )
+        if self.uniqueness is not None and max(interval_of_part(self.uniqueness, self.valid)) < PART:
+            says = f"{self.uniqueness:.0%} of the molecules are different ones"
+            found.append(
+                Failing("not covering the data", says, "see whether the latent has collapsed, or train longer")
+            )
+        if self.novelty is not None and max(self.intervals["novelty"]) < NOVEL:
+            says = f"{1 - self.novelty:.0%} of the molecules stand in the training data"
+            found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
+        return found
 
     @property
     def intervals(self) -> dict[str, list[float]]:

@@ -19,13 +19,17 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.given import known, labels_in_words
+from fusevae.evaluation.intervals import interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.verdict import COPIES, PART, Failing
 
 SELF_BLEU = 200  # texts that are each held against as many others
+REPEATED, UNLIKELY = 0.2, 2.0  # a part of the samples, and times the perplexity of real texts, that are too much
+LIVELIER = "draw at a higher temperature, or see whether the latent has collapsed"
 
 
 class Wording(Result):
@@ -62,7 +66,27 @@ class TextQuality(Wording, SampleQuality):
     real: Wording = part(real=True)
     ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
     repeated: float = figure("repeated", form=".1%")
-    copied: float | None = figure("copied from training data", form=".1%", default=None)
+    copied: float | None = figure("copied from training data", form=".1%", real="real_copied", default=None)
+    real_copied: float | None = None
+
+    def failings(self) -> list[Failing]:
+        found = super().failings()
+        if min(interval_of_part(self.repeated, self.n)) > REPEATED:
+            found.append(
+                Failing("not covering the data", f"{self.repeated:.0%} of the samples repeat another", LIVELIER)
+            )
+        elif self.distinct_2 < PART * self.real.distinct_2:
+            says = (
+                f"{self.distinct_2:.0%} of the pairs of words are different, {self.real.distinct_2:.0%} in real texts"
+            )
+            found.append(Failing("not covering the data", says, LIVELIER))
+        if self.copied is not None and min(interval_of_part(self.copied, self.n)) > COPIES + (self.real_copied or 0.0):
+            says = f"{self.copied:.0%} of the samples stand in the training data, {self.real_copied:.0%} of real ones"
+            found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
+        if self.ratio is not None and self.ratio > UNLIKELY:
+            says = f"another model finds a word {self.ratio:.1f} times as surprising as in real texts"
+            found.append(Failing("unlike the data", says, "train longer, or take a larger model"))
+        return found
 
 
 class TextReconstruction(Result):
@@ -161,7 +185,7 @@ class TextReference(Judge):
         self, held: Examples, train: Examples | None = None, n: int = 1000, judge: Artifact | None = None
     ) -> None:
         self.n, self.reader, self.held = min(n, len(held)), judge, held
-        x, self.given = held.batch(torch.arange(self.n))
+        x, self.given = held.batch(held.evenly(self.n))
         texts = held.spec.text(x)
         self.teller = Teller(train or held) if self.given is not None else None
         self.real = self._about(texts)
@@ -169,6 +193,11 @@ class TextReference(Judge):
         if train is not None:
             parts = torch.arange(len(train)).split(1000)
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
+        self.real_copied = self.copied(texts)
+
+    def copied(self, texts: Sequence[str]) -> float | None:
+        """The part of texts that stand in the training data."""
+        return None if self.known is None else sum(text in self.known for text in texts) / len(texts)
 
     def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> TextQuality:
         """What samples of a model are like; they are always draws. One that is given conditions gets those of the real
@@ -191,7 +220,8 @@ class TextReference(Judge):
             repeated=1 - len(set(texts)) / self.n,
             labels=None if asked is None else labels_in_words(artifact, known(artifact.data.conditions, asked), self.n),
             as_asked=self.as_asked(artifact, x, asked),
-            copied=None if self.known is None else sum(text in self.known for text in texts) / self.n,
+            copied=self.copied(texts),
+            real_copied=self.real_copied,
         )
 
     def as_asked(self, artifact: Artifact, x: Tensor, asked: Tensor | None) -> dict[str, AsAsked] | None:
