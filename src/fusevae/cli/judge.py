@@ -15,10 +15,12 @@ from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.modality import modality_of
+from fusevae.evaluation.judge import SampleQuality
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
 from fusevae.evaluation.results import Result
 from fusevae.evaluation.scores import Size
+from fusevae.evaluation.verdict import of_training, verdict
 from fusevae.training.outcome import to_json, words_of
 
 
@@ -34,18 +36,22 @@ def evaluate(options: Namespace) -> int:
     reference = run.judge(options.samples, options.extractor, data, options.json) if options.samples else None
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
     parts: dict[str, Result] = {}
+    made: SampleQuality | None = None
     with run.computing():
         whole: Size = Size.of(artifact)
         if artifact.distribution.level >= Level.BOUND:
             whole = evaluate_artifact(artifact, data, None, options.importance_samples, options.seed)
         if reference is not None:
-            parts["samples"] = reference.judge(artifact, options.kind, options.seed)
+            parts["samples"] = made = reference.judge(artifact, options.kind, options.seed)
             if artifact.distribution.has_latents:
                 parts["reconstructions"] = modality_of(artifact.data).reconstruction(artifact, data, options.seed)
+    found = of_training(run.metrics) + (made.failings() if made is not None else [])
     if options.json:
-        print(to_json({**whole.to_dict(), **parts, "run": str(options.run), "data": name}))
+        failings = [vars(each) for each in found]
+        print(to_json({**whole.to_dict(), **parts, "failings": failings, "run": str(options.run), "data": name}))
     else:
         table([line for result in (whole, *parts.values()) for line in result.lines()])
+        print("\n" + "\n".join(verdict(found, made.n if made is not None else None)))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError, near
+
+KNOTS = 9  # of a column of numbers
 
 
 class Condition(Described):
@@ -80,20 +83,26 @@ class Number(Condition):
         name: of the column.
         mean: in the training data.
         scale: the standard deviation there, above 0.
+        knots: rising values, between which what a net makes of the number may bend; none for a line.
     """
 
-    def __init__(self, name: str, mean: float = 0.0, scale: float = 1.0) -> None:
+    def __init__(self, name: str, mean: float = 0.0, scale: float = 1.0, knots: Sequence[float] = ()) -> None:
         if not scale > 0:
             raise InputError(f"{name} was given a scale of {scale}: expected one above 0")
-        self.name, self.mean, self.scale = name, float(mean), float(scale)
+        if any(not low < high for low, high in itertools.pairwise(knots)):
+            raise InputError(f"{name} was given the knots {list(knots)}: expected rising numbers")
+        self.name, self.mean, self.scale, self.knots = name, float(mean), float(scale), list(map(float, knots))
 
     @classmethod
     def fitted(cls, name: str, values: Tensor) -> Number:
-        """With the moments of what is known of ``values`` ``(n,)``; a constant keeps the scale 1."""
+        """With the moments of what is known of ``values`` ``(n,)``, and knots at so many of their quantiles (Gorishniy
+        et al. 2022); a constant keeps the scale 1."""
         known = values.double()[values.isfinite()]
         mean = known.mean().item() if len(known) else 0.0
         scale = known.std(correction=0).item() if len(known) else 0.0
-        return cls(name, mean, scale if scale > 0 else 1.0)
+        places = torch.linspace(0, 1, KNOTS, dtype=torch.float64)
+        knots = np.quantile(known.numpy(), places.numpy()) if len(known) >= KNOTS else np.empty(0)
+        return cls(name, mean, scale if scale > 0 else 1.0, np.unique(knots.astype(np.float32)).tolist())
 
     def number(self, value: Any) -> float:
         try:

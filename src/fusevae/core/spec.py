@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +61,10 @@ class Schema(Described):
     def tokens(self, text: str) -> list[int]:
         """A text as tokens, without an end, where examples are such."""
         raise InputError("the data are arrays, not text: leave texts out")
+
+    def measured(self, x: Tensor, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of the named conditions that are computed from examples themselves, ``(n,)``; NaN where they can't."""
+        return {}
 
     def writing(self, how: Generation | None) -> Generation | None:
         """How samples are written where a way was asked for, or none was: without what no example holds."""

@@ -78,6 +78,8 @@ class LanguageModel(SequenceModel):
         vocabulary: number of tokens, 0 the end and 1 the unknown one.
         context: width of a vector that is given (a latent), or the shape of a map (of codes); 0 for none.
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
+        in_layers: whether they are added before every layer, each its own, rather than to the tokens alone, among
+            which a long text or a strong latent drowns them.
         inject: how the vector reaches the net: ``"add"`` adds a map of it before every layer; ``"prefix"`` makes
             tokens of it that stand before the first; ``"cross"`` makes tokens of it that every layer attends to.
         places: number of these tokens.
@@ -108,6 +110,7 @@ class LanguageModel(SequenceModel):
         dropout: float = 0.0,
         longest: int = 256,
         never_first: Sequence[int] = (),
+        in_layers: bool = False,
     ) -> None:
         super().__init__()
         if vocabulary < 3:
@@ -126,7 +129,8 @@ class LanguageModel(SequenceModel):
         self.token = nn.Embedding(vocabulary, net.width)
         nn.init.normal_(self.token.weight, std=0.02)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.label = Embedding(classes, net.width) if classes else None
+        self.in_layers = in_layers
+        self.label = Embedding(classes, (net.layers, net.width) if in_layers else net.width) if classes else None
         rows = net.layers if inject == "add" else places
         self.given = nn.Linear(self.context, rows * net.width) if context else None
         if self.given is not None:  # small beside the tokens, so that noise in the latent doesn't drown them at first
@@ -146,9 +150,11 @@ class LanguageModel(SequenceModel):
         vector, label = given
         # the rows that read the outputs are small, the vectors that go in are not (Vaswani et al. 2017)
         h = dropout(self.token(tokens) * math.sqrt(self.net.width), self.dropout, self.training)
-        if self.label is not None:
-            h = h + self.label(label)[..., None, :]
         ways: dict[str, Tensor] = {}
+        if self.label is not None and self.in_layers:  # as large as the tokens, so that it is learned as fast
+            ways["added"] = math.sqrt(self.net.width) * self.label(label).expand(len(tokens), -1, -1)
+        elif self.label is not None:
+            h = h + self.label(label)[..., None, :]
         beginning, first = kept is None or not kept.length, 0
         if self.given is not None:
             assert vector is not None
@@ -157,7 +163,8 @@ class LanguageModel(SequenceModel):
                 if beginning:
                     h, first = torch.cat([told.to(h.dtype), h], 1), self.places
             else:
-                ways["added" if self.inject == "add" else "memory"] = told
+                way = "added" if self.inject == "add" else "memory"
+                ways[way] = ways[way] + told if way in ways else told
         out = self.net(h, kept, **ways)[:, first:]
         logits = F.linear(out, self.token.weight if kept is None else kept.laid[self.token], self.bias).float()
         if self.impossible is not None and beginning:

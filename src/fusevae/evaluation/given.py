@@ -23,6 +23,12 @@ def known_of(examples: Examples) -> Tensor:
     return sum((known(examples.spec.conditions, label) for _, label in parts), torch.zeros((), dtype=torch.long))
 
 
+def labels_in_words(artifact: Artifact, counts: Tensor, n: int) -> str:
+    """Whose conditions ``n`` samples were asked for, where so many of the examples have each."""
+    unknown = given(artifact, counts, n) or "none known"
+    return "of the real examples" + (f": {unknown}" if "known" in unknown else "")
+
+
 def given(artifact: Artifact, counts: Tensor, n: int) -> str | None:
     """The conditions that a model is given with ``n`` examples, of which so many have each, in words; None where it
     takes none, or none is known.

@@ -8,8 +8,10 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.evaluation.results import COST, SAMPLES, Result, figure
+from fusevae.evaluation.asked import AsAsked, remark
+from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind
+from fusevae.evaluation.verdict import Failing
 
 LEAST = 50  # real examples that samples are held against, unless fewer are asked for
 
@@ -44,6 +46,7 @@ class SampleQuality(Result):
         seed: of the samples.
         features: what they were judged by, where that is a net or columns.
         seconds_per_sample: in batches of 256.
+        as_asked: by column, of a model that was given conditions: :class:`AsAsked`.
     """
 
     section = SAMPLES
@@ -54,6 +57,15 @@ class SampleQuality(Result):
     seconds_per_sample: float | None = figure(
         "time of a sample", "ms", "low", of=COST, form=lambda s: f"{1000 * s:.3g}", default=None
     )
+    as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
+
+    def failings(self) -> list[Failing]:
+        """What is wrong with the samples, by these figures alone."""
+        return [
+            Failing("condition ignored", remark(name, found, False))
+            for name, found in (self.as_asked or {}).items()
+            if found.ignored
+        ]
 
 
 class Judge(ABC):

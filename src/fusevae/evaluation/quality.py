@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import Any
@@ -14,52 +15,21 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
+from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.distances import energy_distance, frechet_distance, kernel_distance, nearest, neighbourhoods
+from fusevae.evaluation.distances import nearest
 from fusevae.evaluation.features import about, features, features_of, fingerprint
-from fusevae.evaluation.given import given, known
-from fusevae.evaluation.intervals import interval, interval_of_part, spread
+from fusevae.evaluation.given import known, labels_in_words
+from fusevae.evaluation.intervals import interval, interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality, enough
 from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used, sample
+from fusevae.evaluation.verdict import COPIES, Failing, lacking
 from fusevae.nets.classifier import Classifier
 
-OF = "of {n:,} and as many real ones"
-BIAS = "about so much of it is there for so few, more where features are more than examples"
-PARTS = {"precision", "recall", "coverage"}  # that are parts of n
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
-
-
-class Distances(Result):
-    """What two sets of features are compared by.
-
-    Attributes:
-        fid: the distance of two Gaussians, :func:`frechet_distance`.
-        kid: without a bias, :func:`kernel_distance`.
-        kid_stderr: its standard error.
-        energy: without a Gaussian, :func:`energy_distance`.
-        precision: the part of the second set that looks like the first, :func:`neighbourhoods`.
-        recall: the part of the first that the second reaches.
-        density: precision, less moved by outliers.
-        coverage: recall, less moved by outliers.
-        n: of each set.
-        intervals: where each figure is with 95 % confidence, by its name, see :func:`spread`.
-        fid_bias: by about how much the FID is larger than that of very many would be.
-    """
-
-    section = SAMPLES
-    n: int
-    intervals: dict[str, list[float]]
-    fid: float = figure("FID", better="low", form=".3f", interval="intervals", hint=OF)
-    fid_bias: float | None = figure("bias of FID", form=".3f", hint=BIAS, default=None)
-    kid: float = figure("KID", better="low", form=".5f", error="kid_stderr", interval="intervals", hint=OF)
-    kid_stderr: float | None = None
-    energy: float = figure("energy distance", better="low", form=".4f", interval="intervals", hint=OF)
-    precision: float = figure("precision", better="high", form=".3f", interval="intervals", hint=OF)
-    recall: float = figure("recall", better="high", form=".3f", interval="intervals", hint=OF)
-    density: float = figure("density", form=".3f", interval="intervals", hint=OF)
-    coverage: float = figure("coverage", better="high", form=".3f", interval="intervals", hint=OF)
 
 
 class Reconstructed(Distances):
@@ -128,6 +98,27 @@ class Quality(Distances, SampleQuality):
         """The FID of reconstructions: no prior makes samples better than the decoder is."""
         return self.reconstructions.fid if self.reconstructions else None
 
+    def failings(self) -> list[Failing]:
+        found = super().failings()
+        inside = self.intervals.get
+        if lacking(inside("precision"), self.real.precision):
+            says = (
+                f"{self.precision:.0%} of the samples lie among real examples, {self.real.precision:.0%} of others do"
+            )
+            found.append(Failing("unlike the data", says, "train longer, or take a decoder or prior that can do more"))
+        if lacking(inside("coverage"), self.real.coverage) and lacking(inside("recall"), self.real.recall):
+            says = f"samples reach {self.recall:.0%} of the real examples, others {self.real.recall:.0%}"
+            found.append(Failing("not covering the data", says, "look for classes that are never drawn; train longer"))
+        if lacking(inside("accuracy"), self.real_accuracy, 0.5):
+            says = f"samples are taken for the class they were asked for in {self.accuracy:.0%}, real ones in "
+            found.append(Failing("condition ignored", f"{says}{self.real_accuracy:.0%}", "train longer"))
+        if self.copying is not None and min(self.copying.intervals["closest"]) > COPIES:
+            says = (
+                f"{self.copying.closest:.0%} of the samples are nearer to training examples than all but 1 % of others"
+            )
+            found.append(Failing("copying", says, "give more data, or a smaller model"))
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"floor": self.floor}
 
@@ -171,6 +162,8 @@ class Reference(Judge):
             more are asked for.
     """
 
+    quality: type[Quality] = Quality
+
     def __init__(self, extractor: nn.Module, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
         if len(held) < 4 or n < 2:
             raise InputError(
@@ -186,7 +179,7 @@ class Reference(Judge):
         self.features = features(extractor, x)
         self.wanted = features_of(extractor, self.others)
         self.real = compared(self.features, self.wanted)
-        names = held.spec.classes
+        names, self.known = held.spec.classes, known(held.spec.conditions, self.label)
         self.knows = self.label is not None and bool(names) and isinstance(extractor, Classifier)
         if isinstance(extractor, Classifier) and extractor.head.out_features != len(names or ()):
             self.knows = False
@@ -218,12 +211,16 @@ class Reference(Judge):
         accuracy = self.accuracy(x, label) if self.knows and label is not None else None
         if accuracy is not None and label is not None:
             found.intervals["accuracy"] = interval_of_part(accuracy, int((label >= 0).sum()))
-        return Quality(
+        more = self.more(x)
+        found.intervals.update(more.pop("intervals", {}))
+        return self.quality(
             **vars(found),
+            **more,
             kind=kind,
             reconstructions=again,
             real=self.real,
-            labels=self.labels_in_words(artifact) if label is not None else None,
+            labels=labels_in_words(artifact, self.known, self.n) if label is not None else None,
+            as_asked=self.as_asked(x, label) if label is not None and accuracy is None else None,
             accuracy=accuracy,
             real_accuracy=self.real_accuracy,
             copying=self.copying(made),
@@ -233,16 +230,24 @@ class Reference(Judge):
             features=about(self.extractor),
         )
 
+    def more(self, x: Tensor) -> dict[str, Any]:
+        """Further figures of samples, for a :attr:`quality` that has more of them, with their ``intervals``."""
+        return {}
+
     def features_of_made(self, x: Tensor) -> Tensor:
         """Features of what a model made."""
         if x.is_floating_point() and not bool(x.isfinite().all()):
             raise InputError("the model makes values that are not finite: train it again, with a smaller learning rate")
         return features(self.extractor, x)
 
-    def labels_in_words(self, artifact: Artifact) -> str:
-        """What a conditional model is given."""
-        unknown = given(artifact, known(artifact.data.conditions, self.label), self.n) or "none known"
-        return "of the real examples" + (f": {unknown}" if "known" in unknown else "")
+    @functools.cached_property
+    def teller(self) -> Teller:
+        """What tells the conditions that the extractor doesn't."""
+        return Teller(self.train if self.train is not None and len(self.train) else self.others)
+
+    def as_asked(self, x: Tensor, label: Tensor) -> dict[str, AsAsked]:
+        """How far samples have the conditions that they were given."""
+        return self.teller.as_asked(x, label, self.others)
 
     def accuracy(self, x: Tensor, label: Tensor | None) -> float | None:
         """How often the classifier finds the label of an example, of those that have one."""
@@ -272,35 +277,6 @@ class Reference(Judge):
             return None
         index = nearest(features(self.extractor, x), self.trained, min(k, len(self.trained)))[1]
         return self.train.batch(index.flatten())[0].unflatten(0, index.shape)
-
-
-def compared(real: Tensor, made: Tensor) -> Distances:
-    """Every distance of two sets of features, as many of each."""
-    n, error = len(real), kernel_distance(real, made)[1]
-    whole = apart(real, made)
-    sides = spread(apart, real, made, whole)
-    intervals = {name: interval(value, sides.error[name], n) for name, value in whole.items() if name in sides.error}
-    for name in intervals.keys() & PARTS:
-        intervals[name] = interval_of_part(whole[name], n, intervals[name])
-    for name in intervals.keys() & {"fid", "density"}:
-        intervals[name][0] = max(0.0, intervals[name][0])
-    return Distances(
-        **whole,
-        n=n,
-        kid_stderr=None if math.isnan(error) else error,
-        intervals=intervals,
-        fid_bias=sides.bias.get("fid"),
-    )
-
-
-def apart(real: Tensor, made: Tensor) -> dict[str, float]:
-    """The distances by name."""
-    return {
-        "fid": frechet_distance(real, made),
-        "kid": kernel_distance(real, made)[0],
-        "energy": energy_distance(real, made),
-        **neighbourhoods(real, made),
-    }
 
 
 def part_above(a: Tensor, b: Tensor) -> Tensor:

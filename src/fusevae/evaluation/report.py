@@ -24,6 +24,7 @@ class Facts:
         samples: how the samples were made, in words.
         sheets: what is shown, by name: ``samples`` and others of them, ``reconstructions``, those of the latents and
             ``curves``.
+        verdict: what is wrong, in lines.
         parts: further facts, a word and its value.
         latents: what the diagnosis of the latents found, a word and its value.
         events: messages about the training, in order.
@@ -36,6 +37,7 @@ class Facts:
     held_out: str
     samples: str
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
+    verdict: Sequence[str] = ()
     parts: Mapping[str, Any] = field(default_factory=dict)
     latents: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[str] = ()
@@ -47,10 +49,11 @@ def write(path: Path, facts: Facts) -> None:
     """Write the page."""
     sections = [
         f"<h1>{escape(facts.title)}</h1>",
+        _lines("Is it good?", facts.verdict),
         _figures(facts),
         *(sheet(shown, *_caption(name, facts)) for name, shown in facts.sheets.items()),
         table("The latents, at the end of the training", facts.latents),
-        _events(facts.events),
+        _lines("Events", facts.events),
         table("The run", facts.parts),
         f"<section><h2>Make it again</h2><pre>{escape(facts.command)}</pre></section>" if facts.command else "",
         f"<details><summary>Configuration</summary><pre>{escape(facts.configuration)}</pre></details>",
@@ -98,10 +101,10 @@ def _caption(name: str, facts: Facts) -> tuple[str, str]:
     return title, text.format(facts.held_out)
 
 
-def _events(events: Sequence[str]) -> str:
-    if not events:
+def _lines(title: str, lines: Sequence[str]) -> str:
+    if not lines:
         return ""
-    return "<section><h2>Events</h2><ul>" + "".join(f"<li>{escape(e)}</li>" for e in events) + "</ul></section>"
+    return f"<section><h2>{title}</h2><ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul></section>"
 
 
 def table(title: str, facts: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -33,8 +34,8 @@ class Embedding(Described, nn.Module):
     """A learned output for each label, and one more for a label that is unknown (``None``, or -1 in a batch).
 
     With :class:`Conditions` in the place of a number of classes it is a sum over their columns: of numbers a linear map
-    of them, standardised, of classes an output for each; every column has a learned output of its own for when it is
-    unknown (``None``, or NaN in a batch).
+    of them, standardised, that bends at their knots (Gorishniy et al. 2022), of classes an output for each; every
+    column has a learned output of its own for when it is unknown (``None``, or NaN in a batch).
 
     As a net of its own it makes a prior depend on the label: ``Gaussian(Embedding(10, 64))``.
 
@@ -47,6 +48,7 @@ class Embedding(Described, nn.Module):
     """
 
     moments: Tensor
+    between: Tensor
 
     def __init__(self, classes: int | Conditions, outputs: int | tuple[int, ...], std: float = 0.02) -> None:
         super().__init__()
@@ -57,7 +59,11 @@ class Embedding(Described, nn.Module):
             self.labels = [(i, len(c.classes)) for i, c in columns if isinstance(c, Label)]
             moments = [[c.mean, c.scale] for _, c in columns if isinstance(c, Number)]
             self.register_buffer("moments", torch.tensor(moments).view(-1, 2).T.contiguous(), persistent=False)
-            rows = 2 * len(self.numbers) + 1 + sum(n + 1 for _, n in self.labels)
+            knots = [(i, *ends) for i, c in columns if isinstance(c, Number) for ends in itertools.pairwise(c.knots)]
+            self.pieces = [int(i) for i, _, _ in knots]  # the column of each piece between two knots
+            ends = torch.tensor([ends for _, *ends in knots]).view(-1, 2).T.contiguous()
+            self.register_buffer("between", ends, persistent=False)
+            rows = 2 * len(self.numbers) + 1 + sum(n + 1 for _, n in self.labels) + len(knots)
         else:
             rows = classes + 1
         self.weight = nn.Parameter(std * torch.randn(rows, math.prod(self.outputs)))
@@ -73,8 +79,8 @@ class Embedding(Described, nn.Module):
         return F.embedding(known, self.weight).unflatten(-1, self.outputs)
 
     def _of_columns(self, values: Tensor | None, columns: int) -> Tensor:
-        """The weights are a row each for a number's slope and for not knowing it, one for the start, and those of each
-        column of classes, not knowing it the last."""
+        """The weights are a row each for a number's slope and for not knowing it, one for the start, those of each
+        column of classes, not knowing it the last, and those of the pieces between knots."""
         n = 2 * len(self.numbers)
         if values is None:
             values = self.weight.new_full((columns,), torch.nan)
@@ -88,6 +94,10 @@ class Embedding(Described, nn.Module):
             at = values[..., i].nan_to_num(classes).long()
             total = total + F.embedding(at, self.weight[first : first + classes + 1])
             first += classes + 1
+        if self.pieces:
+            low, high = self.between
+            through = ((values[..., self.pieces] - low) / (high - low)).clamp(0, 1).nan_to_num(0.0)
+            total = total + through.to(self.weight.dtype) @ self.weight[first:]
         return total
 
 
@@ -102,6 +112,16 @@ class Constant(Described, nn.Module):
     def forward(self, *given: Tensor | None) -> Tensor:
         """``outputs``, whatever is given."""
         return self.value + 0.0  # a result, not the parameter: sharded training frees the latter after forward
+
+
+def of_label(classes: int | Conditions, outputs: int | tuple[int, ...]) -> Embedding | Constant:
+    """The net of a prior that depends on the label, or on nothing where there is none.
+
+    Example:
+        >>> of_label(0, 4), of_label(10, 4)
+        (Constant(), Embedding())
+    """
+    return Embedding(classes, outputs) if classes else Constant(outputs)
 
 
 class MLP(Described, nn.Module):

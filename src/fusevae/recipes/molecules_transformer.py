@@ -10,7 +10,14 @@ modality = "molecules"
 reads = {"tokens": "smiles-pairs"}
 
 
-def recipe(data: DataSpec, width: int = 256, heads: int = 4, layers: int = 3, dropout: float = 0.1) -> Experiment:
+def recipe(
+    data: DataSpec,
+    width: int = 256,
+    heads: int = 4,
+    layers: int = 3,
+    dropout: float = 0.1,
+    conditional: bool = False,
+) -> Experiment:
     """The decoder of ``molecules-vae`` without its latent; what is dropped are embedded tokens, too."""
-    made = text_transformer.recipe(data, width, heads, layers, dropout)
+    made = text_transformer.recipe(data, width, heads, layers, dropout, conditional)
     return made.replaced(training=made.training.replaced(epochs=20, batch_size=64, learning_rate=1e-3))

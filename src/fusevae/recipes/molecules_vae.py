@@ -10,6 +10,7 @@ from fusevae.modalities.molecules.random_smiles import RandomSmiles
 from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
+from fusevae.nets.mlp import Embedding
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
@@ -19,6 +20,8 @@ from fusevae.training.settings import Training
 
 modality = "molecules"
 reads = {"tokens": "smiles-pairs"}
+
+CONTEXT = 16  # numbers by which the prior is told of the conditions
 
 
 def recipe(
@@ -36,7 +39,7 @@ def recipe(
     the molecules lie, so that samples of it are some (Chen et al. 2017). A larger ``rate`` tells more of a molecule and
     leaves more to the flow. ``randomised`` writes a molecule in another order of atoms each time that it is seen in
     training (Bjerrum 2017), which rdkit takes some time for. ``conditional`` gives the labels or properties of the
-    data, where they have some, to encoder and decoder."""
+    data, where they have some, to prior, encoder and every layer of the decoder."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = SequenceEncoder(
         Transformer(width, heads, 2, dropout=dropout, causal=False), vocabulary.size, 2 * latent, classes
@@ -49,9 +52,12 @@ def recipe(
         inject="add",
         longest=data.shape[0],
         never_first=vocabulary.never_first,
+        in_layers=True,
     )
+    told = CONTEXT if classes else 0
+    net = Embedding(classes, Flow.outputs(latent, told)) if classes else None
     return Experiment(
-        model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3), Gaussian(encoder)), decoder),
+        model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3, net=net, context=told), Gaussian(encoder)), decoder),
         views=[RandomSmiles()] if randomised else [],
         objective=ELBO(beta=Linear(part=0.1), free_bits=rate, per="whole"),
         training=Training(epochs=20, batch_size=64, learning_rate=1e-3, weight_decay=0.01),

@@ -18,6 +18,7 @@ def recipe(
     layers: int = 3,
     rate: float = 6.0,
     dropout: float = 0.1,
+    conditional: bool = False,
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
-    return molecules_vae.recipe(data, latent, width, heads, layers, rate, dropout)
+    return molecules_vae.recipe(data, latent, width, heads, layers, rate, dropout, conditional=conditional)

@@ -12,10 +12,20 @@ from fusevae.training.settings import Training
 modality = ("text", "molecules")
 
 
-def recipe(data: DataSpec, width: int = 256, layers: int = 1, dropout: float = 0.3) -> Experiment:
+def recipe(
+    data: DataSpec, width: int = 256, layers: int = 1, dropout: float = 0.3, conditional: bool = False
+) -> Experiment:
     """The transformer's sibling: the same distribution with another net."""
-    net, tokens, longest = LSTM(width, layers, dropout), vocabulary_of(data), data.shape[0]
+    net, tokens = LSTM(width, layers, dropout), vocabulary_of(data)
     return Experiment(
-        model=LanguageModel(net, tokens.size, dropout=dropout, longest=longest, never_first=tokens.never_first),
+        model=LanguageModel(
+            net,
+            tokens.size,
+            classes=data.condition if conditional else 0,
+            dropout=dropout,
+            longest=data.shape[0],
+            never_first=tokens.never_first,
+            in_layers=True,
+        ),
         training=Training(epochs=10, batch_size=64, learning_rate=2e-3, weight_decay=0.01),
     )

@@ -12,10 +12,26 @@ from fusevae.training.settings import Training
 modality = ("text", "molecules")
 
 
-def recipe(data: DataSpec, width: int = 192, heads: int = 4, layers: int = 3, dropout: float = 0.1) -> Experiment:
-    """Pre-norm blocks, rotary positions, the embedding of the tokens used again to read the outputs."""
-    net, tokens, longest = Transformer(width, heads, layers, dropout=dropout), vocabulary_of(data), data.shape[0]
+def recipe(
+    data: DataSpec,
+    width: int = 192,
+    heads: int = 4,
+    layers: int = 3,
+    dropout: float = 0.1,
+    conditional: bool = False,
+) -> Experiment:
+    """Pre-norm blocks, rotary positions, the embedding of the tokens used again to read the outputs.
+    ``conditional`` gives every layer the labels of the data, where they have some."""
+    net, tokens = Transformer(width, heads, layers, dropout=dropout), vocabulary_of(data)
     return Experiment(
-        model=LanguageModel(net, tokens.size, dropout=dropout, longest=longest, never_first=tokens.never_first),
+        model=LanguageModel(
+            net,
+            tokens.size,
+            classes=data.condition if conditional else 0,
+            dropout=dropout,
+            longest=data.shape[0],
+            never_first=tokens.never_first,
+            in_layers=True,
+        ),
         training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )

@@ -10,7 +10,7 @@ from fusevae.distributions.language_model import LanguageModel
 from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
-from fusevae.nets.mlp import Constant
+from fusevae.nets.mlp import of_label
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
@@ -39,15 +39,15 @@ def recipe(
     of the training (Kingma et al. 2016; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a
     posterior can be different in the same way for every sentence, which fills the free bits and tells nothing.
     The encoder's mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
-    ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to encoder and
-    decoder."""
+    ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to prior,
+    encoder and every layer of the decoder: of a prior that didn't know them, latents would gainsay them."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(
         model=VAE(
             Flat(
-                Gaussian(Constant(2 * latent)),
+                Gaussian(of_label(classes, 2 * latent)),
                 Gaussian(SequenceEncoder(encoder, vocabulary.size, 2 * latent, classes, parts)),
             ),
             decoder=LanguageModel(
@@ -61,6 +61,7 @@ def recipe(
                 dropout=dropout,
                 longest=data.shape[0],
                 never_first=vocabulary.never_first,
+                in_layers=True,
             ),
         ),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),

@@ -30,6 +30,7 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
+from fusevae.evaluation.verdict import of_training, verdict
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.loop import Loop
@@ -70,6 +71,7 @@ def judge(
         held_out=held_out,
         samples=made,
         sheets=sheets,
+        verdict=verdict(of_training(loop.records)),
         parts={
             "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
             f"{len(splits.test):,} for test",

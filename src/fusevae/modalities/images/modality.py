@@ -22,12 +22,12 @@ from fusevae.data.sheet import Picture, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.judge import Judge, enough
-from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.images import columns, folders, pictures, writing
 from fusevae.modalities.images.decode import SUFFIXES, background
 from fusevae.modalities.images.extractor import extractor_for, kept_at, training_seconds
 from fusevae.modalities.images.layout import as_images, channels_first, item_looks_like_image, looks_like_images
+from fusevae.modalities.images.quality import PictureReference
 from fusevae.modalities.images.recommend import choices
 from fusevae.training.fit import pick_device
 
@@ -143,7 +143,9 @@ class Images(Modality):
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         n = enough(n, len(held) // 2)  # before an extractor is trained
-        return Reference(extractor_for(data, extractor, device, quiet).to(pick_device(device)), held, data.train, n)
+        return PictureReference(
+            extractor_for(data, extractor, device, quiet).to(pick_device(device)), held, data.train, n
+        )
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return reconstruction_quality(artifact, held, seed=seed)

@@ -46,6 +46,9 @@ class MoleculeSchema(TextSchema):
 
     modality = "molecules"
 
+    def measured(self, x: Tensor, names: Sequence[str]) -> dict[str, np.ndarray]:
+        return properties(self.text(x), [name for name in names if name in PROPERTIES]) if has_rdkit() else {}
+
 
 class Molecules(Text):
     """Molecules: ``.smi``, a column ``smiles``, or any text whose tokens are atoms."""

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
+from fusevae.evaluation.asked import Teller
 from fusevae.evaluation.intervals import interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality
-from fusevae.evaluation.results import SAMPLES, Result, figure, part
+from fusevae.evaluation.results import figure
 from fusevae.evaluation.samples import Kind, sample
-from fusevae.modalities.molecules.chemistry import PROPERTIES, canonical, fingerprints, measures, parse
+from fusevae.evaluation.verdict import PART, Failing
+from fusevae.modalities.molecules.chemistry import canonical, fingerprints, measures, parse
 from fusevae.modalities.molecules.distances import (
     chemnet_distance,
     cosine,
@@ -33,25 +33,11 @@ from fusevae.modalities.molecules.distances import (
 
 LIMIT = 10_000  # molecules of each set that are compared; GuacaMol takes as many
 UNITS = {"weight": "g/mol"}
+VALID, NOVEL = 0.5, 0.5  # of the samples, and of the distinct molecules, under which something is wrong
 
 
 def _of(key: str, both: bool = False) -> str:
     return f"of {{of[{key}][0]:,}}" + (f" against {{of[{key}][1]:,}}" if both else "")
-
-
-class AsAsked(Result):
-    """How near samples come to a property that they were to have.
-
-    Attributes:
-        error: the mean absolute difference.
-        by_chance: that of the same molecules to what was asked of others.
-        correlation: of what was asked and what was got.
-    """
-
-    section = SAMPLES
-    error: float = figure("mean error", better="low", form=".3g")
-    by_chance: float = figure("mean error by chance", form=".3g")
-    correlation: float = figure("correlation", better="high", form=".3f")
 
 
 class MoleculeQuality(SampleQuality):
@@ -75,7 +61,6 @@ class MoleculeQuality(SampleQuality):
         scaffold_similarity: the cosine of their counts with those of the reference.
         wasserstein: the distances of the distributions of QED, SA, logP and weight.
         mean: of these; ``reference_mean`` of the reference.
-        as_asked: by property, of a model that was given some.
     """
 
     valid: int
@@ -102,7 +87,23 @@ class MoleculeQuality(SampleQuality):
     mean: dict[str, float] | None = figure("mean", UNITS, form=".4g", real="reference_mean", default=None)
     reference_mean: dict[str, float] | None = None
     wasserstein: dict[str, float] | None = figure("Wasserstein distance", UNITS, "low", form=".4g", default=None)
-    as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
+
+    def failings(self) -> list[Failing]:
+        found = super().failings()
+        if max(self.intervals["validity"]) < VALID:
+            says = f"{self.validity:.0%} of the samples are molecules"
+            found.append(
+                Failing("unlike the data", says, "train longer, or take SELFIES, whose strings all are: selfies-vae")
+            )
+        if self.uniqueness is not None and max(interval_of_part(self.uniqueness, self.valid)) < PART:
+            says = f"{self.uniqueness:.0%} of the molecules are different ones"
+            found.append(
+                Failing("not covering the data", says, "see whether the latent has collapsed, or train longer")
+            )
+        if self.novelty is not None and max(self.intervals["novelty"]) < NOVEL:
+            says = f"{1 - self.novelty:.0%} of the molecules stand in the training data"
+            found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
+        return found
 
     @property
     def intervals(self) -> dict[str, list[float]]:
@@ -177,7 +178,8 @@ class MoleculeReference(Judge):
 
     def __init__(self, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
         x, self.given = held.batch(torch.arange(len(held)))
-        self.n, self.held = n, held.spec.text(x)
+        self.n, self.examples, self.held = n, held, held.spec.text(x)
+        self.teller = Teller(train or held)
         parts = torch.arange(len(train) if train is not None else 0).split(1000)
         self.train = None if train is None else [t for p in parts for t in train.spec.text(train.batch(p)[0])]
 
@@ -185,7 +187,7 @@ class MoleculeReference(Judge):
         """:func:`molecule_quality` of samples at temperature 1, which are always draws.
 
         A model that is given conditions gets those of the held-out molecules, and ``as_asked`` says how near its
-        samples come to them (:func:`as_asked`); None for any other.
+        samples come to them; None for any other.
         """
         known = artifact.data.conditions if artifact.is_conditional else None
         asked = None
@@ -195,40 +197,9 @@ class MoleculeReference(Judge):
         x = sample(artifact, self.n, asked, seed)
         seconds = (time.perf_counter() - started) / self.n
         made = artifact.data.text(x)
-        near = None if asked is None or known is None else as_asked(made, known.numbers(asked), known.names)
+        near = None if asked is None else self.teller.as_asked(x, asked, self.examples, artifact.data)
         found = molecule_quality(made, self.train, self.held, seed=seed)
         return replace(found, seconds_per_sample=seconds, as_asked=near)
-
-
-def as_asked(smiles: Sequence[str], asked: Tensor, names: Sequence[str]) -> dict[str, AsAsked]:
-    """How near molecules come to the properties ``(n, len(names))`` that they were to have, by name, of those that can
-    be parsed; what was asked of others is what was asked of the next ones.
-
-    Example:
-        >>> import pytest; _ = pytest.importorskip("rdkit")
-        >>> as_asked(["C", "CC", "CCC("], torch.tensor([[16.0], [30.0], [44.0]]), ["weight"])["weight"]
-        AsAsked
-        mean error            0.0565
-        mean error by chance  14
-        correlation           1.000
-    """
-    molecules = [parse(text) for text in smiles]
-    found = {}
-    for i, name in enumerate(names):
-        if name not in PROPERTIES:
-            continue
-        got, wanted = measures(molecules, [name])[name], asked[:, i].double().numpy()
-        known = np.isfinite(got) & np.isfinite(wanted)
-        got, wanted = got[known], wanted[known]
-        if len(got) > 1:
-            spread = got.std() * wanted.std()
-            correlation = ((got - got.mean()) * (wanted - wanted.mean())).mean() / spread if spread else 0.0
-            found[name] = AsAsked(
-                error=float(abs(got - wanted).mean()),
-                by_chance=float(abs(got - np.roll(wanted, 1)).mean()),
-                correlation=float(correlation),
-            )
-    return found
 
 
 def compared(made: Sequence[Any], real: Sequence[Any], fcd: bool, device: str, of: dict[str, Any]) -> dict[str, Any]:

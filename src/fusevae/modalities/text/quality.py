@@ -10,19 +10,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import counted, joined, lengths
 from fusevae.data.examples import Examples
+from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, blocks
+from fusevae.evaluation.given import known, labels_in_words
+from fusevae.evaluation.intervals import interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.verdict import COPIES, PART, Failing
 
 SELF_BLEU = 200  # texts that are each held against as many others
+REPEATED, UNLIKELY = 0.2, 2.0  # a part of the samples, and times the perplexity of real texts, that are too much
+LIVELIER = "draw at a higher temperature, or see whether the latent has collapsed"
 
 
 class Wording(Result):
@@ -52,12 +59,34 @@ class TextQuality(Wording, SampleQuality):
         ratio: of the perplexity to that of the real texts.
         repeated: the part of samples that another equals.
         copied: the part that stand in the training texts; None where these were not given.
+        labels: what a conditional model was given.
     """
 
+    labels: str | None = figure("labels", default=None)
     real: Wording = part(real=True)
     ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
     repeated: float = figure("repeated", form=".1%")
-    copied: float | None = figure("copied from training data", form=".1%", default=None)
+    copied: float | None = figure("copied from training data", form=".1%", real="real_copied", default=None)
+    real_copied: float | None = None
+
+    def failings(self) -> list[Failing]:
+        found = super().failings()
+        if min(interval_of_part(self.repeated, self.n)) > REPEATED:
+            found.append(
+                Failing("not covering the data", f"{self.repeated:.0%} of the samples repeat another", LIVELIER)
+            )
+        elif self.distinct_2 < PART * self.real.distinct_2:
+            says = (
+                f"{self.distinct_2:.0%} of the pairs of words are different, {self.real.distinct_2:.0%} in real texts"
+            )
+            found.append(Failing("not covering the data", says, LIVELIER))
+        if self.copied is not None and min(interval_of_part(self.copied, self.n)) > COPIES + (self.real_copied or 0.0):
+            says = f"{self.copied:.0%} of the samples stand in the training data, {self.real_copied:.0%} of real ones"
+            found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
+        if self.ratio is not None and self.ratio > UNLIKELY:
+            says = f"another model finds a word {self.ratio:.1f} times as surprising as in real texts"
+            found.append(Failing("unlike the data", says, "train longer, or take a larger model"))
+        return found
 
 
 class TextReconstruction(Result):
@@ -155,18 +184,27 @@ class TextReference(Judge):
     def __init__(
         self, held: Examples, train: Examples | None = None, n: int = 1000, judge: Artifact | None = None
     ) -> None:
-        self.n, self.reader = min(n, len(held)), judge
-        texts = held.spec.text(held.batch(torch.arange(self.n))[0])
+        self.n, self.reader, self.held = min(n, len(held)), judge, held
+        x, self.given = held.batch(held.evenly(self.n))
+        texts = held.spec.text(x)
+        self.teller = Teller(train or held) if self.given is not None else None
         self.real = self._about(texts)
         self.known: set[str] | None = None
         if train is not None:
             parts = torch.arange(len(train)).split(1000)
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
+        self.real_copied = self.copied(texts)
+
+    def copied(self, texts: Sequence[str]) -> float | None:
+        """The part of texts that stand in the training data."""
+        return None if self.known is None else sum(text in self.known for text in texts) / len(texts)
 
     def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> TextQuality:
-        """What samples of a model are like; they are always draws."""
+        """What samples of a model are like; they are always draws. One that is given conditions gets those of the real
+        texts."""
+        asked = self.given if artifact.is_conditional else None
         started = time.perf_counter()
-        x = sample(artifact, self.n, seed=seed)
+        x = sample(artifact, self.n, asked, seed=seed)
         seconds = (time.perf_counter() - started) / self.n
         texts = artifact.data.text(x)
         about = self._about(texts)
@@ -180,8 +218,17 @@ class TextReference(Judge):
             real=self.real,
             ratio=both[0] / both[1] if both[0] is not None and both[1] is not None else None,
             repeated=1 - len(set(texts)) / self.n,
-            copied=None if self.known is None else sum(text in self.known for text in texts) / self.n,
+            labels=None if asked is None else labels_in_words(artifact, known(artifact.data.conditions, asked), self.n),
+            as_asked=self.as_asked(artifact, x, asked),
+            copied=self.copied(texts),
+            real_copied=self.real_copied,
         )
+
+    def as_asked(self, artifact: Artifact, x: Tensor, asked: Tensor | None) -> dict[str, AsAsked] | None:
+        """How far samples have the conditions that they were given, if any."""
+        if asked is None or self.teller is None:
+            return None
+        return self.teller.as_asked(x, asked, self.held, artifact.data)
 
     def _about(self, texts: Sequence[str]) -> Wording:
         return Wording(

@@ -1,0 +1,87 @@
+"""Is it good? Each way in which a generative model fails, in a line with its evidence and what mends it.
+
+What judges samples says what its figures show (:meth:`fusevae.evaluation.judge.SampleQuality.failings`); nothing is
+said that could be chance: an interval of 95 % has to be beyond what real examples have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fusevae.evaluation.collapse import warnings
+
+FEW = 200  # real examples under which a figure of samples says little
+PART = 0.8  # of what real examples have: under this something is lacking
+COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
+GAP = 0.1  # of what a model has gained over a constant one, that training examples may be likelier than held-out ones
+
+
+@dataclass(frozen=True)
+class Failing:
+    """One way in which a model fails.
+
+    Attributes:
+        name: of it, a word or two.
+        evidence: the figures that it is seen by.
+        remedy: what mends it; empty where nothing is to be done.
+
+    Example:
+        >>> print(Failing("copying", "31 % of the samples are copies", "give more data"))
+        copying: 31 % of the samples are copies; give more data
+    """
+
+    name: str
+    evidence: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.evidence}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def lacking(interval: Sequence[float] | None, real: float | None, part: float = PART) -> bool:
+    """Whether a figure, which is in that interval, is surely under a part of what real examples have.
+
+    Example:
+        >>> lacking([0.3, 0.5], 0.8), lacking([0.3, 0.7], 0.8), lacking(None, 0.8)
+        (True, False, False)
+    """
+    return interval is not None and real is not None and max(interval) < part * real
+
+
+def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
+    """What the records of a training say: what was wrong at the last look at held-out examples, and whether these are
+    much less likely than training examples.
+
+    Example:
+        >>> seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -80.0}, "diagnosis": {"constant_model": -90.0}}
+        >>> [failing.name for failing in of_training([seen])]
+        ['overfitted']
+    """
+    last: dict[str, Any] = {}
+    for record in records:
+        last |= {key: record[key] for key in ("train", "validation", "diagnosis") if key in record}
+    diagnosis = last.get("diagnosis", {})
+    found = [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
+    constant = diagnosis.get("constant_model")
+    for name in ("elbo", "log_bound"):
+        seen, held = (last.get(part, {}).get(name) for part in ("train", "validation"))
+        if None not in (seen, held, constant) and held > constant and seen - held > GAP * (held - constant):
+            evidence = f"training examples have {seen:.5g} nats, held-out ones {held:.5g} (a constant {constant:.5g})"
+            found.append(Failing("overfitted", evidence, "give more data, or a narrower net, or training.patience"))
+            break
+    return found
+
+
+def verdict(failings: Sequence[Failing], n: int | None = None) -> list[str]:
+    """Lines for a user: each failing, or that nothing was found; and how much so few examples can tell.
+
+    Example:
+        >>> verdict([], 60)
+        ['nothing wrong was found', '60 real examples tell large faults only: hold out 200 or more']
+    """
+    lines = [str(each) for each in failings] or ["nothing wrong was found"]
+    if n is not None and n < FEW:
+        lines.append(f"{n:,} real examples tell large faults only: hold out {FEW} or more")
+    return lines

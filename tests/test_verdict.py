@@ -1,0 +1,138 @@
+"""Is it good? Models that fail in one way each, made on purpose, and what is said of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from fusevae import Artifact, DataSpec, Level, Source
+from fusevae.core.conditional import Conditional
+from fusevae.data.examples import InMemory
+from fusevae.evaluation.features import Columns
+from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.verdict import of_training, verdict
+from fusevae.modalities.images.quality import PictureReference
+from fusevae.modalities.text.quality import TextReference
+
+N = 300
+
+
+class Drawn(Distribution):
+    """Examples that a function draws, for labels where there are some."""
+
+    arg_constraints: dict[str, constraints.Constraint] = {}
+
+    def __init__(self, draw, shape, label):
+        self.draw, self.label = draw, label
+        super().__init__(() if label is None else label.shape, shape, validate_args=False)
+
+    def sample(self, sample_shape=()):
+        whole = self._extended_shape(sample_shape)
+        lead = whole[: len(whole) - len(self.event_shape)]
+        label = None if self.label is None else self.label.expand(lead).flatten()
+        return self.draw(lead.numel(), label).view(whole)
+
+
+class Sampler(Conditional):
+    """What only draws."""
+
+    level, has_mean = Level.SAMPLES, False
+
+    def __init__(self, draw, shape, space="reals"):
+        super().__init__()
+        self.draw, self.shape, self.space = draw, shape, space
+
+    def forward(self, label: Tensor | None = None) -> Distribution:
+        return Drawn(self.draw, self.shape, label)
+
+
+class Pixels(nn.Module):
+    def features(self, x):
+        return x.flatten(1) / 4
+
+
+def some(x: Tensor, n: int) -> Tensor:
+    return x[torch.randint(len(x), (n,))]
+
+
+def names(judge, draw, spec, space="reals") -> list[str]:
+    found = judge.judge(Artifact(Sampler(draw, spec.shape, space), spec))
+    return [failing.name for failing in found.failings()]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Digits in which each is fresh: the halves of scikit-learn's, and a third that a model may draw."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    order = torch.randperm(1797, generator=torch.Generator().manual_seed(0))
+    x, y = torch.tensor(found.images, dtype=torch.float32)[order, None], torch.tensor(found.target)[order]
+    spec = DataSpec((1, 8, 8), high=16.0)
+    judge = PictureReference(Pixels(), InMemory(x[600:1200], None, spec), InMemory(x[:600], None, spec), N)
+    return x, y, judge
+
+
+def test_fresh_pictures_have_nothing_wrong(digits):
+    x, _, judge = digits
+    assert names(judge, lambda n, _: some(x[1200:], n), judge.others.spec) == []
+
+
+@pytest.mark.parametrize(
+    ("fails", "name"),
+    [
+        (lambda x, y: lambda n, _: some(x[:600], n), "copying"),
+        (lambda x, y: lambda n, _: nn.functional.avg_pool2d(some(x[1200:], n), 3, 1, 1), "blurred"),
+        (lambda x, y: lambda n, _: some(x[1200:], n) + 8 * torch.randn(n, 1, 8, 8), "noisy"),
+        (lambda x, y: lambda n, _: some(x[1200:][y[1200:] < 5], n), "not covering the data"),
+        (lambda x, y: lambda n, _: x[1200:].flatten().gather(0, torch.randint(597 * 64, (n * 64,))), "unlike the data"),
+    ],
+)
+def test_pictures_that_fail_are_named(digits, fails, name):
+    x, y, judge = digits
+    assert name in names(judge, fails(x, y), judge.others.spec)
+
+
+def test_rows_that_fail_are_named():
+    x = torch.randn(1800, 4, generator=torch.Generator().manual_seed(1))
+    x[:, 0] += 8 * (torch.arange(1800) % 2)
+    spec = DataSpec((4,))
+    train, held = InMemory(x[:600], None, spec), InMemory(x[600:1200], None, spec)
+    judge, fresh = Reference(Columns(train), held, train, N), x[1200:]
+    assert names(judge, lambda n, _: some(fresh, n), spec) == []
+    assert "copying" in names(judge, lambda n, _: some(x[:600], n), spec)
+    assert "not covering the data" in names(judge, lambda n, _: some(fresh[::2], n), spec)
+    assert "unlike the data" in names(judge, lambda n, _: some(fresh, n) + 3 * torch.randn(n, 4), spec)
+
+
+def test_texts_that_fail_are_named(tmp_path):
+    words = (
+        ["a", "the"],
+        ["man", "dog", "child", "bird", "cat"],
+        ["runs", "sits", "sings", "sleeps"],
+        ["", "here", "now"],
+    )
+    texts = [" ".join((a, b, c, d)).strip() for a in words[0] for b in words[1] for c in words[2] for d in words[3]]
+    more = [f"{text} with {other}" for i, text in enumerate(texts) for other in (texts[i - 1], texts[i - 7])]
+    (tmp_path / "t.txt").write_text("\n".join(more) + "\n")
+    splits = Source(str(tmp_path / "t.txt"), tokens="words", validation=0.3, test=0.3).read()
+    held, fresh = splits.test, splits.validation.batch(torch.arange(len(splits.validation)))[0]
+    known = splits.train.batch(torch.arange(len(splits.train)))[0]
+    judge = TextReference(held, splits.train, 60)
+    spaced = splits.spec, "sequences"
+    assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], *spaced) == []
+    assert names(judge, lambda n, _: known[torch.randperm(len(known))[:n]], *spaced) == ["copying"]
+    assert "not covering the data" in names(judge, lambda n, _: fresh[:2].repeat(n, 1)[:n], *spaced)
+
+
+def test_what_training_showed_is_said():
+    seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -60.0}, "diagnosis": {"constant_model": -90.0}}
+    assert [failing.name for failing in of_training([seen])] == ["overfitted"]
+    seen["train"] = {"elbo": -58.0}
+    assert of_training([seen]) == []
+    dead = {"elbo": -95.0, "kl": 0.01, "units": {"z": 2}, "active_units": {"z": 0}, "codes": {}, "largest_kl": 0.01}
+    found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
+    assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
+    assert verdict([]) == ["nothing wrong was found"]
