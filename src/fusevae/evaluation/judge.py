@@ -58,6 +58,11 @@ class SampleQuality(Result):
     )
     as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
 
+    @property
+    def followed(self) -> dict[str, AsAsked]:
+        """How far samples have what was asked for, by column, whatever tells it."""
+        return self.as_asked or {}
+
 
 class Judge(ABC):
     """Real examples that samples are held against, made once for all the models that are compared.

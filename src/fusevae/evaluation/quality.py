@@ -126,6 +126,13 @@ class Quality(Distances, SampleQuality):
     copying: Copying | None = part(default=None)
 
     @property
+    def followed(self) -> dict[str, AsAsked]:
+        if self.accuracy is None:
+            return super().followed
+        told = AsAsked(n=self.n, accuracy=self.accuracy, real_accuracy=self.real_accuracy, intervals=self.intervals)
+        return {"label": told}
+
+    @property
     def floor(self) -> float | None:
         """The FID of reconstructions: no prior makes samples better than the decoder is."""
         return self.reconstructions.fid if self.reconstructions else None
