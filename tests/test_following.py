@@ -155,8 +155,12 @@ def test_figures_of_numbers_and_classes() -> None:
     assert of_numbers(rng.normal(size=200), wanted).ignored
     told = of_classes(np.array([0, 1, 1, NAN]), np.array([0.0, 1, 0, 0]), real=0.9)
     assert told.n == 3 and told.accuracy == pytest.approx(2 / 3) and told.chance == pytest.approx(2 / 3)
-    assert told.ignored and not of_classes(np.arange(2.0), np.arange(2.0), 0.9).ignored
-    assert "67% of 3, real examples in 90%" in remark("mood", told, True) and "guidance" in remark("mood", told, True)
+    assert (
+        told.ignored
+        and "--set decoder.guidance=3" in remark("mood", told, "decoder.guidance")
+        and not of_classes(np.arange(2.0), np.arange(2.0), 0.9).ignored
+    )
+    assert "67% of 3, real examples in 90%" in remark("mood", told, None)
 
 
 def test_conditions_are_told_by_what_learned_them_from_real_examples() -> None:

@@ -203,8 +203,9 @@ def as_asked(
     return Teller(train, most, seed).as_asked(made, asked, held, artifact.data)
 
 
-def remark(name: str, found: AsAsked, guided: bool) -> str:
-    """What a user is told of a condition that is ignored, with what may mend it."""
+def remark(name: str, found: AsAsked, guided: str | None) -> str:
+    """What a user is told of a condition that is ignored, with what may mend it: the setting of a model that draws with
+    guidance, too."""
     if found.accuracy is not None:
         says = (
             f"samples are taken for the {name} that they were asked for in {found.score:.0%} of {found.n}, real "
@@ -215,9 +216,9 @@ def remark(name: str, found: AsAsked, guided: bool) -> str:
         says += f", of real examples {found.real:.2f}"
     mend = "train longer (more epochs, or a larger --budget)"
     if guided:
-        mend += ", or draw with more guidance (sample --set distribution...guidance=3)"
+        mend += f", or draw samples with more guidance (--set {guided}=3)"
     else:
-        mend += ", take a larger model or one without latents, or give less free bits to the latents"
+        mend += ", or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
     return f"the condition {name} is hardly followed: {says}; {mend}"
 
 

@@ -87,7 +87,7 @@ def look_at_conditions(loop: Any, artifact: Artifact) -> None:
         artifact.cpu()
     if found:
         loop.write({"as_asked": {name: one.to_dict() for name, one in found.items()}})
-    guided = any(hasattr(part, "guidance") for part in artifact.distribution.modules())
+    guided = next((f"{path}.guidance" for path, part in artifact.named_modules() if hasattr(part, "guidance")), None)
     for name, one in found.items():
         if one.ignored:
             text = remark(name, one, guided)
