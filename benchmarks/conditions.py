@@ -96,9 +96,9 @@ def before(node: Any) -> Any:
         found["in_layers"] = False
     elif kind == "Number":
         found["knots"] = []
-    elif kind in ("Diffusion", "FlowMatching"):
+    if "guidance" in found:
         found["guidance"] = 1.0
-    elif kind == "Flat" and isinstance(net := found["prior"].get("net"), dict) and net["class"] == "Embedding":
+    if kind == "Flat" and isinstance(net := found["prior"].get("net"), dict) and net["class"] == "Embedding":
         outputs = {"class": "Constant", "outputs": net["outputs"]}
         found["prior"] |= {"net": None, "context": 0} if found["prior"]["class"] == "Flow" else {"net": outputs}
     return found
@@ -153,9 +153,13 @@ def measure(name: str, seconds: float) -> None:
     device = next(artifact.parameters()).device.type
     held = splits.held[0]
     reference = modality_of(splits.spec).reference(held, splits, min(JUDGED, len(held) // 2), None, "auto", True)
-    found = reference.judge(artifact, seed=SEED)
+    found, guided = reference.judge(artifact, seed=SEED), [m for m in artifact.modules() if hasattr(m, "guidance")]
+    for part in guided:
+        part.guidance = 1.0
+    plain = reference.judge(artifact, seed=SEED) if guided else found
     figures = {
         "asked": {column: one.to_dict() | {"part": one.score / one.real} for column, one in found.followed.items()},
+        "without_guidance": {column: one.score for column, one in plain.followed.items()},
         "validity": getattr(found, "validity", None),
         "steps": artifact.history.steps,
         "epochs": artifact.history.records[-1].get("epoch"),

@@ -223,7 +223,7 @@ def test_a_condition_that_is_ignored_is_said_at_the_end_of_a_training() -> None:
     kind = np.arange(1000) % 2
     x = 3.0 * kind[:, None] + rng.normal(size=(1000, 2))
     data = read_data((x, kind))
-    training = Training(epochs=25, batch_size=50, learning_rate=1e-2)
+    training = Training(epochs=14, batch_size=50, learning_rate=1e-2)
 
     def train(classes: int) -> tuple[Artifact, str]:
         posterior = Gaussian(MLP(2, 4, (16,), classes=2))

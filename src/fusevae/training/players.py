@@ -250,7 +250,7 @@ class MaximumLikelihood(Player):
         if label.dim() > 1:  # half of the time all columns of an example at once, since samples are drawn without any
             rest = self.unlabelled / (2 - self.unlabelled)  # of the others, so that each is hidden as often as asked
             hidden = noise.uniform(label.shape, label.device) < rest
-            hidden |= noise.uniform(label.shape[:1], label.device)[:, None] < self.unlabelled / 2
+            hidden |= self.unlabelled / 2 > noise.uniform(label.shape[:1], label.device)[:, None]
         return torch.where(hidden, forgotten(label), label)
 
 

@@ -48,7 +48,8 @@ class Wording(Result):
 
 
 class TextQuality(Wording, SampleQuality):
-    """What samples at temperature 1, drawn from the model itself, are like beside as many real texts.
+    """What samples at temperature 1, drawn from the model itself (with its guidance, where it is given conditions), are
+    like beside as many real texts.
 
     Attributes:
         real: what the real texts are like.
