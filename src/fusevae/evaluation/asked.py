@@ -18,7 +18,7 @@ from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.evaluation.samples import sample
 
 MOST = 5000  # real examples that a teller is trained on
-HALF, PLAIN = 0.5, 0.1  # of what real examples have beyond chance, and how much that is at least to be held against
+HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much that is at least to be held against
 
 
 class AsAsked(Result):
@@ -132,6 +132,7 @@ class Teller:
         self.spec = train.spec
         x, label = train.batch(train.evenly(most))
         self.judges: dict[int, Any] = {}
+        self.measured: set[str] = set()
         columns = self.spec.conditions
         if columns is None or label is None:
             return

@@ -87,7 +87,8 @@ def look_at_conditions(loop: Any, artifact: Artifact) -> None:
         artifact.cpu()
     if found:
         loop.write({"as_asked": {name: one.to_dict() for name, one in found.items()}})
-    guided = next((f"{path}.guidance" for path, part in artifact.named_modules() if hasattr(part, "guidance")), None)
+    parts = [path for path, part in artifact.named_modules() if "guidance" in getattr(part, "_arguments", ())]
+    guided = f"{parts[0]}.guidance" if parts else None
     for name, one in found.items():
         if one.ignored:
             text = remark(name, one, guided)
