@@ -257,7 +257,7 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     spread = a.std() * b.std()
-    return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread else 0.0
+    return float(np.clip(((a - a.mean()) * (b - b.mean())).mean() / spread, -1, 1)) if spread else 0.0
 
 
 def _around(rank: float, n: int) -> list[float]:
