@@ -189,6 +189,7 @@ class LanguageModel(SequenceModel):
         return [
             (cls(net(), 3, longest=3), ()),
             (cls(net(), 4, longest=3, never_first=[END, 3]), ()),
+            (cls(net(), 3, classes=2, longest=3, in_layers=True), (torch.tensor([0, 1, -1]),)),
             (cls(LSTM(4), 3, context=2, longest=3), (z,)),
             (cls(net(), 3, context=2, inject="prefix", places=2, longest=3), (z,)),
             (cls(net(cross=True), 3, context=2, inject="cross", places=2, longest=3), (z,)),
