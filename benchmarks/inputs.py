@@ -82,6 +82,18 @@ def captions(part: str) -> Path:
     return lines(f"text/captions_{part}.txt", part, "a the|man dog child|red old big|runs sits plays|in on near|parks")
 
 
+def subjectivity(part: str) -> Path:
+    """Sentences and their ``label``, objective or subjective; a table."""
+
+    def make(path: Path) -> None:
+        words = {"objective": ["a man", "the dog"], "subjective": ["dull", "great"]}
+        g = np.random.default_rng(len(part))
+        rows = [(f"{g.choice(words[k])} {g.choice(['film', 'plot'])} {i % 7}", k) for i in range(120) for k in words]
+        path.write_text("\n".join(["text,label", *map(",".join, rows)]) + "\n")
+
+    return place(f"text/subjectivity_{part}.csv", make)
+
+
 def molecules(part: str) -> Path:
     """One SMILES a line."""
     return lines(f"molecules/guacamol_{part}.smi", part, "C O N CC CCC|C(=O) CC|N O CN C(F)|c1ccccc1 C1CC1 CCBr")

@@ -17,6 +17,19 @@ from fusevae.recipes.find import today
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def conditions_row(arm: str, one: dict[str, Any], column: str) -> tuple[str, str, str]:
+    """How far an arm has what was asked for in a column."""
+    found, what = one["asked"][column], f"Asked for, `{arm}` after {one['seconds']:.0f} s on {one['device']}: {column}"
+    of_class = found["accuracy"] is not None
+    value, key = (found["accuracy"], "accuracy") if of_class else (found["rank_correlation"], "rank_correlation")
+    low, high = found["intervals"][key]
+    if of_class:
+        least = 0.95 if arm.startswith("digits") else 0.9 if arm.startswith("text") else 0.8
+        figure = f"{value:.1%} ({low:.1%} to {high:.1%}), real {found['real_accuracy']:.1%}: {found['part']:.3f}"
+        return what, figure, f"at least {least:g} of the accuracy on real examples"
+    return what, f"rank correlation {value:.3f} ({low:.3f} to {high:.3f}), {one['validity']:.1%} valid", "at least 0.8"
+
+
 def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What was measured, the figure, and what was asked for."""
     if name == "mnist_vae":
@@ -25,6 +38,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         what = f"MNIST, one layer: test NLL, k = {ll['importance_samples']:,}, all {f['evaluation']['n']:,} images"
         what += f", after {f['epochs']} epochs in {f['training_minutes']:.1f} minutes"
         return [(what, figure, "at most 88.5 in 30 minutes (published, 3,280 epochs: 86.76)")]
+    if name == "conditions":
+        return [conditions_row(arm, one, column) for arm, one in f.items() for column in one["asked"]]
     if name == "mutants":
         return [("Faults of the seams that a test notices", f"{f['killed']} of {f['n']}", "all, of at least 30")]
     if name == "training_speed":

@@ -115,7 +115,7 @@ def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | N
     found = quality(artifact, splits)
     note(quality=found)
     if one.conditions and artifact.is_conditional:
-        note(followed=followed(artifact, splits, found))
+        note(followed=found.pop("followed", {}))
     note(phase="samples", seconds=clock() - started)
 
 
@@ -205,9 +205,10 @@ def quality(artifact: Any, splits: Any) -> dict[str, Any]:
     few = min(JUDGED, len(splits.test) // 2)  # asked for so few, they have their intervals
     reference = modality_of(splits.spec).reference(splits.test, splits, few, None, "cpu", True)
     try:
-        found = finite(reference.judge(artifact, seed=SEED))
+        judged = reference.judge(artifact, seed=SEED)
     except (InputError, SlotError) as error:  # an autoencoder before its prior is fitted, say
         return {"none": str(error)}
+    found = finite(judged) | {"followed": followed(judged)}
     if isinstance(reference, Reference):
         x = splits.train.batch(torch.arange(min(len(splits.train), 4 * reference.n)))[0].flatten(1)
         draws = torch.Generator().manual_seed(SEED)
@@ -218,42 +219,14 @@ def quality(artifact: Any, splits: Any) -> dict[str, Any]:
     return found
 
 
-def followed(artifact: Any, splits: Any, found: dict[str, Any]) -> dict[str, Any]:
-    """Whether samples have what was asked for: of classes the accuracy of a classifier, on samples and on real
-    examples; of numbers the rank correlation of asked and found."""
-    import numpy as np
-    import torch
-    from scipy.stats import spearmanr
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    from fusevae import properties, sample
-
-    known = artifact.data.conditions
-    if found.get("accuracy") is not None:
-        return {known.names[0]: {"samples": found["accuracy"], "real": found["real_accuracy"]}}
-    x, asked = splits.test.batch(torch.arange(len(splits.test)))
-    made = sample(artifact, len(x), asked, SEED)
-    if known.label is None:
-        got, wanted = properties(artifact.data.text(made), known.names), known.numbers(asked).numpy()
-        whole = {name: np.isfinite(got[name]) for name in known.names}
-        return {
-            name: {
-                "spearman": float(spearmanr(got[name][whole[name]], wanted[whole[name], i]).statistic),
-                "valid": float(whole[name].mean()),
-            }
-            for i, name in enumerate(known.names)
-        }
-    told, label = splits.train.batch(torch.arange(len(splits.train)))
-    if artifact.data.schema.numeric:
-        judge, form = RandomForestClassifier(random_state=SEED), lambda rows: rows.flatten(1).numpy()
-    else:
-        judge = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=1000))
-        form = artifact.data.text
-    judge.fit(form(told), label)
-    return {known.names[0]: {"samples": judge.score(form(made), asked), "real": judge.score(form(x), asked)}}
+def followed(judged: Any) -> dict[str, Any]:
+    """Whether samples have what was asked for, as the library found it."""
+    return {
+        name: {"samples": one.accuracy, "real": one.real_accuracy}
+        if one.accuracy is not None
+        else {"spearman": one.rank_correlation, "valid": getattr(judged, "validity", 1.0)}
+        for name, one in judged.followed.items()
+    }
 
 
 def written(path: Path, record: dict[str, Any]) -> None:

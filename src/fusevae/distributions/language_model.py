@@ -20,6 +20,7 @@ from fusevae.core.generation import Generation, current
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import END, UNKNOWN, counted, lengths
 from fusevae.distributions.beams import search
+from fusevae.distributions.guided import Guided
 from fusevae.distributions.pixel_cnn import AT_ONCE
 from fusevae.nets.dropout import dropout
 from fusevae.nets.mlp import Embedding, as_shape
@@ -41,6 +42,7 @@ class SequenceModel(Conditional):
     space = "sequences"
     has_mean = False
     word_dropout = 0.0
+    guidance = 1.0
     vocabulary: int
     context: int
     context_dims: int = 1
@@ -80,6 +82,7 @@ class LanguageModel(SequenceModel):
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         in_layers: whether they are added before every layer, each its own, rather than to the tokens alone, among
             which a long text or a strong latent drowns them.
+        guidance: what is written with a label is more typical of it (:class:`Guided`); 1 draws from the model.
         inject: how the vector reaches the net: ``"add"`` adds a map of it before every layer; ``"prefix"`` makes
             tokens of it that stand before the first; ``"cross"`` makes tokens of it that every layer attends to.
         places: number of these tokens.
@@ -111,6 +114,7 @@ class LanguageModel(SequenceModel):
         longest: int = 256,
         never_first: Sequence[int] = (),
         in_layers: bool = False,
+        guidance: float = 1.0,
     ) -> None:
         super().__init__()
         if vocabulary < 3:
@@ -129,7 +133,7 @@ class LanguageModel(SequenceModel):
         self.token = nn.Embedding(vocabulary, net.width)
         nn.init.normal_(self.token.weight, std=0.02)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.in_layers = in_layers
+        self.in_layers, self.guidance = in_layers, guidance
         self.label = Embedding(classes, (net.layers, net.width) if in_layers else net.width) if classes else None
         rows = net.layers if inject == "add" else places
         self.given = nn.Linear(self.context, rows * net.width) if context else None
@@ -185,6 +189,7 @@ class LanguageModel(SequenceModel):
         return [
             (cls(net(), 3, longest=3), ()),
             (cls(net(), 4, longest=3, never_first=[END, 3]), ()),
+            (cls(net(), 3, classes=2, longest=3, in_layers=True), (torch.tensor([0, 1, -1]),)),
             (cls(LSTM(4), 3, context=2, longest=3), (z,)),
             (cls(net(), 3, context=2, inject="prefix", places=2, longest=3), (z,)),
             (cls(net(cross=True), 3, context=2, inject="cross", places=2, longest=3), (z,)),
@@ -270,7 +275,11 @@ class _Sequences(Distribution):
         owner, how = self.owner, current()
         keep_freed_memory()
         lead = torch.Size(sample_shape) + self.batch_shape
-        kept = owner.keep(math.prod(lead) * max(1, how.beams), (how.longest or owner.longest) + 1)
+        n, length = math.prod(lead) * max(1, how.beams), (how.longest or owner.longest) + 1
+        if self.label is not None and owner.guidance != 1:
+            guided = Guided(owner.logits, owner.keep(2 * n, length), n, owner.guidance)
+            return self.write(lead, how, guided, guided)
+        kept = owner.keep(n, length)
         return self.write(lead, how, lambda tokens, given: owner.logits(tokens, given, kept), kept)
 
     def write(

@@ -18,7 +18,7 @@ from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.evaluation.samples import sample
 
 MOST = 5000  # real examples that a teller is trained on
-HALF, PLAIN = 0.5, 0.1  # of what real examples have beyond chance, and how much that is at least to be held against
+HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much that is at least to be held against
 
 
 class AsAsked(Result):
@@ -132,6 +132,7 @@ class Teller:
         self.spec = train.spec
         x, label = train.batch(train.evenly(most))
         self.judges: dict[int, Any] = {}
+        self.measured: set[str] = set()
         columns = self.spec.conditions
         if columns is None or label is None:
             return
@@ -203,8 +204,9 @@ def as_asked(
     return Teller(train, most, seed).as_asked(made, asked, held, artifact.data)
 
 
-def remark(name: str, found: AsAsked, guided: bool) -> str:
-    """What a user is told of a condition that is ignored, with what may mend it."""
+def remark(name: str, found: AsAsked, guided: str | None) -> str:
+    """What a user is told of a condition that is ignored, with what may mend it: the setting of a model that draws with
+    guidance, too."""
     if found.accuracy is not None:
         says = (
             f"samples are taken for the {name} that they were asked for in {found.score:.0%} of {found.n}, real "
@@ -215,9 +217,9 @@ def remark(name: str, found: AsAsked, guided: bool) -> str:
         says += f", of real examples {found.real:.2f}"
     mend = "train longer (more epochs, or a larger --budget)"
     if guided:
-        mend += ", or draw with more guidance (sample --set distribution...guidance=3)"
+        mend += f", or draw samples with more guidance (--set {guided}=3)"
     else:
-        mend += ", take a larger model or one without latents, or give less free bits to the latents"
+        mend += ", or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
     return f"the condition {name} is hardly followed: {says}; {mend}"
 
 
@@ -255,7 +257,7 @@ def _ranks(x: np.ndarray) -> np.ndarray:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     spread = a.std() * b.std()
-    return float(((a - a.mean()) * (b - b.mean())).mean() / spread) if spread else 0.0
+    return float(np.clip(((a - a.mean()) * (b - b.mean())).mean() / spread, -1, 1)) if spread else 0.0
 
 
 def _around(rank: float, n: int) -> list[float]:

@@ -59,11 +59,16 @@ class SampleQuality(Result):
     )
     as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
 
+    @property
+    def followed(self) -> dict[str, AsAsked]:
+        """How far samples have what was asked for, by column, whatever tells it."""
+        return self.as_asked or {}
+
     def failings(self) -> list[Failing]:
         """What is wrong with the samples, by these figures alone."""
         return [
-            Failing("condition ignored", remark(name, found, False))
-            for name, found in (self.as_asked or {}).items()
+            Failing("condition ignored", remark(name, found, None))
+            for name, found in self.followed.items()
             if found.ignored
         ]
 

@@ -12,6 +12,7 @@ from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
 from fusevae.nets.conv import ConvDecoder, ConvEncoder
+from fusevae.nets.mlp import Embedding
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -19,14 +20,22 @@ modality = "images"
 
 
 def recipe(
-    data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64), blocks: int = 1, components: int = 5
+    data: DataSpec,
+    latent: int = 64,
+    channels: tuple[int, ...] = (32, 64),
+    blocks: int = 1,
+    components: int = 5,
+    conditional: bool = False,
 ) -> Experiment:
-    """Unconditional; ``channels`` are the widths of the encoder's stages, the decoder has them in reverse."""
+    """``channels`` are the widths of the encoder's stages, the decoder has them in reverse; ``conditional`` gives
+    prior, encoder and decoder the label."""
+    classes = data.condition if conditional else 0
+    prior = Gaussian(Embedding(classes, 2 * latent)) if classes else Normal(latent)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
-        Flat(prior=Normal(latent), posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks))),
+        Flat(prior, posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, classes))),
         decoder=DiscretizedLogistic(
-            ConvDecoder(latent, outputs, channels[::-1], blocks), components, levels=levels_of(data)
+            ConvDecoder(latent, outputs, channels[::-1], blocks, classes), components, levels=levels_of(data)
         ),
     )
     return Experiment(

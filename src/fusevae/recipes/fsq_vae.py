@@ -16,6 +16,7 @@ def recipe(
     channels: tuple[int, ...] = (32, 64),
     blocks: int = 1,
     components: int = 3,
+    conditional: bool = False,
 ) -> Experiment:
-    """Mentzer et al. 2024, with 240 codes."""
-    return quantized(data, FiniteScalar(sides), channels, blocks, components)
+    """Mentzer et al. 2024, with 240 codes. ``conditional`` as of ``vq-vae``."""
+    return quantized(data, FiniteScalar(sides), channels, blocks, components, conditional)

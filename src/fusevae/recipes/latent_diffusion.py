@@ -15,6 +15,7 @@ from fusevae.nets.mlp import MLP
 from fusevae.nets.time_mlp import TimeMLP
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
+from fusevae.recipes.diffusion import GUIDANCE
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -28,14 +29,18 @@ def recipe(
     width: int = 256,
     blocks: int = 3,
     steps: int = 25,
+    guidance: float = GUIDANCE,
+    conditional: bool = False,
 ) -> Experiment:
     """The prior starts as the standard normal (Vahdat et al. 2021): its simple loss trains its net, its bound, over
-    evenly spread noise levels, the encoder."""
-    prior = Diffusion(TimeMLP(latent, width, blocks), latent, "v", LinearSchedule(-10.0, 8.0), DPMSolver(steps))
+    evenly spread noise levels, the encoder. ``conditional`` gives all parts the label, the prior with ``guidance``."""
+    classes = data.condition if conditional else 0
+    net, schedule = TimeMLP(latent, width, blocks, classes), LinearSchedule(-10.0, 8.0)
+    prior = Diffusion(net, latent, "v", schedule, DPMSolver(steps), guidance=guidance)
     return Experiment(
         model=VAE(
-            Flat(prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu"))),
-            decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu")),
+            Flat(prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
+            decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", classes)),
         ),
         views=[Binarize()],
         objective=ELBO(beta=Linear(start=0.1, part=0.25)),

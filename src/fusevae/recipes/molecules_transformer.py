@@ -17,7 +17,8 @@ def recipe(
     layers: int = 3,
     dropout: float = 0.1,
     conditional: bool = False,
+    guidance: float = text_transformer.GUIDANCE,
 ) -> Experiment:
     """The decoder of ``molecules-vae`` without its latent; what is dropped are embedded tokens, too."""
-    made = text_transformer.recipe(data, width, heads, layers, dropout, conditional)
+    made = text_transformer.recipe(data, width, heads, layers, dropout, conditional, guidance)
     return made.replaced(training=made.training.replaced(epochs=20, batch_size=64, learning_rate=1e-3))

@@ -15,6 +15,7 @@ from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
+from fusevae.recipes.text_transformer import GUIDANCE
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -34,12 +35,14 @@ def recipe(
     dropout: float = 0.1,
     randomised: bool = False,
     conditional: bool = False,
+    guidance: float = GUIDANCE,
 ) -> Experiment:
     """The latent may hold ``rate`` nats for nothing, so that one can be looked for near another; the flow learns where
     the molecules lie, so that samples of it are some (Chen et al. 2017). A larger ``rate`` tells more of a molecule and
     leaves more to the flow. ``randomised`` writes a molecule in another order of atoms each time that it is seen in
     training (Bjerrum 2017), which rdkit takes some time for. ``conditional`` gives the labels or properties of the
-    data, where they have some, to prior, encoder and every layer of the decoder."""
+    data, where they have some, to prior, encoder and every layer of the decoder;
+    ``guidance`` as of ``text-transformer``."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = SequenceEncoder(
         Transformer(width, heads, 2, dropout=dropout, causal=False), vocabulary.size, 2 * latent, classes
@@ -53,6 +56,7 @@ def recipe(
         longest=data.shape[0],
         never_first=vocabulary.never_first,
         in_layers=True,
+        guidance=guidance,
     )
     told = CONTEXT if classes else 0
     net = Embedding(classes, Flow.outputs(latent, told)) if classes else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.recipes import molecules_vae
+from fusevae.recipes.text_transformer import GUIDANCE
 from fusevae.training.experiment import Experiment
 
 modality = "molecules"
@@ -19,6 +20,9 @@ def recipe(
     rate: float = 6.0,
     dropout: float = 0.1,
     conditional: bool = False,
+    guidance: float = GUIDANCE,
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
-    return molecules_vae.recipe(data, latent, width, heads, layers, rate, dropout, conditional=conditional)
+    return molecules_vae.recipe(
+        data, latent, width, heads, layers, rate, dropout, conditional=conditional, guidance=guidance
+    )

@@ -11,6 +11,8 @@ from fusevae.training.settings import Training
 
 modality = ("text", "molecules")
 
+GUIDANCE = 1.5  # as Sanchez et al. 2023 have it
+
 
 def recipe(
     data: DataSpec,
@@ -19,9 +21,11 @@ def recipe(
     layers: int = 3,
     dropout: float = 0.1,
     conditional: bool = False,
+    guidance: float = GUIDANCE,
 ) -> Experiment:
     """Pre-norm blocks, rotary positions, the embedding of the tokens used again to read the outputs.
-    ``conditional`` gives every layer the labels of the data, where they have some."""
+    ``conditional`` gives every layer the labels of the data, where they have some; what is written with one
+    is more typical of it by ``guidance``, where 1 draws from the model."""
     net, tokens = Transformer(width, heads, layers, dropout=dropout), vocabulary_of(data)
     return Experiment(
         model=LanguageModel(
@@ -32,6 +36,7 @@ def recipe(
             longest=data.shape[0],
             never_first=tokens.never_first,
             in_layers=True,
+            guidance=guidance,
         ),
         training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )

@@ -15,6 +15,7 @@ from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
+from fusevae.recipes.text_transformer import GUIDANCE
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -34,13 +35,15 @@ def recipe(
     word_dropout: float = 0.0,
     dropout: float = 0.1,
     conditional: bool = False,
+    guidance: float = GUIDANCE,
 ) -> Experiment:
     """Against a collapse each dimension may hold ``free_bits`` nats for nothing, while beta rises over the first part
     of the training (Kingma et al. 2016; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a
     posterior can be different in the same way for every sentence, which fills the free bits and tells nothing.
     The encoder's mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
     ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to prior,
-    encoder and every layer of the decoder: of a prior that didn't know them, latents would gainsay them."""
+    encoder and every layer of the decoder: of a prior that didn't know them, latents would gainsay them.
+    ``guidance`` as of ``text-transformer``."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
@@ -62,6 +65,7 @@ def recipe(
                 longest=data.shape[0],
                 never_first=vocabulary.never_first,
                 in_layers=True,
+                guidance=guidance,
             ),
         ),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),

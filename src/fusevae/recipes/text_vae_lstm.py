@@ -13,6 +13,7 @@ from fusevae.nets.recurrent import LSTM
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
+from fusevae.recipes.text_transformer import GUIDANCE
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -26,9 +27,10 @@ def recipe(
     free_bits: float = 0.15,
     dropout: float = 0.3,
     conditional: bool = False,
+    guidance: float = GUIDANCE,
 ) -> Experiment:
     """The latent is added to what the decoder is given at every token; free bits and a rise of beta against a
-    collapse. ``conditional`` as of ``text-vae``."""
+    collapse. ``conditional`` and ``guidance`` as of ``text-vae``."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     encoder = SequenceEncoder(LSTM(width, 1, dropout), vocabulary.size, 2 * latent, classes)
     decoder = LanguageModel(
@@ -40,6 +42,7 @@ def recipe(
         longest=data.shape[0],
         never_first=vocabulary.never_first,
         in_layers=True,
+        guidance=guidance,
     )
     return Experiment(
         model=VAE(Flat(Gaussian(of_label(classes, 2 * latent)), Gaussian(encoder)), decoder=decoder),

@@ -25,30 +25,34 @@ def recipe(
     channels: tuple[int, ...] = (32, 64),
     blocks: int = 1,
     components: int = 3,
+    conditional: bool = False,
 ) -> Experiment:
     """van den Oord et al. 2017, with the codebook as a moving average; the map's sides are a quarter of the image's.
 
     The prior is trained beside the rest, on the codes as they are at the time; ``fusevae fit-prior RUN transformer``
-    fits another to the codes of a finished run.
+    fits another to the codes of a finished run. ``conditional`` gives all parts the label.
     """
-    return quantized(data, VectorQuantizer(codes, features), channels, blocks, components)
+    return quantized(data, VectorQuantizer(codes, features), channels, blocks, components, conditional)
 
 
 def quantized(
-    data: DataSpec, quantizer: Quantizer, channels: tuple[int, ...], blocks: int, components: int
+    data: DataSpec, quantizer: Quantizer, channels: tuple[int, ...], blocks: int, components: int, conditional: bool
 ) -> Experiment:
     """The same with any quantizer."""
-    encoder = SpatialEncoder(data.shape, quantizer.features, channels, blocks)
+    classes = data.condition if conditional else 0
+    encoder = SpatialEncoder(data.shape, quantizer.features, channels, blocks, classes)
     grid = (1, *encoder.outputs[1:])
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Quantized(
             encoder,
             quantizer,
-            prior=PixelCNN(grid, "categorical", width=64, kernels=(5, 3, 3, 3), levels=quantizer.levels),
+            prior=PixelCNN(
+                grid, "categorical", width=64, kernels=(5, 3, 3, 3), levels=quantizer.levels, classes=classes
+            ),
         ),
         decoder=DiscretizedLogistic(
-            SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks),
+            SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks, classes),
             components,
             levels=levels_of(data),
         ),

@@ -9,13 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import SlotError
 from fusevae.data.examples import Examples
+from fusevae.evaluation.asked import as_asked, remark
+from fusevae.evaluation.judge import LEAST
 from fusevae.training.parallel import gather_sums
 from fusevae.training.players import Batch, Game
 from fusevae.training.records import readable
 
 BLOCK = 500  # examples that a diagnosis looks at, or a validation at once; fixed: noise is keyed by block
 PASSES = 3  # over each example of an update: forward, and backward for twice as much
+ASKED, TOLD = 200, 2000  # samples that conditions are told of, and examples that a teller learns from
+WORTH = 50  # updates of an example for each of these samples, from which a training is worth a look
 SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it, but for one at the end
 
 
@@ -64,6 +70,30 @@ def held_out(loop: Any, game: nn.Module, judged: Sequence[str]) -> dict[str, Any
     if loop.processes > 1:
         sums = gather_sums(sums)
     return readable({k: v / len(loop.validation) for k, v in sums.items()})
+
+
+def look_at_conditions(loop: Any, artifact: Artifact) -> None:
+    """Record how far samples of what was trained have the conditions that they are asked for, and say which are
+    ignored; nothing where there are none, or too little was trained or held out. Work is counted, not time."""
+    held, device = loop.validation, loop.device
+    worth = loop.step * loop.batches.size >= WORTH * ASKED and len(held) >= LEAST and loop.processes == 1
+    if not (worth and artifact.is_conditional) or artifact.data.conditions is None:
+        return
+    try:
+        found = as_asked(artifact.to(device), loop.train, held, ASKED, loop.seed, TOLD)
+    except SlotError:  # an autoencoder before its prior is fitted
+        found = {}
+    finally:
+        artifact.cpu()
+    if found:
+        loop.write({"as_asked": {name: one.to_dict() for name, one in found.items()}})
+    parts = [path for path, part in artifact.named_modules() if "guidance" in getattr(part, "_arguments", ())]
+    guided = f"{parts[0]}.guidance" if parts else None
+    for name, one in found.items():
+        if one.ignored:
+            text = remark(name, one, guided)
+            loop.write({"event": "condition", "says": text})
+            loop.progress.warn(text)
 
 
 def _held(loop: Any) -> Examples:

@@ -27,6 +27,7 @@ from fusevae.training import checkpoint, configuration
 from fusevae.training.budget import planned
 from fusevae.training.callbacks import Callback
 from fusevae.training.compose import IN_MEMORY, Recipe, changed, composed, timely
+from fusevae.training.diagnosis import look_at_conditions
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CHECKPOINTS, CONFIG, fresh_folder, last_values
 from fusevae.training.functions import as_objective, as_views
@@ -280,8 +281,10 @@ def run(loop: Loop, experiment: Experiment, splits: Splits, callbacks: Sequence[
                 stack.enter_context(callback)
         loop.callbacks = list(callbacks)
         loop.run()
-    finished, seconds = loop.step >= loop.total or loop.finished, loop.records.seconds
-    artifact = trained(loop)
+        finished, seconds = loop.step >= loop.total or loop.finished, loop.records.seconds
+        artifact = trained(loop)
+        if finished or loop.progress.late:
+            look_at_conditions(loop, artifact)
     artifact.history = History(loop.records, loop.step, loop.total, seconds, finished, "" if finished else loop.why)
     for part in (experiment.model, experiment.objective):
         if isinstance(part, nn.Module):

@@ -250,7 +250,12 @@ class MaximumLikelihood(Player):
     def _forget_some(self, label: Tensor | None) -> Tensor | None:
         if label is None or not (self.training and self.unlabelled and self.artifact.is_conditional):
             return label
-        return torch.where(noise.uniform(label.shape, label.device) < self.unlabelled, forgotten(label), label)
+        hidden = noise.uniform(label.shape, label.device) < self.unlabelled
+        if label.dim() > 1:  # half of the time all columns of an example at once, since samples are drawn without any
+            rest = self.unlabelled / (2 - self.unlabelled)  # of the others, so that each is hidden as often as asked
+            hidden = noise.uniform(label.shape, label.device) < rest
+            hidden |= self.unlabelled / 2 > noise.uniform(label.shape[:1], label.device)[:, None]
+        return torch.where(hidden, forgotten(label), label)
 
 
 class EncoderFirst(MaximumLikelihood):

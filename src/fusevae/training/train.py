@@ -21,6 +21,7 @@ from fusevae.data.splits import Splits
 from fusevae.training import configuration
 from fusevae.training.budget import planned
 from fusevae.training.configuration import Node
+from fusevae.training.diagnosis import look_at_conditions
 from fusevae.training.experiment import Experiment
 from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
 from fusevae.training.folder import CONFIG, REPORT, fresh_folder, last_values
@@ -208,5 +209,6 @@ def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int
             return Run(folder, finished, loop.step, seconds)
     artifact.save(folder, {"seed": str(experiment.seed)})
     if finished:
+        look_at_conditions(loop, artifact)
         judge(artifact, splits, loop, experiment, folder, k)
     return Run(folder, finished, loop.step, seconds, artifact=artifact, data=splits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -179,9 +180,14 @@ class MoleculeReference(Judge):
     def __init__(self, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
         x, self.given = held.batch(torch.arange(len(held)))
         self.n, self.examples, self.held = n, held, held.spec.text(x)
-        self.teller = Teller(train or held)
+        self.told_by = train or held
         parts = torch.arange(len(train) if train is not None else 0).split(1000)
         self.train = None if train is None else [t for p in parts for t in train.spec.text(train.batch(p)[0])]
+
+    @functools.cached_property
+    def teller(self) -> Teller:
+        """What tells conditions, made where a model is given some."""
+        return Teller(self.told_by)
 
     def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> MoleculeQuality:
         """:func:`molecule_quality` of samples at temperature 1, which are always draws.

@@ -3,6 +3,7 @@ back?"""
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections import Counter
@@ -52,7 +53,8 @@ class Wording(Result):
 
 
 class TextQuality(Wording, SampleQuality):
-    """What samples at temperature 1, drawn from the model itself, are like beside as many real texts.
+    """What samples at temperature 1, drawn from the model itself (with its guidance, where it is given conditions), are
+    like beside as many real texts.
 
     Attributes:
         real: what the real texts are like.
@@ -187,7 +189,7 @@ class TextReference(Judge):
         self.n, self.reader, self.held = min(n, len(held)), judge, held
         x, self.given = held.batch(held.evenly(self.n))
         texts = held.spec.text(x)
-        self.teller = Teller(train or held) if self.given is not None else None
+        self.told_by = train or held
         self.real = self._about(texts)
         self.known: set[str] | None = None
         if train is not None:
@@ -224,11 +226,14 @@ class TextReference(Judge):
             real_copied=self.real_copied,
         )
 
+    @functools.cached_property
+    def teller(self) -> Teller:
+        """What tells conditions, made where a model is given some."""
+        return Teller(self.told_by)
+
     def as_asked(self, artifact: Artifact, x: Tensor, asked: Tensor | None) -> dict[str, AsAsked] | None:
         """How far samples have the conditions that they were given, if any."""
-        if asked is None or self.teller is None:
-            return None
-        return self.teller.as_asked(x, asked, self.held, artifact.data)
+        return None if asked is None else self.teller.as_asked(x, asked, self.held, artifact.data)
 
     def _about(self, texts: Sequence[str]) -> Wording:
         return Wording(

@@ -1,0 +1,243 @@
+"""Conditions that are followed: how nets are told, how samples are drawn towards them, how it is measured and said."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from test_recipes import some_data
+
+import fusevae
+from fusevae import (
+    MLP,
+    VAE,
+    Artifact,
+    Conditions,
+    DataSpec,
+    Flat,
+    Gaussian,
+    Label,
+    LanguageModel,
+    Normal,
+    Number,
+    Training,
+    Transformer,
+    build,
+    describe,
+    fit,
+    read_data,
+    sample,
+)
+from fusevae.core import noise
+from fusevae.core.generation import Generation, generating
+from fusevae.core.vocabulary import END
+from fusevae.evaluation.asked import Teller, as_asked, of_classes, of_numbers, remark
+from fusevae.modalities.text.quality import TextReference
+from fusevae.nets.mlp import Embedding
+from fusevae.recipes.find import find, recipes
+from fusevae.training.players import MaximumLikelihood
+
+NAN = float("nan")
+
+# how a net is told
+
+
+def test_a_number_bends_at_its_knots_and_goes_on_beyond_them() -> None:
+    column = Number("size", 0.0, 1.0, knots=[0.0, 1.0, 3.0])
+    net = Embedding(Conditions([column]), 1)
+    with torch.no_grad():
+        net.weight[:, 0] = torch.tensor([0.1, 5.0, 2.0, 1.0, -4.0])  # slope, unknown, start, the two pieces
+    x = torch.tensor([-2.0, 0.0, 0.5, 1.0, 2.0, 3.0, 9.0, NAN])[:, None]
+    want = [1.8, 2.0, 2.55, 3.1, 1.2, -0.7, -0.1, 7.0]
+    assert net(x)[:, 0].tolist() == pytest.approx(want, abs=1e-5)
+    assert net(None).item() == pytest.approx(7.0)
+    assert describe(build(describe(column))) == describe(column)
+
+
+def test_knots_are_quantiles_of_what_is_known() -> None:
+    values = torch.cat([torch.arange(801.0) ** 2, torch.full((50,), NAN)])
+    knots = Number.fitted("size", values).knots
+    assert knots == pytest.approx([(100.0 * i) ** 2 for i in range(9)])
+    assert Number.fitted("one", torch.ones(99)).knots == [1.0] and Number.fitted("none", torch.zeros(0)).knots == []
+    with pytest.raises(fusevae.InputError, match="expected rising numbers"):
+        Number("size", knots=[1.0, 1.0])
+
+
+@pytest.mark.parametrize("net", [Transformer(8, 2, 3), fusevae.LSTM(8, 3)])
+def test_every_layer_is_told_the_label(net) -> None:
+    model = LanguageModel(net, 5, classes=3, in_layers=True, context=2)
+    model(torch.randn(4, 2), torch.tensor([0, 1, 2, -1])).log_prob(torch.tensor([[3, 4, 0]] * 4)).sum().backward()
+    gradient = model.label.weight.grad.view(4, 3, 8)  # of each label, and of none; of each layer
+    assert bool((gradient.abs().sum(-1) > 0).all())
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_columns_are_hidden_as_often_as_asked_and_half_of_the_time_together(share) -> None:
+    spec = DataSpec((2,), conditions=Conditions([Number("a"), Number("b")]))
+    artifact = Artifact(VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), Gaussian(MLP(1, 4, classes=spec.conditions))), spec)
+    player = MaximumLikelihood(artifact, fusevae.ELBO(), share).train()
+    with noise.keyed(0):
+        hidden = player._forget_some(torch.zeros(40_000, 2)).isnan().double()
+    assert hidden.mean(0).tolist() == pytest.approx([share, share], abs=0.01)
+    rest = share / (2 - share)
+    assert hidden.prod(1).mean().item() == pytest.approx(share / 2 + (1 - share / 2) * rest**2, abs=0.01)
+
+
+@pytest.mark.parametrize("name", [n for n in recipes() if "conditional" in inspect.signature(find(n)).parameters])
+def test_a_recipe_that_can_be_given_conditions_is_a_configuration_and_samples_by_them(name) -> None:
+    data = some_data(name).spec
+    both = Conditions([Label("kind", ["a", "b"]), Number("size", 1.0, 2.0, [0.0, 1.0, 2.0])])
+    spec = data.replaced(conditions=both)
+    made = find(name)(spec, conditional=True)
+    assert describe(build(describe(made))) == describe(made)
+    artifact = Artifact(made.model, spec, list(made.views))
+    assert artifact.is_conditional and not Artifact(find(name)(spec).model, spec).is_conditional
+    with generating(Generation(longest=3)):
+        assert len(sample(artifact, 2, {"kind": ["a", "b"]})) == 2
+
+
+def test_what_is_written_with_guidance_has_the_law_that_it_says() -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(Transformer(8, 2, 1), 4, classes=2, in_layers=True, never_first=[END], longest=2).eval()
+    torch.nn.init.normal_(model.label.weight, std=0.7)
+    start, both = torch.zeros(1, 1, dtype=torch.long), [torch.tensor([1]), torch.tensor([-1])]
+    known, unknown = (model.logits(start, [None, c])[0, 0].log_softmax(0) for c in both)
+    want = (known + 1.5 * (known - unknown).nan_to_num()).softmax(0)
+    model.guidance = 2.5
+    with noise.keyed(0):
+        x = model(torch.ones(20_000, dtype=torch.long)).sample()
+    found = torch.bincount(x[:, 0], minlength=4) / len(x)
+    assert torch.allclose(found, want, atol=0.015) and found[END] == 0
+    assert (want - known.softmax(0)).abs().max() > 0.05
+    with generating(Generation(beams=3)):
+        assert model(torch.tensor([0, 1])).sample().shape[0] == 2
+
+
+def test_guidance_goes_on_with_the_sequences_that_have_no_end() -> None:
+    torch.manual_seed(1)
+    model = LanguageModel(Transformer(8, 2, 2), 5, classes=2, in_layers=True, longest=30, guidance=1.7).eval()
+    model.bias.data[END] = 0.5
+    label = torch.arange(40) % 2
+    with noise.keyed(0):
+        x = model(label).sample()
+    given = [None, label]
+
+    def afresh(tokens, _):
+        afresh.seen = torch.cat([afresh.seen, tokens], 1)
+        parts = [model.logits(afresh.seen, [None, c]) for c in (label, torch.full_like(label, -1))]
+        return parts[1] + 1.7 * (parts[0] - parts[1])
+
+    afresh.seen = torch.zeros(40, 0, dtype=torch.long)
+    with noise.keyed(0):
+        assert torch.equal(model(label).write(torch.Size((40,)), Generation(), afresh), x)
+    assert given[1] is label and x.shape[1] > 3
+
+
+# how it is measured
+
+
+def test_figures_of_numbers_and_classes() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    wanted = rng.integers(0, 9, 200).astype(float)
+    got = wanted + rng.normal(0, 3, 200).round()
+    got[:5] = NAN
+    found = of_numbers(got, wanted)
+    assert found.rank_correlation == pytest.approx(spearmanr(got[5:], wanted[5:]).statistic) and found.n == 195
+    low, high = found.intervals["rank_correlation"]
+    assert low < found.rank_correlation < high and found.error < found.by_chance and not found.ignored
+    assert of_numbers(np.ones(9), np.arange(9.0)).rank_correlation == 0
+    assert of_numbers(rng.normal(size=200), wanted).ignored
+    told = of_classes(np.array([0, 1, 1, NAN]), np.array([0.0, 1, 0, 0]), real=0.9)
+    assert told.n == 3 and told.accuracy == pytest.approx(2 / 3) and told.chance == pytest.approx(2 / 3)
+    assert (
+        told.ignored
+        and "--set decoder.guidance=3" in remark("mood", told, "decoder.guidance")
+        and not of_classes(np.arange(2.0), np.arange(2.0), 0.9).ignored
+    )
+    assert "67% of 3, real examples in 90%" in remark("mood", told, None)
+
+
+def test_conditions_are_told_by_what_learned_them_from_real_examples() -> None:
+    rng = np.random.default_rng(0)
+    kind, size = rng.integers(0, 2, 400), rng.normal(size=400)
+    x = np.stack([kind + 0.1 * rng.normal(size=400), size**3], 1)
+    data = read_data((x, {"kind": kind, "size": size, "noise": rng.normal(size=400)}), conditions=None)
+    rows, label = data.test.batch(torch.arange(len(data.test)))
+    found = Teller(data.train).as_asked(rows, label, data.test)
+    assert found["kind"].accuracy == found["kind"].real_accuracy > 0.95
+    assert found["size"].rank_correlation > 0.95 and found["size"].error < 0.2 * found["size"].by_chance
+    assert abs(found["noise"].rank_correlation) < 0.5
+    turned = Teller(data.train).as_asked(rows, label.roll(1, 0), data.test)
+    assert turned["kind"].accuracy < 0.8 and turned["kind"].real_accuracy > 0.95 and turned["size"].ignored
+
+
+def test_properties_of_molecules_are_computed_not_learned() -> None:
+    pytest.importorskip("rdkit")
+    smiles = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "Cl")]
+    data = read_data(smiles * 3, tokens="smiles", conditions=["weight"])
+    teller = Teller(data.train)
+    x, label = data.test.batch(torch.arange(len(data.test)))
+    found = teller.as_asked(x, label, data.test)["weight"]
+    assert not teller.judges and found.rank_correlation == pytest.approx(1) and found.error < 0.01
+    assert found.real_rank_correlation is None and found.real == 1
+
+
+@pytest.fixture(scope="module")
+def opinions(tmp_path_factory):
+    """Two moods, each with words of its own, and sentences about either thing."""
+    path, rng = tmp_path_factory.mktemp("opinions") / "x.csv", np.random.default_rng(0)
+    words = {"good": ["fine", "grand", "lovely"], "bad": ["dull", "weak", "sad"]}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "mood"])
+        for i in range(800):
+            mood = ("good", "bad")[i % 2]
+            thing = rng.choice(["film", "book", "plot"])
+            writer.writerow([f"the {thing} was {rng.choice(words[mood])} and {rng.choice(words[mood])}", mood])
+    return read_data(str(path), conditions=["mood"], tokens="words")
+
+
+@pytest.mark.parametrize("name", ["text-vae", "text-transformer", "text-vae-lstm"])
+def test_texts_have_the_class_that_they_are_asked_for(opinions, name) -> None:
+    options = {"width": 32, "conditional": True} | ({"latent": 4} if "vae" in name else {})
+    options |= {"heads": 2, "layers": 1} if "lstm" not in name else {}
+    training = {"epochs": 4, "batch_size": 16, "learning_rate": 1e-2}
+    model = fit(name, opinions, options=options, training=training, quiet=True)
+    found = TextReference(opinions.test, opinions.train, 60).judge(model)
+    assert found.labels == "of the real examples" and found.followed["mood"].real_accuracy == 1
+    assert found.followed["mood"].accuracy > 0.9, found
+    assert any(what == "mood, as asked: taken for the class" for what, _ in found.lines())
+
+
+# how it is said
+
+
+def test_a_condition_that_is_ignored_is_said_at_the_end_of_a_training() -> None:
+    rng = np.random.default_rng(0)
+    kind = np.arange(1000) % 2
+    x = 3.0 * kind[:, None] + rng.normal(size=(1000, 2))
+    data = read_data((x, kind))
+    training = Training(epochs=14, batch_size=50, learning_rate=1e-2)
+
+    def train(classes: int) -> tuple[Artifact, str]:
+        posterior = Gaussian(MLP(2, 4, (16,), classes=2))
+        model = VAE(Flat(Normal(2), posterior), Gaussian(MLP(2, 2, (16,), classes=classes), scale="shared"))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            return fit(model, data, training=training, quiet=True), " ".join(str(w.message) for w in caught)
+
+    (ignores, said), (follows, nothing) = train(0), train(2)
+    assert "the condition label is hardly followed: samples are taken for the label" in said
+    assert next(r["says"] for r in ignores.history.records if r.get("event") == "condition") in said
+    assert "hardly followed" not in nothing
+    figures = [r["as_asked"]["label"] for r in follows.history.records if "as_asked" in r]
+    assert len(figures) == 1 and figures[0]["accuracy"] > 0.85
+    again = as_asked(follows, data.train, data.validation, 200, 0, 2000)
+    assert again["label"].accuracy == figures[0]["accuracy"]
+    assert as_asked(Artifact(Normal(2), data.spec), data.train, data.validation) == {}
