@@ -169,6 +169,41 @@ class Flip(View):
         return data
 
 
+class Shift(View):
+    """Moves each image by up to ``pixels`` up or down and left or right in training, its edge repeated; never in
+    evaluation.
+
+    Example:
+        >>> Shift(1).eval()(torch.tensor([[[[1, 2]]]])).tolist()
+        [[[[1, 2]]]]
+    """
+
+    changes_support = False
+
+    def __init__(self, pixels: int = 2) -> None:
+        super().__init__()
+        if pixels < 1:
+            raise InputError(f"Shift was given {pixels} pixels: expected at least 1")
+        self.pixels = pixels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        by = (noise.uniform((len(x), 2), x.device) * (2 * self.pixels + 1)).long().clamp(
+            max=2 * self.pixels
+        ) - self.pixels
+        height, width = x.shape[-2:]
+        rows = (torch.arange(height, device=x.device) + by[:, :1]).clamp(0, height - 1)
+        columns = (torch.arange(width, device=x.device) + by[:, 1:]).clamp(0, width - 1)
+        here = torch.arange(len(x), device=x.device)
+        # indices around a slice: the channels come last
+        return x[here[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+    def spec(self, data: DataSpec) -> DataSpec:
+        _need_image(data, "Shift")
+        return data
+
+
 def content_noise(x: Tensor, seed: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) of the shape of ``x`` that are a function of each example's values and ``seed``.
 
