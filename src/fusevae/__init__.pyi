@@ -96,11 +96,11 @@ from fusevae.evaluation.search import optimise as optimise
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
 from fusevae.modalities.images.shapes import shapes as shapes
+from fusevae.modalities.images.views import Affine as Affine
 from fusevae.modalities.images.views import Binarize as Binarize
 from fusevae.modalities.images.views import Crop as Crop
 from fusevae.modalities.images.views import Flip as Flip
 from fusevae.modalities.images.views import Resize as Resize
-from fusevae.modalities.images.views import Shift as Shift
 from fusevae.modalities.molecules.chemistry import molecule_table as molecule_table
 from fusevae.modalities.molecules.chemistry import properties as properties
 from fusevae.modalities.molecules.pictures import molecule_grid as molecule_grid

@@ -12,7 +12,7 @@ from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
 from fusevae.modalities.images.levels import MOST
-from fusevae.modalities.images.views import Binarize, Shift
+from fusevae.modalities.images.views import Affine, Binarize
 from fusevae.modalities.tables.views import Jitter
 from fusevae.models.flat import Flat
 from fusevae.models.label_mixture import LabelMixture
@@ -37,14 +37,13 @@ def recipe(
     latent: int = 32,
     hidden: tuple[int, ...] = (256, 256),
     channels: tuple[int, ...] = (32, 64),
-    alpha: float = 1.0,
-    consistency: float = 1.0,
+    alpha: float = 10.0,
+    consistency: float = 10.0,
     labelled: float = 0.25,
-    pixels: int = 2,
 ) -> Experiment:
     """A label that isn't known is an empty cell, NaN or -1. ``alpha`` is the weight of the classification beside the
     nats of an example, as in :math:`\\alpha N / N_l`, and ``consistency`` that of q(y | x) staying as it is under small
-    changes: images moved by up to ``pixels``, tables with noise. At least the part ``labelled`` of each batch has a
+    changes: images turned, scaled and moved, tables with noise. At least the part ``labelled`` of each batch has a
     label, which the weights make up for."""
     label = data.conditions.label if data.conditions is not None else None
     if label is None:
@@ -76,7 +75,7 @@ def recipe(
         model=Preprocessed(steps, model) if steps else model,
         views=views,
         objective=SemiSupervised(
-            alpha / share, known / share, consistency, Shift(pixels) if images else Jitter(), Linear(part=0.25)
+            alpha / share, known / share, consistency, Affine() if images else Jitter(), beta=Linear(part=0.25)
         ),
         training=Training(epochs=100, batch_size=128, unlabelled=0.0, labelled=labelled),
     )
