@@ -139,6 +139,41 @@ def test_what_is_learned_of_a_hidden_label_is_nothing():
     assert not all(map(torch.equal, shown, gradients(other, torch.zeros_like(hide))))
 
 
+def test_the_worst_small_change_is_worse_than_any_and_the_target_is_held():
+    model = mixture()
+    objective = SemiSupervised(consistency=1.0, adversarial=0.2, entropy=0.0)
+    with noise.keyed(3):
+        value = objective(model.trace(X), 1.0)
+    with noise.keyed(3):
+        bound = SemiSupervised()(model.trace(X), 1.0)
+    log_q = model.classify(X)
+    angles = torch.linspace(0, 2 * math.pi, 200)
+    around = 0.2 * torch.stack([angles.cos(), angles.sin()], 1)
+    moved = model.classify(X[:, None] + around)
+    worst = (log_q.exp() * log_q).sum(-1, keepdim=True) - (log_q[:, None].exp() * moved).sum(-1)
+    found = bound - value
+    assert (found < 1.05 * worst.amax(1) + 1e-5).all()
+    assert found.mean() > 0.7 * worst.amax(1).mean() and found.mean() > 1.1 * worst.mean()
+    with torch.no_grad():  # held-out examples are not changed
+        with noise.keyed(3):
+            held = objective(model.trace(X), 1.0)
+        torch.testing.assert_close(held, bound.detach())
+    (gradient,) = torch.autograd.grad(found.sum(), model.frequencies, allow_unused=True)
+    assert gradient is None or not gradient.any()
+
+
+def test_frequencies_are_learned_from_known_labels_alone():
+    model, label = mixture().train(), torch.full((len(X),), -1)
+    (gradient,) = torch.autograd.grad(
+        SemiSupervised()(model.trace(X, label), 1.0).sum(), model.frequencies, allow_unused=True
+    )
+    assert gradient is None or not gradient.any()
+    label[:6] = 2
+    (gradient,) = torch.autograd.grad(SemiSupervised()(model.trace(X, label), 1.0).sum(), model.frequencies)
+    wanted = 6 * (torch.eye(K)[2] - model.frequencies.softmax(0))
+    torch.testing.assert_close(gradient, wanted)
+
+
 def test_a_part_that_does_not_fit_is_refused_in_a_line():
     vae = VAE(Flat(Normal(2), Gaussian(MLP(4, 4))), Bernoulli(MLP(2, 4)))
     for wrong, says in ((lambda: LabelMixture(Normal(2), MLP(2, 3), 3), "no latents"),

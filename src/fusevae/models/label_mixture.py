@@ -38,7 +38,8 @@ class LabelMixture(Conditional):
     Args:
         model: p(x | y) with its latents, an evidence bound: a VAE whose nets are given the label.
         classifier: a net from x to the logits of q(y | x).
-        classes: how many labels there are. p(y) is learned, and begins with all of them alike.
+        classes: how many labels there are. p(y) is learned from those that are known, and begins with all
+            of them alike.
 
     Example:
         >>> import torch
@@ -63,11 +64,6 @@ class LabelMixture(Conditional):
         self.frequencies = nn.Parameter(torch.zeros(classes))
         self.level, self.deterministic = Level.EVIDENCE, model.deterministic
         self.discrete, self.space, self.has_mean = model.discrete, model.space, model.has_mean
-
-    @property
-    def prior(self) -> TorchCategorical:
-        """p(y)."""
-        return TorchCategorical(logits=self.frequencies, validate_args=False)
 
     def classify(self, x: Tensor) -> Tensor:
         """log q(y | x), ``(*batch, classes)``."""
@@ -176,9 +172,10 @@ class LabelTrace(Trace):
 
     @functools.cached_property
     def kl_label(self) -> Tensor:
-        """KL(q(y | x) || p(y)) where the label isn't known, else 0; ``(*batch,)``."""
+        """KL(q(y | x) || p(y)) where the label isn't known, else 0; ``(*batch,)``. p(y) learns from known labels alone:
+        from its own guesses it would follow whatever class is ahead."""
         q = TorchCategorical(logits=self.log_q, validate_args=False)
-        return kl_divergence(q, self.owner.prior) * ~self.known
+        return kl_divergence(q, TorchCategorical(logits=self.log_p.detach(), validate_args=False)) * ~self.known
 
     @functools.cached_property
     def kl(self) -> Tensor:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fusevae.core import noise
 from fusevae.core.errors import InputError
 from fusevae.core.steps import View
 from fusevae.core.trace import Trace
 from fusevae.models.label_mixture import LabelTrace
 from fusevae.objectives.beta import Beta, beta_at
 from fusevae.objectives.objective import Objective, with_score
+
+PROBE = 0.1  # length of the change by which a direction is found
 
 
 class SemiSupervised(Objective):
@@ -21,10 +24,11 @@ class SemiSupervised(Objective):
     and where it isn't
 
     .. math:: \sum_y q(y \mid x)\, \mathcal{L}(x, y) - \mathrm{KL}(q(y \mid x) \| p(y))
-        + \gamma \sum_y t(y \mid x) \log q(y \mid \tilde x), \quad t(y \mid x) \propto q(y \mid x)^{1 / T}
+        - \gamma\, [\mathrm{KL}(q(y \mid x) \| q(y \mid x + r)) + \eta\, \mathrm{H}(q(y \mid \tilde x))]
 
-    :math:`\tilde x` is x with small changes that leave its label as it is, anew each time; the target t has
-    no gradient (consistency: Sajjadi et al. 2016; sharpened: Berthelot et al. 2019).
+    :math:`\tilde x` is x with small changes that leave its label as it is, anew each time, and r the change of length
+    :math:`\epsilon` that q(y | x), which is held there, follows most (virtual adversarial training, Miyato et al. 2018;
+    the entropy: Grandvalet & Bengio 2005). What :math:`\alpha` and :math:`\gamma` weigh is no part of a bound.
 
     Args:
         alpha: weight of the classification of an example whose label is known. Kingma et al. have
@@ -33,8 +37,9 @@ class SemiSupervised(Objective):
             beside those of x.
         labelled: w, the weight of the bound of such an example: what undoes that it is drawn more often.
         consistency: :math:`\gamma`; 0 leaves the term out.
+        adversarial: :math:`\epsilon`, in the units of x as the model sees it.
+        entropy: :math:`\eta`.
         changes: what makes :math:`\tilde x` of x as the model sees it, in training alone: a view, :class:`Affine` say.
-        temperature: T; below 1 it draws the classes apart.
         beta: weight of the KL, as of :class:`ELBO`.
 
     Example:
@@ -47,19 +52,18 @@ class SemiSupervised(Objective):
         alpha: float = 0.1,
         labelled: float = 1.0,
         consistency: float = 0.0,
+        adversarial: float = 1.0,
+        entropy: float = 0.3,
         changes: View | None = None,
-        temperature: float = 0.5,
         beta: float | Beta = 1.0,
     ) -> None:
-        weights = {"alpha": alpha, "labelled": labelled, "consistency": consistency}
-        weights |= {} if isinstance(beta, Beta) else {"beta": beta}
+        weights = {"alpha": alpha, "labelled": labelled, "consistency": consistency, "adversarial": adversarial}
+        weights |= {"entropy": entropy} | ({} if isinstance(beta, Beta) else {"beta": beta})
         for name, weight in weights.items():
             if not weight >= 0:
-                raise InputError(f"{name} is {weight}, expected a weight of at least 0")
+                raise InputError(f"{name} is {weight}, expected at least 0")
         self.alpha, self.labelled, self.consistency = alpha, labelled, consistency
-        if not temperature > 0:
-            raise InputError(f"temperature is {temperature}, expected more than 0: 1 leaves the target as it is")
-        self.changes, self.temperature, self.beta = changes, temperature, beta
+        self.adversarial, self.entropy, self.changes, self.beta = adversarial, entropy, changes, beta
 
     def __call__(self, trace: Trace, progress: float) -> Tensor:
         if not isinstance(trace, LabelTrace):
@@ -68,14 +72,33 @@ class SemiSupervised(Objective):
             )
         known, beta = trace.known, beta_at(self.beta, progress)
         bound = trace.reconstruction - beta * trace.kl
-        chosen = trace.chosen
-        bound = torch.where(known, self.labelled * (bound + (chosen * trace.log_p).sum(-1)), bound)
-        log_q = trace.log_q
-        if self.changes is not None and torch.is_grad_enabled():
-            log_q = trace.classify(self.changes(trace.x))
-        sharp = (trace.log_q.detach() / self.temperature).softmax(-1)
-        target = torch.where(known[..., None], self.alpha * chosen, self.consistency * sharp)
-        return with_score(bound, trace) + (target * log_q).sum(-1)
+        named = bound + (trace.chosen * trace.log_p).sum(-1)
+        training = torch.is_grad_enabled()  # held-out examples are not changed
+        log_q = trace.classify(self.changes(trace.x)) if self.changes is not None and training else trace.log_q
+        taught = self.alpha * (trace.chosen * log_q).sum(-1)
+        unknown = bound
+        if self.consistency and training:
+            moved = self._divergence(trace, self._worst(trace)) - self.entropy * (log_q.exp() * log_q).sum(-1)
+            unknown = bound - self.consistency * moved
+        return with_score(torch.where(known, self.labelled * named + taught, unknown), trace)
 
     def is_bound(self, progress: float) -> bool:
         return self.labelled == 1 and beta_at(self.beta, progress) >= 1
+
+    def _divergence(self, trace: LabelTrace, r: Tensor) -> Tensor:
+        """KL(q(y | x) || q(y | x + r)), ``(*batch,)``; no gradient reaches the first."""
+        log_q = trace.log_q.detach()
+        return (log_q.exp() * (log_q - trace.classify(trace.x + r))).sum(-1)
+
+    def _worst(self, trace: LabelTrace) -> Tensor:
+        """The change to which q(y | x) gives way most, by one step from a random one."""
+        x = trace.x.detach()
+        r = (PROBE * _unit(noise.normal(x.shape, x.device), trace)).requires_grad_()
+        (slope,) = torch.autograd.grad(self._divergence(trace, r).sum(), r)
+        return self.adversarial * _unit(slope, trace)
+
+
+def _unit(r: Tensor, trace: LabelTrace) -> Tensor:
+    """Each example's ``r`` at length 1."""
+    flat = r.flatten(trace.known.dim())
+    return (flat / flat.norm(dim=-1, keepdim=True).clamp(min=1e-12)).view(r.shape)
