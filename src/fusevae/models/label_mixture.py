@@ -13,7 +13,7 @@ from torch.distributions import Distribution, kl_divergence
 from torch.nn import functional as F
 
 from fusevae.core import noise
-from fusevae.core.conditional import Conditional
+from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.errors import SlotError
 from fusevae.core.levels import BoundOnly, Level, require
 from fusevae.core.trace import Term, Trace
@@ -71,24 +71,27 @@ class LabelMixture(Conditional):
         return logits.float().log_softmax(-1)
 
     def forward(self, *conditions: Tensor | None) -> Distribution:
-        return _Mixture(self, conditions[0] if conditions else None)
+        label, batch = label_of(conditions), batch_of(conditions)
+        if label is None and batch:
+            label = torch.full(batch, -1, device=self.frequencies.device)
+        return _Mixture(self, label)
 
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> LabelTrace:
-        return LabelTrace(self, x, conditions[0] if conditions else None, samples)
+        return LabelTrace(self, x, label_of(conditions), samples)
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Distribution:
-        return self.model.generate(shape, self._drawn(shape, conditions[0] if conditions else None))
+        return self.model.generate(shape, self._drawn(shape, label_of(conditions)))
 
     def reconstruct(self, x: Tensor, *conditions: Tensor | None) -> Distribution:
-        return self.model.reconstruct(x, self.likeliest(x, *conditions))
+        return self.model.reconstruct(x, self.likeliest(x, label_of(conditions)))
 
     def encode(self, x: Tensor, *conditions: Tensor | None) -> dict[str, Tensor]:
         """The latents given the label, or the likeliest one, and the probabilities ``label`` of all."""
-        return self.model.encode(x, self.likeliest(x, *conditions)) | {"label": self.classify(x).exp()}
+        return self.model.encode(x, self.likeliest(x, label_of(conditions))) | {"label": self.classify(x).exp()}
 
     def decode(self, z: Tensor, *conditions: Tensor | None) -> Distribution:
         """Without a label, given the most frequent one: latents don't hold it."""
-        label, most = conditions[0] if conditions else None, self.frequencies.argmax()
+        label, most = label_of(conditions), self.frequencies.argmax()
         return self.model.decode(z, most if label is None else torch.where(label < 0, most, label))
 
     def likeliest(self, x: Tensor, label: Tensor | None = None) -> Tensor:
@@ -114,6 +117,11 @@ class LabelMixture(Conditional):
         return [(cls(VAE(latents, Bernoulli(MLP(1, 2, (3,), classes=2))), MLP(2, 2, (3,)), 2), ())]
 
 
+def label_of(conditions: Sequence[Tensor | None]) -> Tensor | None:
+    """The label among what is given; a latent, which is of floats, tells none."""
+    return next((c for c in conditions if c is not None and not c.is_floating_point()), None)
+
+
 class LabelTrace(Trace):
     """The trace of examples of which some have a label: what isn't known is a mean over all labels by q(y | x).
 
@@ -127,10 +135,12 @@ class LabelTrace(Trace):
     """
 
     def __init__(self, owner: LabelMixture, x: Tensor, label: Tensor | None, samples: Sequence[int]) -> None:
-        self.x, self.conditions, self.log_det = x, (label,), 0.0
+        log_q = owner.classify(x)
+        own = log_q.shape[:-1]
+        batch = own if label is None else torch.broadcast_shapes(own, label.shape)
+        self.x, self.conditions, self.log_det = x.expand(*batch, *x.shape[len(own) :]), (label,), 0.0
         self.owner, self.samples, self.classify = owner, samples, owner.classify
-        self.log_q, self.log_p = owner.classify(x), owner.frequencies.log_softmax(0)
-        batch = self.log_q.shape[:-1]
+        self.log_q, self.log_p = log_q.expand(*batch, -1), owner.frequencies.log_softmax(0)
         self.label = torch.full(batch, -1, device=x.device) if label is None else label.expand(batch)
         self.known = self.label >= 0
 
@@ -261,7 +271,7 @@ class _Mixture(BoundOnly):
         trace = self.owner.trace(value, self.label)
         if trace.whole:
             return trace.log_weight
-        each = (trace.each.log_weight.detach().movedim(0, -1) + trace.log_p.detach()).detach()
+        each = (trace.each.log_weight.movedim(0, -1) + trace.log_p).detach()
         log_q = self.owner.classify(value.detach())
         of_q = (log_q.exp() * (each - log_q)).sum(-1) * ~trace.known
         return trace.log_weight + of_q - of_q.detach()
