@@ -77,6 +77,14 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         n, worse = f["settings"], len(f["worse_for_it"])
         text = f"{f['well_with']} with mending, {f['well_without']} without; {worse} worse for it"
         return [(f"{n} trainings made to fail: how many end well", text, "25 of 30, none worse")]
+    if name == "semi":
+        found = []
+        for arm, of in ((arm, of) for arm, of in f.items() if arm != "command"):
+            what = f"Semi-supervised, {arm}, {of['labels']:,} labels of {of['rows']:,}: test error, `semi-vae`"
+            asked = "" if of["asked"] is None else f"at most {of['asked']:.2%}"
+            figure, alone = (f"{of[key]['value']:.2%} ± {of[key].get('stderr', 0):.2%}" for key in ("error", "alone"))
+            found += [(what, figure, asked), (f"The same, its classifier on the labels alone, {arm}", alone, "")]
+        return found
     if name == "kill":
         kills = sum(task["kills"] for task in f.values())
         same = "equal bit by bit" if all(task["bit_identical"] for task in f.values()) else "DIFFERENT"

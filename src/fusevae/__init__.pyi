@@ -62,6 +62,7 @@ from fusevae.evaluation.annealed import annealed_likelihood as annealed_likeliho
 from fusevae.evaluation.annealed import annealed_sandwich as annealed_sandwich
 from fusevae.evaluation.anomaly import anomaly as anomaly
 from fusevae.evaluation.anomaly import group_p_value as group_p_value
+from fusevae.evaluation.classification import classify as classify
 from fusevae.evaluation.compare import compare as compare
 from fusevae.evaluation.comparison import comparison as comparison
 from fusevae.evaluation.denoising import denoise as denoise
@@ -95,6 +96,7 @@ from fusevae.evaluation.search import optimise as optimise
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
 from fusevae.modalities.images.shapes import shapes as shapes
+from fusevae.modalities.images.views import Affine as Affine
 from fusevae.modalities.images.views import Binarize as Binarize
 from fusevae.modalities.images.views import Crop as Crop
 from fusevae.modalities.images.views import Flip as Flip
@@ -112,6 +114,7 @@ from fusevae.modalities.molecules.selfies_tokens import SelfiesPairs as SelfiesP
 from fusevae.modalities.molecules.smiles_tokens import SmilesAtoms as SmilesAtoms
 from fusevae.modalities.molecules.smiles_tokens import SmilesPairs as SmilesPairs
 from fusevae.modalities.tables.schema import table_columns as table_columns
+from fusevae.modalities.tables.views import Jitter as Jitter
 from fusevae.modalities.text.pretrained_tokens import PretrainedTokens as PretrainedTokens
 from fusevae.modalities.text.reverse import reverse_perplexity as reverse_perplexity
 from fusevae.modalities.text.tokens import BPE as BPE
@@ -122,6 +125,7 @@ from fusevae.models.autoencoder import RAE as RAE
 from fusevae.models.autoencoder import Deterministic as Deterministic
 from fusevae.models.flat import Flat as Flat
 from fusevae.models.gan import Generator as Generator
+from fusevae.models.label_mixture import LabelMixture as LabelMixture
 from fusevae.models.ladder import Ladder as Ladder
 from fusevae.models.preprocessed import Preprocessed as Preprocessed
 from fusevae.models.quantized import Quantized as Quantized
@@ -162,6 +166,7 @@ from fusevae.objectives.mmd import MMD as MMD
 from fusevae.objectives.objective import Objective as Objective
 from fusevae.objectives.patch_gan import PatchGAN as PatchGAN
 from fusevae.objectives.piwae import PIWAE as PIWAE
+from fusevae.objectives.semi_supervised import SemiSupervised as SemiSupervised
 from fusevae.objectives.stl import STL as STL
 from fusevae.objectives.vae_gan import VAEGAN as VAEGAN
 from fusevae.recipes.bench import bench as bench

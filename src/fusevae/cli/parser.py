@@ -99,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     for name, function, text, output in (
         ("reconstruct", "use:reconstruct", "data after encoding and decoding", _AS_SAMPLE),
         ("encode", "use:encode", "the latents of data", "a .npz, .csv or .parquet file"),
+        ("classify", "use:classify", "the labels of data, with their probabilities", "a .npz, .csv or .parquet file"),
     ):
         found = command(name, function, text)
         _run(found)
@@ -106,7 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
         found.add_argument("--text", nargs="+", metavar="TEXT", help="texts in place of --data")
         if name == "reconstruct":
             _writing(found)
-        _output(found, output, name == "encode")
+        _output(found, output, name != "reconstruct")
         _device(found, seed=0)
         _trust(found)
 

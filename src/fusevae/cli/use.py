@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
+import numpy as np
+
 from fusevae.cli import load
 from fusevae.cli.write import Output, which
 from fusevae.core.generation import GREEDY
 from fusevae.data.modality import modality_of
-from fusevae.evaluation import latents, samples
+from fusevae.evaluation import classification, latents, samples
+from fusevae.evaluation.labels import classified
 
 SHOWN = 96  # examples of a sheet
 
@@ -58,3 +61,29 @@ def encode(options: Namespace) -> int:
         arrays = latents.encode(run.artifact, data, seed=options.seed)
     output.columns(arrays, which(data))
     return output.tell(options.json, {"n": len(data), "data": name, "arrays": list(arrays)})
+
+
+def classify(options: Namespace) -> int:
+    """Write the likeliest label of each example, its probability and those of all; where labels are known, say how many
+    are found."""
+    output = Output(options.output)
+    output.check_table()
+    run = load.opened(options)
+    artifact, conditions = run.artifact, run.artifact.data.conditions
+    by = classification.check_classifies(artifact)
+    data, name = load.examples(options, run, options.text)
+    with run.computing():
+        found = classification.classify(artifact, data, by, seed=options.seed)
+    assert conditions is not None and conditions.label is not None
+    best, names = found.max(-1), conditions.label.classes
+    columns = {conditions.label.name: np.array(names)[best.indices], "probability": best.values.numpy()}
+    columns |= {f"p_{word}": found[:, i].numpy() for i, word in enumerate(names)}
+    beside = which(data)
+    output.columns(columns, beside)
+    facts = {"n": len(data), "data": name, "by": by}
+    if conditions.label.name in beside:
+        given = conditions.given(list(beside[conditions.label.name]), len(data))
+        if (figures := classified(found.log(), given)) is not None:
+            facts |= figures.to_dict()
+            print("\n".join(f"{what}  {text}" for what, text in figures.lines()), file=sys.stderr)
+    return output.tell(options.json, facts)

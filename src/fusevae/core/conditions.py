@@ -43,6 +43,7 @@ class Label(Condition):
         name: of the column.
         classes: their names, in order.
         without: those that have no training example, which can't be asked for.
+        known: the part of the training examples whose class is known.
 
     Example:
         >>> digit = Label("digit", ["zero", "one"])
@@ -50,8 +51,8 @@ class Label(Condition):
         (1.0, 'zero', nan)
     """
 
-    def __init__(self, name: str, classes: list[str], without: Sequence[str] = ()) -> None:
-        self.name, self.classes, self.without = name, list(classes), list(without)
+    def __init__(self, name: str, classes: list[str], without: Sequence[str] = (), known: float = 1.0) -> None:
+        self.name, self.classes, self.without, self.known = name, list(classes), list(without), known
         self.places = {word: i for i, word in enumerate(self.classes)}
 
     def number(self, value: Any) -> float:
@@ -73,7 +74,9 @@ class Label(Condition):
 
     @property
     def about(self) -> str:
-        return f"{len(self.classes)} classes ({', '.join(self.classes[:10])}{' ...' if len(self.classes) > 10 else ''})"
+        part = "" if self.known == 1 else f", known of {self.known:.3g} of the training examples"
+        names = ", ".join(self.classes[:10]) + (" ..." if len(self.classes) > 10 else "")
+        return f"{len(self.classes)} classes ({names}){part}"
 
 
 class Number(Condition):

@@ -39,6 +39,7 @@ class Rows:
 
 _turn = threading.RLock()
 _rows: ContextVar[Rows | None] = ContextVar("rows", default=None)
+_alike: ContextVar[bool] = ContextVar("alike", default=False)
 
 
 def key(*parts: int | str) -> int:
@@ -79,9 +80,31 @@ def preserved(device: torch.device | str = "cpu") -> Iterator[None]:
         yield
 
 
+@contextmanager
+def alike() -> Iterator[None]:
+    """Inside, :func:`rsample` draws the same noise all along the first dimension of a batch of two or more: what is
+    compared along it then differs by less chance, and each by itself is distributed as it was.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> with alike():
+        ...     x = rsample(Normal(torch.tensor([[0.0], [5.0]]), torch.ones(2, 1)))
+        >>> bool((x[1] - x[0] - 5.0).abs() < 1e-5)
+        True
+    """
+    token = _alike.set(True)
+    try:
+        yield
+    finally:
+        _alike.reset(token)
+
+
 def rsample(p: Distribution, sample_shape: Sequence[int] = ()) -> Tensor:
     """Reparameterised samples ``(*sample_shape, *batch, *event)`` of ``p`` (Kingma & Welling 2014)."""
-    return _draw(p.rsample, p, sample_shape)
+    if not _alike.get() or len(p.batch_shape) < 2:
+        return _draw(p.rsample, p, sample_shape)
+    with _Alike(len(sample_shape), p.batch_shape[0]):
+        return _draw(p.rsample, p, sample_shape)
 
 
 def sample(p: Distribution, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -180,6 +203,25 @@ _RANDOM = {
 }
 #: how many random numbers an element uses depends on its parameter, or their order isn't that of the elements
 _UNEVEN = {"multinomial", "poisson", "binomial", "_standard_gamma"}
+
+
+#: what fills a tensor with noise whose distribution no other tensor says
+_FILLS = {torch.ops.aten.normal_, torch.ops.aten.uniform_, torch.ops.aten.exponential_}
+
+
+class _Alike(TorchDispatchMode):
+    """Fills a tensor with the same random numbers all along dimension ``dim``, where it has ``size`` there."""
+
+    def __init__(self, dim: int, size: int) -> None:
+        super().__init__()
+        self.dim, self.size = dim, size
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        x: Any = args[0] if func.overloadpacket in _FILLS else None
+        if x is None or x.dim() <= self.dim or x.shape[self.dim] != self.size:
+            return func(*args, **(kwargs or {}))
+        first = func(torch.empty_like(x.narrow(self.dim, 0, 1)), *args[1:], **(kwargs or {}))
+        return x.copy_(first.expand_as(x))
 
 
 class _WholeBatch(TorchDispatchMode):

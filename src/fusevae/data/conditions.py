@@ -288,7 +288,7 @@ def _check_unknown(name: str, whole: Sequence[np.ndarray]) -> None:
     if values.min() == -1 and (values == 0).any():
         raise InputError(
             f"{name} holds -1 beside 0: is it a class, or not known? Take it as a class, "
-            f"data.conditions=[{name}:label], or leave what isn't known empty (NaN)"
+            f"data.conditions=[{name}:label], or as not known, data.unknown=-1 (or leave it empty, NaN)"
         )
 
 
@@ -322,4 +322,5 @@ def _label(name: str, whole: Sequence[np.ndarray], first: np.ndarray, words: lis
     if without and words is None:
         shown = ", ".join(without[:5]) + (" ..." if len(without) > 5 else "")
         logger.warning("%s: %d of %d classes have no training example: %s", name, len(without), len(classes), shown)
-    return Label(name, classes, without)
+    gaps = first == "" if first.dtype.kind == "U" else np.isnan(first) | (words is not None) & (first == -1)
+    return Label(name, classes, without, 1.0 - float(gaps.mean()) if len(first) else 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from torch import Tensor
 from fusevae.core.errors import InputError, near
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data.conditions import Asked, as_column
+from fusevae.data.delimited import is_number
+
+logger = logging.getLogger("fusevae")
 
 #: words in the names of files, folders and arrays, and the split that they mean
 SPLITS = {
@@ -33,6 +37,7 @@ class Options:
 
     modality: str | None = None
     conditions: Asked = Asked()
+    unknown: str | None = None
     memory_gb: float = 4.0
     skip_damaged: bool = False
     size: tuple[int, int] | None = None
@@ -97,6 +102,12 @@ class Part:
             found = as_column(values, n, f"{where}: {name}")
             self.conditions[name] = found if chosen is None else found[chosen]
 
+    def hide(self, options: Options) -> None:
+        """Take as not known what stands for that in columns of classes."""
+        for name, values in self.conditions.items():
+            if options.unknown is not None and options.conditions.kind(name) != "number" and name not in self.names:
+                self.conditions[name] = hidden(values, options.unknown, name)
+
     def at(self, rows: Tensor) -> Part:
         """Some examples of a part whose examples are a list."""
         chosen = rows.tolist()
@@ -108,6 +119,31 @@ class Part:
             ids=None if self.ids is None else [self.ids[i] for i in chosen],
             kept=[kept[i] for i in chosen],
         )
+
+
+def hidden(values: np.ndarray, unknown: str, name: str) -> np.ndarray:
+    """A column ``(n,)`` in which a value, as a word or a number, stands for one that isn't known.
+
+    Example:
+        >>> hidden(np.array([-1, 0, 1]), "-1", "y"), hidden(np.array(["a", "?"]), "?", "y")
+        (array([nan,  0.,  1.]), array(['a', ''], dtype='<U1'))
+    """
+    if values.dtype.kind == "U":
+        gaps, found = values == "", values == unknown
+    else:
+        gaps, found = np.isnan(values), values == (float(unknown) if is_number(unknown) else np.nan)
+    if not found.any():
+        return values
+    if gaps.any():
+        raise InputError(
+            f"{name} has {unknown} and also empty cells (NaN), and data.unknown={unknown} says that the first isn't "
+            "known: leave one of them in the data, or set data.unknown=null, and it is a class"
+        )
+    n = int(found.sum())
+    logger.warning(
+        "%s: %d of %d values are %s, which stands for not known (data.unknown)", name, n, len(values), unknown
+    )
+    return np.where(found, "", values) if values.dtype.kind == "U" else np.where(found, np.nan, values)
 
 
 def splits_of(paths: list[Path]) -> dict[str, list[Path]]:

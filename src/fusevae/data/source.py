@@ -35,6 +35,7 @@ class Source(Described):
             ``digit:label`` where whole numbers could be either; a pattern of the files' names, such as
             ``"{digit}_{speaker}_{take}"``; or a file of labels (``.npz``, ``.npy``, ``.csv``). A value that isn't known
             is an empty cell, or NaN.
+        unknown: a value of a column of classes that stands for one that isn't known, too: ``"-1"``, say.
         validation: fraction of the training data that is held out, unless the data come with a validation part.
         test: fraction that is held out, unless the data come with a test part.
         seed: of the permutation that splits.
@@ -70,6 +71,7 @@ class Source(Described):
         path: str | None = None,
         modality: str | None = None,
         conditions: str | list[str] | None = None,
+        unknown: str | int | None = None,
         validation: float = 0.1,
         test: float = 0.1,
         seed: int = 0,
@@ -113,6 +115,7 @@ class Source(Described):
         self.options = Options(
             modality=modality,
             conditions=Asked.of(conditions),
+            unknown=None if unknown is None else str(unknown),
             memory_gb=memory_gb,
             skip_damaged=skip_damaged,
             size=None if size is None else (size[0], size[1]),
@@ -173,6 +176,9 @@ class Source(Described):
                 parts[name] = other.get(name, other["train"])
         if options.conditions.file is not None:
             parts = npz.with_condition_file(parts, existing(options.conditions.file, "labels"), options)
+        if options.unknown is not None:
+            for part in parts.values():
+                part.hide(options)
         return kind, parts, source
 
 

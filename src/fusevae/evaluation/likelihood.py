@@ -20,6 +20,7 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.given import given, known
+from fusevae.evaluation.labels import classification
 from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
@@ -196,6 +197,7 @@ def evaluate(
         tokens=tokens if text else None,
         nats_per_token=-mean * n / tokens if text else None,
         perplexity=math.exp(min(700.0, -mean * n / tokens)) if text else None,
+        classification=classification(artifact, examples, seed),
         **vars(Size.of(artifact)),
         seconds=time.perf_counter() - started,
     )

@@ -10,6 +10,7 @@ from torch import nn
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.levels import Level
+from fusevae.evaluation.labels import Classification
 from fusevae.evaluation.results import COST, LATENTS, LIKELIHOOD, Result, figure, part
 
 NATS = "nats per example"
@@ -108,6 +109,7 @@ class Likelihood(Scored):
         tokens: of text: all of them, ends included.
         nats_per_token: -log p(x) of each.
         perplexity: its exponential.
+        classification: of a model with a classifier: how well it finds the labels that are known.
         parameters: of the model.
         bytes: of its parameters and buffers.
         seconds: that the evaluation took.
@@ -129,6 +131,7 @@ class Likelihood(Scored):
     perplexity: float | None = figure(
         "perplexity of a token", better="low", form=".2f", over="over", note="{log_likelihood.kind}", default=None
     )
+    classification: Classification | None = part(default=None)
     seconds: float = figure("time to evaluate", "s", of=COST, form=".1f")
 
 

@@ -124,6 +124,13 @@ class Preprocessed(Conditional):
         return [(cls([], Normal(2)), ())]
 
 
+def inside(model: Conditional, x: Tensor) -> tuple[Tensor, Conditional]:
+    """``x`` as a model sees it inside its preprocessing, and that model."""
+    while isinstance(model, Preprocessed):
+        x, model = model.into(x)[0], model.model
+    return x, model
+
+
 class _Back(BoundOnly):
     """A distribution of y, as one of x."""
 

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusevae.core.artifact import Artifact
-from fusevae.core.conditional import Conditional
-from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.preprocessed import inside
 from fusevae.objectives.objective import Opposed, Simultaneous
 from fusevae.training.players import SETTLED, Batch, Losses, MaximumLikelihood, Player, figures
 
@@ -138,10 +137,3 @@ def owned(role: str, artifact: Artifact, objective: Simultaneous) -> list[nn.Mod
         return [objective.opponent]
     model = artifact.distribution
     return model.inference() if role == "encoder" else [model]
-
-
-def inside(model: Conditional, x: Tensor) -> tuple[Tensor, Conditional]:
-    """``x`` as a model sees it inside its preprocessing, and that model."""
-    while isinstance(model, Preprocessed):
-        x, model = model.into(x)[0], model.model
-    return x, model

@@ -24,10 +24,11 @@ from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.models.flat import Flat
+from fusevae.models.preprocessed import inside
 from fusevae.nets.dropout import check_masks
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
-from fusevae.training.critics import Extractor, Opponent, Partner, Together, inside
+from fusevae.training.critics import Extractor, Opponent, Partner, Together
 from fusevae.training.loop import Loop
 from fusevae.training.needs import lacking, out_of_reach
 from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player

@@ -44,6 +44,8 @@ class Training(Described):
             taken back and made smaller, a critic that has won rests, and of the states at validations the best is kept
             (of a model that is trained by its own bound). Each action is an event of the records.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
+        labelled: least part of a batch whose labels are known, where they are unknown in part: such examples are then
+            drawn more often than others. 0 draws all alike.
         encoder_steps: updates of the posterior alone before each of the whole model, over the first ``encoder_part`` of
             the training: against a latent that collapses (He et al. 2019), beside a beta that rises, since a decoder
             that makes nothing of the latent yet gives the posterior nothing to learn. 0 for none.
@@ -76,6 +78,7 @@ class Training(Described):
         checkpoint_every: int = 1000,
         mend: bool = True,
         unlabelled: float = 0.1,
+        labelled: float = 0.0,
         encoder_steps: int = 0,
         encoder_part: float = 0.3,
         frozen: tuple[str, ...] = (),
@@ -91,7 +94,13 @@ class Training(Described):
         for name, value in positive.items():
             if not 0 < value < math.inf:
                 raise InputError(f"{name} is {value}, expected more than 0 and finite")
-        parts = {"average": average, "warmup": warmup, "unlabelled": unlabelled, "encoder_part": encoder_part}
+        parts = {
+            "average": average,
+            "warmup": warmup,
+            "unlabelled": unlabelled,
+            "labelled": labelled,
+            "encoder_part": encoder_part,
+        }
         for name, value in parts.items():
             if not 0 <= value < 1:
                 raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
@@ -119,7 +128,7 @@ class Training(Described):
         self.clip, self.skip, self.average, self.precision = clip, skip, average, precision
         self.patience, self.validate_every = patience, validate_every
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
-        self.mend, self.unlabelled, self.parallel = mend, unlabelled, parallel
+        self.mend, self.unlabelled, self.labelled, self.parallel = mend, unlabelled, labelled, parallel
         self.encoder_steps, self.encoder_part, self.frozen = encoder_steps, encoder_part, tuple(frozen)
 
     @property

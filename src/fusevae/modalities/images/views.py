@@ -169,6 +169,48 @@ class Flip(View):
         return data
 
 
+class Affine(View):
+    """Turns, scales and moves each image a little in training, its edge repeated and bilinear between pixels; never in
+    evaluation.
+
+    Args:
+        degrees: of the turn, at most.
+        scale: part by which it is larger or smaller, at most.
+        shift: part of height and width by which it is moved, at most.
+
+    Example:
+        >>> Affine().eval()(torch.tensor([[[[1, 2]]]])).tolist()
+        [[[[1, 2]]]]
+    """
+
+    changes_support = False
+
+    def __init__(self, degrees: float = 15.0, scale: float = 0.1, shift: float = 0.08) -> None:
+        super().__init__()
+        if not (0 <= degrees <= 180 and 0 <= scale < 1 and 0 <= shift < 1):
+            raise InputError(
+                f"Affine was given degrees={degrees}, scale={scale}, shift={shift}: expected at most 180, and parts "
+                "below 1"
+            )
+        self.degrees, self.scale, self.shift = degrees, scale, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        turn, size, *move = (2 * noise.uniform((len(x), 4), x.device) - 1).unbind(1)
+        turn, size = turn * math.radians(self.degrees), 1 + self.scale * size
+        ratio = x.shape[-2] / x.shape[-1]  # coordinates are from -1 to 1 along either side
+        cos, sin = size * turn.cos(), size * turn.sin()
+        rows = [cos, -sin * ratio, 2 * self.shift * move[0], sin / ratio, cos, 2 * self.shift * move[1]]
+        grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(x.shape), align_corners=False)
+        moved = F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False)
+        return moved if x.is_floating_point() else moved.round().to(x.dtype)
+
+    def spec(self, data: DataSpec) -> DataSpec:
+        _need_image(data, "Affine")
+        return data
+
+
 def content_noise(x: Tensor, seed: int = 0) -> Tensor:
     """Uniform numbers in [0, 1) of the shape of ``x`` that are a function of each example's values and ``seed``.
 
