@@ -18,6 +18,10 @@ class Splits:
     spec: DataSpec
     source: str
 
+    def __post_init__(self) -> None:
+        if self.spec.examples != len(self.train):
+            self.spec = self.spec.replaced(examples=len(self.train))
+
     @property
     def held(self) -> tuple[Examples, str]:
         """What a model is judged on: the test part, or what there is instead; and its name."""

@@ -16,7 +16,7 @@ from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.mlp import MLP
-from fusevae.nets.outset import start_at
+from fusevae.nets.outset import spread, start_at
 
 
 class DiscretizedLogistic(Conditional):
@@ -85,7 +85,7 @@ class DiscretizedLogistic(Conditional):
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         """Of one channel each component starts at a quantile of the values, as wide as these lie apart; channels share
         components, so that several start all alike, at their means."""
-        start_at(self.net, examples, self._outputs)
+        start_at(self.net, examples, self._outputs, self._reach)
 
     def _outputs(self, x: Tensor) -> Tensor:
         k = self.components
@@ -101,6 +101,14 @@ class DiscretizedLogistic(Conditional):
         zeros = means.new_zeros(1, places)
         start = [zeros.expand(k, -1), means.flatten(0, 1), raw.repeat(k, 1), zeros.expand(k * c * (c - 1) // 2, -1)]
         return torch.cat(start)
+
+    def _reach(self, x: Tensor) -> Tensor:
+        k, x = self.components, x.flatten(2) if x.dim() > 2 else x[:, None]
+        c, places = x.shape[1:]
+        means = spread(x).clamp(min=(self.high - self.low) / (self.levels - 1)).clamp(max=1.0)
+        ones = means.new_ones(1, places)
+        links = k * c * (c - 1) // 2
+        return torch.cat([ones.expand(k, -1), means.repeat(k, 1), ones.expand(k * c + links, -1)])
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -16,6 +16,7 @@ from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.errors import InputError
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP, Constant, as_shape
+from fusevae.nets.outset import untouched
 
 Structure = Literal["autoregressive", "inverse", "coupling"]
 Kind = Literal["affine", "spline"]
@@ -118,6 +119,14 @@ class Flow(Conditional):
         chain = self.chain(context)
         inverse = self.structure == "inverse"
         return FlowDistribution(base, chain.inv if inverse else chain, self.shape, dear=inverse)
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Over data of unit scale the flow starts as their constant model: its transforms as the identity."""
+        lasts = [part.hyper[-1] for part in self.chain.transforms] if len(self.zero) > 1 else []
+        if all(untouched(last.bias) for last in lasts):
+            for last in lasts:
+                last.weight.zero_()
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import defended
 from fusevae.data.preprocessing import VariationalDequantize, into_reals
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.glow import Glow
@@ -35,6 +36,6 @@ def recipe(
     )
     steps_in = into_reals(data, alpha, learned if dequantization == "variational" else None)
     return Experiment(
-        model=Preprocessed(steps_in, Glow(data.shape, levels, steps, width, net, 16 if classes else 0)),
+        model=Preprocessed(steps_in, defended(data, Glow(data.shape, levels, steps, width, net, 16 if classes else 0))),
         training=Training(epochs=10, batch_size=64, learning_rate=1e-3),
     )
