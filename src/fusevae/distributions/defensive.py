@@ -45,8 +45,6 @@ class Defensive(Conditional):
         True
     """
 
-    has_mean = False
-
     def __init__(self, model: Conditional, wide: Conditional, share: float = 0.01) -> None:
         super().__init__()
         for part in (model, wide):
@@ -55,6 +53,7 @@ class Defensive(Conditional):
             raise InputError(f"share is {share}, expected a part between 0 and 1: 0.01, say")
         self.model, self.wide, self.share = model, wide, share
         self.discrete, self.space = model.discrete, model.space
+        self.has_mean = model.has_mean and wide.has_mean
 
     def forward(self, *given: Tensor | None) -> Distribution:
         return _Defensive(self, self.model(*given), self.wide())
@@ -84,6 +83,10 @@ class _Defensive(Distribution):
         found = self.model.support
         assert found is not None
         return found
+
+    @property
+    def mean(self) -> Tensor:
+        return (1 - self.share) * self.model.mean + self.share * self.wide.mean
 
     def log_prob(self, value: Tensor) -> Tensor:
         each = self.model.log_prob(value) + math.log(1 - self.share), self.wide.log_prob(value) + math.log(self.share)

@@ -109,6 +109,9 @@ class Gaussian(Conditional):
         start_at(self.net, examples, lambda x: x.mean(0), spread)
         if self.scale == "shared" and untouched(self.log_scale):
             self.log_scale.copy_(self._raw(thinned(examples().float()).var(0, correction=0).mean()))
+        if self.scale == "optimal" and not self.updates:
+            low, high = (math.exp(2 * b) for b in self.bounds)
+            self.variance.copy_(thinned(examples().float()).var(0, correction=0).mean().clamp(low, high))
 
     def _raw(self, variance: Tensor) -> Tensor:
         """What the bound makes the logarithm of a scale of."""

@@ -24,6 +24,7 @@ def start_at(
 ) -> None:
     """Set the bias of a net's last layer (its ``last``) to ``outputs`` of the examples ``(n, *event)``, of the shape of
     one event. A convolution has the same for each place: for it, every place of an image is an example ``(c, 1, 1)``.
+    Where the net has a bias for each place besides (its ``place``), that takes the outputs, those of whole events.
     ``reach`` of them, of the same shape, is what the layer's weights are taken times: of outputs that are values of the
     data it is :func:`spread`.
 
@@ -39,12 +40,18 @@ def start_at(
         tensor([2., 2., 2.], requires_grad=True)
     """
     last = getattr(net, "last", None)
+    place = getattr(net, "place", None)
     if not isinstance(last, (nn.Linear, nn.Conv2d)) or last.bias is None or not untouched(last.bias):
         return
+    if place is not None and not untouched(place):
+        return
     x = thinned(examples().float())
+    if place is not None:
+        place.copy_(outputs(x).view_as(place))
     if isinstance(last, nn.Conv2d):
         x = thinned(x.movedim(1, -1).reshape(-1, x.shape[1], 1, 1))
-    last.bias.copy_(outputs(x).flatten())
+    if place is None:
+        last.bias.copy_(outputs(x).flatten())
     if reach is not None:
         last.weight.mul_(reach(x).flatten().view(-1, *(1 for _ in last.weight.shape[1:])))
 

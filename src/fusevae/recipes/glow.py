@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import defended
 from fusevae.data.preprocessing import VariationalDequantize, into_reals
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.glow import Glow
@@ -14,6 +13,7 @@ from fusevae.nets.invertible import CouplingNet
 from fusevae.nets.mlp import Embedding
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
+from fusevae.training.sizing import defended
 
 modality = "images"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import defended, widths
+from fusevae.data.defaults import widths
 from fusevae.data.preprocessing import into_reals
 from fusevae.distributions.made import MADE
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
+from fusevae.training.sizing import defended
 
 modality = ("images", "tables")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.pixel_cnn import PixelCNN
@@ -48,7 +49,7 @@ def quantized(
             prior=PixelCNN(grid, "categorical", width=64, kernels=(5, 3, 3, 3), levels=quantizer.levels),
         ),
         decoder=DiscretizedLogistic(
-            SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks),
+            SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks, places=few(data)),
             components,
             levels=levels_of(data),
         ),
