@@ -21,6 +21,8 @@ class Splits:
     def __post_init__(self) -> None:
         if self.spec.examples != len(self.train):
             self.spec = self.spec.replaced(examples=len(self.train))
+            for part in (self.train, self.validation, self.test):
+                part.spec = self.spec
 
     @property
     def held(self) -> tuple[Examples, str]:

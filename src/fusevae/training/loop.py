@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 from pathlib import Path
 from typing import Any
@@ -217,10 +216,10 @@ class Loop:
         if len(self.validation) and judged:
             diagnosis.judge(self, game, judged, early and not last)
         if last or self.finished:  # of the weights that are kept; those of the training stay as they are
-            kept = copy.deepcopy(game)
-            if self.best:
-                kept.load_state_dict(self.best)
-            diagnosis.diagnose(self, kept, 1.0)
+            now = {n: v.clone() for n, v in game.state_dict().items()}
+            game.load_state_dict(self.best or now)
+            diagnosis.diagnose(self, game, 1.0)
+            game.load_state_dict(now)
 
     def tell(self, event: str, says: str) -> None:
         """Record something unusual, and say it on the command line."""
