@@ -84,7 +84,7 @@ class MADE(Conditional):
             scale = torch.where(scale > 0, scale, 1.0)[:, None].expand(-1, k) / k  # of a constant one, as Standardise
             mean = x.mean(0)[:, None] if k == 1 else x.quantile(parts, 0).T
             start = torch.cat([torch.zeros_like(scale), mean, smooth_unbound(scale.log(), *BOUNDS)], 1)
-        last.weight.zero_()
+        last.weight.mul_(0.03)
         last.bias.copy_(start.flatten())
 
     @classmethod
