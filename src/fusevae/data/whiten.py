@@ -32,6 +32,7 @@ class Whiten(Step):
     mean: Tensor
     into: Tensor
     back: Tensor
+    log_det: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
