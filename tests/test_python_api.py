@@ -300,7 +300,7 @@ def test_the_history_holds_what_was_recorded(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     held = [r for r in lines if "validation" in r]
     assert history.finished and history.steps == history.total == 40 and history.seconds > 0
-    assert history.validation["step"].tolist() == [r["step"] for r in held] == [10, 20, 30, 40]
+    assert history.validation["step"].tolist() == [r["step"] for r in held] == [0, 10, 20, 30, 40]
     for name in ("elbo", "reconstruction", "kl", "loss"):
         np.testing.assert_allclose(history.validation[name], [r["validation"][name] for r in held])
     assert history.validation["bound"].tolist() == history.validation["elbo"].tolist()
@@ -437,8 +437,8 @@ def test_callbacks_see_every_record_and_add_figures(tmp_path):
     artifact = trained(folder=tmp_path / "run", callbacks=[seen.append, count])
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(seen) == len(lines) and [r["step"] for r in seen] == [r["step"] for r in lines]
-    assert artifact.history.validation["half"].tolist() == [0.5] * 4
-    assert [r["validation"]["ones"] for r in lines if "validation" in r] == [1.0] * 4
+    assert artifact.history.validation["half"].tolist() == [0.5] * 5
+    assert [r["validation"]["ones"] for r in lines if "validation" in r] == [1.0] * 5
     assert "half" not in artifact.history.train
     assert same(artifact, trained())  # looking changes nothing
     trained(callbacks=[lambda record, n=3: n + 1 and None], objective=lambda trace, beta=2: trace.reconstruction * beta)
@@ -457,7 +457,7 @@ def test_a_callback_sees_the_model_of_the_moment():
                 moment.stop()
 
     part = trained(callbacks=[look])
-    assert part.history.steps == 30 and len(set(bounds)) == 3
+    assert part.history.steps == 30 and len(set(bounds)) == 4
     assert same(resume(part, quiet=True), trained())
 
 
@@ -496,7 +496,7 @@ def test_loggers_are_open_while_a_training_runs(monkeypatch, tmp_path):
     )
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **s: sent.append(s) or run_))
     trained(callbacks=[fusevae.WandB(project="digits")])
-    assert sent[0] == {"project": "digits"} and sent[-1] == ("end", 0) and sent[1][0]["train/kl"] is not None
+    assert sent[0] == {"project": "digits"} and sent[-1] == ("end", 0) and sent[2][0]["train/kl"] is not None
 
     flow: list[tuple] = []
     names = ("set_tracking_uri", "set_experiment", "start_run", "log_metrics", "end_run")

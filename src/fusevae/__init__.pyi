@@ -18,6 +18,7 @@ from fusevae.core.levels import Level as Level
 from fusevae.core.spec import DataSpec as DataSpec
 from fusevae.core.steps import Step as Step
 from fusevae.core.steps import View as View
+from fusevae.data.gaussianise import Gaussianise as Gaussianise
 from fusevae.data.preprocessing import Dequantize as Dequantize
 from fusevae.data.preprocessing import Logit as Logit
 from fusevae.data.preprocessing import Normalise as Normalise
@@ -27,11 +28,13 @@ from fusevae.data.preprocessing import VariationalDequantize as VariationalDequa
 from fusevae.data.source import Source as Source
 from fusevae.data.source import read_data as read_data
 from fusevae.data.splits import Splits as Splits
+from fusevae.data.whiten import Whiten as Whiten
 from fusevae.distributions.bernoulli import Bernoulli as Bernoulli
 from fusevae.distributions.categorical import Categorical as Categorical
 from fusevae.distributions.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from fusevae.distributions.correlated import FullGaussian as FullGaussian
 from fusevae.distributions.correlated import LowRankGaussian as LowRankGaussian
+from fusevae.distributions.defensive import Defensive as Defensive
 from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from fusevae.distributions.flow import Flow as Flow

@@ -86,6 +86,7 @@ class DataSpec(Described):
         high: largest value (255 for uint8).
         conditions: the columns beside the examples, or None; the names of classes alone are one column ``label``.
         schema: what its modality knows of the data; None for plain arrays.
+        examples: how many there are to train on, where that is known: recipes size their nets by it.
 
     Example:
         >>> DataSpec((1, 28, 28), "uint8", 0, 255).dims
@@ -100,6 +101,7 @@ class DataSpec(Described):
         high: float = 1.0,
         conditions: Conditions | list[str] | None = None,
         schema: Schema | None = None,
+        examples: int | None = None,
     ) -> None:
         if min(shape, default=1) < 1 or math.prod(shape) > LARGEST:
             raise InputError(f"shape={tuple(shape)} was given: expected sizes above 0 that fit in memory")
@@ -112,7 +114,7 @@ class DataSpec(Described):
         if isinstance(conditions, list):
             conditions = Conditions([Label("label", conditions)]) if conditions else None
         self.conditions: Conditions | None = conditions
-        self.schema = schema or Schema()
+        self.schema, self.examples = schema or Schema(), examples
 
     @property
     def modality(self) -> str:

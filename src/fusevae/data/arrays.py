@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,10 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 
+logger = logging.getLogger("fusevae")
+
 CHUNK = 4096
+DIM = 64  # of 255: bytes that are all below it are not read as a part of 0..255
 WHOLE = 2**24  # up to which float32 tells whole numbers apart
 
 
@@ -94,12 +98,40 @@ def extremes(x: Tensor) -> Tensor:
 
 
 def fixed_range(x: Tensor) -> tuple[float, float] | None:
-    """The range that a dtype itself tells: bool, and uint8 (0..255, or 0..1 where nothing else occurs); else None."""
+    """The range that a dtype itself tells: bool, and uint8 as of :func:`byte_range`; else None."""
     if x.dtype == torch.bool:
         return 0.0, 1.0
-    if x.dtype == torch.uint8:
-        return 0.0, 255.0 if any(bool((part > 1).any()) for part in x.split(CHUNK)) else 1.0
-    return None
+    if x.dtype != torch.uint8:
+        return None
+    most = 0
+    for part in x.split(CHUNK):
+        most = max(most, int(part.max()) if part.numel() else 0)
+        if most >= DIM:
+            break
+    return byte_range(most)
+
+
+def byte_range(most: float) -> tuple[float, float]:
+    """The range of bytes whose largest is ``most``: 0..255, or, where no byte is DIM or more, what they reach: as dark
+    pictures would be hard to see; values of 4 bits, 17 grey levels or a mask are common.
+
+    Example:
+        >>> byte_range(254), byte_range(16), byte_range(0)
+        ((0.0, 255.0), (0.0, 16.0), (0.0, 1.0))
+    """
+    return 0.0, 255.0 if most >= DIM else max(1.0, float(most))
+
+
+def say_levels(spec: DataSpec) -> None:
+    """Say that bytes are read as fewer than 256 levels, where it is so."""
+    if spec.dtype == "uint8" and 1 < spec.high < DIM:
+        logger.warning(
+            "the largest byte of the data is %d of 255, so that they are read as %d levels, %d the brightest: where "
+            "255 is to be, give PNG, or floats from 0 to 1",
+            spec.high,
+            spec.high + 1,
+            spec.high,
+        )
 
 
 def spec_of(x: Tensor, conditions: Conditions | None = None) -> DataSpec:

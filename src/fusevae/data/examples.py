@@ -18,7 +18,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
-from fusevae.data.arrays import as_tensor, extremes, fixed_range, observed_range, spec_of
+from fusevae.data.arrays import as_tensor, byte_range, extremes, fixed_range, observed_range, spec_of
 from fusevae.data.conditions import USUAL, Asked, as_column, encode, fitted
 from fusevae.data.parts import Part
 
@@ -248,7 +248,7 @@ class Scan:
         if self.dtype == torch.bool:
             return 0.0, 1.0
         if self.dtype == torch.uint8:
-            return 0.0, 255.0 if float(self.ends[:, 1].max()) > 1 else 1.0
+            return byte_range(float(self.ends[:, 1].max()))
         return observed_range(ends, self.dtype.is_floating_point)
 
 

@@ -18,7 +18,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError, near
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import npz
-from fusevae.data.arrays import extremes, finite_tensor, fixed_range, observed_range
+from fusevae.data.arrays import extremes, finite_tensor, fixed_range, observed_range, say_levels
 from fusevae.data.baseline import Marginals
 from fusevae.data.conditions import encode, fitted
 from fusevae.data.examples import Examples, InMemory, Streamed, kind_of
@@ -138,6 +138,8 @@ class Modality(ABC):
         train = None if rows is None else rows["train"]
         conditions = conditions_of(parts, options, train)
         spec = DataSpec(*kinds[first], *range_of(parts, train, kinds[first][1]), conditions)
+        if options.known is None and not parts[first].range:
+            say_levels(spec)
         spec = spec.replaced(schema=self.schema_of(parts[first], options))
         found: dict[str, Examples] = {}
         for name, part in parts.items():

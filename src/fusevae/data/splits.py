@@ -18,6 +18,12 @@ class Splits:
     spec: DataSpec
     source: str
 
+    def __post_init__(self) -> None:
+        if self.spec.examples != len(self.train):
+            self.spec = self.spec.replaced(examples=len(self.train))
+            for part in (self.train, self.validation, self.test):
+                part.spec = self.spec
+
     @property
     def held(self) -> tuple[Examples, str]:
         """What a model is judged on: the test part, or what there is instead; and its name."""

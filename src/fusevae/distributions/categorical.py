@@ -50,15 +50,7 @@ class Categorical(Conditional):
         return _Grid(logits, dims, self.low, self.high)
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
-        values = torch.linspace(self.low, self.high, self.levels)
-
-        def logits(x: Tensor) -> Tensor:
-            nearest = values.to(x)
-            half = (self.high - self.low) / max(1, self.levels - 1) / 2
-            counts = torch.stack([((x - value).abs() < half).sum(0) for value in nearest], 1)
-            return ((counts + 0.5) / (len(x) + 0.5 * self.levels)).log()  # (first, levels, *rest)
-
-        start_at(self.net, examples, logits)
+        start_at(self.net, examples, lambda x: shares(x, self.levels, self.low, self.high))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -66,6 +58,13 @@ class Categorical(Conditional):
             (cls(MLP(2, (3, 1, 2), hidden=(4,)), levels=3, low=-1.0, high=1.0), (torch.randn(3, 2),)),
             (cls(MLP(2, 8, hidden=(4,)), levels=4), (torch.randn(2, 2),)),
         ]
+
+
+def shares(x: Tensor, levels: int, low: float, high: float) -> Tensor:
+    """Logarithms of the shares of the values among examples ``(n, first, *rest)``: ``(first, levels, *rest)``."""
+    values, half = torch.linspace(low, high, levels).to(x), (high - low) / max(1, levels - 1) / 2
+    counts = torch.stack([((x - value).abs() < half).sum(0) for value in values], 1)
+    return ((counts + 0.5) / (len(x) + 0.5 * levels)).log()
 
 
 def on_grid(low: float, high: float, spacing: float, dims: int) -> constraints.Constraint:

@@ -16,7 +16,9 @@ from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.distributions.categorical import on_grid
 from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.mlp import MLP
-from fusevae.nets.outset import start_at
+from fusevae.nets.outset import spread, start_at
+
+FAR = 0.01  # part of the values that may lie anywhere, at the start
 
 
 class DiscretizedLogistic(Conditional):
@@ -84,23 +86,10 @@ class DiscretizedLogistic(Conditional):
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         """Of one channel each component starts at a quantile of the values, as wide as these lie apart; channels share
-        components, so that several start all alike, at their means."""
-        start_at(self.net, examples, self._outputs)
-
-    def _outputs(self, x: Tensor) -> Tensor:
-        k = self.components
-        x = x.flatten(2) if x.dim() > 2 else x[:, None]  # (n, channels, places)
-        n, c, places = x.shape
-        parts = torch.linspace(0.5 / k, 1 - 0.5 / k, k, device=x.device)
-        means = x.sort(0).values[(parts * (n - 1)).round().long()]  # (k, c, places)
-        width = x.std(0, correction=0) / k
-        if c > 1:
-            means, width = x.mean(0).expand(k, -1, -1), width * k
-        width = width.clamp(min=(self.high - self.low) / (self.levels - 1))
-        raw = smooth_unbound((width * math.sqrt(3) / math.pi).log(), -7.0, 2.0) + 1.5
-        zeros = means.new_zeros(1, places)
-        start = [zeros.expand(k, -1), means.flatten(0, 1), raw.repeat(k, 1), zeros.expand(k * c * (c - 1) // 2, -1)]
-        return torch.cat(start)
+        components, so that several start all alike, at their means. The last is as wide as all values, for FAR of them:
+        a speck on nearly constant images is hundreds of deviations off."""
+        how = self.components, self.levels, self.low, self.high
+        start_at(self.net, examples, lambda x: outset(x, *how), lambda x: reach(x, *how))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -109,6 +98,37 @@ class DiscretizedLogistic(Conditional):
             return cls(net, components=2, levels=levels), (torch.randn(3, 2),)
 
         return [example((3, 1, 1), 3), example((2,), 4), example((1, 1, 2), 3)]
+
+
+def outset(x: Tensor, k: int, levels: int, low: float, high: float) -> Tensor:
+    """What a net of ``k`` components has to give to start at values ``(n, *event)``, as :meth:`start_from` has it."""
+    x = x.flatten(2) if x.dim() > 2 else x[:, None]  # (n, channels, places)
+    n, c, places = x.shape
+    near = max(1, k - 1)
+    parts = torch.linspace(0.5 / near, 1 - 0.5 / near, near, device=x.device)
+    means = x.sort(0).values[(parts * (n - 1)).round().long()]  # (near, c, places)
+    width = x.std(0, correction=0) / near
+    if c > 1:
+        means, width = x.mean(0).expand(near, -1, -1), width * near
+    width = width.clamp(min=0.5 * (high - low) / (levels - 1)).expand(near, -1, -1)
+    logits = means.new_zeros(near, places)
+    if k > 1:
+        means = torch.cat([means, torch.full_like(means[:1], (low + high) / 2)])
+        width = torch.cat([width, torch.full_like(width[:1], (high - low) / 3)])
+        logits = torch.cat([logits, torch.full_like(logits[:1], math.log(near * FAR))])
+    raw = smooth_unbound((width * math.sqrt(3) / math.pi).log(), -7.0, 2.0) + 1.5
+    links = means.new_zeros(k * c * (c - 1) // 2, places)
+    return torch.cat([logits, means.flatten(0, 1), raw.flatten(0, 1), links])
+
+
+def reach(x: Tensor, k: int, levels: int, low: float, high: float) -> Tensor:
+    """How far each of these outputs should be from there."""
+    x = x.flatten(2) if x.dim() > 2 else x[:, None]
+    c, places = x.shape[1:]
+    means = spread(x).clamp(min=(high - low) / (levels - 1)).clamp(max=1.0)
+    ones = means.new_ones(1, places)
+    links = k * c * (c - 1) // 2
+    return torch.cat([ones.expand(k, -1), means.repeat(k, 1), ones.expand(k * c + links, -1)])
 
 
 class _LogisticMixture(Distribution):

@@ -16,6 +16,7 @@ from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.errors import InputError
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP, Constant, as_shape
+from fusevae.nets.outset import untouched
 
 Structure = Literal["autoregressive", "inverse", "coupling"]
 Kind = Literal["affine", "spline"]
@@ -118,6 +119,15 @@ class Flow(Conditional):
         chain = self.chain(context)
         inverse = self.structure == "inverse"
         return FlowDistribution(base, chain.inv if inverse else chain, self.shape, dear=inverse)
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Over data of unit scale the flow starts as their constant model: its transforms as good as the identity (of
+        weights of 0 it learns more slowly)."""
+        lasts = [part.hyper[-1] for part in self.chain.transforms] if len(self.zero) > 1 else []
+        if all(untouched(last.bias) for last in lasts):
+            for last in lasts:
+                last.weight.mul_(0.1)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

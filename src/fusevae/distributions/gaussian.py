@@ -15,7 +15,7 @@ from fusevae.core.conditional import Conditional, event_dim, parameters
 from fusevae.core.levels import Level
 from fusevae.core.processes import mean_over_processes
 from fusevae.nets.mlp import MLP, Constant
-from fusevae.nets.outset import start_at, thinned, untouched
+from fusevae.nets.outset import spread, start_at, thinned, untouched
 
 Scale = Literal["net", "shared", "optimal"] | float
 
@@ -99,11 +99,19 @@ class Gaussian(Conditional):
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         if self.scale == "net":
-            start_at(self.net, examples, lambda x: torch.cat([x.mean(0), self._raw(x.var(0, correction=0))]))
+            start_at(
+                self.net,
+                examples,
+                lambda x: torch.cat([x.mean(0), self._raw(x.var(0, correction=0))]),
+                lambda x: torch.cat([spread(x), torch.ones_like(x[0])]),
+            )
             return
-        start_at(self.net, examples, lambda x: x.mean(0))
+        start_at(self.net, examples, lambda x: x.mean(0), spread)
         if self.scale == "shared" and untouched(self.log_scale):
             self.log_scale.copy_(self._raw(thinned(examples().float()).var(0, correction=0).mean()))
+        if self.scale == "optimal" and not self.updates:
+            low, high = (math.exp(2 * b) for b in self.bounds)
+            self.variance.copy_(thinned(examples().float()).var(0, correction=0).mean().clamp(low, high))
 
     def _raw(self, variance: Tensor) -> Tensor:
         """What the bound makes the logarithm of a scale of."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
@@ -15,9 +15,12 @@ from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.distributions.gaussian import smooth_bound
+from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.masked import MaskedMLP
 from fusevae.nets.mlp import ActivationName, as_shape
+from fusevae.nets.outset import thinned, untouched
+
+BOUNDS = (-7.0, 5.0)  # of the logarithm of a scale
 
 
 class MADE(Conditional):
@@ -64,6 +67,25 @@ class MADE(Conditional):
 
     def forward(self, *given: Tensor | None) -> Distribution:
         return _MADE(self, given)
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Each dimension starts at what it has on the whole, whatever is before it: a constant model. A decoder, whose
+        latent would be ignored from the start, stays as it is."""
+        last = cast(nn.Linear, self.net.layers[-1])
+        if self.net.context or not untouched(last.bias):
+            return
+        x, k = thinned(examples().float()).flatten(1), self.components
+        if self.discrete:
+            start = torch.logit((x.sum(0) + 0.5) / (len(x) + 1))[:, None]
+        else:
+            parts = torch.linspace(0.5 / k, 1 - 0.5 / k, k, device=x.device)
+            scale = x.std(0, correction=0)
+            scale = torch.where(scale > 0, scale, 1.0)[:, None].expand(-1, k) / k  # of a constant one, as Standardise
+            mean = x.mean(0)[:, None] if k == 1 else x.quantile(parts, 0).T
+            start = torch.cat([torch.zeros_like(scale), mean, smooth_unbound(scale.log(), *BOUNDS)], 1)
+        last.weight.mul_(0.03)
+        last.bias.copy_(start.flatten())
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -120,4 +142,4 @@ class _MADE(Distribution):
 
     def _mixture(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weights, mean, raw = out.chunk(3, -1)
-        return weights, mean, smooth_bound(raw, -7.0, 5.0).exp()
+        return weights, mean, smooth_bound(raw, *BOUNDS).exp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,11 @@ from fusevae.core import noise
 from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.distributions.categorical import on_grid
-from fusevae.distributions.discretized_logistic import DiscretizedLogistic, _LogisticMixture
+from fusevae.distributions.categorical import on_grid, shares
+from fusevae.distributions.discretized_logistic import DiscretizedLogistic, _LogisticMixture, outset, reach
 from fusevae.nets.masked_conv import ChannelHead, PixelNet, Walk
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import start_at
 
 Kind = Literal["bernoulli", "categorical", "logistic"]
 AT_ONCE = 2**22  # activations of one layer held at once where no gradient is wanted
@@ -108,6 +109,7 @@ class PixelCNN(Conditional):
             self.head = ChannelHead(width, 1, 0, outputs)
         else:
             self.head = ChannelHead(width, channels, self.each, 1 if kind == "bernoulli" else levels)
+        nn.init.zeros_(cast(Tensor, self.head.last.bias))
         self.context, self.classes, self.net = context, classes, net
 
     @property
@@ -141,6 +143,20 @@ class PixelCNN(Conditional):
     def scaled(self, x: Tensor) -> Tensor:
         """Values between -1 and 1, where the logistics begin."""
         return 2 * (x - self.low) / (self.high - self.low) - 1
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Each pixel starts at what all have on the whole."""
+        how = self.components, self.levels, -1.0, 1.0
+        if self.kind == "logistic":
+
+            def values() -> Tensor:
+                return self.scaled(examples().float())
+
+            start_at(self.head, values, lambda x: outset(x, *how), lambda x: reach(x, *how))
+        elif self.kind == "bernoulli":
+            start_at(self.head, examples, lambda x: torch.logit((x.sum(0) + 0.5) / (len(x) + 1)))
+        else:
+            start_at(self.head, examples, lambda x: shares(x, self.levels, self.low, self.high))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

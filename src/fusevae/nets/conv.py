@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -106,6 +107,7 @@ class ConvDecoder(Described, nn.Module):
         channels: width of each stage, from the smallest image to the largest.
         blocks: residual blocks a stage.
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
+        places: whether each place has a bias of its own, so that a training starts at the mean image.
 
     Example:
         >>> import torch
@@ -120,6 +122,7 @@ class ConvDecoder(Described, nn.Module):
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
         classes: int | Conditions = 0,
+        places: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
@@ -135,6 +138,7 @@ class ConvDecoder(Described, nn.Module):
         )
         self.head = nn.Conv2d(channels[-1], outputs[0], 3, padding=1)
         nn.init.zeros_(cast(Tensor, self.head.bias))
+        self.place = nn.Parameter(torch.zeros(outputs)) if places else None
 
     @property
     def last(self) -> nn.Module:
@@ -150,4 +154,5 @@ class ConvDecoder(Described, nn.Module):
             h = widen(F.interpolate(h, size=size, mode="nearest"))
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
-        return self.head(F.silu(h)).view(*batch, *self.outputs)
+        h = self.head(F.silu(h)).view(*batch, *self.outputs)
+        return h if self.place is None else h + self.place

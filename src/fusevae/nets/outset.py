@@ -16,9 +16,17 @@ FEW = 10_000  # examples that a start is taken from; places of as many, where a 
 
 
 @torch.no_grad()
-def start_at(net: nn.Module, examples: Callable[[], Tensor], outputs: Callable[[Tensor], Tensor]) -> None:
+def start_at(
+    net: nn.Module,
+    examples: Callable[[], Tensor],
+    outputs: Callable[[Tensor], Tensor],
+    reach: Callable[[Tensor], Tensor] | None = None,
+) -> None:
     """Set the bias of a net's last layer (its ``last``) to ``outputs`` of the examples ``(n, *event)``, of the shape of
     one event. A convolution has the same for each place: for it, every place of an image is an example ``(c, 1, 1)``.
+    Where the net has a bias for each place besides (its ``place``), that takes the outputs, those of whole events.
+    ``reach`` of them, of the same shape, is what the layer's weights are taken times: of outputs that are values of the
+    data it is :func:`spread`.
 
     A net whose bias is not 0 any more was trained, one that names no layer as its last is one's own, and one that is
     frozen doesn't move: all of these stay as they are.
@@ -32,12 +40,27 @@ def start_at(net: nn.Module, examples: Callable[[], Tensor], outputs: Callable[[
         tensor([2., 2., 2.], requires_grad=True)
     """
     last = getattr(net, "last", None)
+    place = getattr(net, "place", None)
     if not isinstance(last, (nn.Linear, nn.Conv2d)) or last.bias is None or not untouched(last.bias):
         return
+    if place is not None and not untouched(place):
+        return
     x = thinned(examples().float())
+    if place is not None:
+        place.copy_(outputs(x).view_as(place))
     if isinstance(last, nn.Conv2d):
         x = thinned(x.movedim(1, -1).reshape(-1, x.shape[1], 1, 1))
-    last.bias.copy_(outputs(x).flatten())
+    if place is None:
+        last.bias.copy_(outputs(x).flatten())
+    if reach is not None:
+        last.weight.mul_(reach(x).flatten().view(-1, *(1 for _ in last.weight.shape[1:])))
+
+
+def spread(x: Tensor) -> Tensor:
+    """How far a net's outputs should be from what the data ``(n, *event)`` are on the whole: where these differ by less
+    than a quarter, less by as much. Of nearly constant images, which differ by 0.04, a net of outputs about 1 was off
+    by 25 deviations at its start, and 600 nats below a constant model."""
+    return (4 * x.std(0, correction=0)).clamp(max=1.0)
 
 
 def untouched(bias: Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -71,6 +72,7 @@ class SpatialDecoder(Described, nn.Module):
         channels: width of each stage, from the smallest map on; each is doubled after.
         blocks: residual blocks a stage.
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
+        places: as of :class:`ConvDecoder`.
 
     Example:
         >>> import torch
@@ -86,6 +88,7 @@ class SpatialDecoder(Described, nn.Module):
         channels: tuple[int, ...] = (64, 32),
         blocks: int = 1,
         classes: int | Conditions = 0,
+        places: bool = False,
     ) -> None:
         super().__init__()
         self.outputs, self.classes = as_shape(outputs), classes
@@ -97,6 +100,7 @@ class SpatialDecoder(Described, nn.Module):
             nn.Conv2d(a, b, 3, padding=1) for a, b in zip(channels, [*channels[1:], outputs[0]], strict=True)
         )
         nn.init.zeros_(cast(Tensor, self.last.bias))
+        self.place = nn.Parameter(torch.zeros(outputs)) if places else None
 
     @property
     def last(self) -> nn.Module:
@@ -111,7 +115,8 @@ class SpatialDecoder(Described, nn.Module):
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
             h = double(F.interpolate(F.silu(h), size=size, mode="nearest"))
-        return h.view(*batch, *self.outputs)
+        h = h.view(*batch, *self.outputs)
+        return h if self.place is None else h + self.place
 
 
 def _stages(channels: tuple[int, ...], blocks: int, classes: int | Conditions) -> nn.ModuleList:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
@@ -35,7 +36,9 @@ def recipe(
     vae = VAE(
         Flat(prior, posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, classes))),
         decoder=DiscretizedLogistic(
-            ConvDecoder(latent, outputs, channels[::-1], blocks, classes), components, levels=levels_of(data)
+            ConvDecoder(latent, outputs, channels[::-1], blocks, classes, places=few(data)),
+            components,
+            levels=levels_of(data),
         ),
     )
     return Experiment(

@@ -13,6 +13,7 @@ from fusevae.nets.invertible import CouplingNet
 from fusevae.nets.mlp import Embedding
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
+from fusevae.training.sizing import defended
 
 modality = "images"
 
@@ -35,6 +36,6 @@ def recipe(
     )
     steps_in = into_reals(data, alpha, learned if dequantization == "variational" else None)
     return Experiment(
-        model=Preprocessed(steps_in, Glow(data.shape, levels, steps, width, net, 16 if classes else 0)),
+        model=Preprocessed(steps_in, defended(data, Glow(data.shape, levels, steps, width, net, 16 if classes else 0))),
         training=Training(epochs=10, batch_size=64, learning_rate=1e-3),
     )

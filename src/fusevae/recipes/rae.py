@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.models.autoencoder import RAE, Deterministic
@@ -24,7 +25,7 @@ def recipe(
     weight: float = 1e-2,
 ) -> Experiment:
     """The encoder gives a point, the decoder is kept smooth; squared errors with a learned scale."""
-    decoder = Gaussian(ConvDecoder(latent, data.shape, channels[::-1]), scale="optimal")
+    decoder = Gaussian(ConvDecoder(latent, data.shape, channels[::-1], places=few(data)), scale="optimal")
     return Experiment(
         model=Preprocessed(
             [Normalise(data.low, data.high)],

@@ -12,7 +12,7 @@ modality = ("images", "tables")
 def recipe(
     data: DataSpec,
     transforms: int = 5,
-    hidden: tuple[int, ...] = (512, 512),
+    hidden: tuple[int, ...] | None = None,
     alpha: float = 1e-6,
     conditional: bool = False,
 ) -> Experiment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.data.preprocessing import Dequantize, Normalise
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
@@ -20,7 +21,7 @@ def recipe(data: DataSpec, latent: int = 64, channels: tuple[int, ...] = (32, 64
     """Rybkin et al. 2021, on dequantized pixels, so that its likelihood bounds the probability of the integers."""
     vae = VAE(
         Flat(prior=Normal(latent), posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks))),
-        decoder=Gaussian(ConvDecoder(latent, data.shape, channels[::-1], blocks), scale="optimal"),
+        decoder=Gaussian(ConvDecoder(latent, data.shape, channels[::-1], blocks, places=few(data)), scale="optimal"),
     )
     steps = [Dequantize()] if data.is_discrete else []
     return Experiment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import widths
 from fusevae.recipes import maf
 from fusevae.training.experiment import Experiment
 
@@ -12,9 +13,9 @@ modality = ("images", "tables")
 def recipe(
     data: DataSpec,
     transforms: int = 5,
-    hidden: tuple[int, ...] = (256, 256),
+    hidden: tuple[int, ...] | None = None,
     alpha: float = 1e-6,
     conditional: bool = False,
 ) -> Experiment:
-    """``realnvp`` with splines in place of affine functions."""
-    return maf.recipe(data, "coupling", "spline", transforms, hidden, alpha, conditional)
+    """``realnvp`` with splines in place of affine functions. ``hidden`` is (256, 256), less for few examples."""
+    return maf.recipe(data, "coupling", "spline", transforms, hidden or widths(data, (256, 256)), alpha, conditional)

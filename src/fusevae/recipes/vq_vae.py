@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.pixel_cnn import PixelCNN
@@ -52,7 +53,7 @@ def quantized(
             ),
         ),
         decoder=DiscretizedLogistic(
-            SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks, classes),
+            SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks, classes, places=few(data)),
             components,
             levels=levels_of(data),
         ),

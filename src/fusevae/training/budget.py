@@ -92,11 +92,11 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     validations = VALIDATIONS
     if every is not None:
         step_and_looks = step + validation / every
-        steps = int(USED * seconds / step_and_looks)
+        steps = int((USED * seconds - validation) / step_and_looks)  # one of the start
     else:
         if validation * validations > VALIDATING * seconds:
             validations = max(1, int(VALIDATING * seconds / validation))
-        steps = int((USED * seconds - validations * validation) / step)
+        steps = int((USED * seconds - (1 + validations) * validation) / step)
     if steps < 1:
         raise InputError(
             f"a step takes {step:.3g} s and a validation {validation:.3g} s: give more time than {seconds:g} s"

@@ -44,8 +44,13 @@ def identity(experiment: Experiment, splits: Splits) -> dict[str, Any]:
     """``configuration``: every setting but where the data lie; ``data``: a hash of each split, and of how many examples
     of it (``looked_at``); ``spec``: what the data are."""
     most = max(LOOKED_AT, int(LOOKED_AT_BYTES / (splits.spec.dims * getattr(torch, splits.spec.dtype).itemsize)))
-    about = {"configuration": settings_of(describe(experiment)), "spec": _plain(describe(splits.spec))}
+    about = {"configuration": settings_of(describe(experiment)), "spec": _spec(splits)}
     return about | {"data": fingerprints(splits, most), "looked_at": most}
+
+
+def _spec(splits: Splits) -> Node:
+    """What the data are; how many there are is in the hashes."""
+    return _plain({key: value for key, value in describe(splits.spec).items() if key != "examples"})
 
 
 def settings_of(node: Node) -> Node:
@@ -93,7 +98,7 @@ def check_data(known: Mapping[str, Any], splits: Splits, where: str) -> None:
         )
     if "spec" not in known:  # of an earlier version
         return
-    for change in _differences(known["spec"], _plain(describe(splits.spec)), "data"):
+    for change in _differences(known["spec"], _spec(splits), "data"):
         raise InputError(
             f"what the data of {where} are has changed since it was trained, {change}: put it back, or give others by "
             "--data to judge it, and another --output to train anew"

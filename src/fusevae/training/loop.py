@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.figures import Figures
-from fusevae.training.mending import SMALLER, Mending, alive, better
+from fusevae.training.mending import SMALLER, Mending
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import together, wrap
 from fusevae.training.players import Batch, Game, Losses
@@ -77,7 +76,7 @@ class Loop:
 
         self.step, self.stopping, self.finished = 0, False, False  # a callback asked for a stop; the end has come
         self.values: dict[str, Any] = {"rate_scale": 1.0, "rollbacks": 0, "best": None, "lives": True, "stale": 0}
-        self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0}
+        self.values |= {"records": 0, "warned": [], "looked": 0, "diagnosed": 0, "validated": None, "kept": 0}
         self.callbacks: list[Callback] = []
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
@@ -91,6 +90,9 @@ class Loop:
         self.good = self.state()
         with Interrupt() as interrupt, self.progress.showing(self.total, self.step), together(self.folder):
             batches = self.batches.since(self.step)
+            if diagnosis.early(self):
+                with noise.preserved(self.device):
+                    self._validate()  # what is learned has to be better than the start
             while self.step < self.total and not self.finished:
                 with noise.preserved(self.device):  # between two steps another thread may draw
                     if self._step(next(batches).to(self.device)):
@@ -114,7 +116,7 @@ class Loop:
         self.step += 1
         if (self.step % self.settings.log_every == 0 or self.step == self.total) and self._look():
             return True
-        if self.step % self.validate_every == 0 or self.step == self.total:
+        if self.step % self.validate_every == 0 or self.step == self.total or diagnosis.early(self):
             self._validate()
         if self.step % self.settings.checkpoint_every == 0 or self.step == self.total or self.finished:
             self.save()
@@ -206,32 +208,19 @@ class Loop:
     @torch.no_grad()
     def _validate(self) -> None:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
-        game = self.average.ready()
-        if diagnosis.due(self):
+        game, early = self.average.ready(), bool(self.step % self.validate_every)
+        last = self.step == self.total
+        self.values["validated"] = self.step
+        if diagnosis.due(self) and not last:
             diagnosis.diagnose(self, game, self.step / self.total)
         judged = [name for name, player in self.game.players.items() if player.judged]
-        if not len(self.validation) or not judged:
-            return
-        means = diagnosis.held_out(self, game, judged)
-        leader = self.game.players[judged[0]]
-        score, lives = leader.score(means), alive(means)
-        if better(score, lives, self.values["best"], self.values["lives"]):
-            self.values |= {"best": score, "lives": lives, "stale": 0}
-            if self.settings.patience or (self.settings.mend and leader.kept):
-                self.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
-        else:
-            self.values["stale"] += 1
-        self.write({"validation": means})
-        if not self.doubtful():
-            self.good = self.state()  # a short training may make no checkpoint
-        if leader.mending is not None and leader.kept and (says := self.mending.after(means, self.step / self.total)):
-            self.values["stale"] = 0  # what is done takes time
-            self.tell("mended", says)
-        self.finished = self.settings.ended(self.values)
-        if self.finished:  # of the weights that are kept; those of the training stay as they are
-            kept = copy.deepcopy(game)
-            kept.load_state_dict(self.best)
-            diagnosis.diagnose(self, kept, 1.0)
+        if len(self.validation) and judged:
+            diagnosis.judge(self, game, judged, early and not last)
+        if last or self.finished:  # of the weights that are kept; those of the training stay as they are
+            now = {n: v.clone() for n, v in game.state_dict().items()}
+            game.load_state_dict(self.best or now)
+            diagnosis.diagnose(self, game, 1.0)
+            game.load_state_dict(now)
 
     def tell(self, event: str, says: str) -> None:
         """Record something unusual, and say it on the command line."""
@@ -266,7 +255,10 @@ class Loop:
                 f"the training went wrong at step {at} ({cause}), after {ROLLBACKS} returns with a smaller step: lower "
                 "training.learning_rate, or look at the data"
             )
-        best, kept = self.best, {name: self.values[name] for name in ("best", "lives")}  # nothing was wrong with it
+        best, kept = (
+            self.best,
+            {name: self.values[name] for name in ("best", "lives", "kept")},
+        )  # nothing was wrong with it
         self.restore(self.good)
         self.best, self.values = best, self.values | kept | {"rollbacks": rollbacks, "rate_scale": scale}
         self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})
@@ -306,7 +298,8 @@ class Loop:
         self.best = groups.get("best", {})
         self.step = state.values["step"]
         looked = self.step - (self.step % self.settings.log_every if self.figures.sums else 0)  # of earlier versions
-        self.values = {"looked": looked, "diagnosed": self.step, "lives": True} | state.values
+        self.values = {"looked": looked, "diagnosed": self.step, "lives": True, "validated": self.step, "kept": 0}
+        self.values |= state.values
         del self.values["step"]
         self.mending.restore(self.values)
         self.finished = self.settings.ended(self.values)

@@ -163,7 +163,19 @@ def better(score: float, lives: bool, best: float | None, best_lives: bool) -> b
         >>> better(-100.4, True, -100.0, False), better(-99.6, False, -100.0, True), better(-90.0, False, -100.0, True)
         (True, False, True)
     """
-    if best is None or lives == best_lives:
-        return best is None or score > best
+    if best is None or math.isnan(best) or lives == best_lives:
+        return best is None or not score <= best
     margin = NEAR * abs(best)
     return score > best - margin if lives else score > best + margin
+
+
+def fallen(score: float, values: Mapping[str, Any]) -> str | None:
+    """What is kept, in words, where what validation examples have fell since by more than NEAR of it."""
+    best = values["best"]
+    if best - score <= NEAR * abs(best):
+        return None
+    return (
+        f"kept is the state of step {values['kept']:,}: from there on the training examples were learned by heart, and "
+        f"those held out fell from {best:.5g} to {score:.5g}. More examples help, or a smaller model, "
+        "training.weight_decay, fewer training.epochs"
+    )
