@@ -62,7 +62,7 @@ def test_the_command_line_plans_once_and_the_configuration_keeps_it(tmp_path, ti
     )
     given = ["train", str(tmp_path / "c.yaml"), "--data", str(table), "--budget", "200s", "--importance-samples", "1"]
     assert main([*given, "--output", str(tmp_path / "a")]) == 0 and len(timing) == 2
-    wanted = int(budget.USED * 200 - 8 * 5)  # a fifth of the time for validations: 8 of them
+    wanted = int(budget.USED * 200 - 9 * 5)  # a fifth of the time for validations: 8 of them, and one of the start
     said = capsys.readouterr().err
     assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
     kept = configuration.read(tmp_path / "a" / "config.yaml")["training"]
@@ -206,3 +206,21 @@ def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
     whole.start_from(lambda: x)
     seen = out_of_reach(whole, x)  # inside the preprocessing all are alike
     assert (seen is None) == (isinstance(scale, str) or 0.01 <= scale <= 1.6)
+
+
+def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
+    def timed(experiment, data, device, steps):
+        return 0.1 * experiment.training.batch_size / 64, 0.0, len(data.train) // experiment.training.batch_size
+
+    monkeypatch.setattr(budget, "timed", timed)
+    data = Source().read()
+
+    def make():
+        vae = VAE(Flat(Normal(1), Gaussian(MLP((1, 8, 8), 2, (4,)))), Gaussian(MLP(1, (2, 8, 8), (4,))))
+        return Experiment(vae, training=Training(batch_size=64))
+
+    found = {seconds: budget.plan(make, data, seconds, "cpu") for seconds in (10, 60, 600)}
+    assert [one.batch_size for one in found.values()] == [16, 32, None]
+    assert found[60].steps == 1140 and found[60].settings()["batch_size"] == 32
+    assert "batch_size" not in found[600].settings() and "batches of 16" in str(found[10])
+    assert found[60].epochs == pytest.approx(1140 / (len(data.train) // 32))

@@ -43,5 +43,5 @@ def recipe(
     )
     return Experiment(
         model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),
-        training=Training(epochs=30, batch_size=64, learning_rate=5e-4),
+        training=Training(epochs=30, batch_size=64, learning_rate=1e-3),
     )

@@ -25,6 +25,7 @@ USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take
 WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.2  # what a training has by default, and the part of the time that they may take
+UPDATES, SMALLEST = 1000, 16  # steps below which batches are made smaller, and examples that they keep
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Plan:
         step_seconds: of one step, the mean of the timed ones.
         validation_seconds: of one look at the validation data.
         timed: how many steps were timed.
+        batch_size: smaller than the recipe's where too few steps would fit, None for the recipe's own.
     """
 
     steps: int
@@ -46,14 +48,16 @@ class Plan:
     step_seconds: float
     validation_seconds: float
     timed: int
+    batch_size: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """The settings of the training that it changes."""
-        found: dict[str, Any] = {"epochs": self.epochs}
-        return found if self.validate_every is None else found | {"validate_every": self.validate_every}
+        found = {"epochs": self.epochs, "validate_every": self.validate_every, "batch_size": self.batch_size}
+        return {name: value for name, value in found.items() if value is not None}
 
     def __str__(self) -> str:
-        return f"{self.steps:,} steps of {1000 * self.step_seconds:.3g} ms"
+        smaller = f", in batches of {self.batch_size} so that they are more" if self.batch_size else ""
+        return f"{self.steps:,} steps of {1000 * self.step_seconds:.3g} ms{smaller}"
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,6 +80,10 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     The timed steps pass through all of the training's schedules, so that what happens in a part of it only (updates of
     the encoder alone, say) counts by its part. They are no part of the training, nor of its time.
 
+    Where fewer than 1,000 would fit, batches are halved, down to 16 examples, until these do: a net of which a step is
+    dear learns more from many noisy steps than from few (``conv-vae`` on 2,000 colour pictures of 24 pixels, 40 s of one
+    core: -6451 nats after 299 steps of 16, -7043 after 79 steps of 64).
+
     Args:
         make: gives the experiment anew, since timing changes its weights.
         data: that it is trained on.
@@ -84,9 +92,15 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
 
     Raises :class:`InputError` where the model doesn't fit the data, or not one step fits into the time.
     """
-    rough, _, _ = timed(make(), data, device, WARM)
+    experiment = make()
+    usual = size = min(experiment.training.batch_size, len(data.train))
+    rough, _, _ = timed(experiment, data, device, WARM)
+    while USED * seconds / rough < UPDATES and size >= 2 * SMALLEST * experiment.training.accumulate:
+        size, rough = size // 2, rough / 2  # at best
     count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
     experiment = make()
+    if size < usual:
+        experiment = experiment.replaced(training=experiment.training.replaced(batch_size=size))
     step, validation, per_epoch = timed(experiment, data, device, count)
     every = experiment.training.validate_every
     validations = VALIDATIONS
@@ -102,7 +116,7 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
             f"a step takes {step:.3g} s and a validation {validation:.3g} s: give more time than {seconds:g} s"
         )
     less = None if every is not None or validations == VALIDATIONS else -(-steps // validations)
-    return Plan(steps, steps / per_epoch, less, step, validation, count)
+    return Plan(steps, steps / per_epoch, less, step, validation, count, size if size < usual else None)
 
 
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
