@@ -13,9 +13,10 @@ from torch import Tensor
 
 from fusevae.core.conditions import Label
 from fusevae.core.spec import DataSpec
+from fusevae.data.folders import INDEX, NAME
+from fusevae.data.given import SHEET as GRID
 from fusevae.data.rows import beside_others, write_columns
 from fusevae.modalities.images import pictures
-from fusevae.modalities.images.folders import GRID, INDEX, NAME
 
 FLAT = (".npz", ".npy", ".csv", ".parquet")
 SHEET = 400  # images at most
