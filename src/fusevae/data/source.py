@@ -27,8 +27,8 @@ class Source(Described):
 
     Args:
         path: a folder of images or of sound, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``; text a line in
-            ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in the names
-            tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
+            ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in
+            the names tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
         modality: the kind of data (``"images"``, ``"tables"``, ``"text"``, ``"molecules"``, ``"audio"``)
             where it can't be known.
         conditions: what is known beside the examples, for models that are given it: names of columns or arrays (of

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
@@ -22,7 +23,7 @@ from fusevae.nets.spectral import stft
 
 NEPER = 20 / math.log(10)  # dB of a factor e
 WINDOWS = (0.128, 0.064, 0.032, 0.016)  # seconds
-PARTS = 3  # of a clip, in each of which its spectrum is averaged
+PARTS, BROAD = 3, 10  # parts of a clip, in each of which its spectrum is averaged, and bands of these averages
 
 
 class SoundReconstruction(Result):
@@ -109,7 +110,7 @@ def sound_reconstruction(artifact: Artifact, data: Examples, seed: int = 0) -> S
 
 
 class Statistics(nn.Module):
-    """Features of clips without a training: means of their log-mel bands in each third, their deviations, and the
+    """Features of clips without a training: means of ten broad log-mel bands in each third, their deviations, and the
     logarithm of the length; each with mean 0 and variance 1 over training examples.
 
     Args:
@@ -133,6 +134,7 @@ class Statistics(nn.Module):
         """``(n, features)`` of clips ``(n, samples)``."""
         y = self.view(x)
         n = extent(y)
+        y = F.adaptive_avg_pool1d(y.transpose(1, 2), BROAD).transpose(1, 2)
         there = within(n, y.shape[-1])
         parts = (shares(there[:, 0] > 0, PARTS) @ y.transpose(1, 2)).flatten(1)
         mean = y.sum(-1, keepdim=True) / n[:, None, None]
