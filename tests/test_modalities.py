@@ -56,12 +56,12 @@ def data_of(name: str, folder: Path) -> str:
         for i in range(120):
             samples = np.arange(rng.integers(400, 1000))
             tone = np.sin(samples * (0.1 + 0.2 * (i % 3))) * rng.uniform(0.2, 0.8) + rng.normal(0, 0.02, len(samples))
-            place = folder / "clips" / f"tone{i % 3}"
-            place.mkdir(parents=True, exist_ok=True)
-            with wave.open(str(place / f"{i}.wav"), "wb") as file:
+            with wave.open(str(folder / f"{i:03}.wav"), "wb") as file:
                 file.setparams((1, 2, 8000, 0, "NONE", ""))
                 file.writeframes((2**15 * tone.clip(-0.99, 0.99)).astype("<i2").tobytes())
-        return str(folder / "clips")
+        rows = [f"{i:03}.wav,tone{i % 3}" for i in range(120)]
+        (folder / "metadata.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
+        return str(folder)
     return str(write_events(folder / "x.events"))
 
 

@@ -54,7 +54,7 @@ class Frames(Conditional):
     ) -> None:
         super().__init__()
         self.net, self.count, self.longest, self.bounds = net, count, longest, bounds
-        self.width: int = net.outputs[0]  # type: ignore[union-attr,index,assignment]
+        self.width: int = net.outputs[0]  # type: ignore[index,assignment]
         self.log_scale = nn.Parameter(torch.zeros(self.width))
 
     def forward(self, *given: Tensor | None) -> Distribution:
