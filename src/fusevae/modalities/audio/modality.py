@@ -15,7 +15,7 @@ from fusevae.core.spec import DataSpec, Schema
 from fusevae.data import parquet
 from fusevae.data.conditions import encode
 from fusevae.data.examples import Examples
-from fusevae.data.given import Given
+from fusevae.data.given import SHEET, Given
 from fusevae.data.modality import Baseline, Choice, Modality, conditions_of
 from fusevae.data.parts import Options, Part
 from fusevae.data.sequences import Sequences
@@ -41,6 +41,7 @@ class Audio(Modality):
     what = "sound"
     schema = SoundSchema
     formats = ("", *writing.FILES, ".npz", ".parquet")
+    over = ("tables",)  # rows of samples are no table where a rate is said
     means = by_class = True
     shown = 24
     compared = 12
@@ -49,9 +50,9 @@ class Audio(Modality):
         if given.suffix in SUFFIXES:
             return True
         if given.arrays:
-            return reading.RATE in given.arrays or (
-                options.rate is not None and any(len(array.shape) == 2 for array in given.arrays.values())
-            )
+            told = reading.RATE in given.arrays and given.arrays[reading.RATE].shape == ()
+            rows = any(len(array.shape) == 2 for array in given.arrays.values())
+            return rows and (told or options.rate is not None)
         kinds = given.columns
         return bool(given.inside & set(SUFFIXES)) or "audio" in (
             [kinds.get(options.column)] if options.column else kinds.values()
@@ -101,6 +102,8 @@ class Audio(Modality):
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
         writing.write(x, spec, path, beside)
+        if path.is_dir():
+            self.draw([("", x[: pictures.SHOWN])], spec).save(path / SHEET)
 
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         return pictures.sheet(rows, self._rate(spec))
