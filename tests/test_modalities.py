@@ -187,6 +187,7 @@ def test_the_baseline_is_a_distribution(name: str, tmp_path: Path) -> None:
 def test_real_examples_are_at_the_floor(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real examples in the place of samples: no figure that has a direction says that they are worse than real ones."""
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 5)
+    monkeypatch.setattr("fusevae.modalities.audio.classifier.UPDATES", 5)
     splits = read(name, tmp_path)
     held = splits.train.subset(torch.arange(0, 80))
     judge = modality(name).reference(held, splits, 24, None, "cpu", True)

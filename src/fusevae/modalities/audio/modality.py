@@ -22,13 +22,14 @@ from fusevae.data.sequences import Sequences
 from fusevae.data.sheet import Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
-from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import pictures, reading, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
+from fusevae.modalities.audio.classifier import columns_of, kept_at, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, rate_of
 from fusevae.modalities.audio.decode import SUFFIXES
-from fusevae.modalities.audio.quality import Statistics, sound_reconstruction
+from fusevae.modalities.audio.judge import SoundReference
+from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
 from fusevae.modalities.audio.schema import SoundSchema
 
@@ -108,8 +109,16 @@ class Audio(Modality):
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         return pictures.sheet(rows, self._rate(spec))
 
+    def reference_seconds(self, data: Splits, extractor: str | None, device: str) -> float:
+        needed = columns_of(data.spec) and not kept_at(data).exists()
+        return training_seconds(data, device) if needed else 0.0
+
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
-        return Reference(Statistics(data.train), held, data.train, n)
+        if extractor is not None:
+            raise InputError(
+                f"{extractor} was given as what clips are judged by: leave --extractor out, they have their own"
+            )
+        return SoundReference(held, data, n, device, quiet)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return sound_reconstruction(artifact, held, seed=seed)
