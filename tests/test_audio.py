@@ -358,6 +358,6 @@ def test_sound_is_trained_sampled_reconstructed_and_scored(tmp_path, capsys):
     )
     capsys.readouterr()
     assert main(["evaluate", str(run), "--json", "--importance-samples", "3"]) == 0
-    wrong = folder_of(tmp_path / "wrong", {"1_bob_9": tone()}, rate=4000)
+    wrong = folder_of(tmp_path / "wrong", {"1_bob_9": tone(400)}, rate=4000)
     assert main(["evaluate", str(run), "--data", str(wrong), "--importance-samples", "3"]) == 0
     assert "resampled to 8,000 Hz" in capsys.readouterr().err
