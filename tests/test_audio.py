@@ -128,6 +128,12 @@ def test_audio_folder_lj_speech_and_parquet(tmp_path):
     parquet.write_table(pyarrow.table({"audio": cells, "label": [0, 1, 0]}), tmp_path / "a.parquet")
     found = read(tmp_path / "a.parquet")
     assert [len(c) for c in clips_of(found)] == [700] * 3 and found.spec.classes == ["0", "1"]
+    datasets = pytest.importorskip("datasets")
+    whole = datasets.Dataset.from_dict({"sound": cells, "label": [0, 1, 0]}).cast_column("sound", datasets.Audio())
+    whole.save_to_disk(str(tmp_path / "saved"))
+    for given, said in ((whole, {}), (str(tmp_path / "saved"), {"modality": "audio"})):
+        found = read_data(given, validation=0, test=0, **said).train
+        assert [len(c) for c in clips_of(found)] == [700] * 3 and found.spec.classes == ["0", "1"]
 
 
 def test_arrays_say_their_rate(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from fusevae.core.errors import InputError
@@ -109,7 +109,7 @@ class Split:
         return [known[name] for name in names]
 
 
-def usual(names: Sequence[str] | dict[str, list[str]], asked: Asked) -> list[str]:
+def usual(names: Iterable[str], asked: Asked) -> list[str]:
     """The column beside files that is taken unasked."""
     known = set(names)
     return [] if asked.file or asked.names else [name for name in LABELS if name in known][:1]

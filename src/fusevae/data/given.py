@@ -129,8 +129,10 @@ class Given:
         if is_frame(data):
             return {str(n): values_kind(list(data[n][:LOOKED_AT])) for n in data.columns}
         if is_hugging_face(data):
-            some = data[:LOOKED_AT] if len(data) else {}
-            return {n: values_kind(list(values)) for n, values in some.items()}
+            sound = [n for n, kind in (data.features or {}).items() if type(kind).__name__ == "Audio"]
+            plain = data.remove_columns(sound)  # datasets would decode it, which takes more than it has here
+            some = plain[:LOOKED_AT] if len(plain) else {}
+            return {**dict.fromkeys(sound, "audio"), **{n: values_kind(list(values)) for n, values in some.items()}}
         return {}
 
     @functools.cached_property

@@ -62,6 +62,8 @@ class Audio(Modality):
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         path = given.path
         if path is None:
+            if "audio" in given.columns.values():
+                return reading.read_datasets(given.data, options, given.name)
             if not given.arrays:
                 raise InputError(f"{given.name} holds no sound: expected arrays (N, samples), and rate in Hz")
             return reading.read_arrays(given.data, options, given.name)
@@ -71,6 +73,8 @@ class Audio(Modality):
             return reading.read_npy(path, options)
         if given.suffix in SUFFIXES:
             return reading.read_file(path, options)
+        if given.is_saved:
+            return reading.read_saved(path, options)
         if "audio" in given.columns.values():
             return reading.read_parquet(parquet.splits(path), options)
         if path.is_dir():

@@ -15,8 +15,8 @@ from fusevae.data import npz, parquet
 from fusevae.data.array_files import load_arrays, load_npy, npz_headers
 from fusevae.data.arrays import as_tensor, check_finite
 from fusevae.data.conditions import LABELS
-from fusevae.data.folders import INDEX, Split, find, roots
-from fusevae.data.parts import Options, Part, pick
+from fusevae.data.folders import INDEX, Split, find, roots, usual
+from fusevae.data.parts import SPLITS, Options, Part, pick
 from fusevae.modalities.audio.collect import collect
 from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
 
@@ -89,26 +89,66 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
     for split, paths in splits.items():
         files = parquet.Files(paths)
         kinds = parquet.column_kinds(paths[0])
-        names = [name for name, kind in kinds.items() if kind == "audio"]
-        if options.column is not None:
-            names = [pick(options.column, files.names, files.where, "the sound")]
-        if len(names) != 1:
-            held = f"sound in columns {', '.join(names)}" if names else "no column of sound"
-            raise InputError(f"{files.where} holds {held}: expected one; name it, --set data.column=...")
-        part = parts[split] = collect(_encoded(files, names[0]), files.total, options, files.where)
+        likely = [name for name, kind in kinds.items() if kind == "audio" or name == options.column]
+        column = _column(likely, options, files.where)
+        part = parts[split] = collect(_encoded(files, column), files.total, options, files.where)
         part.ids = [f"row {i}" for i in part.kept or []]
         files.conditions(part, options.conditions, LABELS)
     return parts
 
 
+def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
+    """The sound of a Hugging Face dataset, or of a dictionary of them; it is decoded here, not by datasets."""
+    import datasets
+
+    if isinstance(data, Mapping):
+        found = {SPLITS.get(name, "train" if len(data) == 1 else name): one for name, one in data.items()}
+        if "train" not in found:
+            raise InputError(f"{where} holds {', '.join(data)} and no train: expected it; give one of them by itself")
+        known = {name: one for name, one in found.items() if name in SPLITS.values()}
+        return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in known.items()}
+    column = _column([name for name, kind in data.features.items() if isinstance(kind, datasets.Audio)], options, where)
+    plain = data.with_format(None)
+    rows = plain.select_columns([column]).cast_column(column, datasets.Audio(decode=False))
+    part = collect((_bytes(row[column], f"{where} row {i}") for i, row in enumerate(rows)), len(rows), options, where)
+    part.ids = [f"row {i}" for i in part.kept or []]
+    names = options.conditions.among(data.features, where) or usual(data.features, options.conditions)
+    part.beside({name: list(plain.select_columns([name])[name]) for name in names}, where, part.kept)
+    part.names = {name: list(words) for name in names if (words := getattr(data.features[name], "names", None))}
+    return {"train": part}
+
+
+def read_saved(folder: Path, options: Options) -> dict[str, Part]:
+    """What ``datasets.save_to_disk`` wrote."""
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
+    with parquet.undamaged(str(folder)):
+        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
+
+
+def _column(names: list[str], options: Options, where: str) -> str:
+    if options.column is not None:
+        return pick(options.column, names, where, "the sound")
+    if len(names) != 1:
+        held = f"sound in columns {', '.join(names)}" if names else "no column of sound"
+        raise InputError(f"{where} holds {held}: expected one; name it, --set data.column=...")
+    return names[0]
+
+
 def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:
     for i, value in enumerate(files.cells(column)):
-        data = value.get("bytes") if isinstance(value, dict) else value
-        if data is None and isinstance(value, dict) and value.get("path") and Path(value["path"]).is_file():
-            data = Path(value["path"])
-        if data is None:
-            raise InputError(f"{files.where} row {i} holds no bytes of sound (null, or only a path): store the sound")
-        yield f"{files.where} row {i}", data
+        yield _bytes(value, f"{files.where} row {i}")
+
+
+def _bytes(value: Any, name: str) -> tuple[str, Encoded]:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if data is None and isinstance(value, dict) and value.get("path") and Path(value["path"]).is_file():
+        return name, Path(value["path"])
+    if not isinstance(data, bytes):
+        raise InputError(f"{name} holds no bytes of sound (null, or only a path): store the sound in the file")
+    return name, data
 
 
 def read_npz(path: Path, options: Options) -> dict[str, Part]:
