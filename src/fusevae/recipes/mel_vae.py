@@ -13,7 +13,7 @@ from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
 from fusevae.nets.frames import FrameDecoder, FrameEncoder
-from fusevae.nets.mlp import MLP, Embedding
+from fusevae.nets.mlp import MLP, Told
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -26,17 +26,10 @@ def recipe(data: DataSpec, latent: int = 32, width: int = 128, blocks: int = 4, 
     view = usual_view(rate_of(data))
     bands, frames = view.spec(data).shape
     classes = data.condition if conditional else 0
-    vae = VAE(
-        Flat(
-            prior=Gaussian(Embedding(classes, 2 * latent)) if classes else Normal(latent),
-            posterior=Gaussian(FrameEncoder(bands, 2 * latent, width, blocks, classes=classes)),
-        ),
-        decoder=Frames(
-            FrameDecoder(latent, bands, width, blocks, classes=classes),
-            MLP(latent, 2, (64,), "silu", classes),
-            longest=4 * frames,
-        ),
-    )
+    prior = Gaussian(Told(classes, 2 * latent)) if classes else Normal(latent)
+    posterior = Gaussian(FrameEncoder(bands, 2 * latent, width, blocks, classes=classes))
+    net, count = FrameDecoder(latent, bands, width, blocks, classes=classes), MLP(latent, 2, (64,), "silu", classes)
+    vae = VAE(Flat(prior, posterior), decoder=Frames(net, count, longest=4 * frames))
     return Experiment(
         model=Preprocessed([StandardiseFrames(bands)], vae),
         views=[view],

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.spec import DataSpec
 from fusevae.data import parquet
 from fusevae.data.conditions import encode
 from fusevae.data.examples import Examples
@@ -132,9 +132,6 @@ class Audio(Modality):
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
         return choices(spec, n, seconds)
-
-    def schema_of(self, part: Part, options: Options) -> Schema:
-        return SoundSchema(rate_of({"train": part}, options))
 
     def _rate(self, spec: DataSpec) -> int:
         assert isinstance(spec.schema, SoundSchema)
