@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fusevae.data.array_files import load_arrays, load_npy, npz_headers
 from fusevae.data.arrays import as_tensor, check_finite
 from fusevae.data.conditions import LABELS
 from fusevae.data.folders import INDEX, Split, find, roots, usual
-from fusevae.data.parts import SPLITS, Options, Part, pick
+from fusevae.data.parts import SPLITS, Options, Part, need_memory, pick
 from fusevae.modalities.audio.collect import collect
 from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
 
@@ -154,15 +155,16 @@ def _bytes(value: Any, name: str) -> tuple[str, Encoded]:
 def read_npz(path: Path, options: Options) -> dict[str, Part]:
     """Arrays ``(N, samples)`` and their ``rate``; zeros after the last sample of a row are no part of it."""
     headers = npz_headers(path)
-    options, rate = options, _rate(int(load_arrays(path, [RATE], headers)[RATE]) if RATE in headers else None, options)
+    rate = int(load_arrays(path, [RATE], headers)[RATE]) if RATE in headers else None
     names = [name for name in headers if name != RATE]
-    arrays = load_arrays(path, names, headers)
-    return read_arrays(arrays if names != ["x"] else arrays["x"], options, str(path), rate)
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in (headers[name] for name in names))
+    need_memory(size, options, str(path))
+    return read_arrays(load_arrays(path, names, headers), options, str(path), rate)
 
 
 def read_npy(path: Path, options: Options) -> dict[str, Part]:
     """An array ``(N, samples)``."""
-    return read_arrays(load_npy(path), options, str(path), _rate(None, options))
+    return read_arrays(load_npy(path), options, str(path))
 
 
 def read_arrays(data: Any, options: Options, name: str, rate: int | None = None) -> dict[str, Part]:

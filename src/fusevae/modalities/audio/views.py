@@ -53,8 +53,8 @@ class LogMel(View):
         self.rate, self.window, self.hop, self.bands, self.rounds = rate, window, hop, bands, rounds
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = x.split(max(1, AT_ONCE // x.shape[-1]))
-        return torch.cat([self._frames(part) for part in parts]) if len(parts) != 1 else self._frames(x)
+        with torch.autocast(x.device.type, enabled=False):  # the data are the same whatever a model computes in
+            return torch.cat([self._frames(part.float()) for part in x.split(max(1, AT_ONCE // x.shape[-1]))])
 
     def _frames(self, x: Tensor) -> Tensor:
         magnitude = stft(x, self.window, self.hop).abs() * (2 / self.window)  # a Hann window sums to half its length
