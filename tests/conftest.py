@@ -19,6 +19,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.description import library_classes
 from fusevae.core.levels import Level, log_bound
 from fusevae.core.vocabulary import END, counted
+from fusevae.distributions.frames import _Frames
 from fusevae.distributions.hypersphere import Sphere
 from fusevae.distributions.language_model import _Sequences
 
@@ -81,6 +82,8 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     event = drawn.shape[1:]
     if isinstance(getattr(type(p), "support", None), Sphere):
         return points_of_sphere(event.numel())
+    if isinstance(p, _Frames):
+        return points_of_frames(drawn)
     dims = event.numel()
     if discrete:
         values = drawn.unique()
@@ -103,6 +106,19 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     axes = [a + s * (torch.arange(n, dtype=torch.float64) + 0.5) for (a, _), s in zip(ends, step, strict=True)]
     grid = torch.cartesian_prod(*axes).view(-1, *event)
     return grid.float(), torch.full((len(grid),), float(torch.tensor(step).double().prod()), dtype=torch.float64)
+
+
+def points_of_frames(drawn: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A grid for one frame, and one for two; what follows the end is 0."""
+    assert drawn.shape[1:] == (1, 2), "give examples of at most two frames of one number"
+    there = drawn[drawn != 0].double()
+    low, high = (there.mean() - 14 * there.std()).item(), (there.mean() + 14 * there.std()).item()
+    n = 300  # even, so that no number is 0
+    step = (high - low) / n
+    axis = low + step * (torch.arange(n, dtype=torch.float64) + 0.5)
+    one, two = torch.stack([axis, torch.zeros(n).double()], 1), torch.cartesian_prod(axis, axis)
+    weight = torch.cat([torch.full((n,), step), torch.full((n * n,), step**2)]).double()
+    return torch.cat([one, two]).view(-1, 1, 2).float(), weight
 
 
 def points_of_sphere(dims: int) -> tuple[torch.Tensor, torch.Tensor]:

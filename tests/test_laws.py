@@ -39,6 +39,7 @@ from fusevae import (
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
+from fusevae.core.frames import extent
 from fusevae.core.levels import BoundOnly, Level, bounds_as, log_bound
 from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Standardise
@@ -52,6 +53,7 @@ NETS_IN_LOG_PROB = {
     "ImageTransformer",
     "LanguageModel",
     "PretrainedLanguageModel",
+    "Frames",
 }  # they run when a value is given, in the precision of that moment
 
 
@@ -162,6 +164,12 @@ def test_the_mean_is_that_of_the_samples(part, given):
         pytest.skip("it has no mean that can be computed")
     p = part(*given)
     drawn = p.sample((20_000,)).double()
+    if part.space == "frames":  # of as many frames as the mean has
+        for i, mean in enumerate(p.mean):
+            alike = drawn[extent(drawn[:, i]) == extent(mean), i][..., : int(extent(mean))]
+            off = (alike.mean(0) - mean[..., : int(extent(mean))]) / alike.std(0)
+            assert off.abs().max() * math.sqrt(len(alike)) < 4.5
+        return
     assert (((drawn.mean(0) - p.mean) / drawn.std(0)).abs() * math.sqrt(len(drawn))).max() < 4.5
 
 
@@ -234,7 +242,10 @@ def _pairs():
             space[example.id] = (tuple(x.shape[1:]), values if part.space == "reals" else part.space)
     for prior in (e for e in EXAMPLES if e.values[0].level >= Level.BOUND):
         for posterior in (e for e in DENSITIES if e.values[1]):  # a posterior is given something
-            if posterior.values[0].space == "sequences":  # of any length: the decoder needs a net of its own
+            if posterior.values[0].space in (
+                "sequences",
+                "frames",
+            ):  # of any length: the decoder needs a net of its own
                 continue
             (shape, over), (other, inside) = space[prior.id], space[posterior.id]
             if shape == other and (over == inside or (over, inside) == ("real", "unit")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import wave
 from pathlib import Path
 
 import events_modality
@@ -51,6 +52,16 @@ def data_of(name: str, folder: Path) -> str:
         smiles = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "Cl", "C=O")]
         (folder / "x.smi").write_text("\n".join(smiles * 3) + "\n")
         return str(folder / "x.smi")
+    if name == "audio":
+        for i in range(120):
+            samples = np.arange(rng.integers(400, 1000))
+            tone = np.sin(samples * (0.1 + 0.2 * (i % 3))) * rng.uniform(0.2, 0.8) + rng.normal(0, 0.02, len(samples))
+            with wave.open(str(folder / f"{i:03}.wav"), "wb") as file:
+                file.setparams((1, 2, 8000, 0, "NONE", ""))
+                file.writeframes((2**15 * tone.clip(-0.99, 0.99)).astype("<i2").tobytes())
+        rows = [f"{i:03}.wav,tone{i % 3}" for i in range(120)]
+        (folder / "metadata.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
+        return str(folder)
     return str(write_events(folder / "x.events"))
 
 
@@ -60,8 +71,8 @@ every = pytest.mark.parametrize("name", KINDS)
 
 
 def read(name: str, tmp_path: Path) -> Splits:
-    if name == "molecules":
-        pytest.importorskip("rdkit")
+    for needed in {"molecules": ["rdkit"], "audio": ["soundfile", "soxr"]}.get(name, []):
+        pytest.importorskip(needed)
     return read_data(data_of(name, tmp_path / name), **SETTINGS.get(name, {}))
 
 
@@ -92,8 +103,8 @@ def test_what_is_written_reads_back_the_same(name: str, tmp_path: Path) -> None:
     beside = {} if y is None or spec.conditions is None else spec.conditions.values(y)
     for suffix in kind.formats:
         numbers = (".npy", ".npz") if name != "images" else (".npy", ".csv")
-        if suffix == ".png" or suffix in numbers:
-            continue  # a sheet for the eye; numbers without their names, or their shape
+        if suffix in (".png", ".wav", ".flac", ".ogg") or suffix in numbers:
+            continue  # a sheet for the eye, all of them for the ear; numbers without their names, or their shape
         path = tmp_path / f"written{suffix}"
         kind.check_output(path, spec)
         kind.write(x, spec, path, {} if name == "events" else beside)
@@ -176,6 +187,7 @@ def test_the_baseline_is_a_distribution(name: str, tmp_path: Path) -> None:
 def test_real_examples_are_at_the_floor(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real examples in the place of samples: no figure that has a direction says that they are worse than real ones."""
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 5)
+    monkeypatch.setattr("fusevae.modalities.audio.classifier.UPDATES", 5)
     splits = read(name, tmp_path)
     held = splits.train.subset(torch.arange(0, 80))
     judge = modality(name).reference(held, splits, 24, None, "cpu", True)

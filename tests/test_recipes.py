@@ -6,9 +6,12 @@ import torch
 import fusevae
 from fusevae import DataSpec, Training, build, describe
 from fusevae.data.examples import InMemory
+from fusevae.data.sequences import Sequences
 from fusevae.data.splits import Splits
+from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.recipes.find import find, reads, recipes
 from fusevae.training.fit import prepare, trained
+from fusevae.training.recipes import kinds
 
 CLASSES = ["a", "b", "c"]
 
@@ -40,6 +43,13 @@ def some_data(name: str) -> Splits:
     if name.split("-")[0] in TEXTS:
         return some_text(name)
     label = torch.arange(64) % 3
+    if "audio" in kinds()[name]:
+        lengths = torch.arange(64) * 7 + 300
+        spec = DataSpec((741,), "float32", -1, 1, CLASSES, SoundSchema(8000))
+        whole = Sequences(0.3 * torch.randn(int(lengths.sum())), lengths, label, spec)
+        return Splits(
+            whole.subset(torch.arange(48)), whole.subset(torch.arange(48, 64)), whole.subset(torch.arange(0)), spec, ""
+        )
     if name == "table-vae":
         x, spec = torch.randn(64, 5), DataSpec((5,), conditions=CLASSES)
     else:
@@ -79,6 +89,9 @@ def test_a_recipe_is_a_configuration_that_trains(name):
     assert all(p.isfinite().all() for p in artifact.parameters())
     if artifact.distribution.level >= fusevae.Level.BOUND:
         assert fusevae.sample(artifact, 2).shape[0] == 2
-        assert data.spec.modality in ("text", "molecules") or fusevae.sample(artifact, 2).shape[1:] == data.spec.shape
+        assert (
+            data.spec.modality in ("text", "molecules", "audio")
+            or fusevae.sample(artifact, 2).shape[1:] == data.spec.shape
+        )
         found = fusevae.log_likelihood(artifact, data.validation, importance_samples=3)
         assert found.shape == (len(data.validation),) and found.isfinite().all()

@@ -18,6 +18,7 @@ from fusevae.core.levels import Level as Level
 from fusevae.core.spec import DataSpec as DataSpec
 from fusevae.core.steps import Step as Step
 from fusevae.core.steps import View as View
+from fusevae.data.frame_steps import StandardiseFrames as StandardiseFrames
 from fusevae.data.gaussianise import Gaussianise as Gaussianise
 from fusevae.data.preprocessing import Dequantize as Dequantize
 from fusevae.data.preprocessing import Logit as Logit
@@ -39,6 +40,7 @@ from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from fusevae.distributions.flow import Flow as Flow
 from fusevae.distributions.flow_matching import FlowMatching as FlowMatching
+from fusevae.distributions.frames import Frames as Frames
 from fusevae.distributions.gaussian import Gaussian as Gaussian
 from fusevae.distributions.gaussian_mixture import GaussianMixture as GaussianMixture
 from fusevae.distributions.glow import Glow as Glow
@@ -96,6 +98,7 @@ from fusevae.evaluation.results import Result as Result
 from fusevae.evaluation.results import figure as figure
 from fusevae.evaluation.samples import sample as sample
 from fusevae.evaluation.search import optimise as optimise
+from fusevae.modalities.audio.views import LogMel as LogMel
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
 from fusevae.modalities.images.shapes import shapes as shapes
@@ -136,6 +139,8 @@ from fusevae.models.vae import VAE as VAE
 from fusevae.nets.conv import ConvDecoder as ConvDecoder
 from fusevae.nets.conv import ConvEncoder as ConvEncoder
 from fusevae.nets.critic import ConvCritic as ConvCritic
+from fusevae.nets.frames import FrameDecoder as FrameDecoder
+from fusevae.nets.frames import FrameEncoder as FrameEncoder
 from fusevae.nets.generator import ConvGenerator as ConvGenerator
 from fusevae.nets.ladder import ConvLadder as ConvLadder
 from fusevae.nets.ladder import DenseLadder as DenseLadder
@@ -144,6 +149,7 @@ from fusevae.nets.masked_conv import PixelNet as PixelNet
 from fusevae.nets.mlp import MLP as MLP
 from fusevae.nets.mlp import Constant as Constant
 from fusevae.nets.mlp import Embedding as Embedding
+from fusevae.nets.mlp import Told as Told
 from fusevae.nets.pretrained_encoder import PretrainedEncoder as PretrainedEncoder
 from fusevae.nets.quantizer import FiniteScalar as FiniteScalar
 from fusevae.nets.quantizer import VectorQuantizer as VectorQuantizer

@@ -30,8 +30,8 @@ class Conditional(Described, nn.Module):
         level: what the distribution promises (:class:`Level`).
         discrete: whether it is a mass function (sums to 1) rather than a density (integrates to 1).
         space: where its values lie: ``"reals"`` (arrays of numbers, whatever their range), ``"sphere"`` (vectors of
-            length 1), ``"one-hot"`` or ``"sequences"`` (tokens up to an end). Two of different spaces have no finite
-            KL.
+            length 1), ``"one-hot"``, ``"sequences"`` (tokens up to an end) or ``"frames"`` (vectors, any
+            number). Two of different spaces have no finite KL.
         has_mean: whether its distributions have a mean that can be computed (an autoregressive model's can't).
         deterministic: whether its bound draws nothing, so that importance weighting can't tighten it.
         has_latents: whether it infers latents: it then has ``trace``, ``generate``, ``reconstruct``, ``encode`` and

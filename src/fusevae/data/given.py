@@ -21,6 +21,7 @@ from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
 from fusevae.data.parts import splits_of
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
+SHEET = "grid.png"  # what is written beside examples in a folder, so that they can be seen at once
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
 
 
@@ -59,10 +60,10 @@ class Given:
 
     @functools.cached_property
     def inside(self) -> set[str]:
-        """The endings of the files in a folder and below it, hidden ones left out."""
+        """The endings of the files in a folder and below it, hidden ones and our own sheets left out."""
         if self.path is None or not self.path.is_dir():
             return set()
-        return {file.suffix.lower() for file in files_in(self.path)}
+        return {file.suffix.lower() for file in files_in(self.path) if file.name != SHEET}
 
     @property
     def is_saved(self) -> bool:
@@ -128,8 +129,10 @@ class Given:
         if is_frame(data):
             return {str(n): values_kind(list(data[n][:LOOKED_AT])) for n in data.columns}
         if is_hugging_face(data):
-            some = data[:LOOKED_AT] if len(data) else {}
-            return {n: values_kind(list(values)) for n, values in some.items()}
+            sound = [n for n, kind in (data.features or {}).items() if type(kind).__name__ == "Audio"]
+            plain = data.remove_columns(sound)  # datasets would decode it, which takes more than it has here
+            some = plain[:LOOKED_AT] if len(plain) else {}
+            return {**dict.fromkeys(sound, "audio"), **{n: values_kind(list(values)) for n, values in some.items()}}
         return {}
 
     @functools.cached_property
@@ -187,7 +190,9 @@ class Given:
                 )
             raise InputError(f"{self.name} holds {about}, which may be anything: say what it is ({known})")
         if self.path.is_dir():
-            raise InputError(f"{self.path} holds no images, no parquet files and no text: expected some ({known})")
+            raise InputError(
+                f"{self.path} holds no images, no sound, no parquet files and no text: expected some ({known})"
+            )
         if self.suffix in PICKLES:
             raise InputError(f"{self.path} is a pickle, which can run any code when opened: save arrays as .npz")
         what = f"a file of type {self.suffix!r}" if self.suffix else "a file without a type"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fusevae.core.conditions import Label
 from fusevae.core.errors import InputError
+from fusevae.core.spec import DataSpec
 from fusevae.core.untrusted import regular
 from fusevae.data.conditions import Asked
 from fusevae.data.kinds import values_kind
@@ -147,3 +149,37 @@ def column_kinds(path: Path) -> dict[str, Any]:
         else:
             found[column.name] = "other"
     return found
+
+
+def write_files(
+    files: Sequence[bytes], column: str, kind: str, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]
+) -> None:
+    """Encoded files as a column of ``{bytes, path}`` in the Hugging Face layout; columns of classes beside them are
+    numbers whose names the file knows.
+
+    Args:
+        files: of the examples.
+        column: its name.
+        kind: as Hugging Face calls it: ``"Image"``, ``"Audio"``.
+        spec: of the data.
+        path: to write to.
+        beside: columns by name, a value an example.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    form = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    columns = {column: pyarrow.array([{"bytes": file, "path": None} for file in files], form)}
+    features: dict[str, Any] = {column: {"_type": kind}}
+    known = {one.name: one for one in spec.conditions.columns} if spec.conditions is not None else {}
+    for name, values in beside.items():
+        label = known.get(name)
+        array = np.asarray(values)
+        if isinstance(label, Label):
+            array = np.array([label.places.get(str(word), -1) for word in array.tolist()], dtype=np.int64)
+            features[name] = {"names": label.classes, "_type": "ClassLabel"}
+        else:
+            features[name] = {"dtype": "string" if array.dtype.kind == "U" else str(array.dtype), "_type": "Value"}
+        columns[name] = pyarrow.array(array.tolist() if array.dtype.kind == "U" else array)
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), path)

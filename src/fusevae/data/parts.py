@@ -50,6 +50,7 @@ class Options:
     vocabulary_size: int | None = None
     longest: int = 512
     stream: int | None = None
+    rate: int | None = None
     gaps: bool = False  # missing numbers are NaN, not refused: they are to be filled in
     known: DataSpec | None = None  # of a model that the data are read for: its vocabulary and its columns hold
 

@@ -26,10 +26,11 @@ class Source(Described):
     """Data by their path, and the split.
 
     Args:
-        path: a folder of images, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``; text a line in ``.txt``,
-            ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in the names
-            tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
-        modality: the kind of data (``"images"``, ``"tables"``, ``"text"``, ``"molecules"``) where it can't be known.
+        path: a folder of images or of sound, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``; text a line in
+            ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in
+            the names tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
+        modality: the kind of data (``"images"``, ``"tables"``, ``"text"``, ``"molecules"``, ``"audio"``)
+            where it can't be known.
         conditions: what is known beside the examples, for models that are given it: names of columns or arrays (of
             molecules also ``qed``, ``logp``, ``sa`` and ``weight``, which are then computed), ``year:number`` or
             ``digit:label`` where whole numbers could be either; a pattern of the files' names, such as
@@ -59,6 +60,7 @@ class Source(Described):
         longest: tokens of a text at most, its end included; a longer one is refused, never cut.
         stream: the text is one long one, cut into windows of so many tokens; validation and test are then pieces from
             its end. Windows for training overlap, so that an epoch sees a token 16 times.
+        rate: of sound in Hz, to which clips of another are resampled; by default the commonest among them.
 
     Example:
         >>> splits = Source(validation=0.2).read()
@@ -89,6 +91,7 @@ class Source(Described):
         vocabulary_size: int | None = None,
         longest: int = 512,
         stream: int | None = None,
+        rate: int | None = None,
     ) -> None:
         for name, value in (("validation", validation), ("test", test)):
             if not 0 <= value < 1:
@@ -107,6 +110,7 @@ class Source(Described):
             ("vocabulary_size", 3, vocabulary_size),
             ("longest", 2, longest),
             ("stream", 1, stream),
+            ("rate", 1000, rate),
         ):
             if given is not None and given < least:
                 raise InputError(f"{name}={given} was given: expected at least {least}")
@@ -128,6 +132,7 @@ class Source(Described):
             vocabulary_size=vocabulary_size,
             longest=longest,
             stream=stream,
+            rate=rate,
         )
         if modality is not None:
             modality_named(modality)

@@ -214,7 +214,7 @@ class Reference(Judge):
         found = compared(self.features, made)
         accuracy = self.accuracy(x, label) if self.knows and label is not None else None
         if accuracy is not None and label is not None:
-            found.intervals["accuracy"] = interval_of_part(accuracy, int((label >= 0).sum()))
+            found.intervals["accuracy"] = interval_of_part(accuracy, self.labelled(label))
         more = self.more(x)
         found.intervals.update(more.pop("intervals", {}))
         return self.quality(
@@ -261,6 +261,10 @@ class Reference(Judge):
             found = torch.cat([self.extractor(part.to(device)).argmax(-1).cpu() for part in x.split(500)])
         known = label >= 0
         return (found == label)[known].double().mean().item() if bool(known.any()) else None
+
+    def labelled(self, label: Tensor) -> int:
+        """How many examples have a label."""
+        return int((label >= 0).sum())
 
     def copying(self, made: Tensor) -> Copying | None:
         """Whether samples are nearer to training examples than held-out examples are."""

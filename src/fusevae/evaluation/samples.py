@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
@@ -65,11 +66,16 @@ def sample(
             with noise.keyed(seed, "sample", start, device=device):
                 if model.has_latents:
                     p = model.generate((count,), condition)
-                    x = p.mean.expand(count, *p.event_shape) if kind == "mean" else noise.sample_to(p, (count,))
+                    x = _means(p, count) if kind == "mean" else noise.sample_to(p, (count,))
                 else:
                     x = noise.sample_to(model(condition), (count,))
             found.append(artifact.restore(x).cpu())
     return joined(found)
+
+
+def _means(p: Distribution, count: int) -> Tensor:
+    mean = p.mean
+    return mean.expand(count, *mean.shape[len(p.batch_shape) :])  # sequences may be shorter than the longest
 
 
 def check_generation(artifact: Artifact, generation: Generation | None) -> None:

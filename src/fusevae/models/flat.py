@@ -25,6 +25,7 @@ PAIRS = {
     "sphere": "VonMisesFisher with UniformSphere",
     "one-hot": "OneHotCategoricals with OneHotCategoricals of a Constant",
     "sequences": "two LanguageModels",
+    "frames": "two Frames",
 }
 
 

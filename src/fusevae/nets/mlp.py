@@ -124,6 +124,32 @@ def of_label(classes: int | Conditions, outputs: int | tuple[int, ...]) -> Embed
     return Embedding(classes, outputs) if classes else Constant(outputs)
 
 
+class Told(Described, nn.Module):
+    """What is known beside the data to an output: a learned vector for it, then a layer between two linear ones. What a
+    label means is learned sooner than by an :class:`Embedding`, whose numbers start near 0 and each move by themselves.
+
+    Args:
+        classes: number of labels, or :class:`Conditions`.
+        outputs: shape of the result.
+        hidden: width.
+
+    Example:
+        >>> Told(10, 4)(torch.tensor([3, -1])).shape, Told(10, 4)(None).shape
+        (torch.Size([2, 4]), torch.Size([4]))
+    """
+
+    def __init__(self, classes: int | Conditions, outputs: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.classes, self.outputs = classes, as_shape(outputs)
+        self.label = Embedding(classes, hidden, std=1.0)
+        self.layer, self.head = nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
+        self.head.weight.data.mul_(0.1)
+
+    def forward(self, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
+        """``(*batch, outputs)`` for labels ``(*batch,)``, or conditions ``(*batch, columns)``."""
+        return self.head(F.silu(self.layer(self.label(label))))
+
+
 class MLP(Described, nn.Module):
     """Fully connected layers between events of any shape.
 

@@ -81,8 +81,8 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     the encoder alone, say) counts by its part. They are no part of the training, nor of its time.
 
     Where fewer than 1,000 would fit, batches are halved, down to 16 examples, until these do: a net of which a step is
-    dear learns more from many noisy steps than from few (``conv-vae`` on 2,000 colour pictures of 24 pixels, 40 s of one
-    core: -6451 nats after 299 steps of 16, -7043 after 79 steps of 64).
+    dear learns more from many noisy steps than from few (``conv-vae`` on 2,000 colour pictures of 24 pixels, 40 s of
+    one core: -6451 nats after 299 steps of 16, -7043 after 79 steps of 64).
 
     Args:
         make: gives the experiment anew, since timing changes its weights.

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.data.conditions import LABELS, Asked
+from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.images.decode import Encoded, Shown, UnfitError, decode
+from fusevae.modalities.images.decode import Encoded, Shown, decode
 
 WORKERS = min(4, os.cpu_count() or 1)  # decoding releases Python's lock, so threads do
 
@@ -146,9 +146,3 @@ def _decoded(images: Iterable[tuple[str, Encoded]], options: Options) -> Iterato
             found = list(pool.map(attempt, chunk) if large else map(attempt, chunk))
             large = any(pages[0].pixels.size > 64 * 64 * 3 for _, pages in found if isinstance(pages, list))
             yield from found
-
-
-def usual(names: Iterable[str], asked: Asked) -> list[str]:
-    """The column beside images that is taken unasked."""
-    known = set(names)
-    return [] if asked.file or asked.names else [name for name in LABELS if name in known][:1]

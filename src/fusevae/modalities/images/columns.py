@@ -11,8 +11,9 @@ from torch import Tensor
 from fusevae.core.errors import InputError
 from fusevae.data import parquet
 from fusevae.data.conditions import LABELS
+from fusevae.data.folders import usual
 from fusevae.data.parts import SPLITS, Options, Part, pick
-from fusevae.modalities.images.collect import Fetch, collect, usual
+from fusevae.modalities.images.collect import Fetch, collect
 from fusevae.modalities.images.decode import Encoded
 
 

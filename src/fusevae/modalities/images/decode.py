@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ class Shown(NamedTuple):
 
     pixels: np.ndarray
     laid: bool
-
-
-class UnfitError(InputError):
-    """Not damaged, so not to be skipped."""
 
 
 def decode(name: str, encoded: Encoded, options: Options, page: int | None = None) -> list[Shown]:

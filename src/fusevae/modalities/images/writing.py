@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from fusevae.core.conditions import Label
 from fusevae.core.spec import DataSpec
+from fusevae.data.folders import INDEX, NAME
+from fusevae.data.given import SHEET as GRID
+from fusevae.data.parquet import write_files
 from fusevae.data.rows import beside_others, write_columns
 from fusevae.modalities.images import pictures
-from fusevae.modalities.images.folders import GRID, INDEX, NAME
 
 FLAT = (".npz", ".npy", ".csv", ".parquet")
 SHEET = 400  # images at most
@@ -47,30 +47,12 @@ def write(x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[A
 
 
 def write_parquet(x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
-    """Bytes ``(n, 1 or 3, h, w)`` as a column ``image``; columns of classes are numbers whose names the file knows."""
-    import pyarrow
+    """Bytes ``(n, 1 or 3, h, w)`` as a column ``image``."""
     from PIL import Image
-    from pyarrow import parquet
 
-    def png(image: np.ndarray) -> dict[str, Any]:
+    def png(image: np.ndarray) -> bytes:
         file = BytesIO()
         Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0).copy()).save(file, "PNG")
-        return {"bytes": file.getvalue(), "path": None}
+        return file.getvalue()
 
-    form = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    columns = {"image": pyarrow.array(list(map(png, x.numpy())), form)}
-    features: dict[str, Any] = {"image": {"_type": "Image"}}
-    known = {column.name: column for column in spec.conditions.columns} if spec.conditions is not None else {}
-    for name, values in beside.items():
-        label = known.get(name)
-        array = np.asarray(values)
-        if isinstance(label, Label):
-            array = np.array([label.places.get(str(word), -1) for word in array.tolist()], dtype=np.int64)
-            features[name] = {"names": label.classes, "_type": "ClassLabel"}
-        else:
-            features[name] = {"dtype": "string" if array.dtype.kind == "U" else str(array.dtype), "_type": "Value"}
-        columns[name] = pyarrow.array(array.tolist() if array.dtype.kind == "U" else array)
-    table = pyarrow.table(columns)
-    parquet.write_table(
-        table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path
-    )
+    write_files(list(map(png, x.numpy())), "image", "Image", spec, path, beside)

@@ -16,10 +16,10 @@ from fusevae.data.conditions import encode
 from fusevae.data.examples import Examples
 from fusevae.data.modality import conditions_of
 from fusevae.data.parts import Options, Part
+from fusevae.data.sequences import Sequences, Windows
 from fusevae.modalities.text.pretrained_tokens import PretrainedTokens, is_folder
 from fusevae.modalities.text.reading import file_of, place, refuse, say_left_out
 from fusevae.modalities.text.schema import TextSchema
-from fusevae.modalities.text.sequences import Sequences, Windows
 from fusevae.modalities.text.tokens import vocabulary
 
 USUAL = {"bpe": 2000, "words": 8000}  # tokens of a vocabulary whose size isn't said

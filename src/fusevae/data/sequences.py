@@ -1,4 +1,4 @@
-"""Sequences of tokens as examples: each of its own length, or windows of one long text."""
+"""Sequences as examples, of tokens or of sound: each of its own length, or windows of one long text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fusevae.data.examples import Batch, Examples
 
 
 class Sequences(Examples):
-    """Token sequences, each with its end, one after the other in one tensor.
+    """Sequences one after the other in one tensor: tokens, each with its end, or the samples of clips.
 
-    A batch is as long as the longest of its sequences; shorter ones are filled with ends.
+    A batch is as long as the longest of its sequences; shorter ones are filled with ends, which are zeros.
 
     Args:
-        tokens: all of them with their ends, ``(total,)`` int32.
+        tokens: all of them, with their ends, ``(total,)`` int32; samples are float32.
         lengths: of each sequence with its end, ``(N,)``.
         y: labels ``(N,)`` int64 or None.
         spec: of the data.
@@ -46,7 +46,7 @@ class Sequences(Examples):
         n = self.lengths[indices]
         steps = torch.arange(int(n.max()) if len(n) else 1)
         at = (self.starts[indices, None] + steps).clamp_(max=max(0, len(self.tokens) - 1))
-        x = self.tokens[at].long().masked_fill_(steps >= n[:, None], END)
+        x = self.tokens[at].to(getattr(torch, self.spec.dtype)).masked_fill_(steps >= n[:, None], END)
         return x, None if self.y is None else self.y[indices]
 
 

@@ -1,0 +1,130 @@
+"""Folders of files that are an example each: which files count, their splits, and what is known beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fusevae.core.errors import InputError
+from fusevae.data import delimited
+from fusevae.data.conditions import LABELS, USUAL, Asked, parsed
+from fusevae.data.given import SHEET, files_in
+from fusevae.data.parts import SPLITS, Options, Part
+
+INDEX, NAME = "metadata.csv", "file_name"  # what says more of the files of a folder, as Hugging Face has it
+SYSTEM = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder
+
+logger = logging.getLogger("fusevae")
+
+
+class UnfitError(InputError):
+    """Not damaged, so not to be skipped."""
+
+
+def find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files of a kind below a folder, sorted by path; hidden ones are left out."""
+    return [path for path in files_in(folder) if path.suffix.lower() in suffixes]
+
+
+def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> dict[str, Path]:
+    """Where the files of each split lie: in sub-folders that are called train, test, validation; else all in one. What
+    is no file of the kind is counted in a warning.
+
+    Args:
+        folder: that was given.
+        paths: of the files of the kind.
+        options: how it is read.
+        what: they are, in words.
+    """
+    ours = {*paths, Path(options.conditions.file or "")}
+    if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, *SYSTEM)]:
+        kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
+        text = "%s: left out %d files that are no %s (%s), such as %s"
+        logger.warning(text, folder, len(others), what, kinds, others[0].relative_to(folder))
+    tops = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
+    splits = {top: SPLITS.get(top.lower()) for top in tops}
+    told = {split for split in splits.values() if split}
+    if told and len(tops) > 1 and (("train" in told) == (None in splits.values())):
+        raise InputError(
+            f"{folder} has sub-folders {', '.join(sorted(tops))}: are they splits or classes? Expected train, and test "
+            "or validation; or classes alone: move or rename the others"
+        )
+    if "train" not in splits.values() or None in splits.values() or any(path.parent == folder for path in paths):
+        return {"train": folder}
+    found = {split: folder / top for top, split in sorted(splits.items()) if split}
+    if len(found) < len(tops):
+        raise InputError(f"{folder} has sub-folders {', '.join(sorted(tops))}, two for one split: leave one of them")
+    return found
+
+
+class Split:
+    """The files of one split, and what is known beside them: a ``metadata.csv`` says which count (``file_name``) and
+    has a column for each thing; else sub-folders are classes.
+
+    Args:
+        root: of the split.
+        suffixes: of the files of the kind.
+        what: they are, in words.
+
+    Attributes:
+        paths: of those that count.
+        names: of these, below the root.
+    """
+
+    def __init__(self, root: Path, suffixes: Sequence[str], what: str) -> None:
+        self.root, self.what, paths = root, what, find(root, suffixes)
+        self.index = read_index(root)
+        self.paths = paths if self.index is None else self._listed(paths, list(self.index.pop(NAME)))
+        self.names = [path.relative_to(root).as_posix() for path in self.paths]
+        self.inside = [path for path in self.paths if path.parent != root]
+        if self.inside and len(self.inside) < len(self.paths) and self.index is None:
+            loose = next(path for path in self.paths if path.parent == root)
+            raise InputError(
+                f"{loose} lies beside sub-folders with {what}: expected all {what} in sub-folders (the classes) or none"
+            )
+
+    def beside(self, part: Part, rows: list[int], options: Options) -> None:
+        """Put beside a part what is known of its examples, which are of the files ``rows``."""
+        asked, root, names, index = options.conditions, self.root, self.names, self.index
+        if asked.pattern:
+            depth = asked.pattern.count("/") + 1
+            part.beside(asked.in_names(["/".join(names[i].split("/")[-depth:]) for i in rows]), str(root))
+        elif index and (chosen := asked.among(index, f"{root}/{INDEX}") or usual(index, asked)):
+            part.beside({name: parsed(index[name]) for name in chosen}, f"{root}/{INDEX}", rows)
+        elif self.inside and len(self.inside) == len(self.paths) and not asked.file:
+            name = asked.names[0] if asked.names else USUAL
+            part.beside({name: [names[i].split("/")[0] for i in rows]}, str(root))
+        elif index is None:
+            asked.among((), f"{root}, a folder of {self.what},")
+
+    def _listed(self, paths: Sequence[Path], names: list[str]) -> list[Path]:
+        """The files that an index names, in its order; others are counted in a warning."""
+        root, known = self.root, {path.relative_to(self.root).as_posix(): path for path in paths}
+        if missing := [name for name in names if name not in known]:
+            raise InputError(f"{root}/{INDEX} names {missing[0]!r}, which isn't there: mend it, or delete the row")
+        if others := [name for name in known.keys() - set(names) if name != SHEET]:
+            said = "%s: left out %d %s that %s doesn't name, such as %s"
+            logger.warning(said, root, len(others), self.what, INDEX, min(others))
+        return [known[name] for name in names]
+
+
+def usual(names: Iterable[str], asked: Asked) -> list[str]:
+    """The column beside files that is taken unasked."""
+    known = set(names)
+    return [] if asked.file or asked.names else [name for name in LABELS if name in known][:1]
+
+
+def read_index(root: Path) -> dict[str, list[str]] | None:
+    """The columns of a folder's ``metadata.csv``, if there is one with a ``file_name``; in the order of those names."""
+    path = root / INDEX
+    if not path.is_file():
+        return None
+    names, body, _ = delimited.read_table(path, True)
+    if NAME not in names:
+        return None
+    body = sorted(body, key=lambda row: row[names.index(NAME)])
+    columns = {name: [row[i] for row in body] for i, name in enumerate(names)}
+    if len(set(columns[NAME])) < len(body):
+        raise InputError(f"{path} names a file twice: expected a row for each")
+    return columns

@@ -1,0 +1,82 @@
+"""What judges clips: distances in the features of a classifier, and whether it hears what was asked for."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.frames import extent
+from fusevae.data.examples import Examples
+from fusevae.data.splits import Splits
+from fusevae.evaluation.judge import enough
+from fusevae.evaluation.quality import Quality, Reference
+from fusevae.evaluation.results import COST, figure
+from fusevae.evaluation.samples import Kind
+from fusevae.modalities.audio.classifier import SoundClassifier, accuracies, classifier_for, columns_of, targets
+from fusevae.modalities.audio.quality import Statistics
+from fusevae.modalities.audio.schema import rate_of
+
+
+class SoundQuality(Quality):
+    """How near samples are to real clips.
+
+    Attributes:
+        accuracy: the part of samples in which the classifier finds every class that was asked for.
+        columns: the same of each column, beside that of real clips and of reconstructions.
+        real_time: seconds that a second of sound takes.
+    """
+
+    columns: str | None = figure("classes found", default=None)
+    real_time: float | None = figure("real-time factor", better="low", of=COST, form=".3g", default=None)
+
+
+class SoundReference(Reference):
+    """Real clips that samples are held against.
+
+    Args:
+        held: clips that no model was trained on.
+        data: what the models were trained on.
+        n: samples of each model.
+        device: where a classifier is trained.
+        quiet: show no progress.
+    """
+
+    def __init__(self, held: Examples, data: Splits, n: int, device: str, quiet: bool) -> None:
+        n = enough(n, len(held) // 2)  # before a classifier is trained
+        net = classifier_for(data, device, quiet) if columns_of(data.spec) else Statistics(data.train)
+        self.spec, self.found = held.spec, torch.zeros(0)
+        super().__init__(net, held, data.train, n)
+        self.knows = isinstance(net, SoundClassifier) and self.label is not None
+        if self.knows:
+            x, label = self.others.batch(torch.arange(len(self.others)))
+            self.real_accuracy = self.accuracy(x, label)
+            self.real_found, self.real_label = self.found, label
+
+    def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> SoundQuality:
+        self.made: list[Tensor] = []
+        self.found = torch.zeros(0)
+        quality = super().judge(artifact, kind, seed)
+        words = None
+        if self.knows and isinstance(self.extractor, SoundClassifier):
+            told = [("", self.found), ("real ", self.real_found)]
+            if quality.reconstructions is not None and self.real_label is not None:
+                told.append(("reconstructed ", accuracies(self.extractor, self.made[1], self.real_label, self.spec)))
+            names = [column.name for _, column in columns_of(self.spec)]
+            parts = [[f"{word}{f[i]:.1%}" for word, f in told if len(f)] for i in range(len(names))]
+            words = "; ".join(f"{name} {', '.join(part)}" for name, part in zip(names, parts, strict=True))
+        length = float(extent(self.made[0][:, None]).double().mean()) / rate_of(self.spec)
+        factor = quality.seconds_per_sample / length if quality.seconds_per_sample is not None and length else None
+        return SoundQuality(**vars(quality), columns=words, real_time=factor)
+
+    def features_of_made(self, x: Tensor) -> Tensor:
+        self.made.append(x)  # of samples first, then of reconstructions
+        return super().features_of_made(x)
+
+    def accuracy(self, x: Tensor, label: Tensor | None) -> float | None:
+        assert isinstance(self.extractor, SoundClassifier) and label is not None
+        self.found = accuracies(self.extractor, x, label, self.spec)
+        return self.found[-1].item()
+
+    def labelled(self, label: Tensor) -> int:
+        return int((targets(label, self.spec) >= 0).all(1).sum())

@@ -1,0 +1,202 @@
+"""Sound in folders, in a column of parquet, in arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core.errors import InputError
+from fusevae.data import npz, parquet
+from fusevae.data.array_files import load_arrays, load_npy, npz_headers
+from fusevae.data.arrays import as_tensor, check_finite
+from fusevae.data.conditions import LABELS
+from fusevae.data.folders import INDEX, Split, find, roots, usual
+from fusevae.data.parts import SPLITS, Options, Part, need_memory, pick
+from fusevae.modalities.audio.collect import collect
+from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
+
+RATE = "rate"  # the array of an .npz that says it, in Hz
+WAVS = "wavs"  # the folder of LJSpeech's layout
+
+
+def read_file(path: Path, options: Options) -> dict[str, Part]:
+    """One file."""
+    part = collect([(str(path), path)], 1, options, str(path))
+    part.ids = [path.name]
+    if options.conditions.pattern:
+        part.beside(options.conditions.in_names([path.name]), str(path))
+    return {"train": part}
+
+
+def read_folder(folder: Path, options: Options) -> dict[str, Part]:
+    """A folder of files; sub-folders are classes, or splits where they are called train, test, validation. A file
+    ``metadata.csv`` says which count, with a column ``file_name`` as Hugging Face has it, or as LJSpeech does."""
+    paths = find(folder, SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no sound: expected {', '.join(SUFFIXES[:6])} in it or in sub-folders")
+    if listed := lj_speech(folder):
+        return {"train": _files(folder, [folder / WAVS / name for name in listed], list(listed), options)}
+    return {name: _read_split(root, options) for name, root in roots(folder, paths, options, "sound").items()}
+
+
+def lj_speech(folder: Path) -> dict[str, str]:
+    """The files below ``wavs`` that a ``metadata.csv`` of lines ``name|text`` or ``name|text|normalised`` names, each
+    with its last text; none where the folder is of another form."""
+    index = folder / INDEX
+    if not (index.is_file() and (folder / WAVS).is_dir()):
+        return {}
+    lines = [line for line in index.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()]
+    cells = [line.split("|") for line in lines]
+    if not cells or any(not 2 <= len(row) <= 3 for row in cells):
+        return {}
+    found: dict[str, str] = {}
+    for name, *texts in cells:
+        file = name if name.lower().endswith(SUFFIXES) else f"{name}.wav"
+        if not (folder / WAVS / file).is_file():
+            raise InputError(f"{index} names {name!r}, which isn't in {WAVS}/: mend it, or delete the line")
+        if file in found:
+            raise InputError(f"{index} names {name!r} twice: expected a line for each")
+        found[file] = texts[-1]
+    return found
+
+
+def _files(root: Path, paths: list[Path], names: list[str], options: Options) -> Part:
+    part = collect(((str(path), path) for path in paths), len(paths), options, str(root))
+    rows = part.kept or []
+    part.ids = [names[i] for i in rows]
+    if options.conditions.pattern:
+        part.beside(options.conditions.in_names(part.ids), str(root))
+    return part
+
+
+def _read_split(root: Path, options: Options) -> Part:
+    split = Split(root, SUFFIXES, "sound")
+    part = collect(((str(path), path) for path in split.paths), len(split.paths), options, str(root))
+    rows = part.kept or []
+    part.ids = [split.names[i] for i in rows]
+    split.beside(part, rows, options)
+    return part
+
+
+def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, Part]:
+    """Every split's sound in the Hugging Face layout, a column of ``{bytes, path}``."""
+    parts: dict[str, Part] = {}
+    for split, paths in splits.items():
+        files = parquet.Files(paths)
+        kinds = parquet.column_kinds(paths[0])
+        likely = [name for name, kind in kinds.items() if kind == "audio" or name == options.column]
+        column = _column(likely, options, files.where)
+        part = parts[split] = collect(_encoded(files, column), files.total, options, files.where)
+        part.ids = [f"row {i}" for i in part.kept or []]
+        files.conditions(part, options.conditions, LABELS)
+    return parts
+
+
+def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
+    """The sound of a Hugging Face dataset, or of a dictionary of them; it is decoded here, not by datasets."""
+    import datasets
+
+    if isinstance(data, Mapping):
+        found = {SPLITS.get(name, "train" if len(data) == 1 else name): one for name, one in data.items()}
+        if "train" not in found:
+            raise InputError(f"{where} holds {', '.join(data)} and no train: expected it; give one of them by itself")
+        known = {name: one for name, one in found.items() if name in SPLITS.values()}
+        return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in known.items()}
+    column = _column([name for name, kind in data.features.items() if isinstance(kind, datasets.Audio)], options, where)
+    plain = data.with_format(None)
+    rows = plain.select_columns([column]).cast_column(column, datasets.Audio(decode=False))
+    part = collect((_bytes(row[column], f"{where} row {i}") for i, row in enumerate(rows)), len(rows), options, where)
+    part.ids = [f"row {i}" for i in part.kept or []]
+    names = options.conditions.among(data.features, where) or usual(data.features, options.conditions)
+    part.beside({name: list(plain.select_columns([name])[name]) for name in names}, where, part.kept)
+    part.names = {name: list(words) for name in names if (words := getattr(data.features[name], "names", None))}
+    return {"train": part}
+
+
+def read_saved(folder: Path, options: Options) -> dict[str, Part]:
+    """What ``datasets.save_to_disk`` wrote."""
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
+    with parquet.undamaged(str(folder)):
+        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
+
+
+def _column(names: list[str], options: Options, where: str) -> str:
+    if options.column is not None:
+        return pick(options.column, names, where, "the sound")
+    if len(names) != 1:
+        held = f"sound in columns {', '.join(names)}" if names else "no column of sound"
+        raise InputError(f"{where} holds {held}: expected one; name it, --set data.column=...")
+    return names[0]
+
+
+def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:
+    for i, value in enumerate(files.cells(column)):
+        yield _bytes(value, f"{files.where} row {i}")
+
+
+def _bytes(value: Any, name: str) -> tuple[str, Encoded]:
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if data is None and isinstance(value, dict) and value.get("path") and Path(value["path"]).is_file():
+        return name, Path(value["path"])
+    if not isinstance(data, bytes):
+        raise InputError(f"{name} holds no bytes of sound (null, or only a path): store the sound in the file")
+    return name, data
+
+
+def read_npz(path: Path, options: Options) -> dict[str, Part]:
+    """Arrays ``(N, samples)`` and their ``rate``; zeros after the last sample of a row are no part of it."""
+    headers = npz_headers(path)
+    rate = int(load_arrays(path, [RATE], headers)[RATE]) if RATE in headers else None
+    names = [name for name in headers if name != RATE]
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in (headers[name] for name in names))
+    need_memory(size, options, str(path))
+    return read_arrays(load_arrays(path, names, headers), options, str(path), rate)
+
+
+def read_npy(path: Path, options: Options) -> dict[str, Part]:
+    """An array ``(N, samples)``."""
+    return read_arrays(load_npy(path), options, str(path))
+
+
+def read_arrays(data: Any, options: Options, name: str, rate: int | None = None) -> dict[str, Part]:
+    """Arrays in memory, as of :func:`read_npz`."""
+    if isinstance(data, Mapping) and RATE in data:
+        rate = int(data[RATE])
+        data = {key: value for key, value in data.items() if key != RATE}
+    found = _rate(rate, options)
+    return npz.parts_of(data, options, name, lambda x, where: _part(x, where, found))
+
+
+def _rate(rate: int | None, options: Options) -> int:
+    known = getattr(options.known.schema, "rate", None) if options.known is not None else None
+    found = rate or known or options.rate
+    if found is None:
+        raise InputError("an array of sound says no rate: give data.rate in Hz (rate=16000), or an array named rate")
+    return found
+
+
+def _part(x: Any, name: str, rate: int) -> Part:
+    if not hasattr(x, "shape") or len(x.shape) != 2 or 0 in x.shape:
+        held = f"shape {tuple(x.shape)}" if hasattr(x, "shape") else f"type {type(x).__name__}"
+        raise InputError(f"{name} has {held}: expected sound, (N, samples)")
+    found: Tensor = as_tensor(x, name)
+    if not found.is_floating_point():
+        depth = {torch.int16: 2.0**15, torch.int32: 2.0**31}.get(found.dtype)
+        if depth is None:
+            raise InputError(f"{name} holds {found.dtype} values: expected samples as floats, int16 or int32")
+        found = (found.double() / depth).float()
+    check_finite(found, name)
+    if (peak := float(found.abs().max())) > PEAK:
+        raise InputError(f"{name} holds samples up to {peak:g}: expected -1 to 1, full scale; divide them")
+    rows = found.numpy()
+    clips = [Clip(row[: max(1, int(np.flatnonzero(row)[-1]) + 1) if row.any() else len(row)], rate) for row in rows]
+    return Part(clips, total=len(clips))

@@ -1,0 +1,45 @@
+"""What is known of sound: its rate."""
+
+from __future__ import annotations
+
+from fusevae.core.errors import InputError
+from fusevae.core.spec import DataSpec, Schema
+
+
+class SoundSchema(Schema):
+    """Sound of one channel, in clips of any length. A batch of clips is ``(n, samples)``, in units of full scale; zeros
+    follow the last sample of one that is shorter.
+
+    Args:
+        rate: samples a second, in Hz.
+    """
+
+    modality = "audio"
+
+    def __init__(self, rate: int) -> None:
+        if rate < 1:
+            raise InputError(f"rate={rate} was given: expected Hz, such as 16000")
+        self.rate = rate
+
+    def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
+        if not isinstance(theirs.schema, SoundSchema):
+            raise InputError(
+                f"{what} was made for sound, these are arrays: give files of sound, or data.modality=audio"
+            )
+        if theirs.schema.rate != self.rate:
+            raise InputError(
+                f"{what} was made for sound at {self.rate:,} Hz, these clips have {theirs.schema.rate:,}: resample them"
+            )
+
+    def support(self, spec: DataSpec, mass: bool) -> str:
+        return f"density on samples at {self.rate} Hz, of any number"
+
+    def about(self, spec: DataSpec) -> str:
+        return f"clips of up to {spec.shape[0] / self.rate:.2f} s at {self.rate:,} Hz, one channel"
+
+
+def rate_of(data: DataSpec) -> int:
+    """The rate of some data in Hz, or :class:`InputError` where they are no sound."""
+    if not isinstance(data.schema, SoundSchema):
+        raise InputError(f"this recipe is for sound, the data have shape {data.shape}: give --data a folder of .wav")
+    return data.schema.rate

@@ -1,0 +1,93 @@
+"""Views of sound: log-mel frames, of which a likelihood can be had."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fusevae.core.errors import InputError
+from fusevae.core.frames import ended, extent, within
+from fusevae.core.spec import DataSpec
+from fusevae.core.steps import View
+from fusevae.modalities.audio.schema import rate_of
+from fusevae.nets.spectral import ROUNDS, from_mel, griffin_lim, mel_filters, n_frames, stft
+
+LEAST = 1e-5  # magnitude of a band, in units of full scale: silence of 16 bits lies above it
+AT_ONCE = 2**22  # samples that are transformed at once
+
+
+class LogMel(View):
+    r"""Sound as log-mel frames, :math:`y_{bt} = \log \max(\sum_f M_{bf} |X_{ft}|, 10^{-5})` with X the short-time
+    Fourier transform of :func:`fusevae.nets.spectral.stft`, whose magnitudes are divided by the sum of the window: a
+    sine at full scale has magnitude 1/2.
+
+    Clips ``(n, samples)`` become ``(n, bands, frames)``, frames of zeros where a clip has none any more. On the way
+    back magnitudes are the least-squares ones and phases are made up by Griffin-Lim, so that no view of a view is
+    exact, and the sound that comes of frames is rougher than they are.
+
+    Args:
+        rate: of the sound in Hz.
+        window: samples of a frame.
+        hop: samples from one to the next.
+        bands: on the mel scale.
+        rounds: of Griffin-Lim.
+
+    Example:
+        >>> from fusevae.modalities.audio.schema import SoundSchema
+        >>> view = LogMel(8000, 256, 64, 40)
+        >>> view.spec(DataSpec((4000,), low=-1, schema=SoundSchema(8000))).shape
+        (40, 63)
+        >>> view(torch.randn(2, 640)).shape, view.restore(view(torch.randn(2, 640))).shape
+        (torch.Size([2, 40, 11]), torch.Size([2, 672]))
+    """
+
+    def __init__(self, rate: int, window: int, hop: int, bands: int, rounds: int = ROUNDS) -> None:
+        super().__init__()
+        if window < 4 or window % 4 or not 1 <= hop <= window // 4 or not 1 <= bands <= window // 2:
+            raise InputError(
+                f"LogMel was given window={window}, hop={hop}, bands={bands}: expected a window that 4 divides, a hop "
+                "of at most a quarter of it, and at most half as many bands"
+            )
+        self.rate, self.window, self.hop, self.bands, self.rounds = rate, window, hop, bands, rounds
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # the data are the same whatever a model computes in
+            return torch.cat([self._frames(part.float()) for part in x.split(max(1, AT_ONCE // x.shape[-1]))])
+
+    def _frames(self, x: Tensor) -> Tensor:
+        magnitude = stft(x, self.window, self.hop).abs() * (2 / self.window)  # a Hann window sums to half its length
+        found = (mel_filters(self.rate, self.window, self.bands).to(x.device) @ magnitude).clamp(min=LEAST).log()
+        samples = extent(x[..., None, :])
+        return found * within(samples // self.hop + 1, found.shape[-1])
+
+    def spec(self, data: DataSpec) -> DataSpec:
+        if rate_of(data) != self.rate:
+            raise InputError(f"LogMel is for sound at {self.rate} Hz, these data have {rate_of(data)}: set its rate")
+        frames = n_frames(data.shape[0], self.hop)
+        return data.replaced(shape=(self.bands, frames), low=math.log(LEAST), high=0.0)
+
+    @torch.no_grad()
+    def restore(self, x: Tensor) -> Tensor:
+        flat = x.reshape(-1, *x.shape[-2:])
+        parts = flat.split(max(1, AT_ONCE // (self.window * flat.shape[-1])))
+        return torch.cat([self._sound(part) for part in parts]).view(*x.shape[:-2], -1)
+
+    def _sound(self, y: Tensor) -> Tensor:
+        frames, there = extent(y), y.shape[-1]
+        samples = (frames * self.hop - self.hop // 2).clamp(min=1)  # a clip of as many frames, in the middle
+        bands = y.exp() * within(frames, there) * (self.window / 2)
+        sound = griffin_lim(
+            from_mel(bands, self.rate, self.window),
+            self.window,
+            self.hop,
+            there * self.hop - self.hop // 2,
+            self.rounds,
+        )
+        return ended(sound, samples)
+
+    @property
+    def label(self) -> str:
+        ms = 1000 / self.rate
+        return f"log-mel frames ({self.bands} bands, {self.window * ms:g} ms every {self.hop * ms:g} ms)"
