@@ -85,12 +85,19 @@ def impute(
         y, gone = space.into(seen), mask[rows].to(seen.device)
 
         def fill(p: Distribution, _: Tensor | None) -> Tensor:
-            return torch.where(gone, noise.sample(p), y)
+            return torch.where(gone, noise.sample(whole(p)), y)
 
-        start = torch.where(gone, noise.sample(space.vae.generate((len(y),), label)), y)
+        start = torch.where(gone, noise.sample(whole(space.vae.generate((len(y),), label))), y)
         return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
 
-    return walk(space, hidden, task, samples, steps, seed)
+    found = walk(space, hidden, task, samples, steps, seed)
+    return found._replace(mean=artifact.data.schema.averaged(found.mean, found.samples))
+
+
+def whole(p: Distribution) -> Distribution:
+    """The same distribution without missing values, of one that has them."""
+    found: Distribution = getattr(p, "whole", p)
+    return found
 
 
 class _Hidden(Examples):

@@ -54,10 +54,13 @@ def prepare(
     artifact = Artifact(model, data.spec, list(views))
     if len(data.train) < world()[1]:
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
+    data.spec.schema.check_model(data.spec, model.mixed)
     with noise.preserved():
         check(artifact, data.train, objective)
         if progress is None or not progress.trial:
             remark(artifact, data.train)
+            for line in data.spec.schema.remarks(data.spec) if progress is not None else ():
+                progress.say(line)
         held = freeze(model, training.frozen)
         some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
@@ -66,7 +69,7 @@ def prepare(
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = data.train.evenly(BASELINE)
-            x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
+            x, mass = artifact.view(data.train.batch(few)[0]), artifact.measure != "density"
             found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
     game = Game(found)
     if training.accumulate > 1 or world()[1] > 1:
