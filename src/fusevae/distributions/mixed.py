@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, parameters
+from fusevae.core.generation import current
 from fusevae.core.levels import BoundOnly
 from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
-from fusevae.nets.cells import Cells, Classes, Real, Whole
+from fusevae.nets.cells import Cells, Classes, Real
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.nets.outset import start_at
 
@@ -33,6 +34,9 @@ class Mixed(Conditional):
     A missing cell (NaN) contributes nothing, so that the value is that of the cells that are there. Which cells of a
     sample are missing is drawn from a model of its own, by the columns in their order, each given those before it: it
     is trained beside (by the surrogate), adds nothing to the likelihood, and no gradient of it reaches what is given.
+
+    Where nothing is to be drawn (``Generation(temperature=0)``) a sample is a typical row without gaps: the likeliest
+    option of each column, and the number at the mean height.
 
     Args:
         net: gives :meth:`outputs` numbers.
@@ -93,9 +97,10 @@ class Mixed(Conditional):
         cells, k = self.cells, self.components
         counts = sum((cells.features(part)[:, : cells.total].sum(0) for part in x.split(1000)), torch.zeros(()))
         logits = torch.log(counts + 0.5)
-        logits = logits - torch.zeros_like(cells.sizes.float()).index_add_(0, cells.column_of, counts + 0.5).log()[
-            cells.column_of
-        ]
+        logits = (
+            logits
+            - torch.zeros_like(cells.sizes.float()).index_add_(0, cells.column_of, counts + 0.5).log()[cells.column_of]
+        )
         middles = torch.special.ndtri((torch.arange(k) + 0.5) / k).to(x)
         widths = torch.full_like(middles, (1 - middles.var(correction=0).item()) ** 0.5 if k > 1 else 1.0)
         raw = smooth_unbound(widths.log(), *BOUNDS)
@@ -108,7 +113,7 @@ class Mixed(Conditional):
             cells = Cells(columns, knots=6)
             return cls(MLP(2, cls.outputs(cells, k), hidden=(4,)), cells, k), (torch.randn(3, 2),)
 
-        return [example([Classes(3), Classes(2)]), example([Real(), Real()]), example([Whole([1.0], least=-1.0)])]
+        return [example([Classes(3), Classes(2)]), example([Real(), Real()])]
 
 
 class _Row(BoundOnly):
@@ -140,6 +145,7 @@ class _Row(BoundOnly):
         shape = torch.broadcast_shapes(x.shape[:-1], self.batch_shape)
         logits = self.logits.expand(*shape, -1)
         log_p = logits.gather(-1, (cells.starts + option).expand(*shape, -1))
+        log_p = torch.where((x == option) | cells.loose, log_p, -torch.inf)
         if len(cells.numbers):
             any_of_them = logits[..., cells.starts[cells.numbers]] + self._mixture(x[..., cells.numbers])
             spike = option[..., cells.numbers] > 0
@@ -165,15 +171,30 @@ class _Row(BoundOnly):
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         cells, shape = self.cells, torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
+            if current().temperature == 0:
+                return self.typical().expand(*shape, -1)
             option = drawn(self.logits, cells, torch.rand(*shape, len(cells.columns), device=self.logits.device))
-            x = option.to(self.logits.dtype)
-            if len(cells.numbers):
-                numbers = self._numbers(torch.Size(sample_shape))
-                chosen = option[..., cells.numbers]
-                spikes = cells.spikes.T.gather(0, (chosen - 1).clamp(min=0).reshape(-1, len(cells.numbers)))
-                x[..., cells.numbers] = torch.where(chosen > 0, spikes.view_as(chosen), numbers)
-            if self.gaps is not None:
-                x = self._with_gaps(x)
+            x = self._row(option, self._numbers(torch.Size(sample_shape)))
+            return x if self.gaps is None else self._with_gaps(x)
+
+    def typical(self) -> Tensor:
+        """The likeliest options, and numbers at their mean heights."""
+        cells, index = self.cells, self.cells.column_of.expand_as(self.logits)
+        zeros = self.logits.new_zeros(*self.batch_shape, len(cells.columns))
+        most = zeros.scatter_reduce(-1, index, self.logits, "amax", include_self=False).gather(-1, index)
+        place = torch.arange(cells.total, device=index.device) - cells.starts[cells.column_of]
+        place = torch.where(self.logits == most, place, cells.total).to(zeros.dtype)
+        option = zeros.scatter_reduce(-1, index, place, "amin", include_self=False).long()
+        return self._row(option, cells.values((self.weights.exp() * self.means).sum(-2)))
+
+    def _row(self, option: Tensor, numbers: Tensor) -> Tensor:
+        """Rows of options ``(*batch, columns)``, and of numbers where these are "any"."""
+        cells, x = self.cells, option.to(self.logits.dtype)
+        if len(cells.numbers):
+            chosen = option[..., cells.numbers]
+            spikes = cells.spikes.T.gather(0, (chosen - 1).clamp(min=0).reshape(-1, len(cells.numbers))).view_as(chosen)
+            numbers = torch.where(cells.whole, torch.maximum(numbers.round(), cells.least), numbers)
+            x = x.index_copy(-1, cells.numbers, torch.where(chosen > 0, spikes, numbers))
         return x
 
     def _mixture(self, x: Tensor) -> Tensor:
@@ -202,8 +223,7 @@ class _Row(BoundOnly):
         )
         uniform = torch.rand(mean.shape, device=mean.device).clamp_(1e-7, 1 - 1e-7)
         standard = torch.where(cells.whole, torch.logit(uniform), torch.special.ndtri(uniform))
-        x = cells.values(mean + scale * standard)
-        return torch.where(cells.whole, torch.maximum(x.round(), cells.least), x)
+        return cells.values(mean + scale * standard)
 
     def _links(self) -> Tensor:
         """What each gap adds to the logits of those after it: ``(from, to)``."""

@@ -85,16 +85,18 @@ def impute(
         y, gone = space.into(seen), mask[rows].to(seen.device)
 
         def fill(p: Distribution, _: Tensor | None) -> Tensor:
-            return torch.where(gone, noise.sample(whole(p)), y)
+            return torch.where(gone, noise.sample(without_gaps(p)), y)
 
-        start = torch.where(gone, noise.sample(whole(space.vae.generate((len(y),), label))), y)
+        start = torch.where(gone, noise.sample(without_gaps(space.vae.generate((len(y),), label))), y)
         return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
 
     found = walk(space, hidden, task, samples, steps, seed)
-    return found._replace(mean=artifact.data.schema.averaged(found.mean, found.samples))
+    given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)
+    mean = torch.where(mask, artifact.data.schema.averaged(found.mean, found.samples), given)
+    return found._replace(mean=mean)
 
 
-def whole(p: Distribution) -> Distribution:
+def without_gaps(p: Distribution) -> Distribution:
     """The same distribution without missing values, of one that has them."""
     found: Distribution = getattr(p, "whole", p)
     return found

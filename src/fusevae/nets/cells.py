@@ -74,6 +74,7 @@ class Cells(Described, nn.Module):
     column_of: Tensor
     spikes: Tensor
     spiked: Tensor
+    loose: Tensor  # columns whose values are not codes, or don't count
     numbers: Tensor
     whole: Tensor
     least: Tensor
@@ -94,6 +95,7 @@ class Cells(Described, nn.Module):
         keep("sizes", sizes)
         keep("starts", [0, *itertools.accumulate(sizes)][:-1])
         keep("column_of", [i for i, n in enumerate(sizes) for _ in range(n)])
+        keep("loose", [not isinstance(c, Classes) or c.n == 1 for c in columns], torch.bool)
         keep("numbers", numbers)
         keep("whole", [isinstance(c, Whole) for c in each], torch.bool)
         keep("least", least, torch.float32)
@@ -155,7 +157,7 @@ class Cells(Described, nn.Module):
         self.fitted = True
 
     def _by_column(self, x: Tensor) -> Tensor:
-        return x.reshape(-1, len(self.numbers)).T.contiguous()
+        return x.reshape(x.shape[:-1].numel(), len(self.numbers)).T.contiguous()
 
     def _by_row(self, columns: Tensor, batch: Sequence[int]) -> Tensor:
         return columns.T.reshape(*batch, -1)

@@ -67,7 +67,9 @@ class Column(Described):
     @property
     def whole(self) -> bool:
         """Whether its values are whole numbers, flags or codes."""
-        return "int" in self.dtype or self.dtype == "bool" or self.kind in (*WHOLE, *CLASSES) or self.classes is not None
+        return (
+            "int" in self.dtype or self.dtype == "bool" or self.kind in (*WHOLE, *CLASSES) or self.classes is not None
+        )
 
     @property
     def plain(self) -> bool:
@@ -138,7 +140,9 @@ class Column(Described):
             return self._made_anew(x, gone)
         if self.classes is not None:
             words = np.array([*self.classes, None], dtype=object)
-            return words[np.where(gone, len(self.classes), np.nan_to_num(x).round().clip(0, len(self.classes) - 1)).astype(int)]
+            return words[
+                np.where(gone, len(self.classes), np.nan_to_num(x).round().clip(0, len(self.classes) - 1)).astype(int)
+            ]
         if self.kind == "date":
             return self._dates(x.astype(np.float64) * self.step, gone)
         if self.whole and "float" not in self.dtype:
@@ -264,5 +268,3 @@ def single(x: np.ndarray) -> np.ndarray:
     """Values as float32, what is too large as infinite."""
     with np.errstate(over="ignore"):
         return x.astype(np.float32)
-
-

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from fusevae.core.errors import InputError
 from fusevae.data.delimited import nameless
 from fusevae.data.examples import kind_of
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.tables import kinds
-from fusevae.modalities.tables.column import CLASSES, Column
+from fusevae.modalities.tables.column import CLASSES, FIXED, Column
 from fusevae.modalities.tables.schema import TableSchema
 
 logger = logging.getLogger("fusevae")
@@ -35,6 +36,10 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
             columns.append(kinds.words_column(name, dtypes[i], levels, known, said.get(name)))
         else:
             columns.append(kinds.numbers_column(name, dtypes[i], first.x[:, i].numpy(), said.get(name)))
+    if all(column.kind in FIXED and column.name in first.levels for column in columns):
+        raise InputError(
+            f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn"
+        )
     return TableSchema([*columns])
 
 

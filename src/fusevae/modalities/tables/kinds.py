@@ -45,11 +45,15 @@ def words_column(name: str, dtype: str, levels: Sequence[str], known: int, said:
     if said is not None and "<" in said:
         classes = [word.strip() for word in said.split("<")]
         if foreign := [word for word in levels if word not in classes]:
-            raise InputError(f"data.columns.{name}={said!r} was given, and {foreign[0]!r} is in the column: place it, too")
+            raise InputError(
+                f"data.columns.{name}={said!r} was given, and {foreign[0]!r} is in the column: place it, too"
+            )
         return Column(name, dtype, kind="ordered", classes=classes)
     if said is not None and "%" in said:
         if len(bad := [w for w, v in zip(levels, dates.numbers_of(levels, said), strict=True) if v != v]):
-            raise InputError(f"column {name} holds {bad[0]!r}, no date of the form {said}: mend it, or give another form")
+            raise InputError(
+                f"column {name} holds {bad[0]!r}, no date of the form {said}: mend it, or give another form"
+            )
         return _date(name, dtype, levels, said)
     if kind in (None, "date"):
         forms = dates.forms_of(levels) if len(levels) > 1 or kind else []
@@ -64,7 +68,9 @@ def words_column(name: str, dtype: str, levels: Sequence[str], known: int, said:
     if kind == "identifier":
         return Column(name, dtype, kind=kind, form=id_form(levels))
     if kind not in (*CLASSES, "constant"):
-        raise InputError(f"column {name} was said to be {kind} and holds words, such as {levels[0]!r}: take categorical")
+        raise InputError(
+            f"column {name} was said to be {kind} and holds words, such as {levels[0]!r}: take categorical"
+        )
     numbers = all(is_number(word) for word in levels)
     return Column(name, dtype, kind=kind, classes=sorted(levels, key=float) if numbers else list(levels))
 

@@ -31,7 +31,7 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.families import cells_of
-from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part
+from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
 from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.infer import code, inferred
 from fusevae.modalities.tables.schema import TableSchema, table_columns, words
@@ -63,7 +63,7 @@ class Tables(Modality):
         return len(shape) == 1
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
-        path, rows = given.path, partial(_rows, gaps=options.gaps)
+        path, rows = given.path, partial(_rows, gaps=takes_gaps(options))
         if path is None:
             if is_frame(given.data):
                 return {"train": frame_part(given.data, options, given.name)}
@@ -193,8 +193,8 @@ def _rows(x: Any, name: str, gaps: bool = False) -> Part:
     if 0 in x.shape:
         finite_tensor(x, name)  # which refuses it
     part = Part(as_tensor(x, name, double=True), total=len(x))
-    if part.x.is_floating_point():
-        check_finite(part.x.float() if not gaps else part.x.float().nan_to_num(0.0, torch.inf, -torch.inf), name)
+    if part.x.is_floating_point() and (not gaps or bool(part.x.float().isinf().any())):
+        check_finite(part.x.float(), name)
     dtype = str(x.dtype).removeprefix("torch.") if isinstance(x, Tensor) else x.dtype.newbyteorder("=").name
     part.dtypes = [dtype] * x.shape[1]
     return part

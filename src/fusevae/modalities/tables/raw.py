@@ -99,11 +99,15 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
         return of_words([""] * len(array))
     if exact:
         _tell_apart(exact, np.array(values), what)
-    return Raw(np.array(values), {frozenset({bool}): "bool", frozenset({int}): "int64"}.get(frozenset(kinds), "float64"))
+    return Raw(
+        np.array(values), {frozenset({bool}): "bool", frozenset({int}): "int64"}.get(frozenset(kinds), "float64")
+    )
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
 
 
 def _as_words(values: Sequence[Any]) -> Raw | None:

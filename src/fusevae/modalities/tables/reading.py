@@ -63,7 +63,10 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
     names = without_index(files.names, options, files.where, lambda name: of_array(files.column(name), name))
     wanted = chosen(names, beside, options, files.where)
     need_memory(files.total * len(wanted) * 8, options, files.where)
-    columns = {name: of_array(files.column(name), f"{files.where}: column {name}", said_words(name, options)) for name in wanted}
+    columns = {
+        name: of_array(files.column(name), f"{files.where}: column {name}", said_words(name, options))
+        for name in wanted
+    }
     part = _part(columns, {}, options, files.where)
     files.conditions(part, options.conditions)
     return part
@@ -87,6 +90,11 @@ def known_column(name: str, options: Options) -> Column | None:
     return next((column for column in getattr(known, "columns", ()) if column.name == name), None)
 
 
+def takes_gaps(options: Options) -> bool:
+    """Whether cells may be missing: in data of one's own, of a model that knows such, and where they are filled in."""
+    return options.gaps or options.known is None or getattr(options.known.schema, "mixed", False)
+
+
 def said_words(name: str, options: Options) -> bool | None:
     """Whether a column is to be read as words, where a model or a setting says so."""
     if (column := known_column(name, options)) is not None:
@@ -95,9 +103,7 @@ def said_words(name: str, options: Options) -> bool | None:
     return None if said in (None, "constant", "identifier") else as_words(said)
 
 
-def without_index(
-    names: Sequence[str], options: Options, where: str, values: Callable[[str], Raw | None]
-) -> list[str]:
+def without_index(names: Sequence[str], options: Options, where: str, values: Callable[[str], Raw | None]) -> list[str]:
     """The names without that of a first column which only counts or names the rows, as pandas and R write them: it has
     no name, and whole numbers that are all different."""
     first = names[0] if names else None
@@ -169,8 +175,7 @@ def _part(
     names, dtypes = list(known), [column.dtype for column in known.values()]
     worded = np.array([column.levels is not None for column in known.values()])
     bad = ~np.isfinite(single(x)) & ~worded
-    model = options.known.schema if isinstance(options.known, DataSpec) else None
-    if options.gaps or model is None or getattr(model, "mixed", False):
+    if takes_gaps(options):
         bad &= ~np.isnan(x) if cell is None else _no_gaps(bad, names, cell)
     for name, values, dtype in zip(names, x.T, dtypes, strict=True):
         if "int" in dtype and bool((np.abs(values) >= WHOLE).any()):
@@ -237,5 +242,3 @@ def _holds_words(cells: Sequence[str]) -> bool:
     known = [cell for cell in cells if cell.lower() not in GAPS]
     right = max(sum(map(is_number, known)), sum(map(is_flag, known)))
     return 2 * right < len(known) or not known
-
-

@@ -51,10 +51,7 @@ class TableSchema(Schema):
 
     def fitted(self, x: np.ndarray, named: bool) -> TableSchema:
         """The same columns as the training rows ``(n, columns)`` have them."""
-        found = TableSchema([column.fitted(v, named) for column, v in zip(self.columns, x.T, strict=True)])
-        if named and all(column.kind in FIXED for column in found.columns):
-            raise InputError(f"every column ({', '.join(found.names[:5])}) is constant, or an identifier: nothing to learn")
-        return found
+        return TableSchema([column.fitted(v, named) for column, v in zip(self.columns, x.T, strict=True)])
 
     def into(self, x: Tensor) -> Tensor:
         return (x.double() - self.offset.to(x.device)).float() if bool(self.offset.any()) else x
@@ -82,12 +79,18 @@ class TableSchema(Schema):
         super().check(ours, theirs, what)
 
     def check_model(self, spec: DataSpec, mixed: bool) -> None:
+        if all(column.kind in FIXED for column in self.columns):
+            raise InputError(
+                f"each column ({_few(self.names)}) is constant or an identifier: there is nothing to learn"
+            )
         if mixed:
             return
         worded = [c.name for c in self.columns if c.worded]
         gappy = [c.name for c in self.columns if c.missing]
         if worded or gappy:
-            what = [f"words or dates ({_few(worded)})"] * bool(worded) + [f"missing cells ({_few(gappy)})"] * bool(gappy)
+            what = [f"words or dates ({_few(worded)})"] * bool(worded) + [f"missing cells ({_few(gappy)})"] * bool(
+                gappy
+            )
             raise InputError(
                 f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae, or name the "
                 "columns of numbers alone (data.columns=[...])"
