@@ -31,10 +31,12 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.families import cells_of
+from fusevae.modalities.tables.quality import TableReference
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
 from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.infer import code, inferred
-from fusevae.modalities.tables.schema import TableSchema, table_columns, words
+from fusevae.modalities.tables.reconstruction import table_reconstruction
+from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
 from fusevae.modalities.tables.writing import plain
 from fusevae.nets.mlp import Constant
 
@@ -168,17 +170,21 @@ class Tables(Modality):
         return Rows(names, cells) if any(word for word, _ in rows) else Rows(names[1:], [c[1:] for c in cells])
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
-        return {"samples": Picture.of(pictures.histograms(real, made, list(table_columns(made, spec))))}
+        return {"samples": Picture.of(pictures.histograms(real, made, columns_of(spec)))}
 
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
-        return Picture.of(pictures.scatter(x, again, list(table_columns(x, spec))))
+        return Picture.of(pictures.scatter(x, again, columns_of(spec)))
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         if extractor is not None:
             raise InputError(f"{extractor} is for images, these are tables: leave --extractor out")
+        if isinstance(held.spec.schema, TableSchema) and held.spec.schema.mixed:
+            return TableReference(held, data.train, n)
         return Reference(Columns(data.train), held, data.train, n)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
+        if isinstance(held.spec.schema, TableSchema) and held.spec.schema.mixed:
+            return table_reconstruction(artifact, held, seed=seed)
         return reconstruction_quality(artifact, held, seed=seed)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:

@@ -144,13 +144,16 @@ def table_columns(x: Tensor, spec: DataSpec) -> dict[str, np.ndarray]:
         {'age': array([20]), 'paid': array([1.1])}
     """
     rows = x.flatten(1).cpu().numpy()
-    schema = spec.schema if isinstance(spec.schema, TableSchema) else TableSchema([*nameless(rows.shape[1])])
-    return {c.name: c.typed(values) for c, values in zip(schema.columns, rows.T, strict=True)}
+    return {c.name: c.typed(values) for c, values in zip(columns_of(spec), rows.T, strict=True)}
+
+
+def columns_of(spec: DataSpec) -> list[Column]:
+    """The columns of rows, of which nothing may be known."""
+    return spec.schema.columns if isinstance(spec.schema, TableSchema) else [Column(name) for name in nameless(spec.dims)]
 
 
 def words(x: Tensor, spec: DataSpec) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, and the rows as words."""
     columns: dict[str, Any] = table_columns(x, spec)
-    schema = spec.schema if isinstance(spec.schema, TableSchema) else TableSchema([*columns])
-    cells = [c.words(columns[c.name]) for c in schema.columns]
+    cells = [c.words(columns[c.name]) for c in columns_of(spec)]
     return list(columns), [list(row) for row in zip(*cells, strict=True)]
