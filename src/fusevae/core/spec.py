@@ -30,6 +30,11 @@ class Schema(Described):
     modality: str = ""
     numeric: bool = True
 
+    @property
+    def measured(self) -> bool:
+        """Whether every value is a quantity, whose differences say something; the code of a class is none."""
+        return self.numeric
+
     def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
         """Raise :class:`InputError` unless ``theirs`` fit what was made for ``ours``."""
         if ours.shape != theirs.shape:

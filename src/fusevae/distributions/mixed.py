@@ -53,6 +53,7 @@ class Mixed(Conditional):
     """
 
     has_mean = False
+    mixed = True
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Mixed(Conditional):
         self.gappy = list(gappy or ())
         self.links = nn.Parameter(torch.zeros(len(self.gappy), len(self.gappy))) if gaps is not None else None
         reals = len(cells.numbers) - int(cells.whole.sum())
-        self.discrete, self.mixed = not reals, 0 < reals < len(cells.columns) or self.links is not None
+        self.discrete = not reals
 
     @staticmethod
     def outputs(cells: Cells, components: int = 3) -> int:
@@ -87,11 +88,14 @@ class Mixed(Conditional):
         it has in the examples."""
         if not self.cells.fitted:
             self.cells.fit(examples())
-        if isinstance(self.net, Constant):
-            if not bool(self.net.value.any()):
-                self.net.value.copy_(self._start(examples()))
-        else:
-            start_at(self.net, examples, self._start)
+        for net, outputs in ((self.net, self._start), (self.gaps, self._rates)):
+            if isinstance(net, Constant) and not bool(net.value.any()):
+                net.value.copy_(outputs(examples()))
+            elif net is not None:
+                start_at(net, examples, outputs)
+
+    def _rates(self, x: Tensor) -> Tensor:
+        return torch.logit(x[:, self.gappy].isnan().float().mean(0), eps=1e-4)
 
     def _start(self, x: Tensor) -> Tensor:
         cells, k = self.cells, self.components

@@ -87,7 +87,11 @@ def impute(
         def fill(p: Distribution, _: Tensor | None) -> Tensor:
             return torch.where(gone, noise.sample(without_gaps(p)), y)
 
-        start = torch.where(gone, noise.sample(without_gaps(space.vae.generate((len(y),), label))), y)
+        if space.vae.mixed:  # its encoder can be told what is missing
+            first = space.vae.trace(y.masked_fill(gone, torch.nan), label).likelihood
+        else:
+            first = space.vae.generate((len(y),), label)
+        start = torch.where(gone, noise.sample(without_gaps(first)), y)
         return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
 
     found = walk(space, hidden, task, samples, steps, seed)

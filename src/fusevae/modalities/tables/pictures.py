@@ -36,8 +36,10 @@ def histograms(real: Tensor, sampled: Tensor, columns: Sequence[Column]) -> Figu
         if high <= low:
             low, high = low - 0.5, high + 0.5
         bins = np.linspace(low, high, 31).tolist()
-        axis.hist(a.numpy(), bins, density=True, color=GREY, alpha=0.6, label="data")
-        axis.hist(b.numpy(), bins, density=True, histtype="step", color=BLUE, lw=1.5, label="samples")
+        a, b = (x[(x >= low) & (x <= high)] for x in (a, b))
+        weights = [np.full(len(x), 1 / max(1, len(x))) for x in (a, b)]
+        axis.hist(a.numpy(), bins, weights=weights[0], color=GREY, alpha=0.6, label="data")
+        axis.hist(b.numpy(), bins, weights=weights[1], histtype="step", color=BLUE, lw=1.5, label="samples")
     axes[0].legend(fontsize=8, frameon=False)
     return figure
 

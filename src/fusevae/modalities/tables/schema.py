@@ -49,6 +49,10 @@ class TableSchema(Schema):
         """Whether there is more than reals without gaps."""
         return not all(column.plain for column in self.columns)
 
+    @property
+    def measured(self) -> bool:
+        return not any(column.worded for column in self.columns)
+
     def fitted(self, x: np.ndarray, named: bool) -> TableSchema:
         """The same columns as the training rows ``(n, columns)`` have them."""
         return TableSchema([column.fitted(v, named) for column, v in zip(self.columns, x.T, strict=True)])
