@@ -129,8 +129,10 @@ class _Row(BoundOnly):
         logits, rest = out[..., : cells.total], out[..., cells.total :]
         self.logits = by_column(logits, cells)
         mixture = rest.unflatten(-1, (3, k, -1)) if len(cells.numbers) else rest.reshape(*rest.shape[:-1], 3, k, 0)
-        self.weights, self.means, raw = mixture.unbind(-3)  # (*batch, k, numbers)
-        self.weights, self.log_scales = self.weights.log_softmax(-2), smooth_bound(raw, *BOUNDS)
+        weights, means, raw = mixture.unbind(-3)  # (*batch, k, numbers)
+        self.weights: Tensor = weights.log_softmax(-2)
+        self.means: Tensor = means
+        self.log_scales = smooth_bound(raw, *BOUNDS)
         super().__init__(out.shape[:-1], torch.Size([len(cells.columns)]), validate_args=False)
 
     @property

@@ -57,6 +57,6 @@ def check_examples(artifact: Artifact, examples: Examples, gaps: bool = False) -
         return
     if bool((missing := examples.x.flatten(1).isnan().any(1)).any()):
         raise InputError(
-            f"{int(missing.sum())} examples have missing values, the first {int(missing.nonzero()[0])} (counted from 0), "
-            "which this model does not take: fill them in (fusevae impute), or leave them out"
+            f"{int(missing.sum())} examples have missing values, the first {int(missing.nonzero()[0])} (from 0 on): "
+            "this model takes none, fill them in (fusevae impute), or drop them"
         )

@@ -1,4 +1,4 @@
-"""Cells of a table: what each column holds, its options, its height on a normal scale; and a net that is told of gaps."""
+"""Cells of a table: the options of each column, the height of numbers; and a net that is told of gaps."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ class Cells(Described, nn.Module):
         return columns.T.reshape(*batch, -1)
 
     def _load_from_state_dict(self, *arguments: object) -> None:
-        super()._load_from_state_dict(*arguments)  # type: ignore[arg-type]
+        super()._load_from_state_dict(*arguments)
         self.fitted = True
 
 

@@ -59,7 +59,8 @@ def prepare(
         check(artifact, data.train, objective)
         if progress is None or not progress.trial:
             remark(artifact, data.train)
-            for line in data.spec.schema.remarks(data.spec) if progress is not None and not progress.quiet else ():
+        if progress is not None and not progress.trial and not progress.quiet and not world()[0]:
+            for line in data.spec.schema.remarks(data.spec):
                 progress.say(line)
         held = freeze(model, training.frozen)
         some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class

@@ -12,9 +12,9 @@ def cells_of(schema: TableSchema) -> Cells:
 
     Example:
         >>> from fusevae.modalities.tables.column import Column
-        >>> cells = cells_of(TableSchema([Column("a", kind="count", low=0.0, high=9.0), Column("b", classes=["x", "y"])]))
-        >>> cells.columns[0].least, cells.columns[1].n
-        (0.0, 2)
+        >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
+        >>> cells.total, cells.width
+        (3, 4)
     """
     families: list[Classes | Real] = []
     for column in schema.columns:
@@ -26,7 +26,7 @@ def cells_of(schema: TableSchema) -> Cells:
         elif column.kind in CLASSES:
             families.append(Classes(2))
         elif column.kind in WHOLE and column.step >= 1.0:
-            least = None if column.kind != "count" else -column.offset
+            least = -column.offset if column.kind == "count" else None
             families.append(Whole(spikes, least))
         else:
             families.append(Real(spikes))

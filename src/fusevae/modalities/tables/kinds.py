@@ -26,8 +26,8 @@ def check_said(name: str, said: str) -> None:
     """Refuse a kind that is none."""
     if said not in KINDS and "<" not in said and "%" not in said:
         raise InputError(
-            f"data.columns.{name}={said!r} was given: expected a kind{near(said, KINDS)}; or an order (small<large), or "
-            "the form of a date (%d/%m/%Y)"
+            f"data.columns.{name}={said!r} was given: expected a kind{near(said, KINDS)}; or an order (small<large), "
+            "or the form of a date (%d/%m/%Y)"
         )
 
 

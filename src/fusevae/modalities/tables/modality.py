@@ -31,10 +31,10 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.families import cells_of
+from fusevae.modalities.tables.infer import code, inferred
 from fusevae.modalities.tables.quality import TableReference
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
 from fusevae.modalities.tables.recommend import choices
-from fusevae.modalities.tables.infer import code, inferred
 from fusevae.modalities.tables.reconstruction import table_reconstruction
 from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
 from fusevae.modalities.tables.writing import plain

@@ -56,8 +56,10 @@ class Scores(Result):
     shape: float = figure("Shape", better="high", form=".4f", interval="intervals", hint="columns alone, 1 at best")
     trend: float | None = figure("Trend", better="high", form=".4f", interval="intervals", hint="pairs, 1 at best")
     c2st: float = figure("C2ST", better="high", form=".4f", interval="intervals", hint="boosted trees, 1 at best")
-    auc: float | None = figure("AUC of real rows after training on these", better="high", form=".4f", interval="intervals")
-    dcr: float | None = figure("nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %")
+    auc: float | None = figure("AUC after training on these", better="high", form=".4f", interval="intervals")
+    dcr: float | None = figure(
+        "nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %"
+    )
 
 
 class TableQuality(Scores, SampleQuality):
@@ -114,7 +116,9 @@ class TableReference(Judge):
         made = x.double().numpy()
         names = [self.schema.columns[i].name for i in self.used]
         columns = dict(zip(names, self.shapes(self.rows, made), strict=True))
-        pairs = {f"{names[i]}, {names[j]}": v for (i, j), v in zip(self._pairs(), self.trends(self.rows, made), strict=True)}
+        pairs = {
+            f"{names[i]}, {names[j]}": v for (i, j), v in zip(self._pairs(), self.trends(self.rows, made), strict=True)
+        }
         return TableQuality(
             **vars(self.scores(made)),
             n=self.n,
@@ -238,7 +242,8 @@ class TableReference(Judge):
 
     def _binned(self, i: int, classed: bool, real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if classed:
-            return self._codes(i, real, made)
+            a, b = self._codes(i, real, made)
+            return a, b
         there = self.rows[:, i][~np.isnan(self.rows[:, i])]
         ends = np.histogram_bin_edges(there, BINS)[1:-1] if len(there) else np.zeros(0)
         a, b = (np.where(np.isnan(x[:, i]), 0, 1 + np.digitize(x[:, i], ends)).astype(np.int64) for x in (real, made))

@@ -46,7 +46,9 @@ def table_part(path: Path, options: Options) -> Part:
             codes = any(CODE.fullmatch(cell) for cell in cells[name])
             worded = codes or _holds_words(cells[name])
             if codes:
-                text = "%s: column %s is written with leading zeros and taken for codes; data.columns.%s=integer reads numbers"
+                text = (
+                    "%s: column %s is written with leading zeros and taken for codes (data.columns.%s=integer: numbers)"
+                )
                 logger.warning(text, path, name, name)
             elif worded:
                 check_words(cells[name], name, str(path))
@@ -164,9 +166,9 @@ def _part(
     """The rows of columns, and what stands beside them; those that hold something else than a number are refused, or
     left out and counted. ``start`` is the number of the first row, and ``cell`` gives what is written somewhere."""
     known = {name: found for name, found in columns.items() if found is not None}
-    if wrong := [name for name in columns if name not in known]:
+    if neither := [name for name in columns if name not in known]:
         raise InputError(
-            f"{where}: columns {', '.join(wrong)} hold neither numbers nor words nor dates: leave them out "
+            f"{where}: columns {', '.join(neither)} hold neither numbers nor words nor dates: leave them out "
             f"(data.columns=[{','.join(known)}])"
         )
     x = np.stack([column.values for column in known.values()], 1)
@@ -202,7 +204,7 @@ def _part(
         logger.warning(text, where, len(rows), len(x), i + start, names[j], what)
         kept = np.flatnonzero(~bad.any(1)).tolist()
     if options.known is None:
-        numbers = [name for name, words in zip(names, worded, strict=True) if not words]
+        numbers = [name for name, is_worded in zip(names, worded, strict=True) if not is_worded]
         _say_far(x[:, ~worded], numbers, where, start)
     found = torch.from_numpy(x if kept is None else x[kept])
     levels = {name: column.levels for name, column in known.items() if column.levels is not None}

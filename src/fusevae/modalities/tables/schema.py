@@ -96,8 +96,8 @@ class TableSchema(Schema):
                 gappy
             )
             raise InputError(
-                f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae, or name the "
-                "columns of numbers alone (data.columns=[...])"
+                f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae, or name "
+                "the columns of numbers alone (data.columns=[...])"
             )
 
     def remarks(self, spec: DataSpec) -> list[str]:
@@ -153,7 +153,9 @@ def table_columns(x: Tensor, spec: DataSpec) -> dict[str, np.ndarray]:
 
 def columns_of(spec: DataSpec) -> list[Column]:
     """The columns of rows, of which nothing may be known."""
-    return spec.schema.columns if isinstance(spec.schema, TableSchema) else [Column(name) for name in nameless(spec.dims)]
+    return (
+        spec.schema.columns if isinstance(spec.schema, TableSchema) else [Column(name) for name in nameless(spec.dims)]
+    )
 
 
 def words(x: Tensor, spec: DataSpec) -> tuple[list[str], list[list[str]]]:

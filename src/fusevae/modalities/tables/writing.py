@@ -25,7 +25,9 @@ def plain(values: Sequence[Any]) -> np.ndarray:
     """
     array = np.asarray(values)
     if array.dtype.kind == "f" and bool(np.isnan(array).any()):
-        return np.where(np.isnan(array), None, array.astype(object))
+        found = array.astype(object)
+        found[np.isnan(array)] = None
+        return found
     if array.dtype.kind not in "OU":
         return array
     unsafe = [isinstance(v, str) and v.startswith(FORMULA) and not is_number(v) for v in array.tolist()]
