@@ -123,6 +123,22 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         )
         figure = f"{denoised['noisy']:.3f}, {denoised['denoised_mean']:.3f}"
         return [*found, ("10 % of pixels flipped: squared error before and after denoising", figure, "")]
+    if name == "tables":
+        s, real = f["samples"], f["samples"]["real"]
+        what = f"Adult, {f['budget']:g} s: "
+        named = {
+            "shape": ("Shape", ".99"),
+            "trend": ("Trend", ".98"),
+            "c2st": ("C2ST", ".80"),
+            "dcr": ("DCR share", ".5"),
+        }
+        found = [
+            (what + word, f"{s[key]:.3f} (real rows {real[key]:.3f})", asked) for key, (word, asked) in named.items()
+        ]
+        if f["auc_of_as_many"] is not None:
+            figure = f"{f['auc_of_as_many']:.3f} (training rows {f['auc_of_training_rows']:.3f})"
+            found.append((what + "AUC after training on samples", figure, ".910"))
+        return found
     if name == "fitted_prior":
         found = []
         for data, of in f.items():

@@ -26,6 +26,7 @@ NUMBER = {
     "recipes": 8,
     "cli": 9,
     "explorer": 9,
+    "sklearn": 9,
     "__main__": 9,
 }
 #: what asks of what kind data are, which only a modality does

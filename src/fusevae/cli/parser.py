@@ -42,9 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", help="run folder (default: runs/demo, or runs/demo-2 ... where that is taken)")
     _device(demo, seed=0)
 
-    recipes = command(
-        "recipes", "recipes:recipes", "list the ready compositions, those that fit some data, or one in full"
-    )
+    recipes = command("recipes", "recipes:recipes", "list the compositions, those that fit some data, or one in full")
     recipes.add_argument("what", nargs="?", metavar="RECIPE", help="one, with its options and what it costs")
     recipes.add_argument("--data", metavar="PATH", help=f"{_DATA}: what fits, the default first")
     recipes.add_argument(

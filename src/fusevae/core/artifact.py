@@ -21,7 +21,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.levels import Level
 from fusevae.core.migration import migrated
-from fusevae.core.spec import DataSpec
+from fusevae.core.spec import DataSpec, Measure
 from fusevae.core.steps import View
 from fusevae.core.stored import Stored, load_into, stored
 from fusevae.core.untrusted import from_yaml
@@ -84,12 +84,18 @@ class Artifact(Described, nn.Module):
         return self.distribution.discrete or (self.viewed.is_discrete and dequantizes(self.distribution))
 
     @property
+    def measure(self) -> Measure:
+        """What the likelihood gives: a mass over stated values, a density, or a density over some of the dimensions and
+        a mass over others."""
+        return "mixed" if self.distribution.mixed else "mass" if self.is_mass else "density"
+
+    @property
     def support(self) -> str:
         """Over what the likelihood is; figures over different supports are never compared."""
         if self.distribution.level < Level.BOUND:
             return "none: it only samples"
         views = "".join(f", {v.label}" for v in self.views if v.changes_support)
-        return self.viewed.schema.support(self.viewed, self.is_mass) + views
+        return self.viewed.schema.support(self.viewed, self.measure) + views
 
     @property
     def is_conditional(self) -> bool:

@@ -29,6 +29,8 @@ class Conditional(Described, nn.Module):
     Attributes:
         level: what the distribution promises (:class:`Level`).
         discrete: whether it is a mass function (sums to 1) rather than a density (integrates to 1).
+        mixed: whether it is a density over some of its dimensions and a mass over others, each for the values that are
+            there (NaN is one that is missing).
         space: where its values lie: ``"reals"`` (arrays of numbers, whatever their range), ``"sphere"`` (vectors of
             length 1), ``"one-hot"``, ``"sequences"`` (tokens up to an end) or ``"frames"`` (vectors, any
             number). Two of different spaces have no finite KL.
@@ -42,6 +44,7 @@ class Conditional(Described, nn.Module):
 
     level: Level = Level.DENSITY
     discrete: bool = False
+    mixed: bool = False
     space: str = "reals"
     has_mean: bool = True
     has_latents: bool = False

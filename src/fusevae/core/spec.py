@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from fusevae.core.conditions import Conditions, Label
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation
+
+Measure = Literal["mass", "density", "mixed"]
 
 LARGEST = 2**40  # values of an example
 
@@ -28,6 +31,11 @@ class Schema(Described):
     modality: str = ""
     numeric: bool = True
 
+    @property
+    def measured(self) -> bool:
+        """Whether every value is a quantity, whose differences say something; the code of a class is none."""
+        return self.numeric
+
     def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
         """Raise :class:`InputError` unless ``theirs`` fit what was made for ``ours``."""
         if ours.shape != theirs.shape:
@@ -41,10 +49,22 @@ class Schema(Described):
                 f"[{theirs.low:g}, {theirs.high:g}]: convert them first"
             )
 
-    def support(self, spec: DataSpec, mass: bool) -> str:
-        """Over what a likelihood is: a mass over stated values, or a density."""
+    def check_model(self, spec: DataSpec, mixed: bool) -> None:
+        """Raise :class:`InputError` for data that a model can't take, unless its likelihood is ``mixed``."""
+
+    def remarks(self, spec: DataSpec) -> list[str]:
+        """What was inferred of the data, a line each: it is said when a training begins."""
+        return []
+
+    def support(self, spec: DataSpec, measure: Measure) -> str:
+        """Over what a likelihood is."""
         shape = "x".join(map(str, spec.shape))
-        return f"mass on {{{spec.low:g}..{spec.high:g}}}^{shape}" if mass else f"density on R^{shape}"
+        words: dict[Measure, str] = {
+            "mass": f"mass on {{{spec.low:g}..{spec.high:g}}}^{shape}",
+            "density": f"density on R^{shape}",
+            "mixed": f"mixed: density x mass over {shape}",
+        }
+        return words[measure]
 
     def into(self, x: Tensor) -> Tensor:
         """Raw examples in the units in which a model is given them; what that costs in density is nothing."""
@@ -53,6 +73,11 @@ class Schema(Described):
     def back(self, x: Tensor) -> Tensor:
         """What a model gives ``(*batch, *shape)``, in the units and the form of the data."""
         return x
+
+    def averaged(self, mean: Tensor, draws: Tensor) -> Tensor:
+        """The ``mean`` ``(n, *shape)`` of many draws, of which ``draws`` ``(samples, n, *shape)`` are some, with what
+        has no mean (a class) as most of them have it."""
+        return mean
 
     def text(self, x: Tensor) -> list[str]:
         """The texts that examples stand for, where they do."""

@@ -45,6 +45,7 @@ class Options:
     pages: str = "refuse"
     column: str | None = None
     columns: tuple[str, ...] | None = None
+    kinds: tuple[tuple[str, str], ...] = ()  # what columns of a table hold, where it is said
     header: bool | None = None
     tokens: str | None = None
     vocabulary_size: int | None = None
@@ -72,6 +73,7 @@ class Part:
         ids: a word for each example where it has one: the name of its file.
         columns: the names of the features where a table has them.
         dtypes: of each feature of a table, as it came.
+        levels: the different words of each feature that holds such, which its numbers are places in.
         schema: of all parts, once it is fitted.
         range: the values that the data can take, where the format says so.
         ends: extremes of each example ``(N, 2)`` where ``x`` is a dataset of floats.
@@ -86,6 +88,7 @@ class Part:
     ids: list[str] | None = None
     columns: list[str] | None = None
     dtypes: list[str] | None = None
+    levels: dict[str, list[str]] = field(default_factory=dict)
     schema: Schema | None = None
     range: tuple[float, float] | None = None
     ends: Tensor | None = None

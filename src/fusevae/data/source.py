@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -49,7 +50,8 @@ class Source(Described):
         validation_path: other data for validation, in whatever format.
         test_path: the same for the test.
         column: which column of a table holds the text, or the images; of several arrays the examples.
-        columns: which columns of a table are the data; all of them by default.
+        columns: which columns of a table are the data; all of them by default. A mapping says what some of them hold
+            instead: ``{"zip": "categorical"}`` (see docs/tables.md).
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
             ``"selfies"``, ``"smiles-pairs"`` or ``"selfies-pairs"`` (pieces of several), or a folder with a pretrained
@@ -85,7 +87,7 @@ class Source(Described):
         validation_path: str | None = None,
         test_path: str | None = None,
         column: str | None = None,
-        columns: list[str] | None = None,
+        columns: list[str] | dict[str, str] | None = None,
         header: bool | None = None,
         tokens: str | None = None,
         vocabulary_size: int | None = None,
@@ -126,7 +128,8 @@ class Source(Described):
             background=background,
             pages=pages,
             column=column,
-            columns=None if columns is None else tuple(columns),
+            columns=tuple(columns) if isinstance(columns, list | tuple) else None,
+            kinds=tuple(columns.items()) if isinstance(columns, Mapping) else (),
             header=header,
             tokens=tokens,
             vocabulary_size=vocabulary_size,

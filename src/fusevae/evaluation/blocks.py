@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.source import read_examples
 
@@ -41,14 +42,21 @@ def as_examples(artifact: Artifact, data: Any, label: Any = None, gaps: bool = F
     (``gaps``); raises :class:`InputError` where it can't."""
     longest = {} if artifact.data.schema.numeric else {"longest": max(LONGEST, *artifact.data.shape)}
     examples = read_examples(data, artifact.data, label, gaps, **longest)
-    check_examples(artifact, examples)
+    check_examples(artifact, examples, gaps)
     return examples
 
 
-def check_examples(artifact: Artifact, examples: Examples) -> None:
+def check_examples(artifact: Artifact, examples: Examples, gaps: bool = False) -> None:
     """Raise :class:`InputError` unless the model can take the examples; integers in memory count by their values, since
     uint8 says little about the range that is used."""
     spec = examples.spec
     if isinstance(examples, InMemory) and spec.is_discrete and len(examples):
         spec = spec.with_range(float(examples.x.min()), float(examples.x.max()))
     artifact.data.check(spec)
+    if gaps or artifact.distribution.mixed or not isinstance(examples, InMemory) or not examples.x.is_floating_point():
+        return
+    if bool((missing := examples.x.flatten(1).isnan().any(1)).any()):
+        raise InputError(
+            f"{int(missing.sum())} examples have missing values, the first {int(missing.nonzero()[0])} (from 0 on): "
+            "this model takes none, fill them in (fusevae impute), or drop them"
+        )

@@ -16,6 +16,7 @@ from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.distributions.categorical import Categorical
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
+from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.blocks import BLOCK, blocks
 from fusevae.evaluation.likelihood import VALUES
 from fusevae.models.flat import Flat
@@ -83,7 +84,7 @@ class Space:
             p = model.eval().generate((1,), None)
         base = p.base_dist if isinstance(p, Independent) else None
         decoder = model.decoder
-        if not isinstance(decoder, (Categorical, DiscretizedLogistic)) and (base is None or base.event_shape):
+        if not isinstance(decoder, (Categorical, DiscretizedLogistic, Mixed)) and (base is None or base.event_shape):
             raise InputError(
                 f"{type(decoder).__name__} as decoder gives dimensions that depend on each other given z, a chain "
                 "needs independent ones: take a model with Bernoulli, Gaussian, ContinuousBernoulli, Categorical or "

@@ -85,12 +85,25 @@ def impute(
         y, gone = space.into(seen), mask[rows].to(seen.device)
 
         def fill(p: Distribution, _: Tensor | None) -> Tensor:
-            return torch.where(gone, noise.sample(p), y)
+            return torch.where(gone, noise.sample(without_gaps(p)), y)
 
-        start = torch.where(gone, noise.sample(space.vae.generate((len(y),), label)), y)
+        if space.vae.mixed:  # its encoder can be told what is missing
+            first = space.vae.trace(y.masked_fill(gone, torch.nan), label).likelihood
+        else:
+            first = space.vae.generate((len(y),), label)
+        start = torch.where(gone, noise.sample(without_gaps(first)), y)
         return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
 
-    return walk(space, hidden, task, samples, steps, seed)
+    found = walk(space, hidden, task, samples, steps, seed)
+    given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)
+    mean = torch.where(mask, artifact.data.schema.averaged(found.mean, found.samples), given)
+    return found._replace(mean=mean)
+
+
+def without_gaps(p: Distribution) -> Distribution:
+    """The same distribution without missing values, of one that has them."""
+    found: Distribution = getattr(p, "whole", p)
+    return found
 
 
 class _Hidden(Examples):

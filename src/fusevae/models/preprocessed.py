@@ -36,7 +36,7 @@ class Preprocessed(Conditional):
         self.steps, self.model = cast(Sequence[Step], nn.ModuleList(steps)), model
         dequantizes = any(s.dequantizes for s in steps)
         self.discrete = model.discrete or dequantizes  # what is dequantized are integers
-        self.level, self.has_mean, self.space = model.level, model.has_mean, model.space
+        self.level, self.has_mean, self.space, self.mixed = model.level, model.has_mean, model.space, model.mixed
         if steps and model.space == "sphere":
             raise SlotError(
                 f"{type(model).__name__} is over a sphere, which the steps would leave: leave the steps out, or take a "

@@ -49,7 +49,8 @@ class VAE(Conditional):
         require("a decoder", decoder, Level.BOUND, "a density (Bernoulli, Gaussian, Categorical, DiscretizedLogistic)")
         self.latents, self.decoder = latents, decoder
         self.level = min(Level.EVIDENCE, latents.level, decoder.level)
-        self.discrete, self.space, self.has_mean = decoder.discrete, decoder.space, decoder.has_mean
+        self.discrete, self.mixed = decoder.discrete, decoder.mixed
+        self.space, self.has_mean = decoder.space, decoder.has_mean
         self.deterministic = latents.deterministic and decoder.level is Level.DENSITY
 
     def forward(self, *conditions: Tensor | None) -> Distribution:

@@ -59,10 +59,14 @@ def prepare(
     remarks = not world()[0] and (progress is None or not progress.trial)
     if len(data.train) < world()[1]:
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
+    data.spec.schema.check_model(data.spec, model.mixed)
     with noise.preserved():
         check(artifact, data.train, objective)
         if remarks:
             remark(artifact, data.train)
+        if progress is not None and not progress.trial and not progress.quiet and not world()[0]:
+            for line in data.spec.schema.remarks(data.spec):
+                progress.say(line)
         held = freeze(model, training.frozen)
         some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
@@ -71,7 +75,7 @@ def prepare(
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = data.train.evenly(BASELINE)
-            x, mass = artifact.view(data.train.batch(few)[0]), artifact.is_mass or artifact.distribution.discrete
+            x, mass = artifact.view(data.train.batch(few)[0]), artifact.measure != "density"
             found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
     game = Game(found)
     if training.accumulate > 1 or world()[1] > 1:

@@ -231,7 +231,7 @@ class Run:
             node["conditions"] = conditions
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}
         found = read_examples(data, self.artifact.data, gaps=gaps, **settings)
-        check_examples(self.artifact, found)
+        check_examples(self.artifact, found, gaps)
         return found, str(data) if isinstance(data, str | Path) else "the data given"
 
     def training(self, data: Any = None, conditions: str | list[str] | None = None) -> tuple[Examples, str]:

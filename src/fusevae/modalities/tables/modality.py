@@ -1,4 +1,4 @@
-"""Tables: rows of numbers under named columns."""
+"""Tables: rows under named columns, each of numbers, categories or dates, where cells may be missing."""
 
 from __future__ import annotations
 
@@ -18,27 +18,34 @@ from fusevae.data.arrays import as_tensor, check_finite, check_whole, finite_ten
 from fusevae.data.delimited import nameless
 from fusevae.data.examples import Examples, dataset_parts, kind_of
 from fusevae.data.given import Given, is_frame, is_hugging_face
-from fusevae.data.modality import Choice, Modality
+from fusevae.data.modality import Baseline, Choice, Modality
 from fusevae.data.parts import Options, Part, pick
 from fusevae.data.rows import beside_others, write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
 from fusevae.data.splits import Splits
+from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
-from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part
+from fusevae.modalities.tables.families import cells_of
+from fusevae.modalities.tables.infer import code, inferred
+from fusevae.modalities.tables.quality import TableReference
+from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
 from fusevae.modalities.tables.recommend import choices
-from fusevae.modalities.tables.schema import Column, TableSchema, table_columns, words
+from fusevae.modalities.tables.reconstruction import table_reconstruction
+from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
+from fusevae.modalities.tables.writing import plain
+from fusevae.nets.mlp import Constant
 
 
 class Tables(Modality):
-    """Numbers in columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``."""
+    """Columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``."""
 
     name = "tables"
-    what = "tables of numbers"
+    what = "tables"
     schema = TableSchema
     formats = (".csv", ".parquet", ".npz", ".npy", "")
     shown = 2000
@@ -58,7 +65,7 @@ class Tables(Modality):
         return len(shape) == 1
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
-        path, rows = given.path, partial(_rows, gaps=options.gaps)
+        path, rows = given.path, partial(_rows, gaps=takes_gaps(options))
         if path is None:
             if is_frame(given.data):
                 return {"train": frame_part(given.data, options, given.name)}
@@ -82,9 +89,7 @@ class Tables(Modality):
             return part.schema
         if options.known is not None and isinstance(options.known.schema, TableSchema):
             return options.known.schema
-        n = kind_of(part.x)[0][0]
-        dtypes = part.dtypes or [kind_of(part.x)[1]] * n
-        return TableSchema([Column(*pair) for pair in zip(part.columns or nameless(n), dtypes, strict=True)])
+        return inferred([part], options)
 
     def examples(
         self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options
@@ -98,15 +103,12 @@ class Tables(Modality):
                 )
             _align(part, first, name)
         floats = [part.x for part in parts.values() if isinstance(part.x, Tensor) and part.x.is_floating_point()]
-        schema = self.schema_of(first, options)
-        if len(floats) == len(parts) and isinstance(schema, TableSchema):
+        if len(floats) == len(parts) and isinstance(schema := self._columns(parts, options), TableSchema):
+            for name, part in parts.items():
+                code(part, schema, name if len(parts) > 1 else "data")
             train = first.x if rows is None else first.x[rows["train"]]
             if options.known is None:
                 schema = schema.fitted(train.numpy(), first.columns is not None)
-            elif len(schema.columns) != train.shape[1]:
-                raise InputError(
-                    f"these are rows of {train.shape[1]} columns: expected {', '.join(schema.names)}, of the model"
-                )
             exact = options.known is not None and options.known.dtype == "float64"
             double = exact or any(_double(schema, part) for part in parts.values())
             ends = schema.into(train).float()
@@ -120,13 +122,47 @@ class Tables(Modality):
                 check_whole(part.x, f"the {name} part")
         return super().examples(parts, rows, options)
 
+    def _columns(self, parts: Mapping[str, Part], options: Options) -> Schema:
+        """What is known of the columns before the training rows are looked at."""
+        first = next(iter(parts.values()))
+        if options.known is None and first.schema is None:
+            return inferred(list(parts.values()), options)
+        found, n = self.schema_of(first, options), kind_of(first.x)[0][0]
+        if isinstance(found, TableSchema) and len(found.columns) != n:
+            raise InputError(f"these are rows of {n} columns: expected {', '.join(found.names)}, of the model")
+        return found
+
+    def check_output(self, path: Path | None, spec: DataSpec) -> None:
+        super().check_output(path, spec)
+        worded = [c.name for c in getattr(spec.schema, "columns", ()) if c.worded]
+        if worded and path is not None and path.suffix.lower() in (".npz", ".npy"):
+            raise InputError(f"{path} would lose the words of the column {worded[0]!r}: give a .csv or .parquet")
+
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
         suffix = path.suffix.lower()
-        columns: dict[str, Any] = {"x": x.numpy()} if suffix in (".npz", ".npy") else {**table_columns(x, spec)}
+        if suffix in (".npz", ".npy"):
+            columns: dict[str, Any] = {"x": x.numpy()}
+        else:
+            beside = dict(beside)
+            columns = {**table_columns(x, spec)}
+            for column in getattr(spec.schema, "columns", ()):
+                if column.kind == "identifier" and column.dtype == "str" and "file" in beside:
+                    columns[column.name] = beside.pop("file")  # as they were
+                    break
         columns |= beside_others(beside, columns)
+        if suffix in (".csv", ""):
+            columns = {name: plain(values) for name, values in columns.items()}
         if not suffix:
             path.mkdir(parents=True, exist_ok=True)
         write_columns(columns, path if suffix else path / "samples.csv")
+
+    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
+        if not (mass and isinstance(spec.schema, TableSchema) and spec.schema.mixed):
+            return super().baseline(x, spec, mass)
+        cells = cells_of(spec.schema)
+        constant = Mixed(Constant(Mixed.outputs(cells, 1)), cells, components=1).to(x.device)
+        constant.start_from(lambda: x)
+        return constant.requires_grad_(False)()
 
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         names = ["", *words(rows[0][1], spec)[0]]
@@ -134,17 +170,21 @@ class Tables(Modality):
         return Rows(names, cells) if any(word for word, _ in rows) else Rows(names[1:], [c[1:] for c in cells])
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
-        return {"samples": Picture.of(pictures.histograms(real, made, list(table_columns(made, spec))))}
+        return {"samples": Picture.of(pictures.histograms(real, made, columns_of(spec)))}
 
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
-        return Picture.of(pictures.scatter(x, again, list(table_columns(x, spec))))
+        return Picture.of(pictures.scatter(x, again, columns_of(spec)))
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
         if extractor is not None:
             raise InputError(f"{extractor} is for images, these are tables: leave --extractor out")
+        if isinstance(held.spec.schema, TableSchema) and held.spec.schema.mixed:
+            return TableReference(held, data.train, n)
         return Reference(Columns(data.train), held, data.train, n)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
+        if isinstance(held.spec.schema, TableSchema) and held.spec.schema.mixed:
+            return table_reconstruction(artifact, held, seed=seed)
         return reconstruction_quality(artifact, held, seed=seed)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
@@ -159,8 +199,8 @@ def _rows(x: Any, name: str, gaps: bool = False) -> Part:
     if 0 in x.shape:
         finite_tensor(x, name)  # which refuses it
     part = Part(as_tensor(x, name, double=True), total=len(x))
-    if not gaps:
-        check_finite(part.x.float() if part.x.is_floating_point() else part.x, name)
+    if part.x.is_floating_point() and (not gaps or bool(part.x.float().isinf().any())):
+        check_finite(part.x.float(), name)
     dtype = str(x.dtype).removeprefix("torch.") if isinstance(x, Tensor) else x.dtype.newbyteorder("=").name
     part.dtypes = [dtype] * x.shape[1]
     return part
@@ -176,6 +216,7 @@ def _align(part: Part, first: Part, name: str) -> None:
         pick(one, first.columns, "the training part", f"the {name} part")
     order = [part.columns.index(pick(one, part.columns, f"the {name} part", "the training")) for one in first.columns]
     part.x, part.columns = part.x[:, order], list(first.columns)
+    part.dtypes = None if part.dtypes is None else [part.dtypes[i] for i in order]
 
 
 def _double(schema: TableSchema, part: Part) -> bool:

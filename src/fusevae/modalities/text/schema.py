@@ -9,7 +9,7 @@ from torch import Tensor
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
-from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.spec import DataSpec, Measure, Schema
 from fusevae.core.vocabulary import FIRST, UNKNOWN, Vocabulary
 
 
@@ -59,7 +59,7 @@ class TextSchema(Schema):
             )
         return replace(how, never=(UNKNOWN,), never_first=tuple(words.never_first))
 
-    def support(self, spec: DataSpec, mass: bool) -> str:
+    def support(self, spec: DataSpec, measure: Measure) -> str:
         words = self.vocabulary
         return f"mass on sequences of {words.size:,} {words.kind} tokens ({words.fingerprint})"
 

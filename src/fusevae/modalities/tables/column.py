@@ -1,0 +1,269 @@
+"""A column of a table: what its cells hold, and the form in which they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from fusevae.core.description import Described
+from fusevae.core.errors import InputError
+from fusevae.modalities.tables import dates
+
+DECIMALS = 6  # after the point, at most, that are a form and no chance
+COUNTED = 100_000  # values of a column whose difference is looked at
+GAIN = 4.0  # how much nearer to 0 a column must come for its centre to be taken off
+LOST = 0.01  # part of the different values that float32 may not lose without need
+SPIKE = 20  # rows that hold the same number, at least, for it to be a spike: a value of its own
+SPIKES = 128  # of a column, at most
+PART = 0.01  # of the rows, which a spike of reals has at least
+
+CLASSES = ("binary", "categorical", "ordered")
+WHOLE = ("integer", "count", "date")
+FIXED = ("constant", "identifier")  # nothing is to be learned of these
+KINDS = ("continuous", "skewed", *WHOLE, *CLASSES, *FIXED)
+
+
+class Column(Described):
+    """A column. Its cells are numbers, or codes of its classes; NaN is a missing one.
+
+    Args:
+        name: of the column.
+        dtype: as it came: ``"int64"``, ``"bool"``, ``"float64"``, ``"str"``, ``"datetime64[us]"`` ...
+        low: its smallest value in training; None where that is not kept (of arrays without names).
+        high: its largest value there.
+        decimals: digits after the point that no value has more of; None where there are more than six.
+        offset: what is taken off before a model sees it as float32, 0 unless float32 would lose which values differ.
+        kind: one of :data:`KINDS`; None for numbers of which nothing more is known.
+        classes: the words that codes 0, 1, ... stand for, in their order.
+        spikes: numbers that come again and again in training.
+        missing: the part of the cells that are missing in training.
+        form: of dates, as of ``strftime``; of identifiers, with ``%d`` where they count.
+        step: seconds that a date's number counts by.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dtype: str = "float32",
+        low: float | None = None,
+        high: float | None = None,
+        decimals: int | None = None,
+        offset: float = 0.0,
+        kind: str | None = None,
+        classes: list[str] | None = None,
+        spikes: list[float] | None = None,
+        missing: float = 0.0,
+        form: str | None = None,
+        step: float = 1.0,
+    ) -> None:
+        self.name, self.dtype, self.low, self.high = name, dtype, low, high
+        self.decimals, self.offset, self.kind, self.missing = decimals, float(offset), kind, float(missing)
+        self.classes = None if classes is None else list(classes)
+        self.spikes, self.form, self.step = list(spikes or ()), form, float(step)
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are whole numbers, flags or codes."""
+        return (
+            "int" in self.dtype or self.dtype == "bool" or self.kind in (*WHOLE, *CLASSES) or self.classes is not None
+        )
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is of reals without gaps, which any density can take."""
+        return self.kind in (None, "continuous", "skewed") and not self.missing
+
+    @property
+    def worded(self) -> bool:
+        """Whether its cells are read as words."""
+        return self.classes is not None or self.form is not None or self.dtype == "str"
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Where what a model makes may lie: as in training where the values are whole or never negative."""
+        if self.kind == "identifier" or self.low is None or self.high is None or not (self.whole or self.low >= 0):
+            return -np.inf, np.inf
+        return self.low, self.high
+
+    def fitted(self, x: np.ndarray, named: bool) -> Column:
+        """With what the values ``x`` ``(n,)`` of the training say; of an array without names offset and gaps alone."""
+        known = x[~np.isnan(x)]
+        missing = 1.0 - len(known) / len(x)
+        if not named and not missing:
+            return self.replaced(offset=centre(x, self.name))
+        if not len(known):
+            return self.replaced(kind="constant", missing=1.0)
+        ends = (0.0, len(self.classes) - 1.0) if self.classes else (float(known.min()), float(known.max()))
+        decimals = 0 if self.whole else decimals_of(known)
+        offset = 0.0 if self.classes or self.kind == "identifier" else centre(known, self.name)
+        if self.kind == "constant" or (self.kind == "binary" and not self.classes):
+            offset = ends[0]
+        found = self.replaced(low=ends[0], high=ends[1], decimals=decimals, offset=offset, missing=missing)
+        return found.replaced(spikes=found.spikes_of(known))
+
+    def spikes_of(self, x: np.ndarray) -> list[float]:
+        """The numbers that come so often in ``x`` that each has a probability of its own."""
+        if self.kind in (None, *CLASSES, *FIXED):
+            return []
+        values, counts = np.unique(x, return_counts=True)
+        least = SPIKE if self.whole else max(SPIKE, PART * len(x))
+        often = np.argsort(-counts, kind="stable")[:SPIKES]
+        found: list[float] = np.sort(values[often[counts[often] >= least]]).tolist()
+        return found
+
+    def kept(self, x: np.ndarray) -> bool:
+        """Whether float32 gives every one of these values back as it is written."""
+        near = single(x).astype(np.float64)
+        return bool(((near if self.decimals is None else np.round(near, self.decimals)) == x)[~np.isnan(x)].all())
+
+    # words
+
+    def codes(self, words: Sequence[str]) -> np.ndarray:
+        """The numbers that different words of the column stand for; NaN for one that isn't known."""
+        if self.classes is not None:
+            places = {word: float(i) for i, word in enumerate(self.classes)}
+            return np.array([places.get(word, np.nan) for word in words])
+        if self.kind == "date" and self.form is not None:
+            return dates.numbers_of(words, self.form) / self.step
+        if self.kind == "identifier":
+            return np.arange(len(words), dtype=np.float64)
+        return np.full(len(words), np.nan)  # its cells were all missing
+
+    def typed(self, x: np.ndarray) -> np.ndarray:
+        """Values ``(n,)`` in the dtype and with the decimals of the column, where they have that form; None where there
+        is none, NaN among reals."""
+        gone = np.isnan(x) if x.dtype.kind == "f" else np.zeros(len(x), bool)
+        if self.kind == "identifier":
+            return self._made_anew(x, gone)
+        if self.classes is not None:
+            words = np.array([*self.classes, None], dtype=object)
+            return words[
+                np.where(gone, len(self.classes), np.nan_to_num(x).round().clip(0, len(self.classes) - 1)).astype(int)
+            ]
+        if self.kind == "date":
+            return self._dates(x.astype(np.float64) * self.step, gone)
+        if self.whole and "float" not in self.dtype:
+            if not bool((x == np.round(x))[~gone].all()):
+                return x
+            return _with_none(np.nan_to_num(x).astype(self.dtype), gone)
+        double = x.astype(np.float64)
+        if self.decimals is not None and x.dtype == np.float32:  # 0.1 is 0.1, not 0.10000000149
+            short = np.round(double, self.decimals)
+            double = np.where(short.astype(np.float32) == x, short, double)
+        if self.dtype == "str":
+            return np.full(len(x), None, dtype=object)
+        return double if self.dtype == "float64" else double.astype(np.float32)
+
+    def words(self, x: np.ndarray) -> list[str]:
+        """Values ``(n,)`` to be read by people."""
+        if x.dtype.kind != "f":
+            return ["" if v is None else str(v) for v in x.tolist()]
+        form = ".12g" if self.offset or self.whole else ".4g" if self.decimals is None else f".{self.decimals}f"
+        return ["" if v != v else f"{v:{form}}" for v in x.tolist()]
+
+    def _dates(self, seconds: np.ndarray, gone: np.ndarray) -> np.ndarray:
+        if "datetime" in self.dtype:
+            whole = np.where(gone, 0, np.nan_to_num(seconds) * 1e6).round().astype("datetime64[us]")
+            whole[gone] = np.datetime64("NaT")
+            return whole.astype(self.dtype)
+        assert self.form is not None
+        return _with_none(np.array(dates.words_of(seconds, self.form), dtype=object), gone)
+
+    def _made_anew(self, x: np.ndarray, gone: np.ndarray) -> np.ndarray:
+        """Numbers as they are, and new ones, which count on, where there are none."""
+        start = 0 if self.high is None or self.form is not None else int(self.high)
+        fresh = start + np.cumsum(gone)
+        if self.dtype == "str":
+            form = self.form or f"{self.name}-%d"
+            return np.array([form % n if g else "" for n, g in zip(fresh.tolist(), gone, strict=True)], dtype=object)
+        return np.where(gone, fresh, np.nan_to_num(x)).astype(self.dtype)
+
+    @property
+    def about(self) -> str:
+        """What it holds, in a few words."""
+        said = {"categorical": "categories", "identifier": "an identifier, made anew and never learned"}
+        parts = [said.get(self.kind or "", self.kind or "continuous")]
+        if self.kind in CLASSES and self.classes:
+            shown = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+            parts = [f"{len(self.classes)} {parts[0]}" if self.kind == "categorical" else parts[0], shown]
+        elif self.kind == "constant":
+            parts.append(self.words(self.typed(np.array([self.low if self.low is not None else np.nan])))[0] or "empty")
+        elif self.kind != "identifier" and self.low is not None and self.high is not None:
+            ends = self.words(self.typed(np.array([self.low, self.high])))
+            parts.append(f"{ends[0]} to {ends[1]}")
+            if self.kind in ("continuous", "skewed") and self.decimals is not None:
+                parts.append(f"{self.decimals} decimals")
+        if self.missing:
+            parts.append(f"{self.missing:.2g} missing" if self.missing < 0.001 else f"{self.missing:.1%} missing")
+        return ", ".join(parts)
+
+
+def _with_none(values: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    if not bool(gone.any()):
+        return values
+    found = values.astype(object)
+    found[gone] = None
+    return found
+
+
+def id_form(words: Sequence[str]) -> str | None:
+    """How identifiers count, where they do: the same letters before a number.
+
+    Example:
+        >>> id_form(["cust_007", "cust_008"]), id_form(["a1", "b2"])
+        ('cust_%03d', None)
+    """
+    found = [re.fullmatch(r"(\D*)(\d{1,15})", word) for word in words]
+    if not all(found) or len({m[1] for m in found if m}) != 1:
+        return None
+    widths = {len(m[2]) for m in found if m}
+    width = f"0{widths.pop()}" if len(widths) == 1 else ""
+    assert found[0] is not None
+    return f"{found[0][1].replace('%', '%%')}%{width}d"
+
+
+def decimals_of(x: np.ndarray) -> int | None:
+    """Digits after the point that no value has more of, None beyond :data:`DECIMALS`.
+
+    Example:
+        >>> decimals_of(np.array([1.5, 20.25])), decimals_of(np.array([1 / 3]))
+        (2, None)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return next((d for d in range(DECIMALS + 1) if bool((np.round(x, d) == x).all())), None)
+
+
+def centre(x: np.ndarray, name: str) -> float:
+    """What to take off values ``(n,)`` so that float32 tells them apart, 0 where it does so already (or where the
+    values are spread too wide for that to help).
+
+    A shift of the data changes no density: its log-determinant is 0.
+
+    Example:
+        >>> centre(np.array([1760000001.0, 1760000002.0, 1760000003.0]), "t"), centre(np.array([0.1, 7.25]), "x")
+        (1760000002.0, 0.0)
+    """
+    if bool((single(x) == x).all()):
+        return 0.0
+    middle = float(np.sort(x)[len(x) // 2])  # one of the values
+    some = x[np.arange(min(len(x), COUNTED)) * len(x) // min(len(x), COUNTED)]
+    different = len(np.unique(some))
+    offset = 0.0
+    if GAIN * np.median(np.abs(x - middle)) < np.median(np.abs(x)):
+        lost = different - len(np.unique(single(some)))
+        whole = bool((x == np.round(x)).all())
+        offset = middle if whole or lost > LOST * different else 0.0
+    if 2 * len(np.unique(single(some - offset))) < different:
+        raise InputError(
+            f"column {name} has {different:,} different values that float32 does not tell apart: split it into parts, "
+            "take something off it, or leave it out (data.columns=[...])"
+        )
+    return offset
+
+
+def single(x: np.ndarray) -> np.ndarray:
+    """Values as float32, what is too large as infinite."""
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32)

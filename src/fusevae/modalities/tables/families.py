@@ -1,0 +1,38 @@
+"""The family that each column of a table has in a likelihood, by its kind."""
+
+from __future__ import annotations
+
+from fusevae.modalities.tables.column import CLASSES, FIXED, WHOLE
+from fusevae.modalities.tables.schema import TableSchema
+from fusevae.nets.cells import Cells, Classes, Real, Whole
+
+
+def cells_of(schema: TableSchema) -> Cells:
+    """What the columns hold, as a model sees them: numbers with their offset taken off.
+
+    Example:
+        >>> from fusevae.modalities.tables.column import Column
+        >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
+        >>> cells.total, cells.width
+        (3, 4)
+    """
+    families: list[Classes | Real] = []
+    for column in schema.columns:
+        spikes = [v - column.offset for v in column.spikes]
+        if column.kind in FIXED:
+            families.append(Classes(1))
+        elif column.classes is not None:
+            families.append(Classes(len(column.classes)))
+        elif column.kind in CLASSES:
+            families.append(Classes(2))
+        elif column.kind in WHOLE and column.step >= 1.0:
+            least = -column.offset if column.kind == "count" else None
+            families.append(Whole(spikes, least))
+        else:
+            families.append(Real(spikes))
+    return Cells(families)
+
+
+def gappy(schema: TableSchema) -> list[int]:
+    """Columns with missing cells in training, of those that are learned."""
+    return [i for i, c in enumerate(schema.columns) if c.missing and c.kind != "identifier" and c.missing < 1]

@@ -1,0 +1,68 @@
+"""From the parts of a table as they were read to its columns, and to codes in the place of words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fusevae.core.errors import InputError
+from fusevae.data.delimited import nameless
+from fusevae.data.examples import kind_of
+from fusevae.data.parts import Options, Part
+from fusevae.modalities.tables import kinds
+from fusevae.modalities.tables.column import CLASSES, FIXED, Column
+from fusevae.modalities.tables.schema import TableSchema
+
+logger = logging.getLogger("fusevae")
+
+
+def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
+    """The columns of a table, each of the kind that is said or inferred; classes are those of any part."""
+    first, said = parts[0], dict(options.kinds)
+    shape, dtype = kind_of(first.x)
+    names, dtypes = first.columns or nameless(shape[0]), first.dtypes or [dtype] * shape[0]
+    if first.columns is None or not isinstance(first.x, torch.Tensor):
+        return TableSchema([Column(*pair) for pair in zip(names, dtypes, strict=True)])
+    columns = []
+    for i, name in enumerate(names):
+        if name in said:
+            kinds.check_said(name, said[name])
+        if name in first.levels:
+            levels = sorted({word for part in parts for word in part.levels.get(name, ())})
+            known = int((~first.x[:, i].isnan()).sum())
+            columns.append(kinds.words_column(name, dtypes[i], levels, known, said.get(name)))
+        else:
+            columns.append(kinds.numbers_column(name, dtypes[i], first.x[:, i].numpy(), said.get(name)))
+    if all(column.kind in FIXED and column.name in first.levels for column in columns):
+        raise InputError(
+            f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn"
+        )
+    return TableSchema([*columns])
+
+
+def code(part: Part, schema: TableSchema, what: str) -> None:
+    """Put the codes of a schema in the place of the places of words; what it has no code for is missing, and said."""
+    for i, column in enumerate(schema.columns):
+        name = column.name if part.columns is None or column.name in part.columns else part.columns[i]
+        levels = part.levels.pop(name, None)
+        if levels is None:
+            continue
+        places = part.x[:, i]
+        there = ~places.isnan()
+        if column.kind == "identifier" and column.dtype == "str":
+            part.ids = part.ids or [levels[int(v)] if ok else "" for v, ok in zip(places.tolist(), there, strict=True)]
+        codes = torch.from_numpy(np.append(column.codes(levels), np.nan))
+        places = torch.where(there, places, len(levels)).long()
+        part.x[:, i] = codes[places]
+        lost = there & part.x[:, i].isnan()
+        if bool(lost.any()):
+            words = [levels[j] for j in places[lost].unique().tolist()]
+            shown = ", ".join(map(repr, words[:5])) + (", ..." if len(words) > 5 else "")
+            kind = "classes" if column.kind in (*CLASSES, "constant") else "values"
+            logger.warning(
+                "column %s of the %s holds %s %s that the model does not know, in %d of %d rows: taken for missing",
+                *(column.name, what, kind, shown, int(lost.sum()), len(part.x)),
+            )

@@ -1,0 +1,319 @@
+"""How good sampled rows of a table are: column by column, pair by pair, and to judges that look at whole rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.data.conditions import LABELS
+from fusevae.data.examples import Examples
+from fusevae.evaluation.intervals import interval, interval_of_part, spread
+from fusevae.evaluation.judge import Judge, SampleQuality, enough
+from fusevae.evaluation.quality import part_above
+from fusevae.evaluation.results import SAMPLES, Result, figure, part
+from fusevae.evaluation.samples import Kind, kind_used, sample
+from fusevae.modalities.tables.column import CLASSES, FIXED
+from fusevae.modalities.tables.schema import TableSchema
+
+BINS = 10  # of a number beside a class
+PAIRS = 2000  # of columns that are looked at, evenly over all
+SHOWN = 10  # columns and pairs that are named, the worst
+JUDGED = 10_000  # rows of each kind that a classifier is given
+FOLDS = 3
+NEAREST = 2000  # samples whose nearest rows are sought
+LEVELS = 20  # classes of a column that rows are classified by, at most
+
+
+class Scores(Result):
+    """What two sets of rows are compared by.
+
+    Attributes:
+        shape: the mean over columns of 1 less the Kolmogorov-Smirnov statistic of numbers, or the total variation
+            distance of classes, where missing is one of them (``sdmetrics``' KSComplement and TVComplement).
+        trend: the mean over pairs of columns of 1 less half the difference of correlations of two numbers, or the total
+            variation distance of contingency tables, numbers in ten bins of one width (CorrelationSimilarity and
+            ContingencySimilarity).
+        c2st: 2 - 2 AUC of boosted trees that tell the two apart, cross-validated: 1 where they can't, 0 where they
+            always do (the detection score of ``sdmetrics``, by a stronger judge than its logistic one, to which columns
+            drawn independently of each other pass for real).
+        auc: of boosted trees that learn a class column from these rows, tested on real ones.
+        dcr: the part of these rows that are nearer to the training rows than to as many held-out ones: 0.5 for fresh
+            draws, 1 for copies; distances are sums of differences, of numbers in parts of their range, of classes 1.
+        intervals: where each is with 95 % confidence, by its name.
+    """
+
+    section = SAMPLES
+    intervals: dict[str, list[float]]
+    shape: float = figure("Shape", better="high", form=".4f", interval="intervals", hint="columns alone, 1 at best")
+    trend: float | None = figure("Trend", better="high", form=".4f", interval="intervals", hint="pairs, 1 at best")
+    c2st: float = figure("C2ST", better="high", form=".4f", interval="intervals", hint="boosted trees, 1 at best")
+    auc: float | None = figure("AUC after training on these", better="high", form=".4f", interval="intervals")
+    dcr: float | None = figure(
+        "nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %"
+    )
+
+
+class TableQuality(Scores, SampleQuality):
+    """The figures of samples, each beside those of other real rows.
+
+    Attributes:
+        real: the same of held-out rows: what a perfect model would have.
+        columns: the lowest scores of columns, by name.
+        pairs: the lowest scores of pairs of columns.
+        of: the class column of ``auc``.
+    """
+
+    n: int = figure("judged", form=lambda n: f"{n:,} samples", hint="against as many real rows")
+    real: Scores = part(real=True)
+    columns: dict[str, float]
+    pairs: dict[str, float]
+    of: str | None = figure("classes of the AUC", default=None)
+
+
+class TableReference(Judge):
+    """Real rows that samples are held against, made once for all the models that are compared.
+
+    Args:
+        held: rows that no model was trained on; half of them are the reference, the others its floor.
+        train: those that the models were trained on.
+        n: samples of each model, at most half as many as ``held``.
+    """
+
+    def __init__(self, held: Examples, train: Examples, n: int = 10_000) -> None:
+        if len(held) < 4 or n < 2:
+            raise InputError(f"{len(held)} rows and {n} samples were given: expected at least four, and two")
+        schema = held.spec.schema
+        assert isinstance(schema, TableSchema)
+        self.n, self.schema = enough(n, len(held) // 2), schema
+        generator = torch.Generator().manual_seed(noise.key("reference"))
+        half, other = torch.randperm(len(held), generator=generator)[: 2 * self.n].view(2, self.n)
+        x, self.label = held.batch(half)
+        self.rows = x.double().numpy()
+        self.train = train.batch(train.evenly(self.n))[0].double().numpy()
+        self.used = [i for i, c in enumerate(schema.columns) if c.kind not in FIXED]
+        self.classed = [schema.columns[i].classes is not None or schema.columns[i].kind == "binary" for i in self.used]
+        self.target = self._target()
+        self.about = "the columns, their pairs, and boosted trees"
+        self.real = self.scores(held.batch(other)[0].double().numpy())
+
+    def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> TableQuality:
+        """The figures of one model; one that is given conditions gets those of the real rows."""
+        kind = kind_used(artifact, kind)
+        label = self.label if artifact.is_conditional else None
+        sample(artifact, 1, seed=seed, kind=kind)  # what is done once only is not a part of the time
+        started = time.perf_counter()
+        x = sample(artifact, self.n, label, seed, kind)
+        seconds = (time.perf_counter() - started) / self.n
+        made = x.double().numpy()
+        names = [self.schema.columns[i].name for i in self.used]
+        columns = dict(zip(names, self.shapes(self.rows, made), strict=True))
+        pairs = {
+            f"{names[i]}, {names[j]}": v for (i, j), v in zip(self._pairs(), self.trends(self.rows, made), strict=True)
+        }
+        return TableQuality(
+            **vars(self.scores(made)),
+            n=self.n,
+            kind=kind,
+            seed=seed,
+            seconds_per_sample=seconds,
+            features=self.about,
+            real=self.real,
+            columns=lowest(columns),
+            pairs=lowest(pairs),
+            of=None if self.target is None else self.schema.columns[self.target].name,
+        )
+
+    def scores(self, made: np.ndarray) -> Scores:
+        """Every figure of rows ``(n, columns)``."""
+
+        def both(a: Tensor, b: Tensor) -> dict[str, float]:
+            found = {"shape": float(np.mean(self.shapes(a.numpy(), b.numpy())))}
+            trends = self.trends(a.numpy(), b.numpy())
+            return found | ({"trend": float(np.mean(trends))} if trends else {})
+
+        a, b = torch.from_numpy(self.rows), torch.from_numpy(made)
+        whole = both(a, b)
+        sides = spread(both, a, b, whole)
+        intervals = {k: _inside(interval(v, sides.error[k], len(made))) for k, v in whole.items() if k in sides.error}
+        told, error = self.told_apart(made)
+        c2st = 2 - 2 * max(told, 0.5)
+        intervals["c2st"] = _inside([c2st - 2 * 1.96 * error, c2st + 2 * 1.96 * error])
+        learned = self.learned(made)
+        if learned is not None:
+            intervals["auc"] = _inside([learned[0] - 1.96 * learned[1], learned[0] + 1.96 * learned[1]])
+        nearer = self.nearer(made)
+        intervals["dcr"] = interval_of_part(nearer, min(len(made), NEAREST))
+        return Scores(
+            shape=whole["shape"],
+            trend=whole.get("trend"),
+            c2st=c2st,
+            auc=None if learned is None else learned[0],
+            dcr=nearer,
+            intervals=intervals,
+        )
+
+    def shapes(self, real: np.ndarray, made: np.ndarray) -> list[float]:
+        """The score of each column that is used."""
+        return [
+            1 - (variation(*self._codes(i, real, made)) if classed else kolmogorov(real[:, i], made[:, i]))
+            for i, classed in zip(self.used, self.classed, strict=True)
+        ]
+
+    def trends(self, real: np.ndarray, made: np.ndarray) -> list[float]:
+        """The score of each pair of columns that is looked at."""
+        binned = [self._binned(i, classed, real, made) for i, classed in zip(self.used, self.classed, strict=True)]
+        found = []
+        for i, j in self._pairs():
+            if not (self.classed[i] or self.classed[j]):
+                a, b = (correlation(x[:, self.used[i]], x[:, self.used[j]]) for x in (real, made))
+                found.append(1 - abs(a - b) / 2)
+            else:
+                size = 1 + max(int(side.max()) for side in binned[j])
+                a, b = (binned[i][side] * size + binned[j][side] for side in (0, 1))
+                found.append(1 - variation(a, b))
+        return found
+
+    def told_apart(self, made: np.ndarray) -> tuple[float, float]:
+        """The AUC of boosted trees that tell samples from real rows, cross-validated, and its standard error."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+        x = np.concatenate([self.rows[:JUDGED], made[:JUDGED]])[:, self.used]
+        y = np.repeat([0, 1], [len(self.rows[:JUDGED]), len(made[:JUDGED])])
+        folds = StratifiedKFold(min(FOLDS, len(made)), shuffle=True, random_state=0)
+        trees = HistGradientBoostingClassifier(random_state=0)
+        found = cross_val_predict(trees, x, y, cv=folds, method="predict_proba")[:, 1]
+        return area(found[y == 1], found[y == 0])
+
+    def learned(self, made: np.ndarray) -> tuple[float, float] | None:
+        """The AUC on real rows of boosted trees that learned from these, and its standard error; None where there is
+        no column to learn, or the rows have one class of it alone."""
+        if self.target is None:
+            return None
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        others = [i for i in self.used if i != self.target]
+        (x, y), (z, truth) = ((rows[:, others], rows[:, self.target]) for rows in (made, self.rows))
+        there, known = ~np.isnan(y), ~np.isnan(truth)
+        if len(np.unique(y[there])) < 2 or len(np.unique(truth[known])) < 2:
+            return None
+        trees = HistGradientBoostingClassifier(random_state=0).fit(x[there], y[there])
+        chances, truth = trees.predict_proba(z[known]), truth[known]
+        areas = [
+            area(chances[truth == c, k], chances[truth != c, k])
+            for k, c in enumerate(trees.classes_)
+            if 1 < (truth == c).sum() < len(truth) - 1
+        ]
+        if not areas:
+            return None
+        areas = areas[-1:] if len(trees.classes_) == 2 else areas
+        return float(np.mean([a for a, _ in areas])), float(np.mean([e for _, e in areas]))
+
+    def nearer(self, made: np.ndarray) -> float:
+        """The part of rows that are nearer to training rows than to held-out ones, equally near ones by half."""
+        some = made[:NEAREST]
+        ours, theirs = (self._nearest(some, rows) for rows in (self.train, self.rows[: len(self.train)]))
+        return float(((ours < theirs) + 0.5 * (ours == theirs)).mean())
+
+    def _nearest(self, made: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        found = []
+        scale = [np.nanmax(self.rows[:, i]) - np.nanmin(self.rows[:, i]) or 1.0 for i in self.used]
+        for few in np.array_split(made, max(1, len(made) * len(rows) // 4_000_000)):
+            total = np.zeros((len(few), len(rows)), dtype=np.float32)
+            for i, classed, span in zip(self.used, self.classed, scale, strict=True):
+                a, b = few[:, i, None], rows[None, :, i]
+                apart = (a != b) if classed else np.abs(a - b) / span
+                total += np.where(np.isnan(a) | np.isnan(b), np.isnan(a) != np.isnan(b), apart)
+            found.append(total.min(1))
+        return np.concatenate(found)
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        pairs = list(itertools.combinations(range(len(self.used)), 2))
+        return pairs[:: -(-len(pairs) // PAIRS)] if pairs else []
+
+    def _binned(self, i: int, classed: bool, real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if classed:
+            a, b = self._codes(i, real, made)
+            return a, b
+        there = self.rows[:, i][~np.isnan(self.rows[:, i])]
+        ends = np.histogram_bin_edges(there, BINS)[1:-1] if len(there) else np.zeros(0)
+        a, b = (np.where(np.isnan(x[:, i]), 0, 1 + np.digitize(x[:, i], ends)).astype(np.int64) for x in (real, made))
+        return a, b
+
+    def _codes(self, i: int, *rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The classes of a column from 1 on, 0 where a cell is missing."""
+        first = self.schema.columns[i].low or 0.0
+        return tuple(np.where(np.isnan(x[:, i]), 0, np.nan_to_num(x[:, i]) - first + 1).astype(np.int64) for x in rows)
+
+    def _target(self) -> int | None:
+        """The class column: by its name, else the last one where it has few classes."""
+        few = [i for i in self.used if self.schema.columns[i].kind in CLASSES]
+        few = [i for i in few if len(self.schema.columns[i].classes or "ab") <= LEVELS]
+        named = [i for i in few if self.schema.columns[i].name.lower() in LABELS]
+        last = [i for i in few if i == self.used[-1]]
+        return next(iter([*named, *last]), None) if len(self.used) > 1 else None
+
+
+def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference of two distribution functions, of the numbers that are there.
+
+    Example:
+        >>> kolmogorov(np.array([0.0, 1.0]), np.array([1.0, 2.0, np.nan]))
+        0.5
+    """
+    a, b = np.sort(a[~np.isnan(a)]), np.sort(b[~np.isnan(b)])
+    if not len(a) or not len(b):
+        return float(len(a) != len(b))
+    every = np.concatenate([a, b])
+    left, right = (np.searchsorted(x, every, side="right") / len(x) for x in (a, b))
+    return float(np.abs(left - right).max())
+
+
+def variation(a: np.ndarray, b: np.ndarray) -> float:
+    """The total variation distance of the shares of whole numbers of at least 0.
+
+    Example:
+        >>> variation(np.array([0, 0]), np.array([0, 1]))
+        0.5
+    """
+    size = 1 + int(max(a.max(initial=0), b.max(initial=0)))
+    if size > 10_000_000:  # pairs of columns of many classes
+        _, both = np.unique(np.concatenate([a, b]), return_inverse=True)
+        a, b, size = both[: len(a)], both[len(a) :], int(both.max()) + 1
+    left, right = (np.bincount(x, minlength=size) / len(x) for x in (a, b))
+    return float(np.abs(left - right).sum() / 2)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's, of the rows that have both; 0 where one is constant."""
+    both = ~(np.isnan(a) | np.isnan(b))
+    a, b = a[both], b[both]
+    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def area(high: np.ndarray, low: np.ndarray) -> tuple[float, float]:
+    """The probability that one of ``high`` is above one of ``low``, and its standard error (DeLong et al. 1988)."""
+    a, b = torch.from_numpy(np.ascontiguousarray(high)), torch.from_numpy(np.ascontiguousarray(low))
+    wins, losses = 1 - part_above(a, b), part_above(b, a)
+    error = math.sqrt(wins.var().item() / len(a) + losses.var().item() / len(b))
+    return wins.mean().item(), error
+
+
+def lowest(scores: dict[str, float]) -> dict[str, float]:
+    """The lowest of scores by name, the lowest first."""
+    return dict(sorted(scores.items(), key=lambda pair: pair[1])[:SHOWN])
+
+
+def _inside(ends: Sequence[float]) -> list[float]:
+    return [max(0.0, ends[0]), min(1.0, ends[1])]

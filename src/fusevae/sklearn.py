@@ -1,0 +1,196 @@
+"""A model of a table as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.artifact import WEIGHTS, Artifact
+from fusevae.core.generation import GREEDY, generating
+from fusevae.data.examples import Examples, InMemory
+from fusevae.data.given import is_frame
+from fusevae.data.modality import modality_of
+from fusevae.data.source import read_data, read_examples
+from fusevae.evaluation.imputation import impute
+from fusevae.evaluation.likelihood import log_likelihood
+from fusevae.evaluation.samples import sample
+from fusevae.modalities.tables.schema import table_columns
+from fusevae.training.fit import fit
+from fusevae.training.recipes import find
+
+LARGEST = 2**31 - 1
+
+
+class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A generative model of the rows of a table, for pipelines and searches.
+
+    Rows come as a DataFrame (numbers, categories, dates, flags, missing cells) or as an array of numbers, and what the
+    model makes comes back as that. A row's latents and its log-likelihood do not depend on the other rows: rows are
+    computed one by one, with the same noise for each.
+
+    Args:
+        model: the name of a recipe for tables.
+        options: of the recipe, ``{"latent": 4}``; by default those that suit the size of the table.
+        training: settings of the training by name, ``{"epochs": 20}``; the same default.
+        budget: time of the training, in seconds or as ``"2m"``, in the place of its length.
+        columns: what columns of a DataFrame hold, by name, where it isn't inferred: ``{"zip": "categorical"}``.
+        validation: part of the rows that is held out to end the training in time.
+        importance_samples: of the bound on a log-likelihood.
+        random_state: of weights, order and noise.
+
+    Attributes:
+        artifact_: the trained model, for all that the library does with one.
+        n_features_in_, feature_names_in_: as of scikit-learn.
+
+    Example:
+        >>> import pandas
+        >>> rows = pandas.DataFrame({"age": [18, 44, 31, 52] * 20, "city": ["Oslo", "Lima", "Oslo", None] * 20})
+        >>> model = GenerativeModel(options={"latent": 2, "hidden": [8]}, training={"epochs": 1}, random_state=0)
+        >>> made = model.fit(rows).sample(3)
+        >>> list(made), len(made), model.transform(rows).shape, model.score_samples(rows).shape
+        (['age', 'city'], 3, (80, 2), (80,))
+    """
+
+    def __init__(
+        self,
+        model: str = "table-vae",
+        *,
+        options: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+        budget: str | float | None = None,
+        columns: Mapping[str, str] | None = None,
+        validation: float = 0.1,
+        importance_samples: int = 20,
+        random_state: Any = None,
+    ) -> None:
+        self.model, self.options, self.training, self.budget = model, options, training, budget
+        self.columns, self.validation = columns, validation
+        self.importance_samples, self.random_state = importance_samples, random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train on rows; ``y`` is not looked at."""
+        rows = self._checked(X, reset=True)
+        seed = int(check_random_state(self.random_state).randint(LARGEST))
+        said = {} if self.columns is None else {"columns": dict(self.columns)}
+        data = read_data(rows, modality="tables", validation=self.validation, test=0, seed=seed, **said)
+        chosen = {c.recipe: c.options for c in modality_of(data.spec).recommend(data.spec, len(data.train))}
+        usual: dict[str, dict[str, Any]] = {"recipe": {}, "training": {}}
+        for path, value in chosen.get(self.model, {}).items():
+            section, _, name = path.partition(".")
+            usual[section][name] = value
+        options = usual["recipe"] if self.options is None else dict(self.options)
+        training = usual["training"] | dict(self.training or {})
+        made = fit(find(self.model), data, None, None, training, seed, quiet=True, options=options, budget=self.budget)
+        made.history = None  # the data with it
+        self.artifact_, self.seed_, self.framed_ = made, seed, is_frame(rows)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The means of the latents, ``(n, latent)``."""
+        model, found = self._fitted.distribution, []
+        with torch.no_grad(), noise.preserved():
+            for x in self._rows(X):
+                with noise.keyed(self.seed_, "encode"):
+                    found.append(next(iter(model.encode(x).values())).flatten(1))
+        return torch.cat(found).double().numpy()
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Rows that are typical of latents ``(n, latent)``."""
+        model, z = self._fitted.distribution, torch.as_tensor(np.asarray(X), dtype=torch.float32)
+        with torch.no_grad(), noise.preserved(), noise.keyed(self.seed_, "inverse"), generating(GREEDY):
+            p = model.decode(z)
+            return self._back(self.artifact_.restore(p.mean if model.has_mean else noise.sample(p)))
+
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
+        """New rows: a DataFrame where it was fitted on one, else an array."""
+        seed = int(check_random_state(random_state).randint(LARGEST))
+        return self._back(sample(self._fitted, n_samples, seed=seed))
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """The log-likelihood of each row in nats, or a bound on it, ``(n,)``."""
+        artifact, k, data = self._fitted, self.importance_samples, self._examples(X)
+        each = [log_likelihood(artifact, data.subset(torch.tensor([i])), None, k) for i in range(len(data))]
+        return torch.cat(each).numpy()
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Their mean."""
+        return float(self.score_samples(X).mean())
+
+    def impute(self, X: Any, samples: int = 4, steps: int = 200) -> Any:
+        """Rows with a draw in the place of each missing cell, given the others of its row."""
+        data = self._examples(X)
+        x = data.batch(torch.arange(len(data)))[0]
+        if not bool(x.isnan().any()):
+            return self._back(x)
+        whole = InMemory(x.nan_to_num(0.0), None, data.spec)
+        return self._back(impute(self._fitted, whole, x.isnan(), samples=samples, steps=steps).samples[0])
+
+    @property
+    def _fitted(self) -> Artifact:
+        check_is_fitted(self, "artifact_")
+        return self.artifact_
+
+    @property
+    def _n_features_out(self) -> int:
+        artifact = self._fitted
+        with torch.no_grad():
+            x = artifact.view(torch.zeros(1, *artifact.data.shape, dtype=torch.float64))
+            return int(next(iter(artifact.distribution.encode(x).values())).flatten(1).shape[1])
+
+    def _checked(self, X: Any, reset: bool) -> Any:
+        """Rows as they are read: a DataFrame as it is, anything else as an array of float64."""
+        if not is_frame(X):
+            return validate_data(
+                self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset
+            )
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        if len(X) < 1 + reset:
+            raise ValueError(f"a DataFrame of n_samples = {len(X)} was given: expected at least {1 + reset}")
+        return X
+
+    def _examples(self, X: Any) -> Examples:
+        artifact = self._fitted
+        return read_examples(self._checked(X, reset=False), artifact.data, gaps=True)
+
+    def _rows(self, X: Any) -> list[Tensor]:
+        """Rows one by one, as the model sees them."""
+        data = self._examples(X)
+        with noise.preserved(), noise.keyed(self.seed_, "rows"):
+            return list(self.artifact_.view(data.batch(torch.arange(len(data)))[0]).split(1))
+
+    def _back(self, x: Tensor) -> Any:
+        if not self.framed_:
+            return x.double().numpy()
+        import pandas
+
+        return pandas.DataFrame(table_columns(x, self.artifact_.data))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "artifact_" in state:
+            with tempfile.TemporaryDirectory() as folder:
+                state["artifact_"] = state["artifact_"].save(folder).read_bytes()
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        state = dict(state)
+        if isinstance(kept := state.get("artifact_"), bytes):
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / WEIGHTS).write_bytes(kept)
+                state["artifact_"] = Artifact.load(folder)
+        super().__setstate__(state)

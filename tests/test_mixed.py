@@ -1,0 +1,443 @@
+"""Tables of any columns: the likelihood by column has its laws, and what goes in comes out in kind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+import fusevae
+from fusevae import Artifact, InputError, impute, log_likelihood, read_data, sample, table_columns
+from fusevae.cli import main
+from fusevae.core.description import build, describe
+from fusevae.core.generation import GREEDY, generating
+from fusevae.core.levels import bounds_as, log_bound
+from fusevae.data.modality import modality
+from fusevae.data.source import read_examples
+from fusevae.distributions.mixed import Mixed
+from fusevae.modalities.tables.families import cells_of
+from fusevae.modalities.tables.quality import TableReference, kolmogorov, variation
+from fusevae.nets.cells import CellEncoder, Cells, Classes, Real, Whole
+from fusevae.nets.mlp import MLP, Constant
+from fusevae.recipes import maf, table_vae
+from fusevae.training.outcome import draw_reconstructions, draw_samples
+
+rng = np.random.default_rng(0)
+N = 400
+TABLES = modality("tables")
+
+
+def made(n: int = N) -> pandas.DataFrame:
+    """Every kind of column, with gaps; what is in one depends on others."""
+    rng = np.random.default_rng(1)
+    kind = rng.integers(0, 3, n)
+    day = pandas.Timestamp("2024-01-01") + pandas.to_timedelta(rng.integers(0, 365, n), unit="D")
+    frame = pandas.DataFrame(
+        {
+            "city": np.array(["Oslo", "Lima", "=1+1"])[kind],
+            "age": rng.integers(18, 90, n),
+            "visits": rng.poisson(2 * kind),
+            "paid": np.where(rng.random(n) < 0.5, 0.0, np.exp(rng.normal(3 + kind, 1, n)).round(2)),
+            "height": (170 + 10 * rng.normal(size=n)).round(1),
+            "day": day.strftime("%Y-%m-%d"),
+            "member": rng.random(n) < 0.3,
+            "always": "yes",
+            "id": rng.permutation(n) + 1000,
+        }
+    )
+    gone = rng.random(n) < 0.2
+    frame.loc[gone, "city"] = None
+    frame.loc[gone, "day"] = None
+    frame.loc[rng.random(n) < 0.1, "height"] = np.nan
+    return frame
+
+
+FRAME = made()
+
+
+def whole(examples):
+    return examples.batch(torch.arange(len(examples)))[0]
+
+
+def table_of(frame, **settings):
+    splits = read_data(frame, validation=0, test=0, **settings)
+    return whole(splits.train), splits.spec
+
+
+def fitted(columns, x, outputs=3, k=2, **more):
+    cells = Cells(columns)
+    cells.fit(x)
+    net = MLP(2, Mixed.outputs(cells, k), hidden=(4,))
+    net.last.bias.data.normal_()
+    return Mixed(net, cells, k, **more).eval()
+
+
+# the likelihood
+
+
+@pytest.mark.parametrize("least", [None, 0.0])
+@torch.no_grad()
+def test_whole_numbers_have_a_mass_that_sums_to_one_and_that_samples_follow(least):
+    x = torch.from_numpy(rng.poisson(3, 500).astype(np.float32) * 4)[:, None]
+    p = fitted([Whole([0.0, 8.0], least)], x)(torch.randn(2))
+    values = torch.arange(-5000.0, 5000.0)[:, None]
+    mass = p.log_prob(values).double().exp()
+    assert mass.sum().item() == pytest.approx(1, abs=2e-4)
+    assert least is None or mass[values[:, 0] < 0].sum() == 0
+    drawn = p.sample((20_000,))[:, 0]
+    assert torch.equal(drawn, drawn.round())
+    likely = mass > 1e-3
+    seen = torch.stack([(drawn == v).double().mean() for v in values[likely, 0]])
+    error = (mass[likely] * (1 - mass[likely]) / 20_000).sqrt()
+    assert ((seen - mass[likely]).abs() < 5 * error).all()
+
+
+@torch.no_grad()
+def test_a_row_of_several_kinds_has_density_times_mass_that_is_one_in_all():
+    x = torch.stack(
+        [torch.randint(0, 3, (600,)).float(), torch.randn(600).exp(), torch.randint(0, 9, (600,)).float()], 1
+    )
+    x[::2, 1] = 0.0
+    part = fitted([Classes(3), Real([0.0]), Whole(least=0.0)], x)
+    p = part(torch.randn(2))
+    n, width = 2001, 40.0
+    reals = torch.linspace(-width, width, n) + 1e-4
+    total, spike = 0.0, 0.0
+    for c, v in itertools.product(range(3), range(30)):
+        rows = torch.stack([torch.full((n,), float(c)), reals, torch.full((n,), float(v))], 1)
+        total += p.log_prob(rows).double().exp().sum().item() * 2 * width / (n - 1)
+        spike += p.log_prob(torch.tensor([float(c), 0.0, float(v)])).exp().item()
+    assert total + spike == pytest.approx(1, abs=0.02) and spike > 0.01
+    drawn = p.sample((20_000,))
+    assert (drawn[:, 1] == 0).double().mean().item() == pytest.approx(spike, abs=0.02)
+    alone = torch.full((3,), torch.nan).repeat(3, 1)
+    alone[:, 0] = torch.arange(3.0)
+    seen = torch.bincount(drawn[:, 0].long(), minlength=3) / 20_000
+    assert torch.allclose(p.log_prob(alone).exp(), seen, atol=0.02)
+    assert p.log_prob(torch.tensor([3.0, 1.0, 0.0])) == p.log_prob(torch.tensor([0.5, 1.0, 0.0])) == -torch.inf
+    assert not part.discrete and part.mixed and fitted([Whole()], x[:, 2:]).discrete
+
+
+def test_missing_cells_contribute_nothing_and_get_no_gradient():
+    x = torch.stack([torch.randint(0, 2, (50,)).float(), torch.randn(50), torch.randint(0, 9, (50,)).float()], 1)
+    part = fitted([Classes(2), Real(), Whole()], x)
+    p = part(torch.randn(50, 2))
+    each = []
+    for i in range(3):
+        alone = torch.full_like(x, torch.nan)
+        alone[:, i] = x[:, i]
+        each.append(p.log_prob(alone))
+    assert torch.allclose(sum(each), p.log_prob(x), atol=1e-5)
+    assert (p.log_prob(torch.full_like(x, torch.nan)) == 0).all()
+    out = torch.randn(50, Mixed.outputs(part.cells, 2), requires_grad=True)
+    x[:, 1] = torch.nan
+    row = type(p)(part, out, None)
+    row.log_prob(x).sum().backward()
+    numbers = out.grad[:, part.cells.total :].view(50, 3, 2, 2)
+    assert out.grad.isfinite().all() and (numbers[..., 0] == 0).all() and (numbers[..., 1] != 0).any()
+
+
+@pytest.mark.parametrize(
+    "draw", [rng.normal, rng.standard_cauchy, rng.exponential, lambda size: rng.poisson(0.3, size)]
+)
+def test_a_columns_function_is_rising_and_its_slope_is_autograds(draw):
+    x = torch.from_numpy(np.asarray(draw(size=2000), dtype=np.float32))[:, None]
+    cells = Cells([Real()])
+    cells.fit(x)
+    at = (x[:200] * 1.3 + 0.01).requires_grad_()  # some beyond the ends
+    y, slope = cells.heights(at)
+    (wanted,) = torch.autograd.grad(y.sum(), at)
+    assert torch.allclose(slope, wanted, rtol=1e-3) and (slope > 0).all()
+    assert torch.allclose(cells.values(y), at, rtol=1e-3, atol=1e-3)
+    assert cells.at.diff(dim=1).min() > 0 and cells.heights_at.diff(dim=1).min() > 0
+    if len(x.unique()) > 1000:
+        assert abs(cells.heights(x)[0].mean()) < 0.05 and cells.heights(x)[0].std() == pytest.approx(1, abs=0.1)
+
+
+def test_a_start_is_what_the_columns_are_alone():
+    x, spec = table_of(FRAME)
+    baseline = TABLES.baseline(Artifact(fusevae.Normal(9), spec).view(x), spec, True)
+    i = spec.schema.names.index("city")
+    alone = torch.full((3, 9), torch.nan)
+    alone[:, i] = torch.arange(3.0)
+    known = x[:, i][~x[:, i].isnan()]
+    assert torch.allclose(baseline.log_prob(alone).exp(), torch.bincount(known.long()) / len(known), atol=0.01)
+
+
+def test_which_cells_are_missing_is_learned_beside_and_moves_nothing_else():
+    torch.manual_seed(0)
+    x = torch.randn(2000, 3)
+    x[torch.rand(2000) < 0.3, :2] = torch.nan  # two columns together
+    cells = Cells([Real(), Real(), Real()])
+    cells.fit(x)
+    part = Mixed(Constant(Mixed.outputs(cells, 1)), cells, 1, Constant(2), [0, 1])
+    z = torch.randn(2000, 1, requires_grad=True)
+    with_net = Mixed(MLP(1, Mixed.outputs(cells, 1)), cells, 1, MLP(1, 2), [0, 1])
+    (with_net(z).surrogate(x).sum() - with_net(z).log_prob(x).sum()).backward()
+    assert (z.grad == 0).all() and with_net.gaps.last.bias.grad.abs().sum() > 0
+    optimizer = torch.optim.Adam(part.parameters(), lr=0.1)
+    for _ in range(150):
+        optimizer.zero_grad()
+        with bounds_as("surrogate"):
+            (-log_bound(part(), x).mean()).backward()
+        optimizer.step()
+    gone = part().sample((4000,)).isnan()
+    assert gone[:, 0].double().mean().item() == pytest.approx(0.3, abs=0.04)
+    assert (gone[:, 0] == gone[:, 1]).double().mean() > 0.97 and not gone[:, 2].any()
+    assert not part().whole.sample((100,)).isnan().any()
+    with generating(GREEDY):
+        assert torch.equal(part().sample((2,))[0], part().sample((2,))[1])
+
+
+def test_the_encoder_is_told_what_is_missing_and_learns_without():
+    cells = Cells([Classes(2), Real()])
+    cells.fit(torch.tensor([[0.0, 1.0], [1.0, 2.0], [0.0, 3.0]]))
+    features = cells.features(torch.tensor([[1.0, 2.0], [torch.nan, torch.nan]]))
+    assert features[0, :3].tolist() == [0, 1, 1] and (features[1] == 0).all()
+    net = CellEncoder(cells, MLP(cells.width, 2), hidden=0.5)
+    x = torch.tensor([[1.0, 2.0]]).expand(500, 2)
+    assert len(net.train()(x).unique(dim=0)) > 1 and len(net.eval()(x).unique(dim=0)) == 1
+
+
+# the schema
+
+
+def test_the_kind_of_each_column_is_inferred():
+    _, spec = table_of(FRAME)
+    assert {c.name: c.kind for c in spec.schema.columns} == {
+        **{"city": "categorical", "age": "integer", "visits": "count", "paid": "skewed", "height": "continuous"},
+        **{"day": "date", "member": "binary", "always": "constant", "id": "identifier"},
+    }
+    by_name = {c.name: c for c in spec.schema.columns}
+    assert by_name["paid"].spikes == [0.0] and by_name["height"].decimals == 1
+    assert by_name["city"].missing == pytest.approx(FRAME.city.isna().mean()) and by_name["day"].form == "%Y-%m-%d"
+    lines = spec.schema.remarks(spec)
+    assert len(lines) == 10 and any("made anew and never learned" in line for line in lines)
+    assert describe(build(describe(spec))) == describe(spec)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+def test_a_table_is_the_same_from_a_file_as_from_a_frame_and_comes_out_as_it_came(suffix, tmp_path):
+    place = tmp_path / f"t.{suffix}"
+    FRAME.to_parquet(place) if suffix == "parquet" else FRAME.to_csv(
+        place, index=False, sep="\t" if suffix == "tsv" else ","
+    )
+    x, spec = table_of(place)
+    other, theirs = table_of(FRAME)
+    assert torch.equal(x.nan_to_num(-9), other.nan_to_num(-9)) and describe(spec) == describe(theirs)
+    columns = table_columns(x, spec)
+    for name, values in columns.items():
+        wanted = FRAME[name]
+        assert ((pandas.Series(values) == wanted) | wanted.isna()).all(), name
+        assert (pandas.isna(values) == wanted.isna()).all(), name
+        assert not pandas.api.types.is_numeric_dtype(wanted) or values.dtype == wanted.dtype, name
+    TABLES.write(x, spec, tmp_path / "w.parquet", {})
+    back = pandas.read_parquet(tmp_path / "w.parquet")
+    assert torch.equal(table_of(back)[0].nan_to_num(-9), x.nan_to_num(-9))
+
+
+def test_polars_and_dates_of_a_frame():
+    polars = pytest.importorskip("polars")
+    frame = FRAME.assign(day=pandas.to_datetime(FRAME.day))
+    x, spec = table_of(frame)
+    day = next(c for c in spec.schema.columns if c.name == "day")
+    assert day.kind == "date" and day.step == 86_400
+    out = table_columns(x, spec)["day"]
+    assert ((out == frame.day) | frame.day.isna()).all() and (np.isnat(out) == frame.day.isna()).all()
+    assert torch.equal(table_of(polars.from_pandas(FRAME))[0].nan_to_num(-9), table_of(FRAME)[0].nan_to_num(-9))
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        (["2024-01-31", "1999-12-01"], "%Y-%m-%d"),
+        (["31.01.2024", "01.12.1999"], "%d.%m.%Y"),
+        (["01/31/2024", "12/01/1999"], "%m/%d/%Y"),
+        (["2024-01-31T07:30:00", "1999-12-01T00:00:59"], "%Y-%m-%dT%H:%M:%S"),
+        (["07:30", "23:59"], "%H:%M"),
+        (["3/1/2024", "12/11/1999"], "%-d/%-m/%Y"),
+    ],
+)
+def test_dates_come_out_in_the_form_that_they_came_in(words, form):
+    frame = pandas.DataFrame({"when": words * 20, "a": np.arange(40) / 7})
+    x, spec = table_of(frame)
+    assert spec.schema.columns[0].form == form and table_columns(x, spec)["when"].tolist() == frame.when.tolist()
+
+
+def test_a_kind_can_be_said(tmp_path):
+    frame = pandas.DataFrame({"zip": [10115, 20095] * 30, "size": ["S", "L", "M"] * 20, "n": [1.0, 2.0, 4.0] * 20})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    said = {"zip": "categorical", "size": "S<M<L", "n": "integer"}
+    for data in (frame, tmp_path / "t.csv"):
+        x, spec = table_of(data, columns=said)
+        assert [c.kind for c in spec.schema.columns] == ["categorical", "ordered", "integer"]
+        assert spec.schema.columns[1].classes == ["S", "M", "L"] and x[:3, 1].tolist() == [0, 2, 1]
+        assert x[:2, 0].tolist() == [0, 1] and table_columns(x, spec)["zip"][0] == "10115"
+    for said, words in (
+        ({"zap": "integer"}, "no column 'zap'"),
+        ({"zip": "categorial"}, "did you mean 'categorical'"),
+        ({"size": "S<M"}, "'L' is in the column"),
+        ({"size": "integer"}, "row 2, column size is 'S', no number"),
+        ({"size": "%d/%m/%Y"}, "no date of the form"),
+    ):
+        with pytest.raises(InputError, match=words):
+            table_of(tmp_path / "t.csv", columns=said)
+
+
+def test_identifiers_are_made_anew_in_samples_and_kept_in_what_is_filled_in(tmp_path):
+    frame = pandas.DataFrame({"key": [f"c-{i:04}" for i in range(60)], "a": np.arange(60) / 7, "id": np.arange(60) + 5})
+    x, spec = table_of(frame)
+    assert [c.kind for c in spec.schema.columns] == ["identifier", "continuous", "identifier"]
+    new = table_columns(spec.schema.back(torch.zeros(2, 3)), spec)
+    assert new["key"].tolist() == ["c-0001", "c-0002"] and new["id"].tolist() == [65, 66]
+    assert table_columns(x, spec)["id"].tolist() == frame.id.tolist()
+    TABLES.write(x, spec, tmp_path / "t.csv", {"file": frame.key.to_numpy()})
+    assert pandas.read_csv(tmp_path / "t.csv").key.tolist() == frame.key.tolist()
+
+
+def test_a_class_that_a_model_does_not_know_is_said_and_taken_for_missing(caplog):
+    _, spec = table_of(FRAME)
+    other = FRAME.head(30).assign(city="Rome")
+    found = whole(read_examples(other, spec))
+    assert found[:, 0].isnan().all()
+    assert "column city of the data holds classes 'Rome' that the model does not know, in 30 of 30 rows" in caplog.text
+
+
+def test_columns_go_by_name_and_other_models_refuse_what_they_cant_take():
+    x, spec = table_of(FRAME)
+    model = table_vae.recipe(spec, hidden=(8,)).model
+    model.start_from(lambda: Artifact(model, spec).view(x))
+    artifact = Artifact(model.eval(), spec)
+    assert artifact.support == "mixed: density x mass over 2 + 5 columns"
+    turned = FRAME[FRAME.columns[::-1]]
+    values = [log_likelihood(artifact, data, importance_samples=3) for data in (FRAME, turned)]
+    assert torch.equal(*values) and values[0].isfinite().all()
+    with pytest.raises(InputError, match="no column 'age' for the model"):
+        log_likelihood(artifact, FRAME.drop(columns="age"))
+    with pytest.raises(InputError, match=r"words or dates \(city, day.*missing cells.*take table-vae"):
+        fusevae.fit(maf.recipe(spec, hidden=(8,)).model, read_data(FRAME), quiet=True)
+    holes = read_data(pandas.DataFrame({"a": [0.5, np.nan] * 30, "b": np.arange(60) / 7}))
+    with pytest.raises(InputError, match=r"missing cells \(a\)"):
+        fusevae.fit(maf.recipe(holes.spec, hidden=(8,)).model, holes, quiet=True)
+    numbers = pandas.DataFrame({"a": np.arange(60), "b": np.arange(60) / 7})
+    one = Artifact(maf.recipe(table_of(numbers)[1], hidden=(8,)).model, table_of(numbers)[1])
+    assert one.support == "density on R^2"
+    with pytest.raises(InputError, match=r"1 examples have missing values, the first 1 .*fill them in"):
+        log_likelihood(one, pandas.DataFrame({"a": [1, 2], "b": [0.5, None]}))
+
+
+# judged
+
+
+def test_real_rows_are_at_the_floor_and_rows_without_dependence_are_found_out():
+    splits = read_data(made(1500)[["city", "visits", "paid", "height"]], test=0.6)
+    held = splits.test
+    judge = TableReference(held, splits.train, 400)
+    assert judge.real.shape > 0.93 and judge.real.c2st > 0.8 and 0.4 < judge.real.dcr < 0.6
+    x = whole(held).double().numpy()[:400]
+    apart = np.stack([np.random.default_rng(i).permutation(column) for i, column in enumerate(x.T)], 1)
+    found = judge.scores(apart)
+    assert found.shape > 0.93 and found.trend < judge.real.trend - 0.01 and found.c2st < judge.real.c2st - 0.1
+    assert found.intervals["c2st"][1] < judge.real.c2st
+    assert judge.scores(judge.train).dcr > 0.9  # copies
+    assert kolmogorov(np.arange(4.0), np.arange(4.0) + 2) == 0.5 and variation(np.array([0, 1]), np.array([2, 3])) == 1
+
+
+# from the command line
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    FRAME.to_csv(folder / "t.csv", index=False)
+    FRAME.head(40).drop(columns="age").to_csv(folder / "less.csv", index=False)
+    tiny = ["--set", "recipe.hidden=[16]", "--set", "recipe.latent=2", "--set", "training.epochs=6"]
+    assert main(["train", "--data", str(folder / "t.csv"), "--output", str(folder / "run"), *tiny]) == 0
+    splits = read_data(FRAME, conditions=["member"])
+    model = table_vae.recipe(splits.spec, latent=2, hidden=(8,)).model
+    fusevae.fit(model, splits, training=fusevae.Training(epochs=1), quiet=True).save(folder / "given")
+    return folder
+
+
+def test_samples_are_legal_and_have_the_form_of_the_data(place, tmp_path, capsys):
+    output = tmp_path / "s.csv"
+    assert main(["sample", str(place / "run"), "-n", "500", "--output", str(output)]) == 0
+    found, data = pandas.read_csv(output), pandas.read_csv(place / "t.csv")
+    assert list(found) == list(data) and (found.dtypes == data.dtypes).all()
+    assert "written with an apostrophe" in capsys.readouterr().err
+    assert set(found.city.dropna()) <= {"Oslo", "Lima", "'=1+1"} and set(found.always) == {"yes"}
+    assert found.day.dropna().between("2024-01-01", "2024-12-31").all()
+    assert found.age.between(18, 89).all() and (found.visits >= 0).all() and (found.paid == 0).mean() > 0.2
+    assert (found.height.dropna() * 10 % 1).round(6).isin([0, 1]).all()
+    assert found.id.tolist() == list(range(1400, 1900))
+    missing = found.isna().mean()
+    assert missing.city == pytest.approx(data.city.isna().mean(), abs=0.1) and missing.age == 0
+
+
+def test_every_use_of_a_trained_model_works_on_a_mixed_table(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run, data = str(place / "run"), ["--data", str(place / "t.csv")]
+    uses = {
+        "evaluate": ["--importance-samples", "5", "--samples", "20", "--json"],
+        "impute": [*data, "--missing", "nan", "--steps", "3", "--output", "i.csv"],
+        "anomaly": [*data, "--importance-samples", "3", "--output", "a.csv"],
+        "reconstruct": ["--output", "r.parquet"],
+        "encode": ["--output", "z.csv"],
+        "interpolate": ["-n", "2", "--output", "p.csv"],
+    }
+    for command, arguments in uses.items():
+        assert main([command, run, *arguments]) == 0, command
+        if command == "evaluate":
+            told = json.loads(capsys.readouterr().out)
+            assert told["support"] == "mixed: density x mass over 2 + 5 columns"
+            assert {"shape", "trend", "c2st", "dcr", "real"} <= told["samples"].keys()
+            assert 0 <= told["reconstructions"]["accuracy"] <= 1
+    full, holes = pandas.read_csv("i.csv"), pandas.read_csv(place / "t.csv")
+    assert full.notna().all(axis=None)
+    assert ((full == holes.replace("=1+1", "'=1+1")) | holes.isna()).all(axis=None)
+    assert main(["impute", run, *data, "--missing", "nan", "--steps", "3", "--output", "m.csv", "--kind", "mean"]) == 0
+    assert set(pandas.read_csv("m.csv").city) <= {"Oslo", "Lima", "'=1+1"}
+    for command, words in (("denoise", "hold words"), ("evaluate", "no column 'age'")):
+        more = (
+            [*data, "--noise", "1", "--output", "d.csv"]
+            if command == "denoise"
+            else ["--data", str(place / "less.csv")]
+        )
+        assert main([command, run, *more]) == 2 and words in capsys.readouterr().err
+    assert main(["sample", run, "--output", "s.npz"]) == 2 and "lose the words" in capsys.readouterr().err
+    assert main(["compare", run, str(place / "run" / "model.safetensors"), "--samples", "20", "--json"]) == 0
+
+
+def test_a_column_can_be_given(place, tmp_path):
+    for label, flag in (("True", True), ("False", False)):
+        output = tmp_path / f"{label}.csv"
+        assert main(["sample", str(place / "given"), "-n", "9", "--label", label, "--output", str(output)]) == 0
+        assert (pandas.read_csv(output).member == flag).all()
+
+
+def test_filled_in_classes_follow_what_is_there():
+    torch.manual_seed(0)
+    kind = rng.integers(0, 2, 800)
+    words = {"kind": np.array(["a", "b"])[kind], "copy": np.array(["x", "y"])[kind]}
+    frame = pandas.DataFrame(words | {"n": kind * 40 + rng.integers(0, 9, 800)})
+    data = read_data(frame, test=0)
+    model = table_vae.recipe(data.spec, latent=2, hidden=(32,)).model
+    artifact = fusevae.fit(model, data, training=fusevae.Training(epochs=60, learning_rate=5e-3), quiet=True)
+    holes = frame.head(100).assign(copy=None)
+    found = table_columns(impute(artifact, holes, steps=30).mean, data.spec)
+    assert (found["copy"] == frame["copy"].head(100)).mean() > 0.95
+    made = table_columns(sample(artifact, 500), data.spec)
+    assert ((made["kind"] == "a") == (made["n"] < 20)).mean() > 0.9
+    assert draw_samples(artifact, data.train)[0] and draw_reconstructions(artifact, data.train)
+
+
+def test_what_a_recipe_knows_of_columns_is_in_its_description():
+    _, spec = table_of(FRAME)
+    model = table_vae.recipe(spec, hidden=(8,)).model
+    again = build(describe(model))
+    assert again.decoder.cells is again.latents.posterior.net.cells  # one object, in two places
+    assert describe(again) == describe(model) and cells_of(spec.schema).total == again.decoder.cells.total
