@@ -32,7 +32,7 @@ class Schema(Described):
     numeric: bool = True
 
     @property
-    def measured(self) -> bool:
+    def quantities(self) -> bool:
         """Whether every value is a quantity, whose differences say something; the code of a class is none."""
         return self.numeric
 

@@ -218,8 +218,7 @@ class Modality(ABC):
         :class:`fusevae.evaluation.results.Result`."""
 
     def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
-        """The constant model of training examples as the model sees them, of the same kind of likelihood: a mass (of
-        some of the dimensions, where there are several kinds) or a density."""
+        """The constant model of training examples as the model sees them, of the same kind of likelihood."""
         return Marginals(x, (spec.low, spec.high) if mass else None)
 
     # ------------------------------------------------------------ recommend

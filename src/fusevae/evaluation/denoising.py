@@ -92,7 +92,7 @@ def denoise(
 
 def check_noise(noise: float, space: Space) -> None:
     """Refuse what is no probability of a flip, or no standard deviation."""
-    if not space.artifact.data.schema.measured:
+    if not space.artifact.data.schema.quantities:
         raise InputError("some columns hold words, which noise does not shift: give data of numbers alone")
     if space.binary and not 0 < noise < 0.5:
         raise InputError(

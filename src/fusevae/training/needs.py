@@ -12,8 +12,8 @@ from fusevae.core.durations import clock
 from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.distributions.gaussian import Gaussian
+from fusevae.models.preprocessed import inside
 from fusevae.objectives.objective import Objective
-from fusevae.training.critics import inside
 from fusevae.training.settings import Training
 
 STEEP = 100  # times the largest scale of a decoder, from which on data are out of its reach

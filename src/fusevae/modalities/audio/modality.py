@@ -25,13 +25,14 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import pictures, reading, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
-from fusevae.modalities.audio.classifier import columns_of, kept_at, training_seconds
+from fusevae.modalities.audio.classifier import columns_of, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, rate_of
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
 from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
 from fusevae.modalities.audio.schema import SoundSchema
+from fusevae.modalities.images.extractor import kept_at
 
 
 class Audio(Modality):

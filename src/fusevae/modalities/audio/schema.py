@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.spec import DataSpec, Measure, Schema
 
 
 class SoundSchema(Schema):
@@ -31,7 +31,7 @@ class SoundSchema(Schema):
                 f"{what} was made for sound at {self.rate:,} Hz, these clips have {theirs.schema.rate:,}: resample them"
             )
 
-    def support(self, spec: DataSpec, mass: bool) -> str:
+    def support(self, spec: DataSpec, measure: Measure) -> str:
         return f"density on samples at {self.rate} Hz, of any number"
 
     def about(self, spec: DataSpec) -> str:

@@ -50,7 +50,7 @@ class TableSchema(Schema):
         return not all(column.plain for column in self.columns)
 
     @property
-    def measured(self) -> bool:
+    def quantities(self) -> bool:
         return not any(column.worded for column in self.columns)
 
     def fitted(self, x: np.ndarray, named: bool) -> TableSchema:
