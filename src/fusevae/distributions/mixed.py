@@ -48,7 +48,7 @@ class Mixed(Conditional):
     Example:
         >>> cells = Cells([Classes(2), Real()])
         >>> p = Mixed(Constant(Mixed.outputs(cells, 1)), cells, components=1)()
-        >>> p.log_prob(torch.tensor([[0.0, torch.nan], [torch.nan, torch.nan]])).exp()
+        >>> p.log_prob(torch.tensor([[0.0, torch.nan], [torch.nan, torch.nan]])).exp().detach()
         tensor([0.5000, 1.0000])
     """
 

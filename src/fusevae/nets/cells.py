@@ -174,9 +174,9 @@ def knots_of(cells: Tensor, n: int, whole: bool) -> tuple[Tensor, Tensor]:
     theirs half-way between two, where the distribution function of the cells is exact.
 
     Example:
-        >>> at, heights = knots_of(torch.arange(1000.0) / 10, 4, False)
+        >>> at, heights = knots_of(torch.arange(1000.0), 4, False)
         >>> at.tolist(), [round(h, 2) for h in heights.tolist()]
-        ([0.0, 33.3, 66.6, 99.9], [-3.29, -0.43, 0.43, 3.29])
+        ([0.0, 333.0, 667.0, 999.0], [-3.29, -0.43, 0.43, 3.29])
     """
     if not len(cells):
         return (torch.linspace(-3.0, 3.0, n, dtype=torch.float64),) * 2

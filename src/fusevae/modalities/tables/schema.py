@@ -110,7 +110,7 @@ class TableSchema(Schema):
         return [first, *lines, *([f"  and {more} more"] if more > 0 else [])]
 
     def support(self, spec: DataSpec, measure: Measure) -> str:
-        if measure == "density":
+        if measure != "mixed":
             return super().support(spec, measure)
         learned = [c for c in self.columns if c.kind not in FIXED]
         reals = sum(c.kind in (None, "continuous", "skewed") for c in learned)
