@@ -25,14 +25,13 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import pictures, reading, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
-from fusevae.modalities.audio.classifier import columns_of, training_seconds
+from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
 from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
 from fusevae.modalities.audio.schema import SoundSchema, rate_of
-from fusevae.modalities.images.extractor import kept_at
 
 
 class Audio(Modality):
@@ -115,7 +114,7 @@ class Audio(Modality):
         return pictures.sheet(rows, rate_of(spec))
 
     def reference_seconds(self, data: Splits, extractor: str | None, device: str) -> float:
-        needed = columns_of(data.spec) and not kept_at(data).exists()
+        needed = columns_of(data.spec) and not kept(data).exists()
         return training_seconds(data, device) if needed else 0.0
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
