@@ -166,6 +166,14 @@ def splits_of(paths: list[Path]) -> dict[str, list[Path]]:
     return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
 
 
+def datasets_of(data: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A dictionary of datasets by what their names mean; one alone is all, others without a meaning are left out."""
+    data = {"train": next(iter(data.values()))} if len(data) == 1 else data
+    if "train" not in data:
+        raise InputError(f"{where} holds {', '.join(data)} and no train: expected it; give one of them by itself")
+    return {SPLITS[name]: one for name, one in data.items() if name in SPLITS}
+
+
 def need_memory(n_bytes: int, options: Options, name: str) -> None:
     """Raise :class:`InputError` for an array too large for memory, which has no way to be streamed."""
     if n_bytes > options.memory:

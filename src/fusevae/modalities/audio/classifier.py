@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -98,9 +99,10 @@ class Columns(Player):
         assert batch.label is not None
         parts = self.net(batch.x).split(self.net.classes_of, -1)
         wanted = targets(batch.label, self.data)
-        loss = sum(
-            (F.cross_entropy(part, wanted[:, i], ignore_index=-1) for i, part in enumerate(parts)), torch.zeros(())
-        )
+        loss = torch.zeros((), device=batch.x.device)
+        for part, column in zip(parts, wanted.unbind(1), strict=True):  # a batch may know none of a column
+            nats = F.cross_entropy(part, column, ignore_index=-1, reduction="sum")
+            loss = loss + nats / (column >= 0).sum().clamp(min=1)
         right = torch.stack([part.argmax(-1) for part in parts], 1) == wanted
         return loss, {"loss_value": loss.detach(), "accuracy": right.float().mean()}
 
@@ -164,9 +166,15 @@ def training_seconds(data: Splits, device: str = "auto") -> float:
     return max(0.0, seconds[1] - seconds[0]) / (TIMED[1] - TIMED[0]) * UPDATES
 
 
+def kept(data: Splits) -> Path:
+    """Where the classifier of these clips is kept, once there is one."""
+    place = kept_at(data)
+    return place.with_name(f"sound-{UPDATES}-{place.name}")
+
+
 def classifier_for(data: Splits, device: str = "auto", quiet: bool = False) -> SoundClassifier:
     """The classifier of these clips: trained when it is first wanted, and kept by the contents of the data."""
-    path = kept_at(data)
+    path = kept(data)
     try:
         found = load_extractor(path)
         if isinstance(found, SoundClassifier):

@@ -56,7 +56,7 @@ def collect(files: Iterable[tuple[str, Encoded]], total: int, options: Options, 
     return Part(clips, kept=kept, total=total)
 
 
-def rate_of(parts: Mapping[str, Part], options: Options) -> int:
+def common_rate(parts: Mapping[str, Part], options: Options) -> int:
     """The rate in Hz of all clips: the one that is asked for, else the commonest, of equals the lowest."""
     if options.rate is not None:
         return options.rate

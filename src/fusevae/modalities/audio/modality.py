@@ -25,14 +25,23 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import pictures, reading, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
+<<<<<<< HEAD
 from fusevae.modalities.audio.classifier import columns_of, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, rate_of
+=======
+from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
+from fusevae.modalities.audio.collect import at_one_rate, common_rate
+>>>>>>> h-speech
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
 from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
+<<<<<<< HEAD
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.modalities.images.extractor import kept_at
+=======
+from fusevae.modalities.audio.schema import SoundSchema, rate_of
+>>>>>>> h-speech
 
 
 class Audio(Modality):
@@ -88,7 +97,7 @@ class Audio(Modality):
         self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options
     ) -> dict[str, Examples]:
         known = options.known.schema if options.known is not None else None
-        rate = known.rate if isinstance(known, SoundSchema) else rate_of(parts, options)
+        rate = known.rate if isinstance(known, SoundSchema) else common_rate(parts, options)
         clips = {name: at_one_rate(part, rate, f"the {name} part") for name, part in parts.items()}
         train = None if rows is None else rows["train"]
         conditions = conditions_of(parts, options, train)
@@ -112,10 +121,10 @@ class Audio(Modality):
             self.draw([("", x[: pictures.SHOWN])], spec).save(path / SHEET)
 
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
-        return pictures.sheet(rows, self._rate(spec))
+        return pictures.sheet(rows, rate_of(spec))
 
     def reference_seconds(self, data: Splits, extractor: str | None, device: str) -> float:
-        needed = columns_of(data.spec) and not kept_at(data).exists()
+        needed = columns_of(data.spec) and not kept(data).exists()
         return training_seconds(data, device) if needed else 0.0
 
     def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
@@ -133,7 +142,3 @@ class Audio(Modality):
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
         return choices(spec, n, seconds)
-
-    def _rate(self, spec: DataSpec) -> int:
-        assert isinstance(spec.schema, SoundSchema)
-        return spec.schema.rate

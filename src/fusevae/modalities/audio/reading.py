@@ -17,7 +17,7 @@ from fusevae.data.array_files import load_arrays, load_npy, npz_headers
 from fusevae.data.arrays import as_tensor, check_finite
 from fusevae.data.conditions import LABELS
 from fusevae.data.folders import INDEX, Split, find, roots, usual
-from fusevae.data.parts import SPLITS, Options, Part, need_memory, pick
+from fusevae.data.parts import Options, Part, datasets_of, need_memory, pick
 from fusevae.modalities.audio.collect import collect
 from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
 
@@ -103,11 +103,8 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
     import datasets
 
     if isinstance(data, Mapping):
-        found = {SPLITS.get(name, "train" if len(data) == 1 else name): one for name, one in data.items()}
-        if "train" not in found:
-            raise InputError(f"{where} holds {', '.join(data)} and no train: expected it; give one of them by itself")
-        known = {name: one for name, one in found.items() if name in SPLITS.values()}
-        return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in known.items()}
+        found = datasets_of(data, where)
+        return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in found.items()}
     column = _column([name for name, kind in data.features.items() if isinstance(kind, datasets.Audio)], options, where)
     plain = data.with_format(None)
     rows = plain.select_columns([column]).cast_column(column, datasets.Audio(decode=False))

@@ -12,7 +12,7 @@ from fusevae.core.errors import InputError
 from fusevae.data import parquet
 from fusevae.data.conditions import LABELS
 from fusevae.data.folders import usual
-from fusevae.data.parts import SPLITS, Options, Part, pick
+from fusevae.data.parts import Options, Part, datasets_of, pick
 from fusevae.modalities.images.collect import Fetch, collect
 from fusevae.modalities.images.decode import Encoded
 
@@ -43,11 +43,8 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
     import datasets
 
     if isinstance(data, Mapping):
-        data = {"train": next(iter(data.values()))} if len(data) == 1 else data
-        if "train" not in data:
-            raise InputError(f"{where} holds {', '.join(data)} and no train: expected it; give one of them by itself")
-        found = {SPLITS.get(name): one for name, one in data.items() if name in SPLITS}
-        return {str(name): read_datasets(one, options, f"{where}, {name}")["train"] for name, one in found.items()}
+        found = datasets_of(data, where)
+        return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in found.items()}
     kinds, asked = data.features, options.conditions
     image = _image_column([name for name, kind in kinds.items() if isinstance(kind, datasets.Image)], options, where)
     rows = data.with_format(None).select_columns([image]).cast_column(image, datasets.Image(decode=False))
