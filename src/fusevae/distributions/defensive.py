@@ -15,7 +15,6 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, require
 from fusevae.distributions.flow import Flow
-from fusevae.distributions.made import MADE
 from fusevae.distributions.normal import Normal
 from fusevae.nets.mlp import MLP
 
@@ -66,8 +65,8 @@ class Defensive(Conditional):
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         net = MLP(2, Flow.outputs(2), (4,))
         flow = Flow(2, "coupling", "affine", transforms=2, hidden=(4,), net=net)
-        made = MADE((1, 1, 2), hidden=(4,), kind="gaussian", activation="tanh")
-        return [(cls(flow, Normal(2), 0.3), (torch.randn(3, 2),)), (cls(made, Normal((1, 1, 2)), 0.3), ())]
+        image = Flow((1, 1, 2), "autoregressive", "affine", transforms=2, hidden=(4,))
+        return [(cls(flow, Normal(2), 0.3), (torch.randn(3, 2),)), (cls(image, Normal((1, 1, 2)), 0.3), ())]
 
 
 class _Defensive(Distribution):
