@@ -106,7 +106,7 @@ def look_at_conditions(loop: Any, artifact: Artifact) -> None:
     parts = [path for path, part in artifact.named_modules() if "guidance" in getattr(part, "_arguments", ())]
     guided = f"{parts[0]}.guidance" if parts else None
     for name, one in found.items():
-        if one.ignored:
+        if one.ignored and one.n >= LEAST:  # of molecules few may be some
             text = remark(name, one, guided)
             loop.write({"event": "condition", "says": text})
             loop.progress.warn(text)
