@@ -108,7 +108,9 @@ class LabelMixture(Conditional):
         self.model.start_from(examples)
 
     def _drawn(self, shape: Sequence[int], label: Tensor | None) -> Tensor:
-        drawn = noise.choose(self.frequencies.expand(*shape, self.classes))
+        batch = max(0, len(shape) - 1)  # the dimension of the examples, by whose places noise is keyed
+        u = noise.uniform((*shape, self.classes), self.frequencies.device, batch).clamp(1e-20, 1 - 1e-7)
+        drawn = (self.frequencies.detach() - (-u.log()).log()).argmax(-1)  # Gumbel's trick
         return drawn if label is None else torch.where(label < 0, drawn, label)
 
     @classmethod

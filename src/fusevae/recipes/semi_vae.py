@@ -66,7 +66,7 @@ def recipe(
     steps: list[Step] = []
     decoder: Conditional
     if images and data.is_discrete and shape[0] == 1 and data.dims >= LARGE:
-        views = [Binarize()]
+        views = [Binarize("threshold")]  # what is drawn afresh each time hides the shape from the classifier
         decoder = Bernoulli(MLP(latent, shape, hidden, "silu", k))
     elif images and data.is_discrete and 2 <= data.high - data.low + 1 <= MOST:
         steps = [Normalise(data.low, data.high, -1.0, 1.0)]
