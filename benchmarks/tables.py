@@ -1,20 +1,11 @@
 """Adult, columns of several kinds with missing cells, at a budget: how near samples are to real rows.
 
-<<<<<<< HEAD
-The default for the table, trained for so many seconds (an argument; 1,800 by default) on the 32,561 training rows, 3
-% of them held out to validate, and judged against the 16,281 test rows: Shape, Trend, C2ST and the share of samples
-nearer to training rows as of ``fusevae evaluate --samples`` (half of the test rows are the reference, the other half
-are judged as samples are: the floor), and the AUC on the reference of boosted trees that learned income from as many
-samples as there are training rows, beside those that learned from the training rows. A second argument is the seed. A
-training is gone on with where it was stopped. ``python benchmarks/tables.py [SECONDS [SEED]]``
-=======
 The default for the table, trained for so many seconds (1,800, or the first argument) on the 32,561 training rows, 3 %
 of them held out to validate, judged against the 16,281 test rows: Shape, Trend, C2ST and the share of samples nearer
 to training rows as of ``fusevae evaluate --samples`` (half of the test rows are the reference, the others are judged as
 samples are: the floor), and the AUC on the reference of boosted trees that learned income from as many samples as
 there are training rows, beside those that learned from the training rows. A second argument is the seed. A training is
 gone on with where it was stopped. ``python benchmarks/tables.py [SECONDS [SEED]]``
->>>>>>> h-tables
 """
 
 from __future__ import annotations

@@ -25,23 +25,13 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import pictures, reading, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
-<<<<<<< HEAD
-from fusevae.modalities.audio.classifier import columns_of, training_seconds
-from fusevae.modalities.audio.collect import at_one_rate, rate_of
-=======
 from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
->>>>>>> h-speech
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
 from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
-<<<<<<< HEAD
-from fusevae.modalities.audio.schema import SoundSchema
-from fusevae.modalities.images.extractor import kept_at
-=======
 from fusevae.modalities.audio.schema import SoundSchema, rate_of
->>>>>>> h-speech
 
 
 class Audio(Modality):
