@@ -219,7 +219,7 @@ def main() -> None:
         if options.cell:
             return
     todo = [(a, str(s)) for s in range(options.seeds) for a in options.arms.split(",") if not cell(a, s).exists()]
-    threads = str(max(1, (os.cpu_count() or 1) // options.jobs))
+    threads = str(max(1, (os.cpu_count() or 1) // (2 * options.jobs)))  # two on one core wait for each other
 
     def work(one: tuple[str, str]) -> None:
         started = time.perf_counter()
