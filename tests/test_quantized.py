@@ -363,7 +363,8 @@ def test_a_run_that_is_stopped_goes_on_with_its_codebook_as_if_it_had_not_been(t
     assert lines(tmp_path / "whole") == lines(tmp_path / "part")
     first = next(r["train"]["codes"]["z"] for r in whole.records if "train" in r)
     assert first["codes"] == 8 and 1 <= first["perplexity"] <= first["used"] <= 8
-    held = [r["validation"]["codes"]["z"] for r in whole.records if "validation" in r]
+    kept = [r for r in whole.records if "validation" in r and r["step"] == whole.values["kept"]]
+    held = [r["validation"]["codes"]["z"] for r in kept]
     x = torch.cat([b for b, _ in whole.validation.batches(iter([torch.arange(len(whole.validation))]))]).float()
     artifact = trained(whole)
     counts = artifact.distribution.encode(x)["codes"].flatten().bincount(minlength=8) / (len(x) * 9)
