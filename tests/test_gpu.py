@@ -37,3 +37,14 @@ def test_a_stopped_training_ends_there_as_an_unbroken_one(device):
     again = resume(part, device=device, quiet=True)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name].cpu(), value.cpu(), atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.filterwarnings("ignore:step")
+def test_a_recipe_with_preprocessing_is_trained_there(device):
+    """Every look at the data: the start, the scale, early validations, conditions at the end."""
+    x = (torch.rand(120, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    settings = {"training": {"epochs": 2, "batch_size": 16}, "device": device, "quiet": True}
+    for recipe in ("conv-vae", "diffusion"):
+        trained = fit(recipe, x, **settings).to(device)
+        assert sample(trained, 2).shape == (2, 1, 8, 8)

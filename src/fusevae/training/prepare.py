@@ -90,12 +90,13 @@ def prepare(
             first = Batch(*data.train.batch(data.train.evenly(STARTS)))
             constant = found[0].baseline.log_prob(artifact.view(first.x)).mean().item()
             start = found[0].start(first), constant
+    scale = None
+    if remarks and progress is not None:
+        with noise.preserved():  # where model and data are both still in memory
+            scale = out_of_reach(model, artifact.view(data.train.batch(data.train.evenly(STARTS))[0]))
     loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
     if remarks and progress is not None:
-        lines = lacking(model, objective, data, training, loop.total)
-        with noise.preserved():
-            lines.append(out_of_reach(model, artifact.view(data.train.batch(data.train.evenly(STARTS))[0])))
-        for line in filter(None, lines):
+        for line in filter(None, [*lacking(model, objective, data, training, loop.total), scale]):
             loop.progress.warn(line)
     loop.values["held"] = held
     loop.progress.limit = training.seconds or math.inf
