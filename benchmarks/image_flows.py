@@ -43,7 +43,7 @@ def logit_density(model: Preprocessed, x: Tensor) -> Tensor:
     """log p(y) of the logits y of raw examples ``x``, ``(n,)``: the model's density after its step ``Logit``."""
     from fusevae import Logit, Preprocessed
 
-    after = 1 + next(i for i, step in enumerate(model.steps) if isinstance(step, Logit))
+    after = max((i + 1 for i, step in enumerate(model.steps) if isinstance(step, Logit)), default=0)  # 0: a smoke's few
     y = x.float()
     for step in model.steps[:after]:
         y = step(y)[0]

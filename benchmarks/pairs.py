@@ -25,7 +25,7 @@ X, Z = 16, 4
 KINDS = {
     "Normal": "r", "Gaussian": "r", "FullGaussian": "r", "LowRankGaussian": "r", "GaussianMixture": "r", "Flow": "r",
     "Glow": "r", "MADE of reals": "r", "Preprocessed": "r", "Vamp": "r", "VAE": "r, a bound", "Diffusion": "r, a bound",
-    "LabelMixture": "r, a bound",
+    "LabelMixture": "r, a bound", "Defensive": "r",
     "RAE": "r, samples", "Generator": "r, samples", "FlowMatching": "r, samples", "ContinuousBernoulli": "u",
     "Bernoulli": "b", "Categorical": "b", "DiscretizedLogistic": "b", "MADE": "b", "PixelCNN": "b",
     "ImageTransformer": "b", "VAE of 0 and 1": "b, a bound", "Quantized": "b", "OneHotCategoricals": "o",
@@ -45,7 +45,7 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
 }  # fmt: skip
 LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
 #: over sequences of any length, which no other part here has; tests/test_text.py nests them
-TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel"}
+TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames"}
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})
@@ -102,6 +102,7 @@ def part(name: str, n: int, given: int | tuple[int, ...]) -> Any:
         "Preprocessed": lambda: f.Preprocessed([f.Normalise(0.0, 1.0, -1.0, 1.0)], f.Gaussian(net(2 * n))),
         "VAE": lambda: vae(f.Gaussian(f.MLP(2, 2 * n, (8,)))),
         "VAE of 0 and 1": lambda: vae(f.Bernoulli(f.MLP(2, n, (8,)))),
+        "Defensive": lambda: f.Defensive(f.Gaussian(net(2 * n)), f.Normal(n)),
         "LabelMixture": lambda: f.LabelMixture(
             f.VAE(f.Flat(f.Normal(2), f.Gaussian(f.MLP(n, 4, (8,), classes=2))), f.Gaussian(f.MLP(2, 2 * n, (8,)))),
             f.MLP(n, 2, (8,)),

@@ -103,7 +103,7 @@ def test_images_of_different_sizes(refused: Refused, tmp_path: Path) -> None:
     assert "data.size" in error
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])  # NaN is a missing cell
 def test_not_finite(refused: Refused, bad: float) -> None:
     x = np.zeros((30, 4), np.float32)
     x[7, 2] = bad
@@ -340,4 +340,4 @@ def test_a_full_disk(
     assert main(["train", "--resume", str(folder)]) == 0
     ours, theirs = (load_file(place / "model.safetensors") for place in (folder, run))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["step"] > 0
+    assert "validation" in json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])  # of the start

@@ -41,13 +41,15 @@ TABLES = {
     "integers": array(3, high=50, dtype="int64"),
 }
 DATA = dict.fromkeys(PICTURES, "images") | dict.fromkeys(TABLES, "tables")
-DATA |= {"sentences": "text", "smiles": "molecules"}
+DATA |= {"sentences": "text", "smiles": "molecules", "clips": "audio"}
 
 
 def given(what, how=()):
     if what in PICTURES or what in TABLES:
         x = {**PICTURES, **TABLES}[what]
         return read_data((x, np.arange(N) % 3) if what == "grey" else x, **SPLIT)
+    if DATA[what] == "audio":
+        return read_data(array(900) - 0.5, **SPLIT, modality="audio", rate=8000)
     if DATA[what] == "molecules":
         pytest.importorskip("rdkit")
         return read_data(SMILES, **SPLIT, modality="molecules", **dict(how))

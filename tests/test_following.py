@@ -95,7 +95,7 @@ def test_a_recipe_that_can_be_given_conditions_is_a_configuration_and_samples_by
     made = find(name)(spec, conditional=True)
     assert describe(build(describe(made))) == describe(made)
     artifact = Artifact(made.model, spec, list(made.views))
-    assert artifact.is_conditional and not Artifact(find(name)(spec).model, spec).is_conditional
+    assert artifact.is_conditional and not Artifact(find(name)(spec, conditional=False).model, spec).is_conditional
     with generating(Generation(longest=3)):
         assert len(sample(artifact, 2, {"kind": ["a", "b"]})) == 2
 

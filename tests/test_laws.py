@@ -280,7 +280,7 @@ def test_whatever_the_levels_allow_trains_in_every_slot(prior, posterior):
             assert all(len(a) == 4 and a.isfinite().all() for a in arrays.values())
             generated = noise.sample(vae.generate((6,)), () if decoder_given else (6,))
             assert generated.shape[0] == 6
-            assert generated.shape[1:] == x.shape[1:] or decoder_part.space == "sequences"
+            assert generated.shape[1:] == x.shape[1:] or decoder_part.space in ("sequences", "frames")
 
 
 class SamplesOnly(Conditional):

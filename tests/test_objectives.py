@@ -31,10 +31,12 @@ from fusevae import (
     Normal,
 )
 from fusevae.core.trace import Term
+from fusevae.models.label_mixture import LabelMixture
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.objectives.beta import Beta
 from fusevae.objectives.mmd import squared_mmd
 from fusevae.objectives.objective import Objective, Opposed
+from fusevae.objectives.semi_supervised import SemiSupervised
 
 
 def a_trace(x=None, samples=(), prior=None):
@@ -138,6 +140,9 @@ def test_an_objective_gives_each_example_a_value_that_does_not_depend_on_its_bat
     objective = cls(*critic)
     samples = (objective.samples,) if objective.samples else ()
     vae = VAE(Flat(Normal(3), Gaussian(MLP(4, 6))), Bernoulli(MLP(3, 4)))
+    if cls is SemiSupervised:  # for a label that is a latent
+        vae = VAE(Flat(Normal(3), Gaussian(MLP(4, 6, classes=2))), Bernoulli(MLP(3, 4, classes=2)))
+        vae = LabelMixture(vae, MLP(4, 2), 2)
     x = (torch.rand(5, 4) < 0.5).float()
 
     def value(x, rows):

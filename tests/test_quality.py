@@ -5,7 +5,9 @@ import torch
 
 import fusevae
 from fusevae import MLP, VAE, Bernoulli, Binarize, Flat, Gaussian, Normal, Training, train_extractor
-from fusevae.evaluation.quality import features, fingerprint, frechet_distance, sample_quality
+from fusevae.evaluation.distances import frechet_distance
+from fusevae.evaluation.features import features, fingerprint
+from fusevae.evaluation.quality import sample_quality
 
 
 def test_the_distance_is_that_of_two_gaussians():

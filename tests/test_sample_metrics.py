@@ -27,7 +27,8 @@ from fusevae.evaluation.features import Columns, Scripted, features, fingerprint
 from fusevae.evaluation.fidelity import psnr, reconstruction_quality, ssim
 from fusevae.evaluation.intervals import interval, spread
 from fusevae.evaluation.judge import TooFew
-from fusevae.evaluation.quality import Reference, apart, sample_quality
+from fusevae.evaluation.likeness import apart
+from fusevae.evaluation.quality import Reference, sample_quality
 from fusevae.evaluation.rows import rows
 from fusevae.modalities.images.extractor import Turned, cache_folder, extractor_for, train_extractor
 from fusevae.training.outcome import to_json

@@ -57,10 +57,12 @@ from fusevae.evaluation.features import Columns
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import SAMPLES
 from fusevae.modalities.images.views import Binarize, Crop, Flip
+from fusevae.models.label_mixture import LabelMixture
 from fusevae.nets.mlp import Constant
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Beta
+from fusevae.objectives.semi_supervised import SemiSupervised
 from fusevae.recipes.find import find, recipes
 from fusevae.training import configuration, prior
 from fusevae.training.fit import prepare
@@ -75,6 +77,13 @@ def vae(dims: int = 4) -> VAE:
     with noise.preserved():
         torch.manual_seed(1)
         return VAE(Flat(Normal(2), Gaussian(MLP(dims, 4, (8,)))), Gaussian(MLP(2, 2 * dims, (8,))))
+
+
+def labelled() -> LabelMixture:
+    with noise.preserved():
+        torch.manual_seed(1)
+        q, net = Gaussian(MLP(4, 4, (8,), classes=2)), MLP(2, 8, (8,), classes=2)
+        return LabelMixture(VAE(Flat(Normal(2), q), Gaussian(net)), MLP(4, 2), 2)
 
 
 def loop(model=None, objective=None, data=X, folder=None, seed=0, **settings) -> Loop:
@@ -248,7 +257,7 @@ def test_every_objective_that_takes_a_schedule_asks_it_at_each_step():
     assert {ELBO, IWAE, BetaTC} <= set(takers)
     for objective in takers:
         spy = Spy(Linear())
-        run = loop(objective=objective(beta=spy), epochs=2)
+        run = loop(labelled() if objective is SemiSupervised else None, objective=objective(beta=spy), epochs=2)
         spy.asked.clear()
         run.run()
         assert spy.asked == [step / run.total for step in range(run.total)], objective.__name__

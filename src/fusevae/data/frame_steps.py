@@ -22,7 +22,7 @@ class StandardiseFrames(Step):
     Example:
         >>> step = StandardiseFrames(1)
         >>> step.fit(torch.tensor([[[1.0, 3.0, 0.0]], [[5.0, 7.0, 7.0]]]))
-        >>> step.mean, step(torch.tensor([[[4.6, 0.0]]]))[0]
+        >>> step.mean, step(torch.tensor([[[4.6, 0.0]]]))[0] + 0.0
         (tensor([4.6000]), tensor([[[0., 0.]]]))
     """
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of, flattened
-from fusevae.core.conditions import Conditions
+from fusevae.core.conditions import Conditions, Number
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation, current
 from fusevae.core.memory import keep_freed_memory
@@ -189,7 +189,7 @@ class LanguageModel(SequenceModel):
         return [
             (cls(net(), 3, longest=3), ()),
             (cls(net(), 4, longest=3, never_first=[END, 3]), ()),
-            (cls(net(), 3, classes=2, longest=3, in_layers=True), (torch.tensor([0, 1, -1]),)),
+            (cls(net(), 3, classes=Conditions([Number("size")]), longest=3, in_layers=True), (z[:, :1],)),
             (cls(LSTM(4), 3, context=2, longest=3), (z,)),
             (cls(net(), 3, context=2, inject="prefix", places=2, longest=3), (z,)),
             (cls(net(cross=True), 3, context=2, inject="cross", places=2, longest=3), (z,)),

@@ -68,7 +68,7 @@ def spread(
         whole: the figures of the two.
 
     Example:
-        >>> a, b = torch.randn(400, 1), torch.randn(400, 1)
+        >>> a, b = torch.randn(2, 400, 1, generator=torch.Generator().manual_seed(0))
         >>> found = spread(lambda a, b: {"mean": (a.mean() - b.mean()).item()}, a, b, {"mean": 0.0})
         >>> 0.05 < found.error["mean"] < 0.1  # sqrt(2 / 400) is 0.07
         True

@@ -6,6 +6,7 @@ said that could be chance: an interval of 95 % has to be beyond what real exampl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,7 @@ def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
     last: dict[str, Any] = {}
     for record in records:
         last |= {key: record[key] for key in ("train", "validation", "diagnosis") if key in record}
-    diagnosis = last.get("diagnosis", {})
+    diagnosis = _known(last.get("diagnosis", {}))
     found = [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
     constant = diagnosis.get("constant_model")
     for name in ("elbo", "log_bound"):
@@ -72,6 +73,14 @@ def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
             found.append(Failing("overfitted", evidence, "give more data, or a narrower net, or training.patience"))
             break
     return found
+
+
+def _known(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
+    """A diagnosis from its record, in which what is not finite is None, or which an earlier version wrote with less."""
+    found = {k: math.nan if v is None and k in ("elbo", "kl", "log_bound") else v for k, v in diagnosis.items()}
+    codes = found.get("codes", {}).values()
+    whole = {"kl", "largest_kl", "codes"} <= found.keys() and all("places" in c and c["perplexity"] for c in codes)
+    return found if whole else {k: v for k, v in found.items() if k != "units"}
 
 
 def verdict(failings: Sequence[Failing], n: int | None = None) -> list[str]:

@@ -141,7 +141,7 @@ class FrameDecoder(Described, nn.Module):
         super().__init__()
         self.inputs, self.outputs, self.classes, self.parts, self.width = inputs, (outputs,), classes, parts, width
         self.stem = nn.Linear(inputs, width * parts)
-        self.place = nn.Conv1d(2 * CODES, width, 1)
+        self.along = nn.Conv1d(2 * CODES, width, 1)
         self.blocks = nn.ModuleList(ConvNeXt(width, blocks, dilation=2 ** (i % 3)) for i in range(blocks))
         self.label = Embedding(classes, width, TOLD) if classes else None
         self.given = nn.Linear(inputs, width)
@@ -160,7 +160,7 @@ class FrameDecoder(Described, nn.Module):
         frames = int(n.max()) if len(n) else 1
         there = within(n, frames).to(z.dtype)
         columns = self.stem(z).view(-1, self.width, self.parts)
-        h = (columns @ between(n, frames, self.parts).to(z.dtype) + self.place(places(n, frames).to(z.dtype))) * there
+        h = (columns @ between(n, frames, self.parts).to(z.dtype) + self.along(places(n, frames).to(z.dtype))) * there
         given = self.given(z)
         if self.label is not None:
             given = given + self.label(label)

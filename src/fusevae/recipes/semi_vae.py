@@ -38,7 +38,7 @@ def recipe(
     data: DataSpec,
     latent: int = 32,
     hidden: tuple[int, ...] = (256, 256),
-    channels: tuple[int, ...] = (32, 64),
+    channels: tuple[int, ...] = (64, 128),
     alpha: float = 20.0,
     consistency: float = 20.0,
     adversarial: float | None = None,

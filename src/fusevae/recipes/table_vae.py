@@ -16,7 +16,6 @@ from fusevae.nets.cells import CellEncoder
 from fusevae.nets.mlp import MLP
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
-from fusevae.training.sizing import defended
 
 modality = "tables"
 
@@ -41,8 +40,7 @@ def recipe(
     if not isinstance(schema, TableSchema) or not mixed:
         q = Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))
         net = MLP(latent, (2 * data.shape[0], *data.shape[1:]), hidden, "silu", classes)
-        decoder = defended(data, Gaussian(net, bounds=(-4.0, 3.0)), whiten=False)
-        vae = VAE(Flat(prior=Normal(latent), posterior=q), decoder)
+        vae = VAE(Flat(prior=Normal(latent), posterior=q), decoder=Gaussian(net, bounds=(-4.0, 3.0)))
         return Experiment(model=Preprocessed([Standardise(data.shape)], vae), training=training)
     cells, holes = cells_of(schema), gappy(schema)
     q = Gaussian(CellEncoder(cells, MLP(cells.width, 2 * latent, hidden, "silu", classes)))

@@ -29,6 +29,7 @@ from fusevae.nets.dropout import check_masks
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.objectives.objective import Objective, Opposed, Simultaneous
 from fusevae.training.critics import Extractor, Opponent, Partner, Together
+from fusevae.training.folder import CHECKPOINTS
 from fusevae.training.loop import Loop
 from fusevae.training.needs import lacking, out_of_reach
 from fusevae.training.players import Batch, EncoderFirst, Game, MaximumLikelihood, Player
@@ -64,7 +65,8 @@ def prepare(
         check(artifact, data.train, objective)
         if remarks:
             remark(artifact, data.train)
-        if progress is not None and not progress.trial and not progress.quiet and not world()[0]:
+        begun = folder is not None and (Path(folder) / CHECKPOINTS).is_dir()  # it was said then
+        if remarks and progress is not None and not progress.quiet and not begun:
             for line in data.spec.schema.remarks(data.spec):
                 progress.say(line)
         held = freeze(model, training.frozen)

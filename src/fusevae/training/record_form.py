@@ -16,10 +16,16 @@ Form = Any
 CODES: Form = {"used": COUNT, "codes": COUNT, "perplexity": MAYBE}
 FIGURES: Form = {f"{name}?": MAYBE for name in ("elbo", "log_bound", "reconstruction", "kl", "loss")}
 FIGURES |= {"kl_per_dimension?": {"*": list}, "codes?": {"*": CODES}}
-LATENTS: Form = {"examples": COUNT, "units": {"*": COUNT}, "active_units": {"*": MAYBE}, "codes": {"*": CODES}}
-LATENTS |= {"mutual_information": MAYBE, "aggregate_gap": MAYBE}
+LATENTS: Form = {
+    "examples": COUNT,
+    "units": {"*": COUNT},
+    "active_units": {"*": MAYBE},
+    "codes": {"*": CODES | {"places?": COUNT}},
+}
+LATENTS |= {"mutual_information": MAYBE, "aggregate_gap": MAYBE, "elbo?": MAYBE, "kl?": MAYBE, "largest_kl?": MAYBE}
+KNOWN: Form = {"constant_model?": MAYBE, "log_bound?": MAYBE}
 RECORD: Form = {"step": COUNT, "epoch?": NUMBER, "seconds?": NUMBER, "learning_rate?": NUMBER, "event?": str}
-RECORD |= {"train?": FIGURES, "validation?": FIGURES, "diagnosis?": {}}
+RECORD |= {"train?": FIGURES, "validation?": FIGURES, "diagnosis?": KNOWN}
 WENT_BACK: Form = {"from": COUNT, "cause": str, "rate_scale": NUMBER}
 
 
@@ -33,7 +39,7 @@ def parsed(line: str, where: str) -> dict[str, Any]:
         if "event" in found:
             form |= WENT_BACK if found["event"] == "went back" else {"says": str}
         if isinstance(found.get("diagnosis"), dict) and "units" in found["diagnosis"]:
-            form |= {"diagnosis": LATENTS}
+            form |= {"diagnosis": LATENTS | KNOWN}
     if wrong := _unlike(found, form):
         raise InputError(f"{where} is no record of a training ({wrong}): put the file back as it was")
     return {name: value if name == "diagnosis" else _again(value) for name, value in found.items()}

@@ -20,6 +20,7 @@ class FrameMarginals:
         x: examples ``(m, d, frames)``, or ``(m, samples)``.
 
     Example:
+        >>> import torch
         >>> FrameMarginals(torch.randn(100, 7)).log_prob(torch.zeros(2, 7)).shape
         torch.Size([2])
     """
