@@ -42,8 +42,11 @@ MODELS: dict[str, list[str]] = {
 def logit_density(model: Preprocessed, x: Tensor) -> Tensor:
     """log p(y) of the logits y of raw examples ``x``, ``(n,)``: the model's density after its step ``Logit``."""
     from fusevae import Logit, Preprocessed
+    from fusevae.core.levels import log_bound
 
-    after = max((i + 1 for i, step in enumerate(model.steps) if isinstance(step, Logit)), default=0)  # 0: a smoke's few
+    after = max((i + 1 for i, step in enumerate(model.steps) if isinstance(step, Logit)), default=0)
+    if not after:  # of a smoke's few images, which have another step
+        return log_bound(model(), x.float())
     y = x.float()
     for step in model.steps[:after]:
         y = step(y)[0]

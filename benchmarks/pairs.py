@@ -46,6 +46,7 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
 LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
 #: over sequences of any length, which no other part here has; tests/test_text.py nests them
 TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames"}
+COLUMNS = {"Mixed"}  # over cells of a table, numbers and classes side by side: a decoder alone; tests/test_mixed.py
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})
@@ -212,7 +213,7 @@ def missing() -> set[str]:
     for name in dir(f):  # import them all
         getattr(f, name)
     found = {c.__name__ for base in (Conditional, Latents) for c in below(base) if c.__module__.startswith("fusevae.")}
-    return found - {name.split(" of ")[0] for name in KINDS} - LATENTS - TEXTS
+    return found - {name.split(" of ")[0] for name in KINDS} - LATENTS - TEXTS - COLUMNS
 
 
 def main() -> None:

@@ -60,7 +60,8 @@ CALLS: dict[str, Callable[[int], Any]] = {
 #: what draws by these functions, or by a generator of its own
 OTHERS = {
     "bench", "classify", "compare_runs", "disentanglement", "fit_property", "group_p_value", "molecule_quality",
-    "optimise", "optimise_molecules", "predict_property", "reverse_perplexity", "sample_quality", "shapes", "train_extractor",
+    "optimise", "optimise_molecules", "predict_property", "reverse_perplexity", "sample_quality", "shapes",
+    "train_extractor",
 }  # fmt: skip
 
 

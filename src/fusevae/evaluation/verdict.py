@@ -78,7 +78,7 @@ def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
 def _known(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
     """A diagnosis from its record, in which what is not finite is None, or which an earlier version wrote with less."""
     found = {k: math.nan if v is None and k in ("elbo", "kl", "log_bound") else v for k, v in diagnosis.items()}
-    codes = found.get("codes", {}).values()
+    codes = diagnosis.get("codes", {}).values()
     whole = {"kl", "largest_kl", "codes"} <= found.keys() and all("places" in c and c["perplexity"] for c in codes)
     return found if whole else {k: v for k, v in found.items() if k != "units"}
 

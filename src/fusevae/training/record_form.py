@@ -11,11 +11,11 @@ from fusevae.core.untrusted import from_json
 MOST = 10**15
 COUNT, NUMBER, MAYBE = int, (int, float), (int, float, type(None))
 
-#: types, or a form by name: ``name?`` may be left out, ``*`` is any name
+#: types, a form by name (``name?`` may be left out, ``*`` is any name), or in a list that of each of its values
 Form = Any
 CODES: Form = {"used": COUNT, "codes": COUNT, "perplexity": MAYBE}
 FIGURES: Form = {f"{name}?": MAYBE for name in ("elbo", "log_bound", "reconstruction", "kl", "loss")}
-FIGURES |= {"kl_per_dimension?": {"*": list}, "codes?": {"*": CODES}}
+FIGURES |= {"kl_per_dimension?": {"*": [MAYBE]}, "codes?": {"*": CODES}}
 LATENTS: Form = {
     "examples": COUNT,
     "units": {"*": COUNT},
@@ -47,6 +47,10 @@ def parsed(line: str, where: str) -> dict[str, Any]:
 
 def _unlike(value: Any, form: Form, name: str = "it") -> str:
     """What in a value is unlike its form; empty where nothing is."""
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return f"{name} is {str(value)[:40]!r}"
+        return next(filter(None, (_unlike(one, form[0], name) for one in value)), "")
     if not isinstance(form, dict):
         fits = isinstance(value, form) and not isinstance(value, bool)
         fits = fits and (not isinstance(value, int) or 0 <= value < MOST or form is not COUNT)
