@@ -82,7 +82,9 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         for arm, of in ((arm, of) for arm, of in f.items() if arm != "command"):
             what = f"Semi-supervised, {arm}, {of['labels']:,} labels of {of['rows']:,}: test error, `semi-vae`"
             asked = "" if of["asked"] is None else f"at most {of['asked']:.2%}"
-            figure, alone = (f"{of[key]['value']:.2%} ± {of[key].get('stderr', 0):.2%}" for key in ("error", "alone"))
+            each = {key: of[key] for key in ("error", "alone")}
+            several = {k: f" ± {v['stderr']:.2%}" if "stderr" in v else " (one seed)" for k, v in each.items()}
+            figure, alone = (f"{v['value']:.2%}{several[k]}" for k, v in each.items())
             found += [(what, figure, asked), (f"The same, its classifier on the labels alone, {arm}", alone, "")]
         return found
     if name == "kill":

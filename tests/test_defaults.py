@@ -113,7 +113,7 @@ def test_what_is_recommended_fits_with_its_options(what):
     for n in (20, 3000, 10**6):
         for seconds in (None, 60.0):
             found = kind.recommend(data.spec, n, seconds)
-            assert len({choice.recipe for choice in found}) == len(found) > 1
+            assert len({choice.recipe for choice in found}) == len(found) > (what != "clips")  # of sound there is one
             for choice in found:
                 options, settings = parted(as_settings(choice.options), "recipe")
                 chosen = dict(configuration.parse(s.removeprefix("recipe.")) for s in options)

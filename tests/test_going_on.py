@@ -199,7 +199,7 @@ class Gone:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that close here")
-def test_a_lost_terminal_stops_a_training_saved(tmp_path, monkeypatch):
+def test_a_lost_terminal_stops_a_training_saved(tmp_path, monkeypatch, request):
     experiment = configuration.experiment(node(write_table(tmp_path / "table.csv")))
     whole = fusevae.fit(experiment, folder=tmp_path / "whole", quiet=True).state_dict()
     with monkeypatch.context() as patched:
@@ -213,6 +213,8 @@ def test_a_lost_terminal_stops_a_training_saved(tmp_path, monkeypatch):
 
         patched.setattr(Loop, "_step", lost)
         patched.setattr(sys, "stderr", Gone())
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
+        request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
         assert not fusevae.fit(experiment, folder=tmp_path / "cut").history.finished
     run = Run.open(tmp_path / "cut")
     assert run.steps == 5 and run.metrics[-1]["says"] == "interrupted"
