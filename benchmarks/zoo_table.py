@@ -148,8 +148,9 @@ def _how(cells: Sequence[Place], kept: dict[tuple[str, str], Record]) -> list[st
     budgets = sorted({one["budget"] for one in kept.values() if "budget" in one} or {cell.seconds for cell in cells})
     return [
         f"Every recipe that takes a set was trained on it for {' or '.join(f'{b:g}' for b in budgets)} seconds of one "
-        "core (where there are several, the longest for those that are held against each other), with its settings as they stand and the "
-        "schedules planned for the time, `fit(RECIPE, DATA, budget=SECONDS)`, and looked at on held-out examples.",
+        "core (where there are several, the longest for those that are held against each other), with its settings as "
+        "they stand and the schedules planned for the time, `fit(RECIPE, DATA, budget=SECONDS)`, and looked at on "
+        "held-out examples.",
         "",
         "```",
         "python benchmarks/zoo.py          # measures what is not measured yet",
