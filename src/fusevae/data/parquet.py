@@ -124,6 +124,17 @@ def undamaged(where: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def saved(folder: Path) -> Iterator[Any]:
+    """What ``datasets.save_to_disk`` wrote, as it was; what is wrong with it is an :class:`InputError`."""
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
+    with undamaged(str(folder)):
+        yield datasets.load_from_disk(str(folder))
+
+
 def column_kinds(path: Path) -> dict[str, Any]:
     """What the columns of a file hold, as of :mod:`fusevae.data.kinds`: bytes are images, unless the file's
     metadata, or their name, say that they are audio."""

@@ -183,6 +183,16 @@ def need_memory(n_bytes: int, options: Options, name: str) -> None:
         )
 
 
+def only(names: Sequence[str], options: Options, where: str, what: str) -> str:
+    """The column that is asked for, or the only one that holds ``what``."""
+    if options.column is not None:
+        return pick(options.column, names, where, f"the {what}")
+    if len(names) != 1:
+        held = f"{what} in columns {', '.join(names)}" if names else f"no column of {what}"
+        raise InputError(f"{where} holds {held}: expected one; name it, --set data.column=...")
+    return names[0]
+
+
 def pick(name: str, names: Sequence[str], where: str, what: str) -> str:
     """A column by its name, or :class:`InputError` with the near ones."""
     if name not in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.evaluation.asked import AsAsked, remark
 from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
-from fusevae.evaluation.samples import Kind
+from fusevae.evaluation.samples import Kind, sample
 from fusevae.evaluation.verdict import Failing
 
 LEAST = 50  # real examples that samples are held against, unless fewer are asked for
@@ -35,6 +36,16 @@ def enough(n: int, there: int) -> int:
             f"ask for so few (--samples {found}, n={found} in Python)"
         )
     return found
+
+
+def timed_samples(
+    artifact: Artifact, n: int, label: Tensor | None = None, seed: int = 0, kind: Kind = "auto"
+) -> tuple[Tensor, float]:
+    """``n`` samples of a model, for labels where it is given some, and the seconds that one takes."""
+    sample(artifact, 1, seed=seed, kind=kind)  # what is done once only is not a part of the time
+    started = time.perf_counter()
+    x = sample(artifact, n, label, seed, kind)
+    return x, (time.perf_counter() - started) / n
 
 
 class SampleQuality(Result):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from typing import Any
 
 import torch
@@ -21,11 +20,11 @@ from fusevae.evaluation.distances import nearest
 from fusevae.evaluation.features import about, features, features_of, fingerprint
 from fusevae.evaluation.given import known, labels_in_words
 from fusevae.evaluation.intervals import interval, interval_of_part
-from fusevae.evaluation.judge import Judge, SampleQuality, enough
+from fusevae.evaluation.judge import Judge, SampleQuality, enough, timed_samples
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
-from fusevae.evaluation.samples import Kind, kind_used, sample
+from fusevae.evaluation.samples import Kind, kind_used
 from fusevae.evaluation.verdict import COPIES, Failing, lacking
 from fusevae.nets.classifier import Classifier
 
@@ -196,10 +195,7 @@ class Reference(Judge):
         """The figures of one model; see :func:`sample_quality`."""
         kind = kind_used(artifact, kind)
         label = self.label if artifact.is_conditional else None
-        sample(artifact, 1, seed=seed, kind=kind)  # what is done once only is not a part of the time
-        started = time.perf_counter()
-        x = sample(artifact, self.n, label, seed, kind)
-        seconds = (time.perf_counter() - started) / self.n
+        x, seconds = timed_samples(artifact, self.n, label, seed, kind)
         made = self.features_of_made(x)
         again = None
         if artifact.distribution.has_latents:

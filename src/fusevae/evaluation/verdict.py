@@ -60,19 +60,30 @@ def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
         >>> [failing.name for failing in of_training([seen])]
         ['overfitted']
     """
-    last: dict[str, Any] = {}
-    for record in records:
-        last |= {key: record[key] for key in ("train", "validation", "diagnosis") if key in record}
-    diagnosis = _known(last.get("diagnosis", {}))
+    records = list(records)
+    diagnosis = _known(next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), {}))
     found = [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
     constant = diagnosis.get("constant_model")
     for name in ("elbo", "log_bound"):
-        seen, held = (last.get(part, {}).get(name) for part in ("train", "validation"))
+        seen, held = _of_what_is_kept(records, name)
         if None not in (seen, held, constant) and held > constant and seen - held > GAP * (held - constant):
             evidence = f"training examples have {seen:.5g} nats, held-out ones {held:.5g} (a constant {constant:.5g})"
             found.append(Failing("overfitted", evidence, "give more data, or a narrower net, or training.patience"))
             break
     return found
+
+
+def _of_what_is_kept(records: Sequence[Mapping[str, Any]], name: str) -> tuple[Any, Any]:
+    """A figure of training and of held-out examples at the state that a training left: the last one, or the best where
+    held-out figures fell since; None where there is none."""
+    best = any(record.get("event") == "kept" for record in records)
+    now = seen = held = None
+    for record in records:
+        now = record.get("train", {}).get(name, now)
+        value = record.get("validation", {}).get(name)
+        if value is not None and (held is None or not best or value > held):
+            seen, held = now, value
+    return seen, held
 
 
 def _known(diagnosis: Mapping[str, Any]) -> dict[str, Any]:

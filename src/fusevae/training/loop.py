@@ -255,10 +255,8 @@ class Loop:
                 f"the training went wrong at step {at} ({cause}), after {ROLLBACKS} returns with a smaller step: lower "
                 "training.learning_rate, or look at the data"
             )
-        best, kept = (
-            self.best,
-            {name: self.values[name] for name in ("best", "lives", "kept")},
-        )  # nothing was wrong with it
+        best = self.best  # nothing was wrong with it
+        kept = {name: self.values[name] for name in ("best", "lives", "kept")}
         self.restore(self.good)
         self.best, self.values = best, self.values | kept | {"rollbacks": rollbacks, "rate_scale": scale}
         self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})

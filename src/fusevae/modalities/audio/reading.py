@@ -17,7 +17,7 @@ from fusevae.data.array_files import load_arrays, load_npy, npz_headers
 from fusevae.data.arrays import as_tensor, check_finite
 from fusevae.data.conditions import LABELS
 from fusevae.data.folders import INDEX, Split, find, roots, usual
-from fusevae.data.parts import Options, Part, datasets_of, need_memory, pick
+from fusevae.data.parts import Options, Part, datasets_of, need_memory, only
 from fusevae.modalities.audio.collect import collect
 from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
 
@@ -91,7 +91,7 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
         files = parquet.Files(paths)
         kinds = parquet.column_kinds(paths[0])
         likely = [name for name, kind in kinds.items() if kind == "audio" or name == options.column]
-        column = _column(likely, options, files.where)
+        column = only(likely, options, files.where, "sound")
         part = parts[split] = collect(_encoded(files, column), files.total, options, files.where)
         part.ids = [f"row {i}" for i in part.kept or []]
         files.conditions(part, options.conditions, LABELS)
@@ -105,7 +105,8 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
     if isinstance(data, Mapping):
         found = datasets_of(data, where)
         return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in found.items()}
-    column = _column([name for name, kind in data.features.items() if isinstance(kind, datasets.Audio)], options, where)
+    likely = [name for name, kind in data.features.items() if isinstance(kind, datasets.Audio)]
+    column = only(likely, options, where, "sound")
     plain = data.with_format(None)
     rows = plain.select_columns([column]).cast_column(column, datasets.Audio(decode=False))
     part = collect((_bytes(row[column], f"{where} row {i}") for i, row in enumerate(rows)), len(rows), options, where)
@@ -118,21 +119,8 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
 
 def read_saved(folder: Path, options: Options) -> dict[str, Part]:
     """What ``datasets.save_to_disk`` wrote."""
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
-    with parquet.undamaged(str(folder)):
-        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
-
-
-def _column(names: list[str], options: Options, where: str) -> str:
-    if options.column is not None:
-        return pick(options.column, names, where, "the sound")
-    if len(names) != 1:
-        held = f"sound in columns {', '.join(names)}" if names else "no column of sound"
-        raise InputError(f"{where} holds {held}: expected one; name it, --set data.column=...")
-    return names[0]
+    with parquet.saved(folder) as data:
+        return read_datasets(data, options, str(folder))
 
 
 def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:

@@ -12,7 +12,7 @@ from fusevae.core.errors import InputError
 from fusevae.data import parquet
 from fusevae.data.conditions import LABELS
 from fusevae.data.folders import usual
-from fusevae.data.parts import Options, Part, datasets_of, pick
+from fusevae.data.parts import Options, Part, datasets_of, only
 from fusevae.modalities.images.collect import Fetch, collect
 from fusevae.modalities.images.decode import Encoded
 
@@ -25,7 +25,7 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
     for split, paths in splits.items():
         files = parquet.Files(paths)
         kinds = parquet.column_kinds(paths[0])
-        image = _image_column([name for name, kind in kinds.items() if kind == "image"], options, files.where)
+        image = only([name for name, kind in kinds.items() if kind == "image"], options, files.where, "images")
         found = collect(_encoded(files, image), files.total, options, memory, files.where)
         fetch = _fetch(paths, image, options) if found.pixels is None else None
         part = parts[split] = found.part(fetch, files.total, options)
@@ -46,7 +46,7 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
         found = datasets_of(data, where)
         return {name: read_datasets(one, options, f"{where}, {name}")["train"] for name, one in found.items()}
     kinds, asked = data.features, options.conditions
-    image = _image_column([name for name, kind in kinds.items() if isinstance(kind, datasets.Image)], options, where)
+    image = only([name for name, kind in kinds.items() if isinstance(kind, datasets.Image)], options, where, "images")
     rows = data.with_format(None).select_columns([image]).cast_column(image, datasets.Image(decode=False))
 
     def fetch(i: int) -> tuple[str, Encoded]:
@@ -65,27 +65,14 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
 
 def read_saved(folder: Path, options: Options) -> dict[str, Part]:
     """What ``datasets.save_to_disk`` wrote."""
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
-    with parquet.undamaged(str(folder)):
-        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder))
+    with parquet.saved(folder) as data:
+        return read_datasets(data, options, str(folder))
 
 
 def holds_images(folder: Path) -> bool:
     """Whether a column of what ``datasets.save_to_disk`` wrote is of images."""
     told = (path for path in folder.rglob("dataset_info.json") if path.is_file())
     return any('"_type": "Image"' in path.read_text(encoding="utf-8", errors="replace") for path in told)
-
-
-def _image_column(names: list[str], options: Options, where: str) -> str:
-    if options.column is not None:
-        return pick(options.column, names, where, "the images")
-    if len(names) != 1:
-        held = f"images in columns {', '.join(names)}" if names else "no column of images"
-        raise InputError(f"{where} holds {held}: expected one; name it, --set data.column=...")
-    return names[0]
 
 
 def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:

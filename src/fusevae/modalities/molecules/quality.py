@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,9 +16,9 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import Teller
 from fusevae.evaluation.intervals import interval_of_part
-from fusevae.evaluation.judge import Judge, SampleQuality
+from fusevae.evaluation.judge import Judge, SampleQuality, timed_samples
 from fusevae.evaluation.results import figure
-from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.verdict import PART, Failing
 from fusevae.modalities.molecules.chemistry import canonical, fingerprints, measures, parse
 from fusevae.modalities.molecules.distances import (
@@ -199,9 +198,7 @@ class MoleculeReference(Judge):
         asked = None
         if known is not None and self.given is not None:
             asked = self.given[torch.arange(self.n) % len(self.given)]
-        started = time.perf_counter()
-        x = sample(artifact, self.n, asked, seed)
-        seconds = (time.perf_counter() - started) / self.n
+        x, seconds = timed_samples(artifact, self.n, asked, seed)
         made = artifact.data.text(x)
         near = None if asked is None else self.teller.as_asked(x, asked, self.examples, artifact.data)
         found = molecule_quality(made, self.train, self.held, seed=seed)

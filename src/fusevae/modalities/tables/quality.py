@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,10 +16,10 @@ from fusevae.core.errors import InputError
 from fusevae.data.conditions import LABELS
 from fusevae.data.examples import Examples
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
-from fusevae.evaluation.judge import Judge, SampleQuality, enough
+from fusevae.evaluation.judge import Judge, SampleQuality, enough, timed_samples
 from fusevae.evaluation.quality import part_above
 from fusevae.evaluation.results import SAMPLES, Result, figure, part
-from fusevae.evaluation.samples import Kind, kind_used, sample
+from fusevae.evaluation.samples import Kind, kind_used
 from fusevae.modalities.tables.column import CLASSES, FIXED
 from fusevae.modalities.tables.schema import TableSchema
 
@@ -109,10 +108,7 @@ class TableReference(Judge):
         """The figures of one model; one that is given conditions gets those of the real rows."""
         kind = kind_used(artifact, kind)
         label = self.label if artifact.is_conditional else None
-        sample(artifact, 1, seed=seed, kind=kind)  # what is done once only is not a part of the time
-        started = time.perf_counter()
-        x = sample(artifact, self.n, label, seed, kind)
-        seconds = (time.perf_counter() - started) / self.n
+        x, seconds = timed_samples(artifact, self.n, label, seed, kind)
         made = x.double().numpy()
         names = [self.schema.columns[i].name for i in self.used]
         columns = dict(zip(names, self.shapes(self.rows, made), strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import math
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -21,11 +20,11 @@ from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.given import known, labels_in_words
 from fusevae.evaluation.intervals import interval_of_part
-from fusevae.evaluation.judge import Judge, SampleQuality
+from fusevae.evaluation.judge import Judge, SampleQuality, timed_samples
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
-from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.verdict import COPIES, PART, Failing
 
 SELF_BLEU = 200  # texts that are each held against as many others
@@ -205,9 +204,7 @@ class TextReference(Judge):
         """What samples of a model are like; they are always draws. One that is given conditions gets those of the real
         texts."""
         asked = self.given if artifact.is_conditional else None
-        started = time.perf_counter()
-        x = sample(artifact, self.n, asked, seed=seed)
-        seconds = (time.perf_counter() - started) / self.n
+        x, seconds = timed_samples(artifact, self.n, asked, seed)
         texts = artifact.data.text(x)
         about = self._about(texts)
         both = about.perplexity, self.real.perplexity

@@ -211,12 +211,8 @@ def read_frame(frame: Any, options: Options, where: str, looks: Looks = TEXT) ->
 
 def read_saved(folder: Path, options: Options, looks: Looks = TEXT) -> dict[str, Part]:
     """What ``datasets.save_to_disk`` wrote."""
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(f"{folder}: reading it needs Hugging Face datasets; pip install 'fusevae[data]'") from None
-    with parquet.undamaged(str(folder)):
-        return read_datasets(datasets.load_from_disk(str(folder)), options, str(folder), looks)
+    with parquet.saved(folder) as data:
+        return read_datasets(data, options, str(folder), looks)
 
 
 def _wrong(cell: Any) -> str | None:
