@@ -7,7 +7,8 @@ import re
 from typing import NoReturn
 
 from fusevae import __version__
-from fusevae.cli.values import count, names, pair, part, positive
+from fusevae.cli import options
+from fusevae.cli.values import count, pair, part, positive
 from fusevae.core.errors import near
 
 
@@ -40,11 +41,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "train:demo", "train, judge and sample a VAE on hand-written digits, in about a minute")
     demo.add_argument("--output", help="run folder (default: runs/demo, or runs/demo-2 ... where that is taken)")
-    _device(demo, seed=0)
+    options.device(demo, seed=0)
 
     recipes = command("recipes", "recipes:recipes", "list the compositions, those that fit some data, or one in full")
     recipes.add_argument("what", nargs="?", metavar="RECIPE", help="one, with its options and what it costs")
-    recipes.add_argument("--data", metavar="PATH", help=f"{_DATA}: what fits, the default first")
+    recipes.add_argument("--data", metavar="PATH", help=f"{options.DATA}: what fits, the default first")
     recipes.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="how the data are read: data.tokens=words; repeatable",
@@ -57,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "what", nargs="?", metavar="RECIPE_OR_YAML", help="without it the default for --data (see recipes)"
     )
-    train.add_argument("--data", metavar="PATH", help=f"{_DATA}; without it the data of the YAML, or digits")
+    train.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it the data of the YAML, or digits")
     train.add_argument("--output", metavar="DIR", help="run folder to make")
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
@@ -74,100 +75,102 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--importance-samples", type=positive, metavar="K", help="of the evaluation at the end (default: at most 100)"
     )
-    _device(train, seed=None)
-    _trust(train)
-    _damaged(train)
+    options.device(train, seed=None)
+    options.trust(train)
+    options.damaged(train)
 
     sample = command("sample", "use:sample", "new examples from a trained model")
-    _run(sample)
+    options.run(sample)
     sample.add_argument("-n", type=positive, default=16, metavar="N", help="how many (default: 16)")
     sample.add_argument(
         "--label", help="conditions, all or some: sentiment=positive,year=1999; of one column 7 or qed=0.9"
     )
-    _kind(sample)
+    options.kind(sample)
     sample.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
         help="change a setting of the model: distribution.sampler.steps=50, say",
     )  # fmt: skip
-    _writing(sample)
-    _output(sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file; " + _TEXTS, False)
-    _device(sample, seed=0)
-    _trust(sample)
+    options.writing(sample)
+    options.output(
+        sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file; " + options.TEXTS, False
+    )
+    options.device(sample, seed=0)
+    options.trust(sample)
 
     for name, function, text, output in (
-        ("reconstruct", "use:reconstruct", "data after encoding and decoding", _AS_SAMPLE),
+        ("reconstruct", "use:reconstruct", "data after encoding and decoding", options.AS_SAMPLE),
         ("encode", "use:encode", "the latents of data", "a .npz, .csv or .parquet file"),
         ("classify", "use:classify", "the labels of data, with their probabilities", "a .npz, .csv or .parquet file"),
     ):
         found = command(name, function, text)
-        _run(found)
-        _data(found, required=False)
+        options.run(found)
+        options.data(found, required=False)
         found.add_argument("--text", nargs="+", metavar="TEXT", help="texts in place of --data")
         if name == "reconstruct":
-            _writing(found)
-        _output(found, output, name != "reconstruct")
-        _device(found, seed=0)
-        _trust(found)
+            options.writing(found)
+        options.output(found, output, name != "reconstruct")
+        options.device(found, seed=0)
+        options.trust(found)
 
     evaluate = command("evaluate", "judge:evaluate", "likelihood of held-out data, the ELBO and its parts")
-    _run(evaluate)
-    _data(evaluate, required=False)
+    options.run(evaluate)
+    options.data(evaluate, required=False)
     evaluate.add_argument("--importance-samples", type=positive, default=1000, metavar="K", help="(default: 1000)")
     evaluate.add_argument(
         "--samples", type=positive, nargs="?", const=2000, metavar="N",
         help="judge N samples too (2000 where N is left out): FID, KID, precision, recall, copying ...",
     )  # fmt: skip
-    _judging(evaluate)
-    _device(evaluate, seed=0)
-    _trust(evaluate)
+    options.judging(evaluate)
+    options.device(evaluate, seed=0)
+    options.trust(evaluate)
 
     compare = command("compare", "compare:compare", "one table of several models, whatever their families")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or model.safetensors files")
-    _data(compare, required=False)
+    options.data(compare, required=False)
     compare.add_argument("--importance-samples", type=positive, default=1000, metavar="K", help="(default: 1000)")
     compare.add_argument(
         "--samples", type=count, default=2000, metavar="N",
         help="of each model, judged against as many real examples; 0 for none (default: 2000)",
     )  # fmt: skip
-    _judging(compare)
+    options.judging(compare)
     compare.add_argument("--output", metavar="PAGE", help="write a page with the table and pictures, a .html file")
-    _device(compare, seed=0)
-    _trust(compare)
+    options.device(compare, seed=0)
+    options.trust(compare)
 
     bench = command("bench", "bench:bench", "train several recipes for the same time each, and compare them")
     bench.add_argument("what", metavar="RECIPE,RECIPE,...", help="recipes, or YAML configurations")
     bench.add_argument("--budget", required=True, metavar="TIME", help="of each training: 90s, 20m, 1h30m")
-    bench.add_argument("--data", metavar="PATH", help=f"{_DATA}; without it digits")
-    _conditions(bench)
-    _damaged(bench)
+    bench.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it digits")
+    options.conditions(bench)
+    options.damaged(bench)
     bench.add_argument(
         "--output", default="runs/bench", metavar="DIR",
         help="folder of the runs and the page; the same command goes on with it (default: runs/bench)",
     )  # fmt: skip
     bench.add_argument("--importance-samples", type=positive, default=100, metavar="K", help="(default: 100)")
     bench.add_argument("--samples", type=count, default=2000, metavar="N", help="as of compare (default: 2000)")
-    _judging(bench)
-    _device(bench, seed=0)
-    _trust(bench)
+    options.judging(bench)
+    options.device(bench, seed=0)
+    options.trust(bench)
 
     anomaly = command("anomaly", "density:anomaly", "how unusual examples are: likelihood, typicality, p-values")
-    _run(anomaly)
-    _data(anomaly, required=True)
+    options.run(anomaly)
+    options.data(anomaly, required=True)
     anomaly.add_argument(
         "--reference", metavar="PATH", help="usual examples, not trained on (default: the run's own test split)"
     )
     anomaly.add_argument("--importance-samples", type=positive, default=100, metavar="K", help="(default: 100)")
-    _output(anomaly, "a .csv, .npz or .parquet file")
-    _device(anomaly, seed=0)
-    _trust(anomaly)
+    options.output(anomaly, "a .csv, .npz or .parquet file")
+    options.device(anomaly, seed=0)
+    options.trust(anomaly)
 
     for name, text, samples, steps in (
         ("impute", "missing values given those that are there", 4, 200),
         ("denoise", "examples without the noise that was added to them", 1, 300),
     ):
         found = command(name, f"density:{name}", text)
-        _run(found)
-        _data(found, required=True)
+        options.run(found)
+        options.data(found, required=True)
         if name == "impute":
             found.add_argument(
                 "--missing", required=True, metavar="MASK",
@@ -186,14 +189,14 @@ def make_parser() -> argparse.ArgumentParser:
             "--samples", type=positive, default=samples, help=f"chains of each example (default: {samples})"
         )
         found.add_argument("--steps", type=positive, default=steps, help=f"of each chain (default: {steps})")
-        _output(found, "a folder, or a file as of sample")
-        _device(found, seed=0)
-        _trust(found)
+        options.output(found, "a folder, or a file as of sample")
+        options.device(found, seed=0)
+        options.trust(found)
 
     interpolate = command("interpolate", "read:interpolate", "examples on the way between two, in latent space")
-    _run(interpolate)
+    options.run(interpolate)
     interpolate.add_argument("texts", nargs="*", metavar="TEXT", help="two texts (or more pairs), of a model of text")
-    _data(interpolate, required=False)
+    options.data(interpolate, required=False)
     chosen = interpolate.add_mutually_exclusive_group()
     chosen.add_argument(
         "-n", type=positive, default=8, metavar="N", help="how many pairs, evenly over the data (default: 8)"
@@ -206,23 +209,23 @@ def make_parser() -> argparse.ArgumentParser:
         "--path", choices=("spherical", "linear"), default="spherical", help="(default: spherical)"
     )  # fmt: skip
     traverse = command("traverse", "read:traverse", "one dimension of the latent at a time, through its quantiles")
-    _run(traverse)
-    _data(traverse, required=False)
+    options.run(traverse)
+    options.data(traverse, required=False)
     traverse.add_argument("--example", type=int, default=0, metavar="I", help="whose latent is changed (default: 0)")
     traverse.add_argument("-n", type=positive, default=10, metavar="N", help="dimensions, most active first")
     traverse.add_argument("--steps", type=positive, default=7, help="values of each (default: 7)")
     for found in (interpolate, traverse):
-        _output(found, _AS_SAMPLE, False)
+        options.output(found, options.AS_SAMPLE, False)
     neighbours = command("neighbours", "read:neighbours", "the examples nearest to others in latent space")
-    _run(neighbours)
-    _data(neighbours, required=False)
+    options.run(neighbours)
+    options.data(neighbours, required=False)
     neighbours.add_argument(
         "-n", type=positive, default=8, metavar="N", help="of how many, evenly over the data (default: 8)"
     )
     neighbours.add_argument("-k", type=positive, default=8, metavar="K", help="how many of each (default: 8)")
     map_ = command("map", "read:draw_map", "where examples lie in latent space, in the plane")
-    _run(map_)
-    _data(map_, required=False)
+    options.run(map_)
+    options.data(map_, required=False)
     map_.add_argument(
         "-n", type=positive, default=2000, metavar="N", help="how many, evenly over the data (default: 2000)"
     )
@@ -231,13 +234,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="the latent itself where it has two dimensions, else the first principal components (default: auto)",
     )  # fmt: skip
     for found in (neighbours, map_):
-        _output(found, "a .png, .npz, .csv or .parquet file")
+        options.output(found, "a .png, .npz, .csv or .parquet file")
     for found in (interpolate, traverse, neighbours, map_):
-        _device(found, seed=0)
-        _trust(found)
+        options.device(found, seed=0)
+        options.trust(found)
 
     optimize = command("optimize", "molecules:optimize", "molecules with more of a property, like those given")
-    _run(optimize)
+    options.run(optimize)
     optimize.add_argument(
         "--property", required=True, choices=("qed", "logp", "sa", "weight"),
         help="drug-likeness, octanol-water logP, synthetic accessibility (1 is easy), molecular weight",
@@ -250,100 +253,22 @@ def make_parser() -> argparse.ArgumentParser:
         "--similarity", type=part, default=0.4, metavar="S", help="least Tanimoto similarity to the start, 0 to 1"
     )
     optimize.add_argument("--minimize", action="store_true", help="lower the property, instead of raising it")
-    _output(optimize, "a .csv, .npz or .parquet file")
-    _device(optimize, seed=0)
-    _trust(optimize)
+    options.output(optimize, "a .csv, .npz or .parquet file")
+    options.device(optimize, seed=0)
+    options.trust(optimize)
 
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
-    _run(prior)
+    options.run(prior)
     kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer")
     prior.add_argument("kind", choices=kinds, metavar="KIND", help="%(choices)s; the last two for codes (vq-vae)")
-    _data(prior, required=False, default="; without it the run's own training split")
+    options.data(prior, required=False, default="; without it the run's own training split")
     prior.add_argument("--components", type=positive, default=10, metavar="N", help="of the mixture (default: 10)")
     prior.add_argument("--epochs", type=positive, metavar="N", help="of the training of the others (default: 30)")
-    _output(prior, "a new folder")
-    _device(prior, seed=0)
-    _trust(prior)
+    options.output(prior, "a new folder")
+    options.device(prior, seed=0)
+    options.trust(prior)
 
     info = command("info", "judge:info", "what a trained model is")
-    _run(info)
-    _trust(info)
+    options.run(info)
+    options.trust(info)
     return parser
-
-
-_TEXTS = "texts to a .txt, .csv or .jsonl, or to stdout without it"
-_AS_SAMPLE = "a folder, or a file as of sample; " + _TEXTS
-_DATA = "a folder of images, .npz, .npy, .parquet, .csv, .tsv, or text in .txt, .smi or .jsonl"
-
-
-def _run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder, or a model.safetensors")
-
-
-def _data(
-    parser: argparse.ArgumentParser, required: bool, default: str = "; without it the run's own test split"
-) -> None:
-    default = "" if required else default
-    parser.add_argument("--data", required=required, metavar="PATH", help=_DATA + default)
-    _conditions(parser)
-    _damaged(parser)
-
-
-def _conditions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--conditions", metavar="NAMES", type=names,
-        help="columns or arrays beside the data, by name with commas between, or a file of labels (default: those of "
-        "the model)",
-    )  # fmt: skip
-
-
-def _damaged(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-damaged", action="store_true", help="leave out examples that can't be read")
-
-
-def _kind(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kind", choices=("auto", "mean", "sample"), default="auto",
-        help="of samples: the mean of p(x | z), or a draw from it (default: auto, the mean for images)",
-    )  # fmt: skip
-
-
-def _judging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--extractor", metavar="FILE",
-        help="features to judge samples by: an extractor that fusevae kept (.safetensors), or a TorchScript file, "
-        "which is a program: name only one that you trust (default: a classifier of the data, trained once); of texts "
-        "the run of another language model, for their perplexity",
-    )  # fmt: skip
-    _kind(parser)
-
-
-def _output(parser: argparse.ArgumentParser, text: str, required: bool = True) -> None:
-    parser.add_argument("--output", required=required, metavar="PATH", help=text)
-
-
-def _writing(parser: argparse.ArgumentParser) -> None:
-    """How a language model writes."""
-    parser.add_argument("--temperature", type=float, metavar="T", help="of text: 0 takes the likeliest token each time")
-    parser.add_argument("--top-k", type=positive, metavar="K", help="of text: draw from the K likeliest tokens alone")
-    parser.add_argument(
-        "--top-p", type=float, metavar="P", help="of text: draw from the likeliest tokens that together reach P"
-    )
-    parser.add_argument("--beams", type=positive, metavar="B", help="of text: search for the likeliest with B beams")
-    parser.add_argument("--start", metavar="TEXT", help="of text: what every sample begins with")
-    parser.add_argument("--longest", type=positive, metavar="N", help="of text: tokens after which one is given up")
-
-
-def _device(parser: argparse.ArgumentParser, seed: int | None) -> None:
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: auto, the best there is)")
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), help="of the nets; likelihoods are summed in float32 or better"
-    )
-    parser.add_argument("--seed", type=int, default=seed, help="the same seed gives the same result")
-
-
-def _trust(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trust", action="append", default=[], metavar="NAME",
-        help="a module or class of your own, dotted, that the model may use; repeatable",
-    )  # fmt: skip
