@@ -208,14 +208,18 @@ def test_a_gradient_of_exactly_zero_breaks_nothing():
     assert bool((p < 1).all())
 
 
-def test_without_clipping_it_is_torchs_adamw():
-    p, optimizer = guarded(clip=0, weight_decay=0.1)
-    q = nn.Parameter(torch.ones(4))
-    other = torch.optim.AdamW([q], lr=0.1, weight_decay=0.1)
+def test_without_clipping_it_is_torchs_adamw_and_only_weights_of_layers_decay():
+    ours, theirs = nn.Linear(2, 2), nn.Linear(2, 2)
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = GuardedAdamW(dict(ours.named_parameters()), Training(clip=0, weight_decay=0.1), torch.device("cpu"))
+    groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    other = torch.optim.AdamW(groups, lr=0.1)
     for i in range(10):
-        p.grad, q.grad = torch.arange(4.0) - i, torch.arange(4.0) - i
+        for net in (ours, theirs):
+            net.weight.grad, net.bias.grad = torch.arange(4.0).view(2, 2) - i, torch.arange(2.0) - i
         optimizer.step(0.1), other.step()
-    torch.testing.assert_close(p, q)
+    for name, value in ours.named_parameters():
+        torch.testing.assert_close(value, theirs.get_parameter(name))
 
 
 def test_clipping_scales_a_large_gradient_to_the_running_mean():

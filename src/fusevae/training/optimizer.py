@@ -48,6 +48,7 @@ class GuardedAdamW:
             n: Moments(torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=device))
             for n, p in parameters.items()
         }
+        self.decayed = {n for n, p in parameters.items() if settings.weight_decay and decays(n, p)}
         self.sharded = any(is_shard(p) for p in parameters.values())
         self.stats = dict.fromkeys(("mean", "made", "skipped", "in_a_row", "norms"), 0.0)
         self.norms = torch.zeros(PERIOD, device=device)
@@ -57,30 +58,42 @@ class GuardedAdamW:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Update the weights from the gradients, unless these are abnormal."""
-        moved = [(p, p.grad, *self.moments[n]) for n, p in self.parameters.items() if p.grad is not None]
-        weights, grads, first, second, steps = (list(column) for column in zip(*moved, strict=True))
-        norm = self._norm(grads, self.norms[self.unread])
-        adamw(  # torch.optim.AdamW without the class, which takes as long again on small models
-            weights,
-            grads,
-            first,
-            second,
-            [],
-            steps,
-            fused=True,
-            found_inf=torch.where(norm < self.limit, self.none, self.one),  # nan and inf are not below anything
-            grad_scale=(norm / self.ceiling).clamp_(min=1.0) if self.ceiling < math.inf else None,
-            lr=rate,
-            beta1=self.settings.betas[0],
-            beta2=self.settings.betas[1],
-            weight_decay=self.settings.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
+        moved = {n: p for n, p in self.parameters.items() if p.grad is not None}
+        norm = self._norm([p.grad for p in moved.values() if p.grad is not None], self.norms[self.unread])
+        found_inf = torch.where(norm < self.limit, self.none, self.one)  # nan and inf are not below anything
+        scale = (norm / self.ceiling).clamp_(min=1.0) if self.ceiling < math.inf else None
+        for decay, names in self._groups(moved):
+            adamw(  # torch.optim.AdamW without the class, which takes as long again on small models
+                [moved[n] for n in names],
+                [grad for n in names if (grad := moved[n].grad) is not None],
+                [self.moments[n].first for n in names],
+                [self.moments[n].second for n in names],
+                [],
+                [self.moments[n].step for n in names],
+                fused=True,
+                found_inf=found_inf,
+                grad_scale=scale,
+                lr=rate,
+                beta1=self.settings.betas[0],
+                beta2=self.settings.betas[1],
+                weight_decay=decay,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+            )
         self.unread += 1
         if self.unread >= min(PERIOD, max(1, self.stats["made"])):  # often while the mean is young
             self.read()
+
+    def _groups(self, moved: dict[str, nn.Parameter]) -> list[tuple[float, list[str]]]:
+        """The names of those that move, by their decay; one group where nothing decays."""
+        if not self.decayed:
+            return [(0.0, list(moved))]
+        groups = {
+            self.settings.weight_decay: [n for n in moved if n in self.decayed],
+            0.0: [n for n in moved if n not in self.decayed],
+        }
+        return [(decay, names) for decay, names in groups.items() if names]
 
     @property
     def limit(self) -> float:
@@ -143,6 +156,12 @@ class GuardedAdamW:
         for name, moments in self.moments.items():
             for key, value in moments._asdict().items():
                 value.copy_(like(state[f"{key}/{name}"], value))
+
+
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay is for a parameter: for the weights of layers. Biases and scales have to be where the data
+    are, and pseudo-inputs and learned outputs are no weights."""
+    return parameter.ndim > 1 and name.rpartition(".")[2] == "weight"
 
 
 def is_shard(value: Tensor) -> TypeGuard[DTensor]:

@@ -23,7 +23,7 @@ class Training(Described):
         learning_rate: of AdamW, after the warm-up.
         final_learning_rate: what the cosine ends at, as a part of ``learning_rate``; 1 keeps it constant.
         warmup: part of the training over which the learning rate rises from 0.
-        weight_decay: AdamW's.
+        weight_decay: AdamW's, of the weights of layers; biases, scales and pseudo-inputs are left.
         betas: AdamW's.
         accumulate: parts that a batch is split into where it doesn't fit in memory at once.
         clip: a gradient is scaled down to this many times the running mean of its norm; 0 switches it off. Relative,
