@@ -18,6 +18,8 @@ from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.mlp import MLP
 from fusevae.nets.outset import spread, start_at
 
+GROUPED, ROUNDS = 1000, 8  # examples whose values are grouped for the start, and passes over them
+NARROW = 0.25  # of a bin: the least deviation of a component at the start
 FAR = 0.01  # part of the values that may lie anywhere, at the start
 
 
@@ -85,9 +87,9 @@ class DiscretizedLogistic(Conditional):
         return _LogisticMixture(raw, channels, k, shape, self.levels, self.low, self.high)
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
-        """Of one channel each component starts at a quantile of the values, as wide as these lie apart; channels share
-        components, so that several start all alike, at their means. The last is as wide as all values, for FAR of them:
-        a speck on nearly constant images is hundreds of deviations off."""
+        """Each component starts at a group of like values (colours, where there are channels), as wide as these are
+        apart, by their share. The last is as wide as all values, for FAR of them: a speck on nearly constant images is
+        hundreds of deviations off."""
         how = self.components, self.levels, self.low, self.high
         start_at(self.net, examples, lambda x: outset(x, *how), lambda x: reach(x, *how))
 
@@ -103,22 +105,36 @@ class DiscretizedLogistic(Conditional):
 def outset(x: Tensor, k: int, levels: int, low: float, high: float) -> Tensor:
     """What a net of ``k`` components has to give to start at values ``(n, *event)``, as :meth:`start_from` has it."""
     x = x.flatten(2) if x.dim() > 2 else x[:, None]  # (n, channels, places)
-    n, c, places = x.shape
+    c, places = x.shape[1:]
     near = max(1, k - 1)
-    parts = torch.linspace(0.5 / near, 1 - 0.5 / near, near, device=x.device)
-    means = x.sort(0).values[(parts * (n - 1)).round().long()]  # (near, c, places)
-    width = x.std(0, correction=0) / near
-    if c > 1:
-        means, width = x.mean(0).expand(near, -1, -1), width * near
-    width = width.clamp(min=0.5 * (high - low) / (levels - 1)).expand(near, -1, -1)
-    logits = means.new_zeros(near, places)
+    means, width, logits = groups(x, near, NARROW * (high - low) / (levels - 1))
     if k > 1:
         means = torch.cat([means, torch.full_like(means[:1], (low + high) / 2)])
         width = torch.cat([width, torch.full_like(width[:1], (high - low) / 3)])
-        logits = torch.cat([logits, torch.full_like(logits[:1], math.log(near * FAR))])
+        logits = torch.cat([logits, torch.full_like(logits[:1], math.log(FAR))])
     raw = smooth_unbound((width * math.sqrt(3) / math.pi).log(), -7.0, 2.0) + 1.5
     links = means.new_zeros(k * c * (c - 1) // 2, places)
     return torch.cat([logits, means.flatten(0, 1), raw.flatten(0, 1), links])
+
+
+def groups(x: Tensor, k: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The values ``(n, channels, places)`` of each place in ``k`` groups of like colour, by a few rounds of expectation
+    and maximisation of a mixture of Gaussians (Dempster et al. 1977) from groups of like lightness on: their means and
+    deviations (of ``least`` at least) ``(k, channels, places)``, and the logarithms of their shares ``(k, places)``."""
+    x = x[:: -(-len(x) // GROUPED)]
+    ranks = x.sum(1).argsort(dim=0, stable=True).argsort(dim=0)  # (n, places)
+    member = F.one_hot(ranks * k // len(x), k).to(x.dtype)  # (n, places, k)
+    for i in range(ROUNDS + 1):
+        size = member.sum(0).T + 1e-6  # (k, places)
+        means = torch.einsum("npk,ncp->kcp", member, x) / size[:, None]
+        apart = [(x - mean).square() for mean in means]  # of (n, channels, places), each
+        spreads = [torch.einsum("np,ncp->cp", m, a) for m, a in zip(member.unbind(-1), apart, strict=True)]
+        width = (torch.stack(spreads) / size[:, None]).sqrt().clamp(min=least)
+        shares = (size / size.sum(0)).log()
+        if i < ROUNDS:
+            fits = [s - (a / (2 * w**2) + w.log()).sum(1) for a, w, s in zip(apart, width, shares, strict=True)]
+            member = torch.stack(fits, -1).softmax(-1)
+    return means, width, shares
 
 
 def reach(x: Tensor, k: int, levels: int, low: float, high: float) -> Tensor:
