@@ -46,11 +46,12 @@ def check_counts(data: DataSpec) -> None:
     """Refuse columns that can't be counts, for a model of nothing else. Of arrays without names only the numbers
     themselves say it, and the likelihood looks at those."""
     for column in getattr(data.schema, "columns", ()):
-        whole = column.kind in ("count", "integer", "binary", "constant", None) and column.classes is None
-        if whole and not column.missing and not column.offset and (column.low is None or column.low >= 0):
+        low = 0.0 if column.low is None and column.kind in ("count", None) else column.low
+        fits = low is not None and low >= 0 and column.kind in ("count", "integer", "binary", "constant", None)
+        if fits and column.classes is None and not column.missing and not column.offset:
             continue
         name, about = column.name, column.about
-        if column.offset and (column.low or 0) >= 0:
+        if column.offset and fits:
             raise InputError(f"column {name} is taken for {about}: say that it holds counts (data.columns.{name}=count)")
         raise InputError(
             f"column {name} is {about}, no counts: counts-vae is for whole numbers of at least 0; give raw counts (of "
