@@ -1,14 +1,15 @@
 """Ten tables: all numbers, all categories, with gaps, wide, tiny; what the default makes of each in a minute.
 
-Six come with scikit-learn, one with matplotlib, three are made. 70 % of the rows (by the seed) are for training, of which
-the default recipe holds a tenth out to stop by; it is trained so many seconds (60, or the first argument; a second one is
-the seed, further ones name tables), on one thread. Against the other rows: legal cells (classes, whole numbers, decimals,
-ranges as of the training rows), whether the names and dtypes of a CSV come back, the mean score of columns
-(Kolmogorov-Smirnov, total variation) and the mean error of correlations, each beside that of as many training rows; AUC
-or R2 on real rows of boosted trees that learned the last column from samples, beside those that learned from the training
-rows; the RMSE, in standard deviations, of numbers of which 20 % are hidden, beside scikit-learn's imputers fitted on the
-training rows; and where all are reals, log-likelihoods, beside scikit-learn's mixture of Gaussians and kernel density,
-each chosen on a tenth of the training rows. ``python benchmarks/ten_tables.py [SECONDS [SEED [TABLE ...]]]``
+Six come with scikit-learn, one with matplotlib, three are made. 70 % of the rows (by the seed) are for training, of
+which the default recipe holds a tenth out to stop by; it is trained so many seconds (60, or the first argument; a
+second one is the seed, further ones name tables), on one thread. Against the other rows: legal cells (classes, whole
+numbers, decimals, ranges as of the training rows), whether the names and dtypes of a CSV come back, the mean score of
+columns (Kolmogorov-Smirnov, total variation) and the mean error of correlations, each beside that of as many training
+rows; AUC or R2 on real rows of boosted trees that learned the last column from samples, beside those that learned from
+the training rows; the RMSE, in standard deviations, of numbers of which 20 % are hidden, beside scikit-learn's imputers
+fitted on the training rows; and where all are reals, log-likelihoods, beside scikit-learn's mixture of Gaussians and
+kernel density, each chosen on a tenth of the training rows. ``python benchmarks/ten_tables.py [SECONDS [SEED [TABLE
+...]]]``
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import pandas as pd
 from common import before, report, runs, size, start
 
 from fusevae.modalities.tables.quality import correlation, kolmogorov, variation
+
+DATE = "%Y-%m-%d"
 
 
 def iris() -> pd.DataFrame:
@@ -86,7 +89,7 @@ def categories(n: int = 2000) -> pd.DataFrame:
 
 
 def people(n: int = 2000) -> pd.DataFrame:
-    """Ages, incomes, cities, dates and flags that hang together, a fifth of some columns missing, more so of the old."""
+    """Ages, incomes, cities, dates and flags that hang together, some cells missing, more so of the old."""
     rng = np.random.default_rng(1)
     age = rng.gamma(9, 5, n).round().astype(int).clip(18, 95)
     city = rng.choice(["Lima", "Oslo", "Pune"], n, p=[0.5, 0.3, 0.2])
@@ -117,14 +120,27 @@ def is_number(frame: pd.DataFrame, name: str) -> bool:
 
 def coded(frame: pd.DataFrame, train: pd.DataFrame) -> np.ndarray:
     """Rows of floats: words as their places among those of the training rows, NaN where there is none."""
-    found = [
-        frame[c].astype(float) if is_number(train, c) else pd.Categorical(frame[c], sorted(train[c].dropna().unique())).codes
-        for c in train
-    ]
-    x = np.stack([np.asarray(v, dtype=float) for v in found], 1)
-    words = np.array([not is_number(train, c) for c in train])
-    x[:, words] = np.where(x[:, words] < 0, np.nan, x[:, words])
-    return x
+    found = []
+    for name in train:
+        if is_number(train, name):
+            found.append(frame[name].astype(float))
+        elif is_date(train, name):
+            days = pd.to_datetime(frame[name], format=DATE, errors="coerce") - pd.Timestamp("2000-01-01")
+            found.append(days.dt.days.astype(float))
+        else:
+            codes = pd.Categorical(frame[name], sorted(train[name].dropna().unique())).codes.astype(float)
+            found.append(np.where(codes < 0, np.nan, codes))
+    return np.stack([np.asarray(v, dtype=float) for v in found], 1)
+
+
+def is_date(frame: pd.DataFrame, name: str) -> bool:
+    known = frame[name].dropna()
+    return not is_number(frame, name) and bool(pd.to_datetime(known, format=DATE, errors="coerce").notna().all())
+
+
+def are_words(frame: pd.DataFrame) -> np.ndarray:
+    """Which columns hold classes."""
+    return np.array([not is_number(frame, c) and not is_date(frame, c) for c in frame])
 
 
 def legal(made: pd.DataFrame, train: pd.DataFrame) -> float:
@@ -134,10 +150,8 @@ def legal(made: pd.DataFrame, train: pd.DataFrame) -> float:
         known, cells = train[name].dropna(), made[name].dropna()
         fine.append(np.full(len(made) - len(cells), bool(train[name].isna().any())))  # gaps where there were some
         if not is_number(train, name):
-            dates = pd.to_datetime(known, format="%Y-%m-%d", errors="coerce").notna().all()
-            fine.append(
-                pd.to_datetime(cells, format="%Y-%m-%d", errors="coerce").notna() if dates else cells.isin(known.unique())
-            )
+            dates = pd.to_datetime(cells, format=DATE, errors="coerce").notna()
+            fine.append(dates if is_date(train, name) else cells.isin(known.unique()))
             continue
         digits = max(len(str(v).partition(".")[2].rstrip("0")) for v in known.tolist())
         whole = np.isclose(np.round(cells, digits), cells, rtol=0, atol=1e-9) if digits <= 6 else np.isfinite(cells)
@@ -254,13 +268,15 @@ def measured(name: str, budget: float, seed: int) -> dict[str, Any]:
     artifact = fusevae.fit(configuration.experiment(node), splits, quiet=True, budget=budget)
     seconds = time.perf_counter() - began
     artifact = getattr(artifact, "artifact", artifact)
-    drawn = pd.DataFrame(fusevae.table_columns(fusevae.sample(artifact, max(len(train), len(held)), seed=seed), artifact.data))
+    drawn = pd.DataFrame(
+        fusevae.table_columns(fusevae.sample(artifact, max(len(train), len(held)), seed=seed), artifact.data)
+    )
     drawn = drawn[list(train)] if set(drawn) == set(train) else drawn
     drawn.to_csv(paths["made"], index=False)
     made = pd.read_csv(paths["made"])
     same = list(made) == list(train) and [*map(str, made.dtypes)] == [*map(str, train.dtypes)]
     x, real, fake = (coded(v, train) for v in (train, held, made))
-    words = np.array([not is_number(train, c) for c in train])
+    words = are_words(train)
     found: dict[str, Any] = {"rows": len(train), "held": len(held), "dims": len(train.columns), "seconds": seconds}
     found |= {"legal": legal(made, train), "round_trip": same}
     found["made"], found["real"] = (scores(v[: len(real)], real, words) for v in (fake, x))

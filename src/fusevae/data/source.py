@@ -27,9 +27,9 @@ class Source(Described):
     """Data by their path, and the split.
 
     Args:
-        path: a folder of images or of sound, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``, ``.h5ad``; text a line in
-            ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in
-            the names tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
+        path: a folder of images or of sound, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``, ``.h5ad``; text
+            a line in ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and
+            test in the names tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
         modality: the kind of data (``"images"``, ``"tables"``, ``"text"``, ``"molecules"``, ``"audio"``)
             where it can't be known.
         conditions: what is known beside the examples, for models that are given it: names of columns or arrays (of

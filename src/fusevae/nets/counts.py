@@ -56,7 +56,7 @@ class Depth(Described, nn.Module):
         total = examples().double().sum(-1)
         if bool((total <= 0).any()):
             raise InputError(
-                f"{int((total <= 0).sum()):,} of {len(total):,} rows hold no counts at all (empty cells): leave them out"
+                f"{int((total <= 0).sum()):,} of {len(total):,} rows hold no counts at all: leave empty cells out"
             )
         self.mean.copy_(total.log().mean())
         self.scale.copy_(total.log().std(correction=0).clamp(min=0.05))

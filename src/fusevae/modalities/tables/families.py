@@ -12,13 +12,13 @@ from fusevae.nets.cells import Cells, Classes, Real, Whole
 def cells_of(schema: TableSchema) -> Cells:
     """What the columns hold, as a model sees them: numbers with their offset taken off.
 
-    Example:
-        >>> from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec
-from fusevae.modalities.tables.column import Column
-        >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
-        >>> cells.total, cells.width
-        (3, 4)
+        Example:
+            >>> from fusevae.core.errors import InputError
+    from fusevae.core.spec import DataSpec
+    from fusevae.modalities.tables.column import Column
+            >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
+            >>> cells.total, cells.width
+            (3, 4)
     """
     families: list[Classes | Real] = []
     for column in schema.columns:
@@ -52,7 +52,9 @@ def check_counts(data: DataSpec) -> None:
             continue
         name, about = column.name, column.about
         if column.offset and fits:
-            raise InputError(f"column {name} is taken for {about}: say that it holds counts (data.columns.{name}=count)")
+            raise InputError(
+                f"column {name} is taken for {about}: say that it holds counts (data.columns.{name}=count)"
+            )
         raise InputError(
             f"column {name} is {about}, no counts: counts-vae is for whole numbers of at least 0; give raw counts (of "
             "an .h5ad perhaps data.layer=counts), name the columns that are (data.columns=[...]), or take table-vae"

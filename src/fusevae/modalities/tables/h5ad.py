@@ -1,4 +1,4 @@
-"""AnnData: cells by genes in an ``.h5ad`` file, or in memory. The file is read as numbers and words, nothing in it is run."""
+"""AnnData: cells by genes in an ``.h5ad`` file, of which nothing is run, or in memory."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def h5ad_part(path: Path, options: Options) -> Part:
         matrix = _matrix(x, options, f"{where}: {name}")
         if matrix.shape != (len(cells), len(genes)):
             raise InputError(
-                f"{where}: {name} has shape {matrix.shape} for {len(cells)} cells and {len(genes)} genes: write it again"
+                f"{where}: {name} has shape {matrix.shape} for {len(cells)} cells, {len(genes)} genes: write it again"
             )
         return matrix_part(matrix, genes.tolist(), options, where, columns, cells.tolist())
     except (OSError, KeyError, TypeError, UnicodeDecodeError, AttributeError) as error:

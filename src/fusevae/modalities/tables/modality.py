@@ -44,7 +44,7 @@ from fusevae.nets.mlp import Constant
 
 
 class Tables(Modality):
-    """Columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``; counts in ``.h5ad``, sparse ``.npz``."""
+    """Columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``; ``.h5ad`` and sparse ``.npz``."""
 
     name = "tables"
     what = "tables"

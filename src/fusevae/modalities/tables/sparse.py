@@ -69,7 +69,9 @@ class Rows:
 
     def picked(self, columns: Sequence[int]) -> Rows:
         """Some columns of these."""
-        return Rows(self.matrix, self.kept, (np.arange(self.matrix.shape[1]) if self.columns is None else self.columns)[columns])
+        return Rows(
+            self.matrix, self.kept, (np.arange(self.matrix.shape[1]) if self.columns is None else self.columns)[columns]
+        )
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """All rows of the matrix, some at a time, each with the number of its first."""
@@ -126,12 +128,7 @@ def matrix_part(
     part.schema = (
         known
         if isinstance(known, TableSchema)
-        else TableSchema(
-            [
-                Column(name, dtype, decimals=0 if whole else None, kind=kind)
-                for name in wanted
-            ]
-        )
+        else TableSchema([Column(name, dtype, decimals=0 if whole else None, kind=kind) for name in wanted])
     )
     part.range = (float(low.min()), float(high.max()))
     part.beside(beside or {}, where, part.kept)
@@ -147,8 +144,8 @@ def _without_empty(part: Part, empty: np.ndarray, options: Options, where: str) 
     shown = named + (", ..." if len(at) > SHOWN else "")
     if not options.skip_damaged or empty.all():
         raise InputError(
-            f"{where}: {len(at):,} of {len(empty):,} rows hold no counts at all ({shown}): filter empty cells, or leave "
-            "them out (data.skip_damaged=true)"
+            f"{where}: {len(at):,} of {len(empty):,} rows hold no counts at all ({shown}): filter empty cells, or "
+            "leave them out (data.skip_damaged=true)"
         )
     logger.warning("%s: %d of %d rows were left out, which hold no counts: %s", where, len(at), len(empty), shown)
     kept = np.flatnonzero(~empty)
