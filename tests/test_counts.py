@@ -235,3 +235,15 @@ def test_counts_are_trained_on_sampled_encoded_and_judged_from_the_command_line(
     assert list(pandas.read_csv(tmp_path / "a.csv").file[:2]) == ["cell0", "cell1"]
     assert main(["evaluate", str(run), *data, "--importance-samples", "2"]) == 0
     assert "mass" in capsys.readouterr().out
+
+
+def test_a_table_of_counts_by_pandas_names_its_rows_and_is_read_as_counts(cells, tmp_path):
+    from fusevae.recipes import counts_vae
+
+    path = tmp_path / "cells.csv"
+    lines = [",".join(["", *(f"g{i}" for i in range(7))])]
+    lines += [",".join([f"cell{i}", *(str(int(v)) for v in row)]) for i, row in enumerate(cells[0])]
+    path.write_text("\n".join(lines) + "\n")
+    train, x = read(path)
+    np.testing.assert_array_equal(x, cells[0])
+    counts_vae.recipe(train.spec)

@@ -20,7 +20,7 @@ from fusevae.modalities.tables.reading import chosen
 from fusevae.modalities.tables.schema import TableSchema
 
 ARRAYS = {"data", "indices", "indptr", "shape", "format"}  # of an .npz by scipy.sparse.save_npz
-CELLS = 20_000_000  # of a matrix that are looked at at once
+CELLS = 4_000_000  # of a matrix that are looked at at once
 SHOWN = 5
 
 logger = logging.getLogger("fusevae")
