@@ -141,6 +141,35 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             figure = f"{f['auc_of_as_many']:.3f} (training rows {f['auc_of_training_rows']:.3f})"
             found.append((what + "AUC after training on samples", figure, ".910"))
         return found
+    if name == "ten_tables":
+        t = f["tables"]
+        near = sum(g["real"]["columns"] - g["made"]["columns"] <= 0.03 for g in t.values())
+        apart = sum(g["made"]["correlations"] - g["real"]["correlations"] <= 0.05 for g in t.values())
+        filled = [g["imputation"] for g in t.values() if g["imputation"]]
+        best = sum(g["fusevae"] <= min(g["knn"], g["iterative"]) for g in filled)
+        legal = sum(g["legal"] == 1 and g["round_trip"] for g in t.values())
+        what = f"{len(t)} tables, {f['budget']:g} s each: "
+        return [
+            (what + "legal in every cell, names and dtypes as they were", f"{legal}", "all"),
+            (what + "columns within .03 of real rows", f"{near}", "all"),
+            (what + "correlations within .05 of real rows", f"{apart}", "all"),
+            (what + "imputation at or under KNN and iterative", f"{best} of {len(filled)}", "8 of 10"),
+        ]
+    if name == "counts":
+        found = [
+            ("Counts, log p(x | batch) of held-out cells: the truth", f"{f['truth']['log_likelihood']:.2f} nats", "")
+        ]
+        arms = {f"`counts-vae`, {f['budget']:g} s": f["counts-vae"]}
+        for kind, g in f["scvi"].items():
+            about = "latent depth" if kind == "latent" else "given each total, which is no bound of log p(x | batch)"
+            arms[f"SCVI {g['version']}, {f['budget']:g} s, {about}"] = g
+        for arm, g in arms.items():
+            figure = f"{g['elbo']:.2f}, {g['log_likelihood']:.2f} nats"
+            found.append((f"Counts, {arm}: ELBO, importance-weighted", figure, ""))
+            figure = f"{g['batch']:.1%}, {g['type']:.1%}"
+            chance = f"{f['truth']['batch']:.1%}, {f['truth']['type']:.1%}"
+            found.append((f"Counts, {arm}: batch and type told from latents (chance, the truth)", figure, chance))
+        return found
     if name == "fitted_prior":
         found = []
         for data, of in f.items():
@@ -411,9 +440,34 @@ def readme(name: str) -> str:
     return f"{text[:start]}{mark}\n\n{headline()}\n\n{text[end:]}"
 
 
+def tables_page() -> str:
+    """docs/tables.md with what was measured on ten tables between its two marks."""
+    path, start = ROOT / "docs" / "tables.md", "<!-- ten tables -->"
+    text, found = path.read_text(), json.loads((ROOT / "benchmarks" / "results" / "ten_tables.json").read_text())
+    lines = [
+        "| table | rows x columns | legal | columns | correlations | learned from samples | imputation | density |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, g in found["figures"]["tables"].items():
+        made, real, of = g["made"], g["real"], g["learned"]
+        filled, densities = g["imputation"], g.get("densities", {})
+        cells = [
+            *(name, f"{g['rows']:,} x {g['dims']}", f"{g['legal']:.1%}{'' if g['round_trip'] else ', dtypes differ'}"),
+            *(f"{made[key]:.3f} ({real[key]:.3f})" for key in ("columns", "correlations")),
+            "" if of["made"] is None else f"{of['of']} {of['made']:.3f} ({of['real']:.3f})",
+            f"{filled['fusevae']:.3f} ({filled['knn']:.3f}, {filled['iterative']:.3f})" if filled else "",
+            f"{g['log_likelihood']:.2f} ({densities['mixture']:.2f}, {densities['kernel']:.2f})" if densities else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    before, after = text.index(start) + len(start), text.index("<!-- end of ten tables -->")
+    table = "\n".join(lines)
+    return f"{text[:before]}\n\n{table}\n\n{text[after:]}"
+
+
 if __name__ == "__main__":
     pages = {ROOT / name: readme(name) for name in ("README.md", "README.zh.md")}
-    for target, text in (pages | {ROOT / "docs" / "results.md": page()}).items():
+    pages |= {ROOT / "docs" / "results.md": page(), ROOT / "docs" / "tables.md": tables_page()}
+    for target, text in pages.items():
         if "--check" not in sys.argv:
             target.write_text(text)
         elif target.read_text() != text:

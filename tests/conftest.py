@@ -19,6 +19,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.description import library_classes
 from fusevae.core.levels import Level, log_bound
 from fusevae.core.vocabulary import END, counted
+from fusevae.distributions.counts import _Counts
 from fusevae.distributions.frames import _Frames
 from fusevae.distributions.hypersphere import Sphere
 from fusevae.distributions.language_model import _Sequences
@@ -87,6 +88,8 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     dims = event.numel()
     if discrete:
         values = drawn.unique()
+        if isinstance(p, _Counts):  # no end: beyond four times the largest of the draws there is as good as nothing
+            values = torch.arange(4 * drawn.max() + 10)
         grid = torch.tensor(list(itertools.product(values.tolist(), repeat=dims)))
         if isinstance(p, _Sequences):  # what follows the end is ignored: of those that differ there alone, one counts
             grid = grid[(grid.masked_fill(~counted(grid), END) == grid).all(1)]

@@ -52,6 +52,9 @@ def some_data(name: str) -> Splits:
         )
     if name == "table-vae":
         x, spec = torch.randn(64, 5), DataSpec((5,), conditions=CLASSES)
+    elif name == "counts-vae":
+        x, spec = torch.poisson(torch.rand(64, 5) * 9) + torch.eye(64, 5), DataSpec((5,), conditions=CLASSES)
+        x[:, 0] += 1  # no cell is empty
     else:
         x, spec = (
             torch.randint(0, 17, (64, 1, 12, 12), dtype=torch.uint8),

@@ -35,6 +35,9 @@ from fusevae.distributions.categorical import Categorical as Categorical
 from fusevae.distributions.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from fusevae.distributions.correlated import FullGaussian as FullGaussian
 from fusevae.distributions.correlated import LowRankGaussian as LowRankGaussian
+from fusevae.distributions.counts import NegativeBinomial as NegativeBinomial
+from fusevae.distributions.counts import Poisson as Poisson
+from fusevae.distributions.counts import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial
 from fusevae.distributions.defensive import Defensive as Defensive
 from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic

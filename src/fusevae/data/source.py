@@ -27,9 +27,9 @@ class Source(Described):
     """Data by their path, and the split.
 
     Args:
-        path: a folder of images or of sound, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``; text a line in
-            ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and test in
-            the names tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
+        path: a folder of images or of sound, ``.npz``, ``.npy``, ``.csv``, ``.tsv``, ``.parquet``, ``.h5ad``; text
+            a line in ``.txt``, ``.smi`` (the first field) or ``.jsonl``; a folder of these, where words like train and
+            test in the names tell the splits, or of Hugging Face ``save_to_disk``; None is scikit-learn's digits.
         modality: the kind of data (``"images"``, ``"tables"``, ``"text"``, ``"molecules"``, ``"audio"``)
             where it can't be known.
         conditions: what is known beside the examples, for models that are given it: names of columns or arrays (of
@@ -52,6 +52,7 @@ class Source(Described):
         column: which column of a table holds the text, or the images; of several arrays the examples.
         columns: which columns of a table are the data; all of them by default. A mapping says what some of them hold
             instead: ``{"zip": "categorical"}`` (see docs/tables.md).
+        layer: which layer of an ``.h5ad`` is the data; by default its ``X``.
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
             ``"selfies"``, ``"smiles-pairs"`` or ``"selfies-pairs"`` (pieces of several), or a folder with a pretrained
@@ -88,6 +89,7 @@ class Source(Described):
         test_path: str | None = None,
         column: str | None = None,
         columns: list[str] | dict[str, str] | None = None,
+        layer: str | None = None,
         header: bool | None = None,
         tokens: str | None = None,
         vocabulary_size: int | None = None,
@@ -130,6 +132,7 @@ class Source(Described):
             column=column,
             columns=tuple(columns) if isinstance(columns, list | tuple) else None,
             kinds=tuple(columns.items()) if isinstance(columns, Mapping) else (),
+            layer=layer,
             header=header,
             tokens=tokens,
             vocabulary_size=vocabulary_size,

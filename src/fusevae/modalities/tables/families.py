@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fusevae.core.errors import InputError
+from fusevae.core.spec import DataSpec
 from fusevae.modalities.tables.column import CLASSES, FIXED, WHOLE
 from fusevae.modalities.tables.schema import TableSchema
 from fusevae.nets.cells import Cells, Classes, Real, Whole
@@ -10,11 +12,13 @@ from fusevae.nets.cells import Cells, Classes, Real, Whole
 def cells_of(schema: TableSchema) -> Cells:
     """What the columns hold, as a model sees them: numbers with their offset taken off.
 
-    Example:
-        >>> from fusevae.modalities.tables.column import Column
-        >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
-        >>> cells.total, cells.width
-        (3, 4)
+        Example:
+            >>> from fusevae.core.errors import InputError
+    from fusevae.core.spec import DataSpec
+    from fusevae.modalities.tables.column import Column
+            >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
+            >>> cells.total, cells.width
+            (3, 4)
     """
     families: list[Classes | Real] = []
     for column in schema.columns:
@@ -36,3 +40,22 @@ def cells_of(schema: TableSchema) -> Cells:
 def gappy(schema: TableSchema) -> list[int]:
     """Columns with missing cells in training, of those that are learned."""
     return [i for i, c in enumerate(schema.columns) if c.missing and c.kind != "identifier" and c.missing < 1]
+
+
+def check_counts(data: DataSpec) -> None:
+    """Refuse columns that can't be counts, for a model of nothing else. Of arrays without names only the numbers
+    themselves say it, and the likelihood looks at those."""
+    for column in getattr(data.schema, "columns", ()):
+        low = 0.0 if column.low is None and column.kind in ("count", None) else column.low
+        fits = low is not None and low >= 0 and column.kind in ("count", "integer", "binary", "constant", None)
+        if fits and column.classes is None and not column.missing and not column.offset:
+            continue
+        name, about = column.name, column.about
+        if column.offset and fits:
+            raise InputError(
+                f"column {name} is taken for {about}: say that it holds counts (data.columns.{name}=count)"
+            )
+        raise InputError(
+            f"column {name} is {about}, no counts: counts-vae is for whole numbers of at least 0; give raw counts (of "
+            "an .h5ad perhaps data.layer=counts), name the columns that are (data.columns=[...]), or take table-vae"
+        )

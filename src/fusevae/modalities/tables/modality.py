@@ -31,18 +31,20 @@ from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
 from fusevae.modalities.tables.families import cells_of
+from fusevae.modalities.tables.h5ad import anndata_part, h5ad_part, is_anndata
 from fusevae.modalities.tables.infer import code, inferred
 from fusevae.modalities.tables.quality import TableReference
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
 from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.reconstruction import table_reconstruction
 from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
+from fusevae.modalities.tables.sparse import ARRAYS, npz_part
 from fusevae.modalities.tables.writing import plain
 from fusevae.nets.mlp import Constant
 
 
 class Tables(Modality):
-    """Columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``."""
+    """Columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``; ``.h5ad`` and sparse ``.npz``."""
 
     name = "tables"
     what = "tables"
@@ -54,6 +56,8 @@ class Tables(Modality):
     def claims(self, given: Given, options: Options) -> bool:
         if options.tokens or options.stream or (options.column and not given.arrays):
             return False
+        if given.suffix == ".h5ad" or is_anndata(given.data) or _is_sparse(given):
+            return True
         if given.arrays:
             return any(len(array.shape) == 2 and array.dtype.kind in "biuf" for array in given.arrays.values())
         if given.is_dataset and not is_hugging_face(given.data):
@@ -67,11 +71,17 @@ class Tables(Modality):
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         path, rows = given.path, partial(_rows, gaps=takes_gaps(options))
         if path is None:
+            if is_anndata(given.data):
+                return {"train": anndata_part(given.data, options, given.name)}
             if is_frame(given.data):
                 return {"train": frame_part(given.data, options, given.name)}
             if given.is_dataset:
                 return dataset_parts(given.data, given.name)
             return npz.parts_of(given.data, options, given.name, rows)
+        if given.suffix == ".h5ad":
+            return {"train": h5ad_part(path, options)}
+        if _is_sparse(given):
+            return {"train": npz_part(path, options)}
         if given.suffix == ".npz":
             return npz.read_npz(path, options, rows)
         if given.suffix == ".npy":
@@ -82,7 +92,7 @@ class Tables(Modality):
             return {split: table_part(paths[0], options) for split, paths in given.tables.items()}
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
             return {split: parquet_part(paths, options) for split, paths in parquet.splits(path).items()}
-        raise InputError(f"{path} holds no table: expected a .csv, .tsv, .parquet, .npz or .npy")
+        raise InputError(f"{path} holds no table: expected a .csv, .tsv, .parquet, .npz, .npy or .h5ad")
 
     def schema_of(self, part: Part, options: Options) -> Schema:
         if part.schema is not None:
@@ -191,6 +201,11 @@ class Tables(Modality):
         return choices(spec, n, seconds)
 
 
+def _is_sparse(given: Given) -> bool:
+    """Whether it is a file of scipy.sparse.save_npz."""
+    return given.suffix == ".npz" and given.arrays.keys() >= ARRAYS
+
+
 def _rows(x: Any, name: str, gaps: bool = False) -> Part:
     """An array as rows of numbers; floats keep their digits until it is known what float32 would lose."""
     if not hasattr(x, "shape") or len(x.shape) != 2:
@@ -215,7 +230,8 @@ def _align(part: Part, first: Part, name: str) -> None:
     for one in part.columns:
         pick(one, first.columns, "the training part", f"the {name} part")
     order = [part.columns.index(pick(one, part.columns, f"the {name} part", "the training")) for one in first.columns]
-    part.x, part.columns = part.x[:, order], list(first.columns)
+    part.x = part.x[:, order] if isinstance(part.x, Tensor) else part.x.picked(order)
+    part.columns = list(first.columns)
     part.dtypes = None if part.dtypes is None else [part.dtypes[i] for i in order]
 
 

@@ -37,7 +37,12 @@ def table_part(path: Path, options: Options) -> Part:
     names, body, line = delimited.read_table(path, options.header)
     beside = options.conditions.among(names, f"{path}, {'with' if line == 2 else 'without'} a header row,")
     cells = dict(zip(names, ([cell.strip() for cell in column] for column in zip(*body, strict=True)), strict=True))
-    names = without_index(names, options, str(path), lambda name: of_numbers(cells[name], name))
+    names = without_index(
+        names,
+        options,
+        str(path),
+        lambda name: of_words(cells[name]) if _holds_words(cells[name]) else of_numbers(cells[name], name),
+    )
     wanted = chosen(names, beside, options, str(path))
     columns = {}
     for name in wanted:
@@ -107,14 +112,16 @@ def said_words(name: str, options: Options) -> bool | None:
 
 def without_index(names: Sequence[str], options: Options, where: str, values: Callable[[str], Raw | None]) -> list[str]:
     """The names without that of a first column which only counts or names the rows, as pandas and R write them: it has
-    no name, and whole numbers that are all different."""
+    no name, and whole numbers or words that are all different."""
     first = names[0] if names else None
     known = getattr(options.known.schema, "names", ()) if isinstance(options.known, DataSpec) else ()
     if first in INDEX and first not in (*known, *(options.columns or ()), *options.conditions.names):
         found = values(first)
-        if found is not None and "int" in found.dtype and len(np.unique(found.values)) == len(found.values):
+        counts = found is not None and ("int" in found.dtype or found.levels is not None)
+        if counts and found is not None and len(np.unique(found.values)) == len(found.values):
+            does = "numbers" if found.levels is None else "names"
             logger.warning(
-                "%s: the first column, %r, numbers the rows and is left out; name it if it is data", where, first
+                "%s: the first column, %r, %s the rows and is left out; name it if it is data", where, first, does
             )
             return list(names[1:])
     return list(names)

@@ -7,10 +7,14 @@ from fusevae.data.defaults import PATIENCE, epochs
 from fusevae.data.modality import Choice
 
 FEW = 1000  # rows below which nets are kept narrow
+MANY = 100  # columns from which on a table of counts alone is cells by genes, or documents by words
 
 
 def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
     """The default first."""
+    if spec.dims >= MANY and _counts(spec):
+        why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
+        return [Choice("counts-vae", why), _mixed(spec, n)]
     if getattr(spec.schema, "mixed", False):
         return [_mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
     latent = {"recipe.latent": min(8, spec.dims)}
@@ -43,6 +47,11 @@ def _mixed(spec: DataSpec, n: int) -> Choice:
     options = {"recipe.latent": min(16, 2 * spec.dims), "recipe.hidden": (256, 256), "training.batch_size": batch}
     options |= {"training.learning_rate": 4e-3 if batch == 256 else 2e-3, "training.patience": 10}
     return Choice("table-vae", why, options | {"training.epochs": epochs(n, batch, 6000, 5, 200)})
+
+
+def _counts(spec: DataSpec) -> bool:
+    columns = getattr(spec.schema, "columns", ())
+    return bool(columns) and all(column.kind == "count" and not column.missing for column in columns)
 
 
 def _worded(spec: DataSpec) -> bool:
