@@ -29,9 +29,9 @@ class AnyOrder(Mixed):
     x_{\sigma_k(i-1)}, given)`, exact: each column by its family of :class:`Mixed` given those before it in an order, of
     which ``orders`` are fixed: that of the table, its reverse, and others.
 
-    One causal transformer serves all orders: each token tells it the value of a column and which column is next (Pannatier
-    et al. 2024). In training every row has an order of its own, drawn anew among all; the average of log-likelihoods over
-    orders is a bound on the likelihood of their mixture (Uria et al. 2014; Hoogeboom et al. 2022).
+    One causal transformer serves all orders: each token tells it the value of a column and which column is next
+    (Pannatier et al. 2024). In training every row has an order of its own, drawn anew among all; the average of
+    log-likelihoods over orders is a bound on the likelihood of their mixture (Uria et al. 2014; Hoogeboom et al. 2022).
 
     Given any of the columns the others are drawn by :meth:`completed`: those that are given stand first, so that this
     is the exact conditional of the model in that order. What the given columns themselves have as a probability may

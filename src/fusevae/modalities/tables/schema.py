@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,15 @@ class TableSchema(Schema):
             y[..., self.anew] = torch.nan
         return y
 
+    def row(self, values: Mapping[str, Any]) -> Tensor:
+        found = torch.full((len(self.columns),), torch.nan, dtype=torch.float64)
+        for name, value in values.items():
+            if name not in self.names:
+                raise InputError(f"{name!r} is no column of the table{near(name, self.names)}")
+            i = self.names.index(name)
+            found[i] = self.columns[i].cell(value)
+        return found
+
     def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
         other = theirs.schema
         if isinstance(other, TableSchema) and self.named and other.named and other.names != self.names:
@@ -96,8 +106,8 @@ class TableSchema(Schema):
                 gappy
             )
             raise InputError(
-                f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae, or name "
-                "the columns of numbers alone (data.columns=[...])"
+                f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae "
+                "or table-transformer, or name the columns of numbers alone (data.columns=[...])"
             )
 
     def remarks(self, spec: DataSpec) -> list[str]:
