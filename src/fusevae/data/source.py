@@ -52,6 +52,8 @@ class Source(Described):
         column: which column of a table holds the text, or the images; of several arrays the examples.
         columns: which columns of a table are the data; all of them by default. A mapping says what some of them hold
             instead: ``{"zip": "categorical"}`` (see docs/tables.md).
+        constraints: what holds in each row of a table, and in each sample: ``["low <= high", "total = net + tax"]``
+            (see docs/tables.md).
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
             ``"selfies"``, ``"smiles-pairs"`` or ``"selfies-pairs"`` (pieces of several), or a folder with a pretrained
@@ -88,6 +90,7 @@ class Source(Described):
         test_path: str | None = None,
         column: str | None = None,
         columns: list[str] | dict[str, str] | None = None,
+        constraints: str | list[str] | None = None,
         header: bool | None = None,
         tokens: str | None = None,
         vocabulary_size: int | None = None,
@@ -130,6 +133,7 @@ class Source(Described):
             column=column,
             columns=tuple(columns) if isinstance(columns, list | tuple) else None,
             kinds=tuple(columns.items()) if isinstance(columns, Mapping) else (),
+            constraints=(constraints,) if isinstance(constraints, str) else tuple(constraints or ()),
             header=header,
             tokens=tokens,
             vocabulary_size=vocabulary_size,

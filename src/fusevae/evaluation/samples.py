@@ -116,26 +116,27 @@ def drawn(
                 raise InputError("columns were given: take draws of the others, kind='sample'")
             given, notes = given_draws(artifact, row, n, labels, seed)
         x = all_of(torch.arange(n))
-        if row is not None:
-            x, more = _redrawn(artifact, x, row, all_of)
+        if kind != "mean" and (row is not None or artifact.data.schema.constrained):
+            known = torch.zeros(artifact.data.shape).bool() if row is None else ~row.isnan()
+            x, more = _redrawn(artifact, x, known, all_of)
             notes += more
     return Drawn(x, notes)
 
 
-def _redrawn(artifact: Artifact, x: Tensor, row: Tensor, draw: Callable[..., Tensor]) -> tuple[Tensor, list[str]]:
-    """Samples without those that lack what was given (a missing cell there): drawn anew until they have it."""
-    tried, n = len(x), len(x)
-    for again in range(TRIES):
-        bad = x[:, ~row.isnan()].isnan().any(1).nonzero().flatten()
+def _redrawn(artifact: Artifact, x: Tensor, given: Tensor, draw: Callable[..., Tensor]) -> tuple[Tensor, list[str]]:
+    """Samples without those that lack what was given (a missing cell there) or break a constraint: drawn anew."""
+    schema, tried, n = artifact.data.schema, len(x), len(x)
+    for again in range(1, TRIES + 1):
+        x, good = schema.held(x, given)
+        bad = (~good | x[:, given].isnan().any(1)).nonzero().flatten()
         if not len(bad):
-            break
-        if again + 1 < TRIES:
-            x[bad] = draw(bad, again + 1)
-            tried += len(bad)
-    else:
-        raise InputError(f"of {tried:,} rows {len(bad):,} of {n:,} lack what was given: give other values")
-    part = 1 - n / tried
-    return x, [f"{part:.1%} of the rows drawn were rejected, and drawn anew"] if tried > n else []
+            return x, [f"{1 - n / tried:.1%} of the rows drawn were rejected, and drawn anew"] if tried > n else []
+        x[bad] = draw(bad, again)
+        tried += len(bad)
+    raise InputError(
+        f"of {tried:,} rows drawn, {n - len(bad):,} of the {n:,} wanted have what was given and hold the constraints: "
+        "give other values, loosen the constraints, or train for longer"
+    )
 
 
 def _means(p: Distribution, count: int) -> Tensor:
