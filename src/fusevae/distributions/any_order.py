@@ -15,7 +15,7 @@ from fusevae.core.conditional import batch_of, flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.levels import BoundOnly
-from fusevae.distributions.mixed import Mixed, _Row
+from fusevae.distributions.mixed import Mixed, Row
 from fusevae.nets.cells import HIGHEST, Cells, Classes, Real
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.outset import start_at
@@ -199,26 +199,26 @@ class _Ordered(BoundOnly):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
             at = column[:, None]
             if bool(free.gather(1, at).any()):
-                drawn = _Row(owner, owner.last(h).float(), None).sample().gather(1, at)
+                drawn = Row(owner, owner.last(h).float(), None).sample().gather(1, at)
                 x = x.scatter(1, at, torch.where(free.gather(1, at), drawn, x.gather(1, at)))
             told = owner.tokens(x).gather(1, at[..., None].expand(-1, -1, owner.net.width))[:, 0]
         return x
 
     def with_gaps(self, x: Tensor) -> Tensor:
         """Whole rows ``(n, columns)`` with cells missing as such rows have them."""
-        return self._rows(x.new_zeros(len(x), self.owner.last.out_features), x)._with_gaps(x) if self.gaps else x
+        return self._rows(x.new_zeros(len(x), self.owner.last.out_features), x).with_gaps(x) if self.gaps else x
 
     def _in_order(self, x: Tensor, rank: Tensor, label: Tensor | None, aside: bool = False) -> Tensor:
         order = (rank + x.isnan() * 2 * x.shape[1]).argsort(1)
         p = self._rows(self.owner.parameters_of(x, order, label), x, aside)
         return p.surrogate(x) if aside else p.log_prob(x)
 
-    def _rows(self, out: Tensor, x: Tensor, gaps: bool = True) -> _Row:
+    def _rows(self, out: Tensor, x: Tensor, gaps: bool = True) -> Row:
         owner = self.owner
         if not gaps or owner.gaps is None:
-            return _Row(owner, out, None)
+            return Row(owner, out, None)
         seen = x.index_fill(1, torch.tensor(owner.gappy, device=x.device), torch.nan)
-        return _Row(owner, out, owner.gaps(seen).float())
+        return Row(owner, out, owner.gaps(seen).float())
 
     def _flat(self, value: Tensor) -> tuple[Tensor, Tensor | None, torch.Size]:
         lead = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)

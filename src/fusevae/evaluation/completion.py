@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.distributions.any_order import AnyOrder
-from fusevae.evaluation.chain import Space
+from fusevae.evaluation.chain import Space, space_of
 
 LEAST, MOST, EACH = 2**14, 2**18, 8  # latents that are proposed: so many for each sample, within limits
 AT_ONCE = 2**11
@@ -21,20 +22,6 @@ POOR = 100  # latents that are worth less than so many independent ones are said
 
 #: examples ``(n, *shape)`` in the data's units for so many rows of the labels
 Draw = Callable[[Tensor], Tensor]
-
-
-def check_given(artifact: Artifact) -> None:
-    """Raise :class:`InputError` for a model that can't be given some of the values of an example."""
-    if isinstance(artifact.distribution, AnyOrder):
-        return
-    try:
-        Space(artifact)
-    except InputError:
-        model = artifact.distribution
-        name = type(getattr(model, "model", model)).__name__
-        raise InputError(
-            f"{name} can't be given some of the columns: take table-transformer (exact) or table-vae (by resampling)"
-        ) from None
 
 
 def given_draws(artifact: Artifact, row: Tensor, n: int, label: Tensor | None, seed: int) -> tuple[Draw, list[str]]:
@@ -46,20 +33,27 @@ def given_draws(artifact: Artifact, row: Tensor, n: int, label: Tensor | None, s
     and resampled by their weights (Rubin 1987): as good as the effective sample size is large, which is said.
 
     Args:
-        artifact: of a model that :func:`check_given` takes.
+        artifact: of a model that has conditionals, or that a chain could be run in.
         row: ``(*shape)`` in the data's units, NaN where it is free.
         n: how many samples are wanted.
         label: conditions ``(n, ...)``.
         seed: of the latents.
     """
-    check_given(artifact)
+    try:
+        space = space_of(artifact)
+    except InputError:
+        name = type(getattr(artifact.distribution, "model", artifact.distribution)).__name__
+        raise InputError(
+            f"{name} can't be given some of the columns: take table-transformer (exact) or table-vae (by resampling)"
+        ) from None
     device = next(artifact.distribution.parameters(), torch.zeros(())).device
     known = ~row.isnan()
 
     def finished(x: Tensor) -> Tensor:  # what was given is given back to the digit; a gap there isn't filled
         return torch.where(known & ~x.isnan(), row.to(x), x)
 
-    if isinstance(model := artifact.distribution, AnyOrder):
+    if space is None:
+        model = cast(AnyOrder, artifact.distribution)
         y = artifact.view(row[None].to(device))
 
         def draw(rows: Tensor) -> Tensor:
@@ -68,7 +62,6 @@ def given_draws(artifact: Artifact, row: Tensor, n: int, label: Tensor | None, s
             return finished(artifact.restore(x).cpu())
 
         return draw, []
-    space = Space(artifact)
     one = None if label is None else label[:1].to(device)
     if label is not None and not bool(((label == label[:1]) | (label != label)).all()):
         raise InputError("columns of the table were given with conditions that differ: give one set for all samples")

@@ -16,7 +16,7 @@ from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
-from fusevae.evaluation.chain import Draws, Space, Task, walk
+from fusevae.evaluation.chain import Draws, Task, space_of, walk
 
 MEAN = 50  # draws of which a mean is made where they are independent
 
@@ -67,7 +67,7 @@ def impute(
         >>> found.samples.shape, found.mean[0, 0].item()
         (torch.Size([4, 1, 2]), 0.5)
     """
-    space = None if isinstance(artifact.distribution, AnyOrder) else Space(artifact)
+    space = space_of(artifact)
     if missing is not None:
         whole = as_examples(artifact, data, label)
     elif isinstance(data, Tensor | np.ndarray):

@@ -98,12 +98,12 @@ class Constraint(Described):
         names = [column.name for column in self.columns]
         if word in names:
             return sign, self._column(word), 0.0
-        if is_number(word):
-            return sign, None, float(word)
         beside = [names.index(side.strip()) for side in sides if side.strip() in names]
-        if not beside or not self.columns[beside[0]].worded:
+        if word in map(str.strip, sides) and beside and self.columns[beside[0]].worded:
+            return sign, None, self.columns[beside[0]].cell(word)  # a class, or a date, of the column that is beside it
+        if not is_number(word):
             raise self._wrong(f"{word!r} is no column of the table and no number{near(word, names)}")
-        return sign, None, self.columns[beside[0]].cell(word)  # a class, or a date, of the column that it is held to
+        return sign, None, float(word)
 
     def _column(self, name: str) -> int:
         names, name = [column.name for column in self.columns], name.strip()
