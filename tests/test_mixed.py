@@ -458,6 +458,9 @@ def test_any_columns_can_be_given(which, place, ordered, tmp_path, capsys):
         before = output.read_bytes()
         assert main([*command, label]) == 2 and words in capsys.readouterr().err
         assert output.read_bytes() == before
+    both = fusevae.load(place / "given")  # whose condition is another column
+    rows = table_columns(sample(both, 9, "member=True,age=30"), both.data)
+    assert set(rows["age"]) == {30} and "member" not in rows
     with pytest.raises(InputError, match="one for all samples"):
         sample(fusevae.load(run), 2, {"age": [30, 31]})
 

@@ -94,7 +94,8 @@ def _proposals(space: Space, y: Tensor, label: Tensor | None, m: int) -> tuple[T
         q = vae.latents.posterior(y, label)
     found, logs = [], []
     for _ in range(-(-m // AT_ONCE)):
-        z = noise.sample_to(prior, (AT_ONCE,)) if label is None else noise.sample(prior, (AT_ONCE,))[:, 0]
+        z = noise.sample(prior, (AT_ONCE,))
+        z = z[:, 0] if prior.batch_shape else z
         extra = torch.zeros(len(z), device=z.device)
         if q is not None:
             z = torch.cat([z[::2], noise.sample(q, (AT_ONCE // 2,))[:, 0]])
