@@ -89,8 +89,8 @@ class AnyOrder(Mixed):
         back = torch.tensor(list(itertools.chain(*self.rows))).argsort()
         self.register_buffer("back", back, persistent=False)
 
-    def forward(self, *given: Tensor | None) -> _Ordered:  # type: ignore[override]
-        return _Ordered(self, given[0] if given and self.classes else None)
+    def forward(self, *given: Tensor | None) -> Ordered:  # type: ignore[override]
+        return Ordered(self, given[0] if given and self.classes else None)
 
     @torch.no_grad()
     def start_from(self, examples: Any) -> None:
@@ -145,7 +145,7 @@ class AnyOrder(Mixed):
         return [example([Classes(3), Classes(2)]), example([Real(), Real()])]
 
 
-class _Ordered(BoundOnly):
+class Ordered(BoundOnly):
     """The distribution of rows, given a label or nothing."""
 
     def __init__(self, owner: AnyOrder, label: Tensor | None, gaps: bool = True) -> None:
@@ -153,9 +153,9 @@ class _Ordered(BoundOnly):
         super().__init__(batch_of([label]), torch.Size([len(owner.cells.columns)]), validate_args=False)
 
     @property
-    def whole(self) -> _Ordered:
+    def whole(self) -> Ordered:
         """The same without missing cells."""
-        return _Ordered(self.owner, self.label, gaps=False)
+        return Ordered(self.owner, self.label, gaps=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
         x, label, lead = self._flat(value)

@@ -13,8 +13,9 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
-from fusevae.distributions.any_order import AnyOrder
+from fusevae.distributions.any_order import AnyOrder, Ordered
 from fusevae.evaluation.chain import Space, space_of
+from fusevae.models.flat import Flat
 
 LEAST, MOST, EACH = 2**14, 2**18, 8  # latents that are proposed: so many for each sample, within limits
 AT_ONCE = 2**11
@@ -57,7 +58,7 @@ def given_draws(artifact: Artifact, row: Tensor, n: int, label: Tensor | None, s
         y = artifact.view(row[None].to(device))
 
         def draw(rows: Tensor) -> Tensor:
-            p = model(None if label is None else label[rows].to(device))
+            p = cast(Ordered, model(None if label is None else label[rows].to(device)))
             x = p.with_gaps(p.completed(y.expand(len(rows), -1)))
             return finished(artifact.restore(x).cpu())
 
@@ -87,11 +88,11 @@ def given_draws(artifact: Artifact, row: Tensor, n: int, label: Tensor | None, s
 
 def _proposals(space: Space, y: Tensor, label: Tensor | None, m: int) -> tuple[Tensor, Tensor]:
     """Latents ``(m, ...)`` and their weights ``(m,)`` for what is known of ``y`` ``(1, *event)``."""
-    vae = space.vae
-    prior = vae.latents.prior(label)
+    vae, latents = space.vae, cast(Flat, space.vae.latents)
+    prior = latents.prior(label)
     q = None
-    if vae.mixed and vae.latents.prior.level is Level.DENSITY:  # q can be told what is missing
-        q = vae.latents.posterior(y, label)
+    if vae.mixed and latents.prior.level is Level.DENSITY:  # q can be told what is missing
+        q = latents.posterior(y, label)
     found, logs = [], []
     for _ in range(-(-m // AT_ONCE)):
         z = noise.sample(prior, (AT_ONCE,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
-from fusevae.distributions.any_order import AnyOrder
+from fusevae.distributions.any_order import AnyOrder, Ordered
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.chain import Draws, Task, space_of, walk
 
@@ -129,7 +129,8 @@ def _conditionals(
             draws = list[Tensor]()
             for i in range(max(samples, min(steps, MEAN))):
                 with noise.keyed(seed, "impute", block.number, i, device=device):
-                    x = artifact.restore(model(block.label).completed(block.x, gone.to(device))).cpu()
+                    p = cast(Ordered, model(block.label))
+                    x = artifact.restore(p.completed(block.x, gone.to(device))).cpu()
                 draws.append(torch.where(gone, x, block.raw.to(x)))
             drawn = torch.stack(draws)
             kept.append(drawn[:samples])
