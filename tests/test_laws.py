@@ -54,6 +54,7 @@ NETS_IN_LOG_PROB = {
     "LanguageModel",
     "PretrainedLanguageModel",
     "Frames",
+    "AnyOrder",
 }  # they run when a value is given, in the precision of that moment
 
 

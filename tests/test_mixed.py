@@ -419,6 +419,92 @@ def test_a_column_can_be_given(place, tmp_path):
         assert (pandas.read_csv(output).member == flag).all()
 
 
+@pytest.fixture(scope="module")
+def ordered(tmp_path_factory):
+    """A table's transformer, hardly trained."""
+    folder = tmp_path_factory.mktemp("ordered")
+    FRAME.to_csv(folder / "t.csv", index=False)
+    tiny = [
+        x for o in ("recipe.width=8", "recipe.layers=1", "training.epochs=1", "recipe.heads=2") for x in ("--set", o)
+    ]
+    data = ["--data", str(folder / "t.csv"), "--output", str(folder / "run")]
+    assert main(["train", "table-transformer", *data, *tiny]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("which", ["ordered", "run"])
+def test_any_columns_can_be_given(which, place, ordered, tmp_path, capsys):
+    run, output = str(ordered if which == "ordered" else place / "run"), tmp_path / "s.csv"
+    command = ["sample", run, "-n", "40", "--output", str(output), "--label"]
+    for label, wanted in (
+        ("city=Oslo,age=30", {"city": "Oslo", "age": 30}),
+        ("paid=0, height=171.5", {"paid": 0.0, "height": 171.5}),
+        ("day=2024-03-01,member=True,always=yes", {"day": "2024-03-01", "member": True, "always": "yes"}),
+    ):
+        assert main([*command, label]) == 0
+        found, said = pandas.read_csv(output), capsys.readouterr().err
+        assert len(found) == 40 and all((found[name] == value).all() for name, value in wanted.items())
+        assert list(found) == list(FRAME) and len(found.drop(columns=[*wanted, "id"]).drop_duplicates()) > 20
+        assert ("effective sample size" in said) == (which == "run")
+    for label, words in (
+        ("citty=Oslo", "did you mean 'city'"),
+        ("city=Osl", "did you mean 'Oslo'"),
+        ("age=30.5", "expected a whole number from 18 to 89"),
+        ("paid=-1", "expected a number from 0"),
+        ("day=01/03/2024", "expected a date of the form %Y-%m-%d"),
+        ("id=7", "made anew"),
+        ("always=no", "no such class"),
+    ):
+        before = output.read_bytes()
+        assert main([*command, label]) == 2 and words in capsys.readouterr().err
+        assert output.read_bytes() == before
+    both = fusevae.load(place / "given")  # whose condition is another column
+    rows = table_columns(sample(both, 9, "member=True,age=30"), both.data)
+    assert set(rows["age"]) == {30} and "member" not in rows
+    with pytest.raises(InputError, match="one for all samples"):
+        sample(fusevae.load(run), 2, {"age": [30, 31]})
+
+
+def test_what_is_drawn_for_given_columns_is_the_conditional_of_the_model():
+    """Of a decoder that depends on the sign of z alone, p(second | first) is known: by weights it is met."""
+    frame = pandas.DataFrame({"a": ["x", "y"] * 200, "b": ["u", "u", "v", "v"] * 100})
+    data = read_data(frame, test=0)
+    torch.manual_seed(0)
+    model = table_vae.recipe(data.spec, latent=1, hidden=(2,)).model
+    with torch.no_grad():
+        net = model.decoder.net
+        for parameter in net.parameters():
+            parameter.zero_()
+        first, last = [m for m in net.modules() if isinstance(m, torch.nn.Linear)]
+        first.weight[:], last.weight[:] = torch.tensor([[50.0], [-50.0]]), 0.0
+        # silu(50 |z|) is large: logits of "y" and "v" are bounded by what a sigmoid makes of them
+        last.weight[1, 0], last.weight[0, 1], last.weight[3, 0], last.weight[2, 1] = 1.0, 1.0, 1.0, 1.0
+    artifact = Artifact(model.eval(), data.spec)
+    made = table_columns(sample(artifact, 4000), data.spec)
+    both = (made["b"] == "v")[made["a"] == "y"].mean()
+    given = table_columns(sample(artifact, 4000, {"a": "y"}), data.spec)
+    assert set(given["a"]) == {"y"} and (given["b"] == "v").mean() == pytest.approx(both, abs=0.03)
+    assert both > 0.9 > 0.6 > (made["b"] == "v").mean()
+
+
+def test_a_flow_refuses_given_columns_and_the_transformer_fills_in_what_is_missing(ordered, tmp_path, capsys):
+    numbers = pandas.DataFrame({"a": np.arange(60) / 3, "b": np.arange(60) / 7})
+    one = Artifact(maf.recipe(table_of(numbers)[1], hidden=(8,)).model, table_of(numbers)[1])
+    with pytest.raises(InputError, match="take table-transformer"):
+        sample(one, 3, {"a": 0.5})
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    data = ["--data", str(tmp_path / "t.csv")]
+    output = str(tmp_path / "i.csv")
+    assert main(["impute", str(ordered), *data, "--missing", "nan", "--steps", "2", "--output", output]) == 0
+    full = pandas.read_csv(output)
+    assert full.notna().all(axis=None)
+    assert ((full == FRAME.replace("=1+1", "'=1+1")) | FRAME.isna()).all(axis=None)
+    capsys.readouterr()
+    assert main(["evaluate", str(ordered), "--samples", "20", "--json"]) == 0
+    assert {"shape", "trend", "c2st"} <= json.loads(capsys.readouterr().out)["samples"].keys()
+    assert main(["anomaly", str(ordered), *data, "--output", str(tmp_path / "a.csv")]) == 0
+
+
 def test_filled_in_classes_follow_what_is_there():
     torch.manual_seed(0)
     kind = rng.integers(0, 2, 800)

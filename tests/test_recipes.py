@@ -50,7 +50,7 @@ def some_data(name: str) -> Splits:
         return Splits(
             whole.subset(torch.arange(48)), whole.subset(torch.arange(48, 64)), whole.subset(torch.arange(0)), spec, ""
         )
-    if name == "table-vae":
+    if name.startswith("table-"):
         x, spec = torch.randn(64, 5), DataSpec((5,), conditions=CLASSES)
     elif name == "counts-vae":
         x, spec = torch.poisson(torch.rand(64, 5) * 9) + torch.eye(64, 5), DataSpec((5,), conditions=CLASSES)

@@ -20,7 +20,7 @@ from fusevae.data.given import existing
 from fusevae.data.modality import modality_of
 from fusevae.data.sheet import Sheet
 from fusevae.evaluation.anomaly import check_reference, group_p_value, parts_of_both, scores
-from fusevae.evaluation.chain import Draws, Space
+from fusevae.evaluation.chain import Draws, Space, space_of
 from fusevae.evaluation.denoising import check_noise
 from fusevae.evaluation.denoising import denoise as denoised
 from fusevae.evaluation.imputation import impute as imputed
@@ -60,7 +60,7 @@ def impute(options: Namespace) -> int:
     output, run = Output(options.output), load.opened(options)
     artifact = run.artifact
     output.check(artifact.data)
-    Space(artifact)
+    space_of(artifact)
     mask = None if options.missing == "nan" else read_mask(options.missing)
     data, name = load.examples(options, run, gaps=mask is None)
     print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)

@@ -83,7 +83,9 @@ def make_parser() -> argparse.ArgumentParser:
     options.run(sample)
     sample.add_argument("-n", type=positive, default=16, metavar="N", help="how many (default: 16)")
     sample.add_argument(
-        "--label", help="conditions, all or some: sentiment=positive,year=1999; of one column 7 or qed=0.9"
+        "--label",
+        help="conditions, all or some: sentiment=positive,year=1999; of one column 7 or qed=0.9; of a table "
+        "any columns: income='>50K',sex=Female",
     )
     options.kind(sample)
     sample.add_argument(

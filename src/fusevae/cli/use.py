@@ -24,10 +24,10 @@ def sample(options: Namespace) -> int:
     output.check(spec)
     kind = samples.kind_used(artifact, options.kind)
     how = load.generation(options, artifact)
-    asked = samples.conditions(artifact, options.label, options.n)
+    asked = samples.asked(artifact, options.label, options.n).label
     with run.computing():
-        x = samples.sample(artifact, options.n, asked, options.seed, options.kind, how)
-    print("means of p(x | z)" if kind == "mean" else "samples from the model", file=sys.stderr)
+        x, notes = samples.drawn(artifact, options.n, options.label, options.seed, options.kind, how)
+    print("means of p(x | z)" if kind == "mean" else "samples from the model", *notes, sep="\n", file=sys.stderr)
     beside = spec.conditions.values(asked) if asked is not None and spec.conditions is not None else {}
     output.examples(x, spec, beside)
     facts = {"n": len(x), "kind": kind, "label": options.label, "seed": options.seed}

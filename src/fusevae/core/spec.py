@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,9 +26,11 @@ class Schema(Described):
     Attributes:
         modality: the name of the kind.
         numeric: whether values are numbers to compute with; tokens are not.
+        constrained: whether something must hold between the values of an example, as :meth:`held` says.
     """
 
     modality: str = ""
+    constrained: bool = False
     numeric: bool = True
 
     @property
@@ -78,6 +80,21 @@ class Schema(Described):
         """The ``mean`` ``(n, *shape)`` of many draws, of which ``draws`` ``(samples, n, *shape)`` are some, with what
         has no mean (a class) as most of them have it."""
         return mean
+
+    @property
+    def names(self) -> list[str]:
+        """Of the values of an example, where each has one by which it can be given."""
+        return []
+
+    def row(self, values: Mapping[str, Any]) -> Tensor:
+        """An example of which some values are given by their names, in the data's units, and the others are NaN; raises
+        :class:`InputError` for what no example has."""
+        raise InputError(f"{', '.join(values)} was given: the values of these data have no names")
+
+    def held(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples ``(n, *shape)`` with what follows from other values set so, unless it is ``given`` ``(*shape)``; and
+        which of them are as an example must be, ``(n,)``."""
+        return x, torch.ones(len(x), dtype=torch.bool)
 
     def text(self, x: Tensor) -> list[str]:
         """The texts that examples stand for, where they do."""

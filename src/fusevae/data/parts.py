@@ -47,6 +47,7 @@ class Options:
     columns: tuple[str, ...] | None = None
     kinds: tuple[tuple[str, str], ...] = ()  # what columns of a table hold, where it is said
     layer: str | None = None
+    constraints: tuple[str, ...] = ()  # what holds in each row of a table
     header: bool | None = None
     tokens: str | None = None
     vocabulary_size: int | None = None

@@ -53,6 +53,8 @@ class Source(Described):
         columns: which columns of a table are the data; all of them by default. A mapping says what some of them hold
             instead: ``{"zip": "categorical"}`` (see docs/tables.md).
         layer: which layer of an ``.h5ad`` is the data; by default its ``X``.
+        constraints: what holds in each row of a table, and in each sample: ``["low <= high", "total = net + tax"]``
+            (see docs/tables.md).
         header: whether the first row of a ``.csv`` names its columns; by default it is looked at.
         tokens: what text is cut into: ``"characters"``, ``"bytes"``, ``"words"``, ``"bpe"``, ``"smiles"`` (atoms),
             ``"selfies"``, ``"smiles-pairs"`` or ``"selfies-pairs"`` (pieces of several), or a folder with a pretrained
@@ -90,6 +92,7 @@ class Source(Described):
         column: str | None = None,
         columns: list[str] | dict[str, str] | None = None,
         layer: str | None = None,
+        constraints: str | list[str] | None = None,
         header: bool | None = None,
         tokens: str | None = None,
         vocabulary_size: int | None = None,
@@ -133,6 +136,7 @@ class Source(Described):
             columns=tuple(columns) if isinstance(columns, list | tuple) else None,
             kinds=tuple(columns.items()) if isinstance(columns, Mapping) else (),
             layer=layer,
+            constraints=(constraints,) if isinstance(constraints, str) else tuple(constraints or ()),
             header=header,
             tokens=tokens,
             vocabulary_size=vocabulary_size,

@@ -75,12 +75,12 @@ class Mixed(Conditional):
         """How many numbers the net gives."""
         return cells.total + 3 * components * len(cells.numbers)
 
-    def forward(self, *given: Tensor | None) -> _Row:
+    def forward(self, *given: Tensor | None) -> Row:
         out = parameters(self.net, given)
         gaps = None
         if self.gaps is not None:
             gaps = parameters(self.gaps, [g if g is None or not g.is_floating_point() else g.detach() for g in given])
-        return _Row(self, out, gaps)
+        return Row(self, out, gaps)
 
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:
@@ -120,7 +120,7 @@ class Mixed(Conditional):
         return [example([Classes(3), Classes(2)]), example([Real(), Real()])]
 
 
-class _Row(BoundOnly):
+class Row(BoundOnly):
     """The distribution of one row; ``out`` has shape ``(*batch, outputs)``."""
 
     def __init__(self, owner: Mixed, out: Tensor, gaps: Tensor | None) -> None:
@@ -136,7 +136,7 @@ class _Row(BoundOnly):
         super().__init__(out.shape[:-1], torch.Size([len(cells.columns)]), validate_args=False)
 
     @property
-    def whole(self) -> _Row:
+    def whole(self) -> Row:
         """The same without missing cells."""
         found = self.__class__.__new__(self.__class__)
         found.__dict__.update(self.__dict__)
@@ -181,7 +181,7 @@ class _Row(BoundOnly):
                 return self.typical().expand(*shape, -1)
             option = drawn(self.logits, cells, torch.rand(*shape, len(cells.columns), device=self.logits.device))
             x = self._row(option, self._numbers(torch.Size(sample_shape)))
-            return x if self.gaps is None else self._with_gaps(x)
+            return x if self.gaps is None else self.with_gaps(x)
 
     def typical(self) -> Tensor:
         """The likeliest options, and numbers at their mean heights."""
@@ -236,7 +236,8 @@ class _Row(BoundOnly):
         assert self.owner.links is not None
         return self.owner.links.triu(1)
 
-    def _with_gaps(self, x: Tensor) -> Tensor:
+    def with_gaps(self, x: Tensor) -> Tensor:
+        """Whole rows with cells missing as it is drawn."""
         assert self.gaps is not None
         links, missing = self._links(), x.new_zeros(*x.shape[:-1], len(self.owner.gappy))
         uniform = torch.rand(missing.shape, device=x.device)

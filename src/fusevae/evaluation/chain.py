@@ -14,6 +14,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
+from fusevae.distributions.any_order import AnyOrder
 from fusevae.distributions.categorical import Categorical
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.mixed import Mixed
@@ -104,6 +105,11 @@ class Space:
         for step in reversed(self.steps):
             y = step.back(y)
         return self.artifact.restore(y)
+
+
+def space_of(artifact: Artifact) -> Space | None:
+    """Where chains run; None for a model that has every conditional itself and needs none."""
+    return None if isinstance(artifact.distribution, AnyOrder) else Space(artifact)
 
 
 def walk(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
-from fusevae.evaluation.blocks import as_examples
-from fusevae.evaluation.chain import Draws, Space, Task, walk
+from fusevae.distributions.any_order import AnyOrder, Ordered
+from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
+from fusevae.evaluation.chain import Draws, Task, space_of, walk
+
+MEAN = 50  # draws of which a mean is made where they are independent
 
 
 def impute(
@@ -40,7 +43,8 @@ def impute(
     given back as it was.
 
     Args:
-        artifact: a VAE with one level of latents, whose decoder has dimensions that are independent given z.
+        artifact: a VAE with one level of latents, whose decoder has dimensions that are independent given z; or an
+            :class:`AnyOrder`, whose conditionals are drawn from as they are, without a chain.
         data: raw examples ``(n, *shape)``; what they hold at missing places is not looked at.
         missing: booleans, ``(n, *shape)`` or one ``shape`` for all; None takes the NaN of an array of floats, and what
             is empty in a table (a path, a DataFrame).
@@ -63,7 +67,7 @@ def impute(
         >>> found.samples.shape, found.mean[0, 0].item()
         (torch.Size([4, 1, 2]), 0.5)
     """
-    space = Space(artifact)
+    space = space_of(artifact)
     if missing is not None:
         whole = as_examples(artifact, data, label)
     elif isinstance(data, Tensor | np.ndarray):
@@ -74,6 +78,11 @@ def impute(
         x, y = table.batch(torch.arange(len(table)))
         whole, missing = InMemory(x.nan_to_num(0.0), y, table.spec), x.isnan()
     mask = mask_for(missing, whole)
+    if space is None:
+        assert isinstance(artifact.distribution, AnyOrder)
+        return _kept(
+            artifact, _conditionals(artifact, artifact.distribution, whole, mask, samples, steps, seed), whole, mask
+        )
     if space.linked and bool((mask != mask[:, :1]).any()):
         raise InputError(
             "the mask differs between the channels of a pixel, which the decoder draws together: let whole pixels be "
@@ -94,10 +103,39 @@ def impute(
         start = torch.where(gone, noise.sample(without_gaps(first)), y)
         return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
 
-    found = walk(space, hidden, task, samples, steps, seed)
+    return _kept(artifact, walk(space, hidden, task, samples, steps, seed), whole, mask)
+
+
+def _kept(artifact: Artifact, found: Draws, whole: Examples, mask: Tensor) -> Draws:
+    """With a mean that has what is observed as it was."""
     given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)
     mean = torch.where(mask, artifact.data.schema.averaged(found.mean, found.samples), given)
     return found._replace(mean=mean)
+
+
+def _conditionals(
+    artifact: Artifact, model: AnyOrder, whole: Examples, mask: Tensor, samples: int, steps: int, seed: int
+) -> Draws:
+    """Independent draws from the model's own conditionals; the mean is over at least :data:`MEAN` of them."""
+    for name, value in (("samples", samples), ("steps", steps)):
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected at least 1")
+    device = next(model.parameters()).device
+    kept, means = list[Tensor](), list[Tensor]()
+    with torch.no_grad(), noise.preserved(device):
+        artifact.eval()
+        for block in blocks(artifact, whole, seed, device):
+            gone = mask[block.number * BLOCK :][: len(block.raw)]
+            draws = list[Tensor]()
+            for i in range(max(samples, min(steps, MEAN))):
+                with noise.keyed(seed, "impute", block.number, i, device=device):
+                    p = cast(Ordered, model(block.label))
+                    x = artifact.restore(p.completed(block.x, gone.to(device))).cpu()
+                draws.append(torch.where(gone, x, block.raw.to(x)))
+            drawn = torch.stack(draws)
+            kept.append(drawn[:samples])
+            means.append(drawn.to(torch.float64 if drawn.dtype == torch.float64 else torch.float32).mean(0))
+    return Draws(torch.cat(kept, 1), torch.cat(means), torch.ones(len(whole)))
 
 
 def without_gaps(p: Distribution) -> Distribution:

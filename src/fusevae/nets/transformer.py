@@ -154,6 +154,7 @@ class Transformer(Described, nn.Module):
         dropout: of what each block adds, and of the attention.
         causal: whether an output depends on its own input and those before it alone.
         cross: whether the blocks attend to a memory, too.
+        turns: whether it is told positions; else what it makes of vectors doesn't depend on how far apart they stand.
 
     Example:
         >>> import torch
@@ -175,6 +176,7 @@ class Transformer(Described, nn.Module):
         dropout: float = 0.0,
         causal: bool = True,
         cross: bool = False,
+        turns: bool = True,
     ) -> None:
         super().__init__()
         if width % (2 * heads):
@@ -186,7 +188,8 @@ class Transformer(Described, nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         size = width // heads
-        self.register_buffer("frequency", 10_000.0 ** (-torch.arange(0, size, 2) / size), persistent=False)
+        frequency = 10_000.0 ** (-torch.arange(0, size, 2) / size)
+        self.register_buffer("frequency", frequency if turns else 0 * frequency, persistent=False)
 
     def keep(self, n: int, length: int) -> Kept:
         """Room for the keys and values of ``n`` sequences of ``length`` positions."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fusevae.core.description import Described
-from fusevae.core.errors import InputError
+from fusevae.core.errors import InputError, near
+from fusevae.data.delimited import is_number
 from fusevae.modalities.tables import dates
 
 DECIMALS = 6  # after the point, at most, that are a form and no chance
@@ -130,6 +132,37 @@ class Column(Described):
         if self.kind == "identifier":
             return np.arange(len(words), dtype=np.float64)
         return np.full(len(words), np.nan)  # its cells were all missing
+
+    def cell(self, value: Any) -> float:
+        """The number that stands for a value, in the table's units; :class:`InputError` for one that the column can't
+        have.
+
+        Example:
+            >>> Column("city", classes=["Lima", "Oslo"]).cell("Oslo"), Column("age", kind="count").cell("30")
+            (1.0, 30.0)
+        """
+        given, word = f"{self.name}={value} was given", str(value).strip()
+        if self.kind == "identifier":
+            raise InputError(f"{given}: an identifier is made anew for each row, leave it out")
+        if self.classes is not None:
+            if word not in self.classes:
+                raise InputError(f"{given}: the column has no such class{near(word, self.classes)}")
+            return float(self.classes.index(word))
+        if self.kind == "date" or "datetime" in self.dtype:
+            form = self.form or next(iter(dates.forms_of([word])), "")
+            found = dates.numbers_of([word], form)[0] / self.step if form else np.nan
+            wanted = f"a date{f' of the form {self.form}' if self.form else ''}"
+        else:
+            flags = {"True": 1.0, "False": 0.0} if self.dtype == "bool" or self.kind == "binary" else {}
+            found = flags[word] if word in flags else float(word) if is_number(word) else np.nan
+            wanted = "a whole number" if self.whole else "a number"
+        low, high = (self.low, self.high) if self.kind in FIXED else self.limits
+        ends = [v for v in (low, high) if v is not None and np.isfinite(v)]
+        outside = bool(ends) and not min(ends) <= found <= max(ends)
+        if not np.isfinite(found) or (self.whole and found != round(found)) or outside:
+            words = self.words(self.typed(np.array(ends))) if ends else []
+            raise InputError(f"{given}: expected {wanted}{f' from {words[0]} to {words[-1]}' if words else ''}")
+        return float(found)
 
     def typed(self, x: np.ndarray) -> np.ndarray:
         """Values ``(n,)`` in the dtype and with the decimals of the column, where they have that form; None where there

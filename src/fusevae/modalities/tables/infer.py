@@ -25,7 +25,7 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
     shape, dtype = kind_of(first.x)
     names, dtypes = first.columns or nameless(shape[0]), first.dtypes or [dtype] * shape[0]
     if first.columns is None or not isinstance(first.x, torch.Tensor):
-        return TableSchema([Column(*pair) for pair in zip(names, dtypes, strict=True)])
+        return TableSchema([Column(*pair) for pair in zip(names, dtypes, strict=True)], options.constraints)
     columns = []
     for i, name in enumerate(names):
         if name in said:
@@ -40,7 +40,7 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
         raise InputError(
             f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn"
         )
-    return TableSchema([*columns])
+    return TableSchema([*columns], options.constraints)
 
 
 def code(part: Part, schema: TableSchema, what: str) -> None:

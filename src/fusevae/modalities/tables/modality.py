@@ -30,6 +30,7 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures
+from fusevae.modalities.tables.constraints import check_rows
 from fusevae.modalities.tables.families import cells_of
 from fusevae.modalities.tables.h5ad import anndata_part, h5ad_part, is_anndata
 from fusevae.modalities.tables.infer import code, inferred
@@ -118,6 +119,8 @@ class Tables(Modality):
                 code(part, schema, name if len(parts) > 1 else "data")
             train = first.x if rows is None else first.x[rows["train"]]
             if options.known is None:
+                for name, part in parts.items() if schema.constrained else ():
+                    check_rows([one.fitted(part.x) for one in schema.constraints], part.x, f"{name} part")
                 schema = schema.fitted(train.numpy(), first.columns is not None)
             exact = options.known is not None and options.known.dtype == "float64"
             double = exact or any(_double(schema, part) for part in parts.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fusevae.core.errors import InputError, near
 from fusevae.core.spec import DataSpec, Measure, Schema
 from fusevae.data.delimited import nameless
 from fusevae.modalities.tables.column import FIXED, Column
+from fusevae.modalities.tables.constraints import Constraint
 
 TOLD = 40  # columns of which a line each is said
 
@@ -21,12 +23,17 @@ class TableSchema(Schema):
 
     Args:
         columns: of the table, or their names.
+        constraints: what holds between them in every row (:class:`Constraint`).
+        seen: of each constraint the combinations that it allows, where it does.
     """
 
     modality = "tables"
 
-    def __init__(self, columns: list[Column | str]) -> None:
+    def __init__(self, columns: list[Column | str], constraints: Sequence[str] = (), seen: Sequence[Any] = ()) -> None:
         self.columns = [Column(c) if isinstance(c, str) else c for c in columns]
+        fixed = [*seen, *[()] * (len(constraints) - len(seen))]
+        self.constraints = [Constraint(t, self.columns, s) for t, s in zip(constraints, fixed, strict=True)]
+        self.constrained = bool(self.constraints)
         self.offset = torch.tensor([c.offset for c in self.columns], dtype=torch.float64)
         limits = torch.tensor([c.limits for c in self.columns], dtype=torch.float64)
         self.low, self.high = limits.unbind(1)
@@ -55,7 +62,9 @@ class TableSchema(Schema):
 
     def fitted(self, x: np.ndarray, named: bool) -> TableSchema:
         """The same columns as the training rows ``(n, columns)`` have them."""
-        return TableSchema([column.fitted(v, named) for column, v in zip(self.columns, x.T, strict=True)])
+        columns: list[Any] = [column.fitted(v, named) for column, v in zip(self.columns, x.T, strict=True)]
+        fixed = [one.fitted(torch.from_numpy(x)) for one in self.constraints]
+        return TableSchema(columns, [one.text for one in fixed], [one.seen for one in fixed])
 
     def into(self, x: Tensor) -> Tensor:
         return (x.double() - self.offset.to(x.device)).float() if bool(self.offset.any()) else x
@@ -71,6 +80,22 @@ class TableSchema(Schema):
         if self.anew:
             y[..., self.anew] = torch.nan
         return y
+
+    def row(self, values: Mapping[str, Any]) -> Tensor:
+        found = torch.full((len(self.columns),), torch.nan, dtype=torch.float64)
+        for name, value in values.items():
+            if name not in self.names:
+                raise InputError(f"{name!r} is no column of the table{near(name, self.names)}")
+            i = self.names.index(name)
+            found[i] = self.columns[i].cell(value)
+        return found
+
+    def held(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        for one in self.constraints:
+            x = one.settled(x, given)
+        return x, torch.stack([one.holds(x) for one in self.constraints]).all(0) if self.constraints else torch.ones(
+            len(x)
+        ).bool()
 
     def check(self, ours: DataSpec, theirs: DataSpec, what: str) -> None:
         other = theirs.schema
@@ -96,8 +121,8 @@ class TableSchema(Schema):
                 gappy
             )
             raise InputError(
-                f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae, or name "
-                "the columns of numbers alone (data.columns=[...])"
+                f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae "
+                "or table-transformer, or name the columns of numbers alone (data.columns=[...])"
             )
 
     def remarks(self, spec: DataSpec) -> list[str]:

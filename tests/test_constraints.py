@@ -1,0 +1,95 @@
+"""What must hold between columns holds in every sample, and data that break it themselves are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from fusevae import Artifact, InputError, read_data, sample, table_columns
+from fusevae.cli import main
+from fusevae.core.description import build, describe
+from fusevae.recipes import table_transformer, table_vae
+
+rng = np.random.default_rng(0)
+low, net = rng.integers(0, 50, 200), rng.integers(1, 90, 200)
+tax = rng.integers(0, 9, 200)
+FRAME = pandas.DataFrame(
+    {
+        **{"low": low, "high-end": low + rng.integers(0, 50, 200), "net": net, "tax": tax, "total": net + tax},
+        "city": np.array(["Oslo", "Bergen", "Lima"])[low % 3],
+        "land": np.array(["NO", "NO", "PE"])[low % 3],
+        "code": rng.permutation(200) * 3 + 0.5,
+        "day": (pandas.Timestamp("2024-01-01") + pandas.to_timedelta(low, unit="D")).strftime("%Y-%m-%d"),
+    }
+)
+FRAME.loc[:30, "high-end"] = np.nan
+ALL = [
+    *("low <= high-end", "0 <= low < 60", "total = net + tax", "fixed(city, land)", "unique(code)"),
+    *("day >= 2024-01-03", "city >= Lima"),
+]
+
+
+def untrained(recipe, constraints):
+    torch.manual_seed(0)
+    data = read_data(FRAME, test=0, constraints=constraints)
+    small = {"width": 8, "heads": 2, "layers": 1} if recipe is table_transformer else {"hidden": (8,)}
+    model = recipe.recipe(data.spec, **small).model
+    x = data.train.batch(torch.arange(len(data.train)))[0]
+    model.start_from(lambda: Artifact(model, data.spec).view(x))
+    return Artifact(model.eval(), data.spec)
+
+
+@pytest.mark.parametrize("recipe", [table_vae, table_transformer])
+def test_every_sample_holds_what_must_hold(recipe):
+    artifact = untrained(recipe, ALL[:5])
+    free = pandas.DataFrame(table_columns(sample(untrained(recipe, []), 40), artifact.data))
+    assert (free.total != free.net + free.tax).any() and (free.city.eq("Lima") != free.land.eq("PE")).any()
+    found = pandas.DataFrame(table_columns(sample(artifact, 40), artifact.data))
+    there = found["high-end"].notna()
+    assert len(found) == 40 and (found.low <= found["high-end"])[there].all() and found.low.between(0, 59).all()
+    assert (found.total == found.net + found.tax).all() and found.code.is_unique
+    assert (found.city.eq("Lima") == found.land.eq("PE")).all()
+    given = pandas.DataFrame(table_columns(sample(artifact, 5, {"net": 40, "land": "PE"}), artifact.data))
+    assert set(given.net) == {40} and set(given.city) == {"Lima"} and (given.total == 40 + given.tax).all()
+    again = build(describe(artifact.data))
+    assert describe(again) == describe(artifact.data) and again.schema.constraints[3].seen
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        ("net <= tax", r"\d+ of 200 rows of the train part break 'net <= tax', row 1 first"),
+        ("lo <= high-end", "'lo' is no column of the table and no number; did you mean 'low'"),
+        ("total = net + taxes", "did you mean 'tax'"),
+        ("low<=high-end", "expected 'a <= b'"),
+        ("fixed(city, lnd)", "did you mean 'land'"),
+        ("1 <= 2", "names no column"),
+        ("day >= 2024", "expected a date of the form %Y-%m-%d"),
+    ],
+)
+def test_a_constraint_that_cant_be_is_refused_in_a_line(constraint, words):
+    with pytest.raises(InputError, match=words):
+        read_data(FRAME, constraints=[constraint])
+
+
+def test_dates_and_classes_are_held_against_those_of_their_column():
+    mine = FRAME[(FRAME.low > 3) & (FRAME.city != "Bergen")]
+    assert len(read_data(mine, constraints=ALL[5:], test=0).spec.schema.constraints) == 2
+    with pytest.raises(InputError, match="break 'day >= 2024-01-03'"):
+        read_data(FRAME, constraints=ALL[5:])
+
+
+def test_what_hardly_ever_holds_ends_in_a_line_and_rejection_is_said(tmp_path, capsys):
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    run = str(tmp_path / "run")
+    tiny = ["--set", "recipe.hidden=[8]", "--set", "training.epochs=1", "--set", "data.constraints=['low <= high-end']"]
+    assert main(["train", "table-vae", "--data", str(tmp_path / "t.csv"), "--output", run, *tiny]) == 0
+    assert main(["sample", run, "-n", "50", "--output", str(tmp_path / "s.csv")]) == 0
+    assert "% of the rows drawn were rejected, and drawn anew" in capsys.readouterr().err
+    found = pandas.read_csv(tmp_path / "s.csv").dropna()
+    assert len(found) and (found.low <= found["high-end"]).all()
+    command = ["sample", run, "-n", "5", "--label", "low=49,high-end=9", "--output", str(tmp_path / "n.csv")]
+    assert main(command) == 2 and "0 of the 5 wanted" in capsys.readouterr().err
+    assert not (tmp_path / "n.csv").exists()
