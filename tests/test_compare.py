@@ -423,7 +423,7 @@ def test_a_training_stops_at_the_time_whatever_was_planned(tmp_path, monkeypatch
         found.steps, found.epochs = 10**6, 10**6 / 11
         return found
 
-    monkeypatch.setattr("fusevae.recipes.bench.plan", far_too_many)
+    monkeypatch.setattr("fusevae.recipes.trainings.plan", far_too_many)
     assert main(["bench", what, "--budget", "1s", "--samples", "0", "--output", "b", "--json"]) == 0
     (model,) = json.loads(capsys.readouterr().out)["models"].values()
     assert 0 < model["training"]["steps"] < 10**6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.evaluation import rows
+from fusevae.evaluation.answer import Advice, advice, would_change
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.compare import Difference, summary
 from fusevae.evaluation.given import given, known_of
@@ -54,6 +55,7 @@ class TrainingCost(Result):
         seconds: of training.
         went_back: how often abnormal updates were undone.
         plan: of a training in a given time.
+        gained: nats of held-out examples in the last quarter of it, up to the best.
     """
 
     section = COST
@@ -64,6 +66,7 @@ class TrainingCost(Result):
     seconds: float | None = figure("training", "s", form=",.1f", default=None)
     went_back: int = 0
     plan: dict[str, Any] | None = None
+    gained: float | None = figure("gained in its last quarter", "nats", form=".3g", default=None)
 
 
 class ModelResult(Scored):
@@ -114,6 +117,7 @@ class Comparison(Result):
         data: what the examples are, in words.
         judge: what samples were judged by.
         budget: seconds of each training, where all had the same.
+        total: seconds of everything, where these were shared out.
         refused: why others are not in it.
     """
 
@@ -125,6 +129,7 @@ class Comparison(Result):
     data: str | None = figure("data", default=None)
     judge: str | None = figure("samples are judged by", default=None)
     budget: float | None = figure("time of each training", "s", form=",g", default=None)
+    total: float | None = figure("time of everything", "s", form=",g", default=None)
     refused: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -141,6 +146,27 @@ class Comparison(Result):
         """Paired differences in words."""
         names = short_names(self.models)
         return [(f"{names[d.model]} - {names[d.minus]}", text) for d in self.differences for _, text in d.lines()]
+
+    @property
+    def answer(self) -> list[Advice]:
+        """Which to take, for each purpose."""
+        return advice(self._named(), self._apart(), self.n)
+
+    def answer_lines(self) -> list[str]:
+        """The same in words, and what would change it."""
+        return [*map(str, self.answer), *would_change(self._named(), self.n)]
+
+    def warnings(self) -> dict[str, str]:
+        """What is wrong with samples, by model."""
+        each = {name: m.quality.failings() for name, m in self._named().items() if m.quality is not None}
+        return {name: "; ".join(map(str, found)) for name, found in each.items() if found}
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"answer": [a.to_dict() for a in self.answer], "verdict": self.answer_lines()}
+
+    def _apart(self) -> list[Difference]:
+        names = short_names(self.models)
+        return [replace(d, model=names[d.model], minus=names[d.minus]) for d in self.differences]
 
     def notes(self) -> dict[str, str]:
         """What is not in the table, and why."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from fusevae.evaluation.results import NONE, REAL, Better, Result, place
+from fusevae.evaluation.results import NONE, REAL, Better, Figure, Result, place
 
-LEGEND = "In brackets: where a figure is with 95 % confidence. Where these meet, none is the best."
+LEGEND = "In brackets: where a figure is with 95 % confidence. In bold the best, where its interval meets no other's."
 
 
 @dataclass
@@ -26,14 +26,13 @@ class Row:
 
     @property
     def best(self) -> set[int]:
-        """The numbers of the best cells, where the figure has a direction, and no interval meets that of the best."""
+        """The numbers of the best cells, where the figure has a direction, and no interval meets that of the best: of a
+        figure that has none, nobody knows what is chance."""
         known = [v for v in self.values if v is not None]
-        if self.better is None or len(known) < 2:
+        if self.better is None or len(known) < 2 or not any(self.intervals):
             return set()
         best = max(known) if self.better == "high" else min(known)
         first = {i for i, v in enumerate(self.values) if v == best}
-        if not any(self.intervals):
-            return first
         ends = [where or (v, v) for v, where in zip(self.values, self.intervals, strict=True) if v is not None]
         low, high = next(where for v, where in zip(known, ends, strict=True) if v == best)
         return first if sum(a <= high and low <= b for a, b in ends) == 1 else set()
@@ -47,10 +46,11 @@ def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
     Example:
         >>> from fusevae.evaluation.results import LIKELIHOOD, figure
         >>> class Fit(Result):
-        ...     value: float = figure("log p(x)", "nats", "high", of=LIKELIHOOD, form=".1f")
+        ...     value: float = figure("log p(x)", "nats", "high", of=LIKELIHOOD, form=".1f", error="stderr")
+        ...     stderr: float = 0.1
         >>> (row,) = rows({"a": Fit(value=-2.0), "b": Fit(value=-1.0)})[LIKELIHOOD]
         >>> row.name, row.cells, row.best
-        ('log p(x) in nats', ['-2.0', '-1.0'], {1})
+        ('log p(x) in nats', ['-2.0 ± 0.1', '-1.0 ± 0.1'], {1})
     """
     each = [{(f.of, f.order, f.key, f.over): f for f in r.figures() if f.value is not None} for r in results.values()]
     found: dict[str, list[Row]] = {}
@@ -61,9 +61,16 @@ def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
         cells = [figures[key].cell if key in figures else NONE for figures in each]
         values = [figures[key].value if key in figures else None for figures in each]
         real = next((f.words(f.real) for f in here if f.real is not None), "")
-        where = [figures[key].interval if key in figures else None for figures in each]
+        where = [_interval(figures[key]) if key in figures else None for figures in each]
         found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real, where))
     return found
+
+
+def _interval(figure: Figure) -> Any:
+    """Where a figure is with 95 % confidence, where that or its error is known."""
+    if figure.interval is not None or not isinstance(figure.error, float):
+        return figure.interval
+    return [figure.value - 1.96 * figure.error, figure.value + 1.96 * figure.error]
 
 
 def text(results: Mapping[str, Result]) -> str:

@@ -33,7 +33,7 @@ from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
 from fusevae.training.identity import check_data
 from fusevae.training.lock import locked
 from fusevae.training.outcome import draw_samples
-from fusevae.training.records import METRICS, read_records
+from fusevae.training.records import METRICS, gained, read_records
 from fusevae.training.settings import Training
 
 JUDGED = 2000  # samples that are held against real examples, unless it is said
@@ -311,4 +311,5 @@ class Run:
             finished=(self.folder / REPORT).is_file(),
             seconds=last.get("seconds"),
             went_back=sum(r.get("event") == "went back" for r in self.metrics),
+            gained=gained(self.metrics),
         )
