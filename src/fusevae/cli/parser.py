@@ -159,6 +159,19 @@ def make_parser() -> argparse.ArgumentParser:
     options.device(bench, seed=0)
     options.trust(bench)
 
+    tune = command("tune", "tune:tune", "search better settings for a recipe; the best is a run like any other")
+    tune.add_argument("what", metavar="RECIPE", help="whose ranges are searched")
+    tune.add_argument("--total", required=True, metavar="TIME", help="of everything: 20m, 1h30m")
+    tune.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it digits")
+    options.conditions(tune)
+    options.damaged(tune)
+    tune.add_argument(
+        "--output", default="runs/tune", metavar="DIR",
+        help="folder of the trials and of the run, best; the same command goes on with it (default: runs/tune)",
+    )  # fmt: skip
+    options.device(tune, seed=0)
+    options.trust(tune)
+
     anomaly = command("anomaly", "density:anomaly", "how unusual examples are: likelihood, typicality, p-values")
     options.run(anomaly)
     options.data(anomaly, required=True)

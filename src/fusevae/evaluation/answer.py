@@ -209,7 +209,8 @@ def _surely(best: Figure, other: Figure) -> bool:
     theirs = sorted(other.interval)
     if theirs[0] <= high and low <= theirs[1]:
         return False
-    real = best.real if isinstance(best.real, int | float) else 0.0
+    if not isinstance(real := best.real, int | float):
+        return True
     return abs(other.value - best.value) > NEAR * max(abs(other.value - real), abs(best.value - real))
 
 

@@ -133,12 +133,13 @@ class Comparison(Result):
     refused: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return rows.text(self._named())
+        return rows.text(self.named())
 
     def _repr_html_(self) -> str:
-        return rows.html(self._named())
+        return rows.html(self.named())
 
-    def _named(self) -> dict[str, ModelResult]:
+    def named(self) -> dict[str, ModelResult]:
+        """The models by short names."""
         names = short_names(self.models)
         return {names[name]: model for name, model in self.models.items()}
 
@@ -150,15 +151,15 @@ class Comparison(Result):
     @property
     def answer(self) -> list[Advice]:
         """Which to take, for each purpose."""
-        return advice(self._named(), self._apart(), self.n)
+        return advice(self.named(), self._apart(), self.n)
 
     def answer_lines(self) -> list[str]:
         """The same in words, and what would change it."""
-        return [*map(str, self.answer), *would_change(self._named(), self.n)]
+        return [*map(str, self.answer), *would_change(self.named(), self.n)]
 
     def warnings(self) -> dict[str, str]:
         """What is wrong with samples, by model."""
-        each = {name: m.quality.failings() for name, m in self._named().items() if m.quality is not None}
+        each = {name: m.quality.failings() for name, m in self.named().items() if m.quality is not None}
         return {name: "; ".join(map(str, found)) for name, found in each.items() if found}
 
     def to_dict(self) -> dict[str, Any]:
