@@ -275,5 +275,5 @@ def test_a_recipe_states_its_own_ranges():
     recipe.ranges = {"recipe.latent": [3, 5]}
     assert ranges_of(recipe, {}) == {"recipe.latent": [3, 5]}
     recipe.ranges = {"model.decoder": [1]}
-    with pytest.raises(InputError, match="recipe.OPTION"):
+    with pytest.raises(InputError, match=r"recipe\.OPTION"):
         ranges_of(recipe, {})

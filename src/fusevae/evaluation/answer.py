@@ -219,12 +219,9 @@ def _alive(models: Mapping[str, ModelResult]) -> dict[str, ModelResult]:
 
 
 def _dead(models: Mapping[str, ModelResult]) -> list[str]:
-    """Those whose latents say nothing."""
-    return [
-        name
-        for name, m in models.items()
-        if m.latents is not None and (m.latents.active == 0 or (m.latents.kl is not None and m.latents.kl < COLLAPSED))
-    ]
+    """Those whose latents say nothing; codes have no active units, but a KL."""
+    told = {name: m.latents for name, m in models.items() if m.latents is not None}
+    return [n for n, z in told.items() if (z.dims and z.active == 0) or (z.kl is not None and z.kl < COLLAPSED)]
 
 
 def _collapsed(models: Mapping[str, ModelResult]) -> str:

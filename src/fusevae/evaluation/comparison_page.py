@@ -57,7 +57,7 @@ def write(
     samples, near, reconstructions = draw(artifacts, names, data, reference, seed)
     sections = [
         f"<h1>{escape(title)}</h1>",
-        _warned(found.warnings() | found.notes()),
+        _warned([*found.warnings().items(), *found.notes().items()]),
         _answered(found.answer_lines()),
         f'<section class="wide">{rows.first(found.named())}</section>',
         _side_by_side("Samples", samples, "The same seed for all; nothing was chosen."),
@@ -77,11 +77,11 @@ def write(
     report.save(path, title, sections, STYLE)
 
 
-def _warned(warnings: Mapping[str, str]) -> str:
+def _warned(warnings: list[tuple[str, str]]) -> str:
     """What is wrong or missing, before anything else."""
     if not warnings:
         return ""
-    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in warnings.items())
+    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in warnings)
     return f'<section class="warnings"><h2>Mind this</h2><ul>{lines}</ul></section>'
 
 

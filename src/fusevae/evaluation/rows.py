@@ -80,7 +80,7 @@ def first(results: Mapping[str, Result]) -> str:
     """The figures that are looked at first as a table for a page: likelihoods, what decides about samples and
     reconstructions, latents and cost, ``FIRST`` at most."""
     each = [f for r in results.values() for f in r.figures() if f.value is not None]
-    keys = sorted({(place(f.of), f.order, f.key) for f in each if f.decides or f.key in KEYS})
+    keys = sorted({(place(f.of), f.order, f.key) for f in each if (f.decides and not f.aside) or f.key in KEYS})
     chosen = {key for _, _, key in sorted(keys, key=lambda key: (key[2] not in KEYS, key))[:FIRST]}
     return html(results, chosen)
 

@@ -122,7 +122,7 @@ def bench(
         if how := reads(next(iter(makers.values())).what):
             source = Source(data, **said | how)
             splits = source.read()
-    asked = {"budget": seconds} if whole is None else {"total": whole}
+    asked: dict[str, Any] = {"budget": seconds} if whole is None else {"total": whole}
     asked |= {"seed": seed, "precision": precision, "device": place.type}
     asked |= {"data": describe(source), "fingerprint": data_fingerprint(splits.train)}
     kept = known(folder, asked)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from fusevae.core.description import Trust, describe
+from fusevae.core.description import Trust
 from fusevae.core.durations import clock, seconds_of
 from fusevae.core.errors import InputError
 from fusevae.core.files import write_text
@@ -227,7 +227,7 @@ def _trial(
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(params)
         return False
-    bounds = [value for record in history.rest.records if (value := _bound(record)) is not None]  # type: ignore[union-attr]
+    bounds = [value for record in history.rest.records if (value := _bound(record)) is not None]
     value = max(bounds) if judge is None else judge(artifact)
     if pruned:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
