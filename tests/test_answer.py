@@ -41,7 +41,7 @@ def model(values: torch.Tensor | None = None, support: str = "mass on {0, 1}^64"
         near = Copying(nearer=0.5, closest=copies, intervals={"closest": [copies, copies]}, examples=100)
         quality = Quality(
             n=500, intervals=sides, fid=fid, **other, kind="sample", extractor="x", seconds_per_sample=ms / 1000,
-            real=Distances(n=500, intervals={}, fid=1.0, **other), copying=near,
+            real=Distances(n=500, intervals={}, fid=1.0, **other), copying=near, reconstructions=None,
         )  # fmt: skip
     return ModelResult(
         family="VAE", level="evidence", conditional=False, support=support, log_likelihood=likelihood, quality=quality,
