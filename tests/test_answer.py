@@ -105,7 +105,6 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
     assert "left out, since they copy training data: copier" in lines and "5 nats more than sharp" in lines
     assert "latents" not in said(found)  # the only ones have collapsed
     assert found.to_dict()["answer"][0]["take"] == ["likely"] and "copying" in found.warnings()["copier"]
-    assert Comparison.from_dict(json.loads(json.dumps(found.to_dict()))).answer_lines() == found.answer_lines()
 
 
 def test_a_curve_that_still_rises_is_said():
@@ -191,17 +190,18 @@ def tiny(folder: Path, widths=(16, 8, 2)) -> str:
     return ",".join(f"w{width}.yaml" for width in widths)
 
 
-def test_bench_ends_within_its_total_and_goes_on_where_it_was_killed(tmp_path, monkeypatch, capsys):
+def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_path, monkeypatch, capsys):
     from fusevae.training import loop
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 10)
-    monkeypatch.setattr("fusevae.recipes.rounds.OVERHEAD", 0.1)
-    command = ["bench", tiny(tmp_path), "--total", "9s", "--samples", "40", "--output", "b"]
+    monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.5)
+    monkeypatch.setattr("fusevae.recipes.rounds.LEAST", 0.5)
+    command = ["bench", tiny(tmp_path), "--total", "5m", "--samples", "40", "--output", "b"]
     with monkeypatch.context() as patched:  # stopped in the middle of the first training
         patched.setattr(loop.Loop, "_interrupted", lambda self, _: "w16" in str(self.folder) and self.step == 7)
         assert main(command) == 130
-    assert "plan for 9.0 s, everything included: w16, w8, w2" in capsys.readouterr().err
+    assert "plan for 5 min 0 s, everything included: w16, w8, w2" in capsys.readouterr().err
     with monkeypatch.context() as patched:  # and killed between two rounds
         patched.setattr("fusevae.recipes.trainings.Work.best", lambda *given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -212,7 +212,7 @@ def test_bench_ends_within_its_total_and_goes_on_where_it_was_killed(tmp_path, m
     found, kept = json.loads(captured.out), json.loads(Path("b/bench.json").read_text())
     assert [len(each["names"]) for each in kept["rounds"]][:2] == [3, 2]
     first, second = kept["rounds"][0]["best"], kept["rounds"][1]["names"]
-    assert set(second) == set(first[:2]) and found["total"] == 9.0
+    assert set(second) == set(first[:2]) and found["total"] == 300.0
     for name in second:  # the same run, trained on
         config = yaml.safe_load((tmp_path / "b" / name / "config.yaml").read_text())
         assert config["training"]["budget"] > kept["rounds"][0]["seconds"]
@@ -242,7 +242,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(tune, "LEAST", 0.3)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
-    command = ["tune", "logistic-vae", "--total", "5s", "--output", str(tmp_path / "t")]
+    command = ["tune", "logistic-vae", "--total", "3s", "--output", str(tmp_path / "t")]
     whole, calls = tune._trial, []
 
     def killed(*given):

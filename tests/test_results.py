@@ -60,7 +60,7 @@ def test_a_new_metric_is_one_declaration(found, models, tmp_path):
     assert "sharpness" in repr(model) and "4.25 lines" in model._repr_html_()
     assert "\nsharpness in lines" in repr(found) and "<td>4.25</td>" in found._repr_html_()
     (row,) = (r for r in rows(found.models)[SAMPLES] if r.name.startswith("sharpness"))
-    assert (row.name, row.cells, row.best) == ("sharpness in lines", ["0.25", "4.25"], set())  # nobody knows what is chance
+    assert (row.name, row.cells, row.best) == ("sharpness in lines", ["0.25", "4.25"], set())  # what is chance?
     comparison_page.write(tmp_path / "page.html", found, models, InMemory(X))
     assert "<th>sharpness in lines</th><td>0.25</td><td>4.25</td>" in (tmp_path / "page.html").read_text()
     assert json.loads(to_json(found))["models"]["wide"]["quality"]["sharpness"] == 4.25
@@ -120,17 +120,25 @@ def test_figures_over_different_supports_never_share_a_row():
 
 class Three(Result):
     section = SAMPLES
-    up: float | None = figure("up", better="high", error="error", default=None)
-    down: float | None = figure("down", better="low", error="error", default=None)
-    neither: float | None = figure("neither", error="error", default=None)
-    error: float = 0.01
+    up: float | None = figure("up", better="high", default=None)
+    down: float | None = figure("down", better="low", default=None)
+    neither: float | None = figure("neither", default=None)
 
 
 def test_the_direction_decides_what_is_best():
-    a, b = Three(up=1.0, down=1.0, neither=1.0), Three(up=2.0, down=2.0, neither=2.0)
+    class Known(Result):
+        section = SAMPLES
+        up: float = figure("up", better="high", error="error")
+        down: float = figure("down", better="low", error="error")
+        neither: float = figure("neither", error="error")
+        error: float = 0.01
+
+    a, b = Known(up=1.0, down=1.0, neither=1.0), Known(up=2.0, down=2.0, neither=2.0)
     assert [r.best for r in rows({"a": a, "b": b})[SAMPLES]] == [{1}, {0}, set()]
     assert [r.best for r in rows({"a": a, "b": a, "c": b})[SAMPLES]] == [{2}, set(), set()]  # two are equal
     assert [r.best for r in rows({"a": a})[SAMPLES]] == [set()] * 3
+    a, b = Three(up=1.0, down=1.0, neither=1.0), Three(up=2.0, down=2.0, neither=2.0)
+    assert [r.best for r in rows({"a": a, "b": b})[SAMPLES]] == [set()] * 3  # nobody knows what is chance
 
 
 def test_what_can_not_be_told_apart_is_not_ranked():

@@ -109,7 +109,7 @@ def draw(
     again, neighbours = [("data", originals)], dict[str, Sheet]()
     beside = data.spread(kind.shown)
     real = beside.batch(torch.arange(len(beside)))[0]
-    samples = {REAL: kind.draw([("", real)], data.spec)}
+    samples = {REAL: kind.portrait(real, real, data.spec)["samples"]}
     for path, artifact in artifacts.items():
         name = names[path]
         try:

@@ -4,7 +4,6 @@ time for everything; then all are compared."""
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,11 +22,12 @@ from fusevae.evaluation.samples import Kind
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import evaluation_cost, fitting, named, read_by, recommended, say
 from fusevae.recipes.find import reads
+from fusevae.recipes.kept import known
 from fusevae.recipes.trainings import KEPT, Work
 from fusevae.training.compare import Compared, compared, judge_or_why
 from fusevae.training.fit import pick_device
 from fusevae.training.folder import REPORT
-from fusevae.training.lock import LOCK, locked
+from fusevae.training.lock import locked
 from fusevae.training.outcome import to_json
 from fusevae.training.run import JUDGED, Run
 
@@ -125,7 +125,7 @@ def bench(
     asked: dict[str, Any] = {"budget": seconds} if whole is None else {"total": whole}
     asked |= {"seed": seed, "precision": precision, "device": place.type}
     asked |= {"data": describe(source), "fingerprint": data_fingerprint(splits.train)}
-    kept = known(folder, asked)
+    kept = known(folder, KEPT, "bench", asked) or {"asked": asked, "plans": {}, "done": {}}
     held, part = splits.held
     try_out = functools.partial(evaluation_cost, held=held, k=importance_samples, samples=samples)
     nodes, refused, trials = fitting(makers, source, splits, seed, precision, device, trust, try_out)
@@ -143,13 +143,14 @@ def bench(
         else:
             kept["plan"] = rounds.planned(trials, whole, first, samples, importance_samples, len(held))
     if whole is not None:
-        kept["beside"] = kept.get("beside", 0.0) + time.monotonic() - started
+        work.clock.mark = started  # the reading and the trials count
+        work.clock.note()
         say("\n".join(rounds.said(list(nodes), kept["plan"], whole, kept["beside"])), quiet)
         found = kept["plan"]["evaluation"]
         samples, importance_samples = found["samples"] if samples else 0, found["importance_samples"]
         held = held.spread(found["examples"])
     with locked(folder):
-        known(folder, asked)  # nobody has begun in it meanwhile
+        known(folder, KEPT, "bench", asked)  # nobody has begun in it meanwhile
         if whole is None:
             ended = all(work.one(name, seconds) for name in nodes)
         else:
@@ -180,23 +181,3 @@ def foreseen(trainings: int, budget: float, judge: float, evaluation: float) -> 
     parts |= {"evaluation, about": evaluation}
     words = ", ".join(f"{name} {clock(value)}" if name.endswith("about") else name for name, value in parts.items())
     return f"plan: {words}; about {clock(sum(parts.values()))} in all, pictures and the timing of steps beside it"
-
-
-def known(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """What a folder holds of this bench, or a fresh record; :class:`InputError` where it holds something else."""
-    path = folder / KEPT
-    if path.is_file():
-        try:
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise InputError(f"{path} can't be read: give another --output") from None
-        for key, value in asked.items():
-            if kept["asked"].get(key) != value:
-                raise InputError(
-                    f"{folder} holds a bench with another {key} ({kept['asked'].get(key)}, now {value}): give the same "
-                    "to go on with it, or another --output"
-                )
-        return kept
-    if folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
-        raise InputError(f"the folder {folder} is not empty and holds no bench: give another --output")
-    return {"asked": asked, "plans": {}, "done": {}}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock
-from fusevae.core.files import write_text
 from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.evaluation.answer import order
 from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge
 from fusevae.recipes.candidates import UNFIT, say
+from fusevae.recipes.kept import keep
 from fusevae.recipes.rounds import FEWEST, LOOK, Clock
 from fusevae.training import configuration
 from fusevae.training.budget import USED, Plan, plan
@@ -53,7 +52,7 @@ class Work:
 
     def save(self) -> None:
         """Keep what is known."""
-        write_text(self.folder / KEPT, json.dumps(self.kept, indent=2) + "\n")
+        keep(self.folder, KEPT, self.kept)
 
     def judge(self, samples: int, extractor: str | None = None) -> Judge:
         """What samples are held against."""

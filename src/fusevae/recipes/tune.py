@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ import torch
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock, seconds_of
 from fusevae.core.errors import InputError
-from fusevae.core.files import write_text
 from fusevae.data.examples import data_fingerprint
 from fusevae.data.modality import modality_of
 from fusevae.data.source import Source
@@ -26,13 +24,14 @@ from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.recipes.candidates import UNFIT, Candidate, configured, say
 from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
+from fusevae.recipes.kept import keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
 from fusevae.training import configuration
 from fusevae.training.callbacks import Moment
 from fusevae.training.configuration import Node, one_line
 from fusevae.training.fit import fit, pick_device
 from fusevae.training.folder import CONFIG, REPORT
-from fusevae.training.lock import LOCK, locked
+from fusevae.training.lock import locked
 from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
@@ -114,7 +113,7 @@ def tune(
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
     asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
-    kept = _known(folder, asked)
+    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked, "seconds": 0.0}
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
     node = configure({})
     search = ranges_of(make, node)
@@ -136,7 +135,7 @@ def tune(
             if not _trial(study, search, configure, splits, each, device, trust, judge, quiet):
                 return Tuning(folder)
             kept["seconds"], started = kept["seconds"] + time.monotonic() - begun, started + time.monotonic() - begun
-            _save(folder, kept)
+            keep(folder, KEPT, kept)
         done = [t for t in study.trials if t.state.name == "COMPLETE"]
         if not done:
             raise InputError(f"no trial of {recipe} came to its end in {clock(each)}: give more time than {total}")
@@ -148,7 +147,7 @@ def tune(
         pruned = sum(t.state.name == "PRUNED" for t in study.trials)
         found = _paired(folder, {} if same else best, len(done), pruned, splits, judge, seed, device, trust)
         kept["tuned"] = found.to_dict()
-        _save(folder, kept)
+        keep(folder, KEPT, kept)
         return _ended(folder, found, device, trust)
 
 
@@ -319,28 +318,3 @@ def _paired(
     if d.interval[0] > 0:
         return found("tuned", "it is better beyond chance", d.value, d.interval)
     return found("defaults", f"{' '.join(settings)} is not better beyond chance", d.value, d.interval)
-
-
-def _known(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """What a folder holds of this tuning; :class:`InputError` where it holds something else."""
-    if (path := folder / KEPT).is_file():
-        try:
-            kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise InputError(f"{path} can't be read: give another --output") from None
-        for key, value in asked.items():
-            if kept["asked"].get(key) != value:
-                raise InputError(
-                    f"{folder} holds a tuning with another {key} ({kept['asked'].get(key)}, now {value}): give the "
-                    "same to go on with it, or another --output"
-                )
-        return kept
-    if folder.exists() and (
-        not folder.is_dir() or any(p.name != LOCK and not p.name.startswith(TRIALS) for p in folder.iterdir())
-    ):
-        raise InputError(f"{folder} is not empty and holds no tuning: give another --output")
-    return {"asked": asked, "seconds": 0.0}
-
-
-def _save(folder: Path, kept: dict[str, Any]) -> None:
-    write_text(folder / KEPT, json.dumps(kept, indent=2) + "\n")
