@@ -17,9 +17,10 @@ from fusevae import MLP, VAE, Bernoulli, Binarize, Flat, Gaussian, Normal
 from fusevae.cli import main
 from fusevae.core.errors import InputError
 from fusevae.evaluation.compare import Difference
-from fusevae.evaluation.comparison import Comparison, LatentsSummary, ModelResult, TrainingCost
+from fusevae.evaluation.comparison import Comparison
 from fusevae.evaluation.intervals import interval
 from fusevae.evaluation.likeness import Distances
+from fusevae.evaluation.of_model import LatentsSummary, ModelResult, TrainingCost
 from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds

@@ -9,13 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING
 
 from fusevae.evaluation.compare import Difference
+from fusevae.evaluation.of_model import ModelResult
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Figure, Result
-
-if TYPE_CHECKING:
-    from fusevae.evaluation.comparison import ModelResult
 
 SEEDS = 0.1  # of the standard deviation of log p(x) over the examples: what another seed may change its mean by
 NEAR = 0.25  # of a figure's distance from that of real examples: the same of samples

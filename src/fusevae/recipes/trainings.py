@@ -12,8 +12,8 @@ from fusevae.core.durations import clock
 from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.evaluation.answer import order
-from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.of_model import TrainingCost
 from fusevae.recipes.candidates import UNFIT, say
 from fusevae.recipes.kept import keep
 from fusevae.recipes.rounds import FEWEST, LOOK, Clock

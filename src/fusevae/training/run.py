@@ -22,8 +22,8 @@ from fusevae.data.modality import modality_of
 from fusevae.data.source import DIGITS, Source, read_examples
 from fusevae.data.splits import Splits
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.of_model import TrainingCost
 from fusevae.evaluation.scores import Likelihood
 from fusevae.training import checkpoint, configuration, prior
 from fusevae.training.compose import IN_MEMORY
