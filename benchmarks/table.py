@@ -40,6 +40,17 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         return [(what, figure, "at most 88.5 in 30 minutes (published, 3,280 epochs: 86.76)")]
     if name == "conditions":
         return [conditions_row(arm, one, column) for arm, one in f.items() for column in one["asked"]]
+    if name == "answer":
+        each = f["sets"].values()
+        within, named = (
+            sum(test(one) for one in each)
+            for test in (lambda o: o["within"], lambda o: o["agrees"].get("samples", False))
+        )
+        what = f"`bench --total {f['total']}` on {', '.join(f['sets'])}"
+        return [
+            (f"{what}: ended within the time", f"{within} of {len(f['sets'])}", "all, 10 % over at most"),
+            (f"{what}: best samples by another judge, too", f"{named} of {len(f['sets'])}", "at least 4 of 5"),
+        ]
     if name == "mutants":
         return [("Faults of the seams that a test notices", f"{f['killed']} of {f['n']}", "all, of at least 30")]
     if name == "training_speed":

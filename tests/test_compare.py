@@ -224,7 +224,7 @@ def test_the_page_holds_everything_and_needs_nothing(found, models, digits, tmp_
     text = (tmp_path / "page.html").read_text()
     for outside in ("http://", "https://", "<script", "<link", "<not>"):
         assert outside not in text
-    assert text.count("data:image/png;base64,") == 5 + 5 + 1  # samples, neighbours, reconstructions
+    assert text.count("data:image/png;base64,") == 6 + 5 + 1  # samples and real ones, neighbours, reconstructions
     words = Names(text).text
     for heading in ("Samples", "Reconstructions", "Is it copying?", "Not in the table", "FID", "vae", "flat"):
         assert heading in words
@@ -248,7 +248,7 @@ def test_a_page_of_a_table(tmp_path):
     assert abs(table.models["exact"].quality.energy) < 0.05
     assert table.models["vae"].reconstruction.psnr is None
     comparison_page.write(tmp_path / "page.html", table, models, whole, reference)
-    assert (tmp_path / "page.html").read_text().count("data:image/png") == 2
+    assert (tmp_path / "page.html").read_text().count("data:image/png") == 3
 
 
 def test_an_autoencoder_without_a_prior_has_a_note(digits):
@@ -300,7 +300,7 @@ def test_compare_writes_a_table_a_page_and_json(runs, tmp_path, capsys):
     model = table["models"][runs[1]]
     assert model["kind"] == "bound" and model["quality"]["accuracy"] is not None
     assert model["training"]["steps"] > 0 and model["training"]["seconds"] > 0
-    assert page.read_text().count("data:image/png") == 5
+    assert page.read_text().count("data:image/png") == 6
     assert main(["compare", *runs, *few]) == 0
     out = capsys.readouterr().out
     assert "Reconstruction of held-out data" in out and "logistic-vae" in out
@@ -403,7 +403,7 @@ def test_bench_trains_each_recipe_for_the_same_time(tmp_path, monkeypatch, capsy
         assert model["quality"]["n"] == 20 and model["value"] < 0
     assert len(table["differences"]) == 1
     page = Path("b/comparison.html").read_text()
-    assert Names(page).text and "other" in page and page.count("data:image/png") == 5
+    assert Names(page).text and "other" in page and page.count("data:image/png") == 6
     assert json.loads(Path("b/comparison.json").read_text())["budget"] == 1.5
     before = {p: p.stat().st_mtime_ns for p in Path("b").rglob("model.safetensors")}
     assert main(command) == 0  # nothing is left to train
@@ -423,7 +423,7 @@ def test_a_training_stops_at_the_time_whatever_was_planned(tmp_path, monkeypatch
         found.steps, found.epochs = 10**6, 10**6 / 11
         return found
 
-    monkeypatch.setattr("fusevae.recipes.bench.plan", far_too_many)
+    monkeypatch.setattr("fusevae.recipes.trainings.plan", far_too_many)
     assert main(["bench", what, "--budget", "1s", "--samples", "0", "--output", "b", "--json"]) == 0
     (model,) = json.loads(capsys.readouterr().out)["models"].values()
     assert 0 < model["training"]["steps"] < 10**6

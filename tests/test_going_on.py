@@ -292,7 +292,7 @@ def test_steps_and_seconds_are_the_same_wherever_they_are_said(tmp_path, capsys,
     table = write_table(tmp_path / "table.csv")
     (tmp_path / "c.yaml").write_text(yaml.safe_dump({k: v for k, v in node(table).items() if k != "data"}))
     plan = fusevae.training.budget.Plan(20_000, 20_000 / 7, 9000, 1e-4, 1e-3, 10)  # more than the time allows
-    monkeypatch.setattr("fusevae.recipes.bench.plan", lambda *given: plan)
+    monkeypatch.setattr("fusevae.recipes.trainings.plan", lambda *given: plan)
     command = ["bench", tmp_path / "c.yaml", "--data", table, "--budget", "0.4s", "--output", tmp_path / "bench"]
     assert main([*map(str, command), "--samples", "20", "--importance-samples", "2"]) == 0
     said = capsys.readouterr().err

@@ -182,6 +182,7 @@ from fusevae.objectives.semi_supervised import SemiSupervised as SemiSupervised
 from fusevae.objectives.stl import STL as STL
 from fusevae.objectives.vae_gan import VAEGAN as VAEGAN
 from fusevae.recipes.bench import bench as bench
+from fusevae.recipes.tune import tune as tune
 from fusevae.training.callbacks import Moment as Moment
 from fusevae.training.compare import compare_runs as compare_runs
 from fusevae.training.experiment import Experiment as Experiment

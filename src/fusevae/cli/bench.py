@@ -1,4 +1,4 @@
-"""``fusevae bench``: several recipes on the same data for the same time, and their comparison."""
+"""``fusevae bench``: several recipes on the same data for the same time, or within one for everything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def bench(options: Namespace) -> int:
     """Train what is not yet trained, compare all, and print the table."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("bench trains in one process: start it without torchrun")
-    recipes = [each.strip() for each in options.what.split(",")]
+    if (options.budget is None) == (options.total is None):
+        raise InputError("bench needs --budget, for each training, or --total, for everything: give one of them")
+    recipes = [each.strip() for each in options.what.split(",")] if options.what else []
     trust, command = trusted(options.trust, recipes), shlex.join(["fusevae", *options.argv])
     found = trained(
         recipes,
@@ -36,6 +38,7 @@ def bench(options: Namespace) -> int:
         options.skip_damaged,
         trust,
         command=command,
+        total=options.total,
     )
     if found.compared is None:
         print(f"stopped and saved; go on with: {command}", file=sys.stderr)

@@ -35,7 +35,11 @@ def show(found: Comparison, as_json: bool) -> None:
     if as_json:
         print(to_json(found))
         return
-    print(found)
+    for line in found.answer_lines():
+        print(line)
+    for name, line in found.warnings().items():
+        print(f"warning: {name}: {line}")
+    print(f"\n{found}")
     for title, said in (
         ("Differences in log p(x), example by example", found.difference_lines()),
         ("Not in the table", list(found.notes().items())),

@@ -139,9 +139,15 @@ def make_parser() -> argparse.ArgumentParser:
     options.device(compare, seed=0)
     options.trust(compare)
 
-    bench = command("bench", "bench:bench", "train several recipes for the same time each, and compare them")
-    bench.add_argument("what", metavar="RECIPE,RECIPE,...", help="recipes, or YAML configurations")
-    bench.add_argument("--budget", required=True, metavar="TIME", help="of each training: 90s, 20m, 1h30m")
+    bench = command("bench", "bench:bench", "which model for these data: train several, compare them, and say")
+    bench.add_argument(
+        "what", nargs="?", metavar="RECIPE,RECIPE,...",
+        help="recipes, or YAML configurations; without them what suits --data and the time",
+    )  # fmt: skip
+    bench.add_argument("--budget", metavar="TIME", help="of each training: 90s, 20m, 1h30m")
+    bench.add_argument(
+        "--total", metavar="TIME", help="in its place: of everything; the better half is trained on, round by round"
+    )
     bench.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it digits")
     options.conditions(bench)
     options.damaged(bench)
@@ -154,6 +160,19 @@ def make_parser() -> argparse.ArgumentParser:
     options.judging(bench)
     options.device(bench, seed=0)
     options.trust(bench)
+
+    tune = command("tune", "tune:tune", "search better settings for a recipe; the best is a run like any other")
+    tune.add_argument("what", metavar="RECIPE", help="whose ranges are searched")
+    tune.add_argument("--total", required=True, metavar="TIME", help="of everything: 20m, 1h30m")
+    tune.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it digits")
+    options.conditions(tune)
+    options.damaged(tune)
+    tune.add_argument(
+        "--output", default="runs/tune", metavar="DIR",
+        help="folder of the trials and of the run, best; the same command goes on with it (default: runs/tune)",
+    )  # fmt: skip
+    options.device(tune, seed=0)
+    options.trust(tune)
 
     anomaly = command("anomaly", "density:anomaly", "how unusual examples are: likelihood, typicality, p-values")
     options.run(anomaly)

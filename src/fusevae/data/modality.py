@@ -200,7 +200,9 @@ class Modality(ABC):
         return 0.0
 
     @abstractmethod
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Any:
+    def reference(
+        self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool, part: float = 1.0
+    ) -> Any:
         """What samples are held against: a :class:`fusevae.evaluation.judge.Judge`.
 
         Args:
@@ -210,6 +212,7 @@ class Modality(ABC):
             extractor: a file that the user names, for features or as a judge.
             device: where a net is trained or run.
             quiet: show no progress.
+            part: of its usual training, that what judges gets where something is trained.
         """
 
     @abstractmethod
@@ -330,17 +333,10 @@ class _Plain(Modality):
             raise _nameless()
         return npz.parts_of(given.data, options, given.name, array_part)
 
-    def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:
+    def draw(self, *given: Any, **more: Any) -> Any:
         raise _nameless()
 
-    def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
-        raise _nameless()
-
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Any:
-        raise _nameless()
-
-    def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
-        raise _nameless()
+    write = reference = reconstruction = draw
 
 
 def _nameless() -> InputError:

@@ -210,8 +210,9 @@ def remark(name: str, found: AsAsked, guided: str | None) -> str:
     if found.accuracy is not None:
         says = (
             f"samples are taken for the {name} that they were asked for in {found.score:.0%} of {found.n}, real "
-            f"examples in {found.real:.0%}, {found.chance:.0%} would be by chance"
+            f"examples in {found.real:.0%}"
         )
+        says += "" if found.chance is None else f", {found.chance:.0%} would be by chance"
     else:
         says = f"what samples have of {name} goes with what was asked by a rank correlation of {found.score:.2f}"
         says += f", of real examples {found.real:.2f}"

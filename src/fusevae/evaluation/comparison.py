@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,89 +16,16 @@ from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.evaluation import rows
+from fusevae.evaluation.answer import Advice, advice, would_change
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.compare import Difference, summary
 from fusevae.evaluation.given import given, known_of
-from fusevae.evaluation.judge import Judge, SampleQuality
+from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.likelihood import check_samples, diagnosed, log_likelihood
-from fusevae.evaluation.results import COST, LATENTS, MODEL, Result, figure, part
+from fusevae.evaluation.of_model import LatentsSummary, ModelResult
+from fusevae.evaluation.results import Result, figure
 from fusevae.evaluation.samples import Kind
-from fusevae.evaluation.scores import Scored, Size, bits_per_dim
-
-
-class LatentsSummary(Result):
-    """What the latents of at most 500 examples hold; only the dimensions where they are deterministic.
-
-    Attributes:
-        dims: dimensions.
-        active: those whose posterior mean varies over the examples; None where that is not known.
-        kl: KL(q(z | x) || p(z)).
-        information: I(x; z).
-    """
-
-    section = LATENTS
-    dims: int = figure("dimensions", form=",")
-    active: int | None = figure("active", form=",", default=None)
-    kl: float | None = figure("KL", "nats", form=".2f", default=None)
-    information: float | None = figure("I(x; z)", "nats", form=".2f", default=None)
-
-
-class TrainingCost(Result):
-    """How far a training is, and what it took.
-
-    Attributes:
-        steps: so far.
-        epochs: so far.
-        epochs_asked_for: by the configuration.
-        finished: whether it came to its end.
-        seconds: of training.
-        went_back: how often abnormal updates were undone.
-        plan: of a training in a given time.
-    """
-
-    section = COST
-    steps: int | None = figure("training steps", form=",", default=None)
-    epochs: float | None = None
-    epochs_asked_for: float | None = None
-    finished: bool = False
-    seconds: float | None = figure("training", "s", form=",.1f", default=None)
-    went_back: int = 0
-    plan: dict[str, Any] | None = None
-
-
-class ModelResult(Scored):
-    """What is said of one model among several; what its family doesn't have is None.
-
-    Attributes:
-        family: its class, preprocessing aside.
-        level: what it promises.
-        conditional: whether it is given labels.
-        support: that its likelihood is over.
-        given: the conditions that it is given there.
-        log_likelihood: the mean, see :class:`LogLikelihood`.
-        bits_per_dim: for discrete data of one shape.
-        quality: of samples, by the judge.
-        reconstruction: of held-out data.
-        latents: what they hold.
-        parameters: of the model.
-        bytes: of its parameters and buffers.
-        training: where a run folder says it.
-        notes: why something is missing.
-    """
-
-    family: str = figure("family", of=MODEL)
-    level: str = figure("promises", of=MODEL)
-    conditional: bool = figure("conditional", of=MODEL)
-    quality: SampleQuality | None = part(default=None)
-    reconstruction: Result | None = part(default=None)
-    latents: LatentsSummary | None = part(default=None)
-    training: TrainingCost | None = part(default=None)
-    notes: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        found = super().to_dict()
-        likelihood = found.pop("log_likelihood") or {}
-        return found | {key: likelihood.get(key) for key in ("value", "stderr", "kind")}
+from fusevae.evaluation.scores import Size, bits_per_dim
 
 
 class Comparison(Result):
@@ -114,6 +41,7 @@ class Comparison(Result):
         data: what the examples are, in words.
         judge: what samples were judged by.
         budget: seconds of each training, where all had the same.
+        total: seconds of everything, where these were shared out.
         refused: why others are not in it.
     """
 
@@ -125,15 +53,17 @@ class Comparison(Result):
     data: str | None = figure("data", default=None)
     judge: str | None = figure("samples are judged by", default=None)
     budget: float | None = figure("time of each training", "s", form=",g", default=None)
+    total: float | None = figure("time of everything", "s", form=",g", default=None)
     refused: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return rows.text(self._named())
+        return rows.text(self.named())
 
     def _repr_html_(self) -> str:
-        return rows.html(self._named())
+        return rows.html(self.named())
 
-    def _named(self) -> dict[str, ModelResult]:
+    def named(self) -> dict[str, ModelResult]:
+        """The models by short names."""
         names = short_names(self.models)
         return {names[name]: model for name, model in self.models.items()}
 
@@ -141,6 +71,27 @@ class Comparison(Result):
         """Paired differences in words."""
         names = short_names(self.models)
         return [(f"{names[d.model]} - {names[d.minus]}", text) for d in self.differences for _, text in d.lines()]
+
+    @property
+    def answer(self) -> list[Advice]:
+        """Which to take, for each purpose."""
+        return advice(self.named(), self._apart(), self.n)
+
+    def answer_lines(self) -> list[str]:
+        """The same in words, and what would change it."""
+        return [*map(str, self.answer), *would_change(self.named(), self.n)]
+
+    def warnings(self) -> dict[str, str]:
+        """What is wrong with samples, by model."""
+        each = {name: m.quality.failings() for name, m in self.named().items() if m.quality is not None}
+        return {name: "; ".join(map(str, found)) for name, found in each.items() if found}
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"answer": [a.to_dict() for a in self.answer], "verdict": self.answer_lines()}
+
+    def _apart(self) -> list[Difference]:
+        names = short_names(self.models)
+        return [replace(d, model=names[d.model], minus=names[d.minus]) for d in self.differences]
 
     def notes(self) -> dict[str, str]:
         """What is not in the table, and why."""

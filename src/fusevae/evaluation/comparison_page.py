@@ -15,11 +15,12 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.data.sheet import Sheet
-from fusevae.evaluation import report
+from fusevae.evaluation import report, rows
 from fusevae.evaluation.comparison import Comparison, short_names
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.latent_pictures import neighbourhood
 from fusevae.evaluation.latents import reconstruct
+from fusevae.evaluation.results import REAL
 from fusevae.evaluation.samples import sample
 
 COLUMNS, PAIRS, NEAR = 12, 5, 4
@@ -56,16 +57,46 @@ def write(
     samples, near, reconstructions = draw(artifacts, names, data, reference, seed)
     sections = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{READ_ME}</p>",
-        f'<section class="wide">{found._repr_html_()}</section>',
-        report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
-        report.table("Not in the table", found.notes()),
+        _warned([*found.warnings().items(), *found.notes().items()]),
+        _answered(found.answer_lines()),
+        f'<section class="wide">{rows.first(found.named())}</section>',
         _side_by_side("Samples", samples, "The same seed for all; nothing was chosen."),
-        report.sheet(reconstructions, "Reconstructions", RECONSTRUCTIONS) if reconstructions is not None else "",
-        _side_by_side("Is it copying?", near, NEIGHBOURS),
-        report.table("How it was made", {**dict(found.lines()), **(about or {})}),
+        _folded(
+            "All figures",
+            f"<p>{READ_ME}</p>",
+            f'<section class="wide">{found._repr_html_()}</section>',
+            report.table("Differences in log p(x), example by example", dict(found.difference_lines())),
+        ),
+        _folded(
+            "Reconstructions and neighbours",
+            report.sheet(reconstructions, "Reconstructions", RECONSTRUCTIONS) if reconstructions is not None else "",
+            _side_by_side("Is it copying?", near, NEIGHBOURS),
+        ),
+        _folded("How it was made", report.table("", {**dict(found.lines()), **(about or {})})),
     ]
     report.save(path, title, sections, STYLE)
+
+
+def _warned(warnings: list[tuple[str, str]]) -> str:
+    """What is wrong or missing, before anything else."""
+    if not warnings:
+        return ""
+    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(text)}</li>" for name, text in warnings)
+    return f'<section class="warnings"><h2>Mind this</h2><ul>{lines}</ul></section>'
+
+
+def _answered(lines: list[str]) -> str:
+    """The verdict."""
+    if not lines:
+        return ""
+    each = "".join("<li><b>{}</b>{}{}</li>".format(*map(escape, line.partition(": "))) for line in lines)
+    return f'<section class="answer"><h2>Which to take</h2><ul>{each}</ul></section>'
+
+
+def _folded(title: str, *parts: str) -> str:
+    """What is shown when it is asked for, if there is any."""
+    inside = "".join(parts)
+    return f"<details><summary>{escape(title)}</summary>{inside}</details>" if inside else ""
 
 
 def draw(
@@ -75,7 +106,10 @@ def draw(
     where they can be."""
     some, kind = data.spread(COLUMNS), modality_of(data.spec)
     originals = some.batch(torch.arange(len(some)))[0]
-    again, samples, neighbours = [("data", originals)], {}, {}
+    again, neighbours = [("data", originals)], dict[str, Sheet]()
+    beside = data.spread(kind.shown)
+    real = beside.batch(torch.arange(len(beside)))[0]
+    samples = {REAL: kind.portrait(real, real, data.spec)["samples"]}
     for path, artifact in artifacts.items():
         name = names[path]
         try:
@@ -83,8 +117,6 @@ def draw(
         except InputError:  # an autoencoder before its prior is fitted, say
             made = None
         if made is not None:
-            beside = data.spread(kind.shown)
-            real = beside.batch(torch.arange(len(beside)))[0]
             samples[name] = kind.portrait(made, real, artifact.data)["samples"]
             few = made[: PAIRS * 7 : 7]  # of different classes, where there are some
             near = reference.neighbours(few, NEAR) if reference is not None and kind.means else None
@@ -94,6 +126,8 @@ def draw(
             x = reconstruct(artifact, some, seed=seed)
             if artifact.viewed.shape == artifact.data.shape or x.shape == originals.shape:
                 again.append((name, x))  # a model of smaller images has no place beside them
+    if len(samples) == 1:
+        samples = {}
     return samples, neighbours, kind.draw(again, data.spec) if len(again) > 1 else None
 
 
@@ -121,6 +155,10 @@ RECONSTRUCTIONS = (
 NEIGHBOURS = "At the left of a row a sample, then the training examples nearest to it by the features."
 
 STYLE = """
+.warnings { border-left: .3rem solid #c77700; padding-left: 1rem }
+.answer { background: var(--card); border-radius: .6rem; padding: .2rem 1rem .6rem; margin: 1rem 0 }
+.answer h2, .warnings h2 { margin: .8rem 0 .3rem }
+.answer li { margin: .3rem 0 }
 main { max-width: 76rem }
 .wide { overflow-x: auto }
 .wide td { white-space: nowrap; font-variant-numeric: tabular-nums }

@@ -35,11 +35,11 @@ class Distances(Result):
     section = SAMPLES
     n: int
     intervals: dict[str, list[float]]
-    fid: float = figure("FID", better="low", form=".3f", interval="intervals", hint=OF)
+    fid: float = figure("FID", better="low", form=".3f", interval="intervals", hint=OF, decides=1)
     fid_bias: float | None = figure("bias of FID", form=".3f", hint=BIAS, default=None)
     kid: float = figure("KID", better="low", form=".5f", error="kid_stderr", interval="intervals", hint=OF)
     kid_stderr: float | None = None
-    energy: float = figure("energy distance", better="low", form=".4f", interval="intervals", hint=OF)
+    energy: float = figure("energy distance", better="low", form=".4f", interval="intervals", hint=OF, decides=2)
     precision: float = figure("precision", better="high", form=".3f", interval="intervals", hint=OF)
     recall: float = figure("recall", better="high", form=".3f", interval="intervals", hint=OF)
     density: float = figure("density", form=".3f", interval="intervals", hint=OF)

@@ -40,7 +40,7 @@ class Reconstructed(Distances):
 
     section = RECONSTRUCTIONS
     feature_error: float = figure(
-        "error of features", better="low", form=".4f", interval="intervals", hint="mean square, {kind}s"
+        "error of features", better="low", form=".4f", interval="intervals", hint="mean square, {kind}s", decides=1
     )
     kind: str
 

@@ -110,7 +110,8 @@ def _lines(title: str, lines: Sequence[str]) -> str:
 def table(title: str, facts: Mapping[str, Any]) -> str:
     """A section of words and their values, if there are any."""
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
-    return f"<section><h2>{escape(title)}</h2><table>{rows}</table></section>" if rows else ""
+    head = f"<h2>{escape(title)}</h2>" if title else ""
+    return f"<section>{head}<table>{rows}</table></section>" if rows else ""
 
 
 CAPTIONS = {

@@ -48,6 +48,7 @@ class Figure:
         form: a format, or a function of a value.
         order: its place among the fields.
         aside: it is said beside another figure, as its floor, and has a line of its own only in tables.
+        decides: its place among those by which models are told apart, the first 1; 0 where it doesn't.
     """
 
     key: str
@@ -66,6 +67,7 @@ class Figure:
     form: Form = ""
     order: tuple[int, ...] = ()
     aside: bool = False
+    decides: int = 0
 
     def words(self, value: Any) -> str:
         """A value in the form of this figure."""
@@ -126,6 +128,7 @@ def figure(
     over: str = "",
     note: str = "",
     hint: str = "",
+    decides: int = 0,
     default: Any = MISSING,
 ) -> Any:
     """A field of a :class:`Result` that is a figure, or a mapping of names to figures.
@@ -144,6 +147,7 @@ def figure(
         over: the field that says what the figure is comparable within.
         note: a template over the fields that stands beside the value everywhere: ``"{kind}"``.
         hint: the same, only where there is room for it.
+        decides: 1 where models are told apart by it first (it has an interval then), 2 by it next ...
         default: of the field; None for what not every model has.
 
     Example:
@@ -152,7 +156,7 @@ def figure(
         >>> Speed(seconds=0.0123).lines()
         [('time of a step', '12.3 ms')]
     """
-    said = Figure("", name, None, error, interval, unit, better, of, over, note, hint, real, form=form)
+    said = Figure("", name, None, error, interval, unit, better, of, over, note, hint, real, form=form, decides=decides)
     return field(default=default, metadata={"figure": said})
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from fusevae.evaluation.results import NONE, REAL, Better, Result, place
+from fusevae.evaluation.results import NONE, REAL, Better, Figure, Result, place
 
-LEGEND = "In brackets: where a figure is with 95 % confidence. Where these meet, none is the best."
+FIRST = 10  # figures that a page shows before it is asked for all
+#: figures that are among these whatever decides
+KEYS = ("log_likelihood.value", "latents.information", "quality.seconds_per_sample", "training.seconds", "parameters")
+LEGEND = "In brackets: where a figure is with 95 % confidence. In bold the best, where its interval meets no other's."
 
 
 @dataclass
@@ -26,44 +29,60 @@ class Row:
 
     @property
     def best(self) -> set[int]:
-        """The numbers of the best cells, where the figure has a direction, and no interval meets that of the best."""
+        """The numbers of the best cells, where the figure has a direction, and no interval meets that of the best: of a
+        figure that has none, nobody knows what is chance."""
         known = [v for v in self.values if v is not None]
-        if self.better is None or len(known) < 2:
+        if self.better is None or len(known) < 2 or not any(self.intervals):
             return set()
         best = max(known) if self.better == "high" else min(known)
         first = {i for i, v in enumerate(self.values) if v == best}
-        if not any(self.intervals):
-            return first
         ends = [where or (v, v) for v, where in zip(self.values, self.intervals, strict=True) if v is not None]
         low, high = next(where for v, where in zip(known, ends, strict=True) if v == best)
         return first if sum(a <= high and low <= b for a, b in ends) == 1 else set()
 
 
-def rows(results: Mapping[str, Result]) -> dict[str, list[Row]]:
-    """The table of several results, section by section, in order of declaration.
+def rows(results: Mapping[str, Result], only: Collection[str] | None = None) -> dict[str, list[Row]]:
+    """The table of several results, section by section, in order of declaration; of all figures, or of some by key.
 
     Figures over different supports are never in one row, and rows that no result has are left out.
 
     Example:
         >>> from fusevae.evaluation.results import LIKELIHOOD, figure
         >>> class Fit(Result):
-        ...     value: float = figure("log p(x)", "nats", "high", of=LIKELIHOOD, form=".1f")
+        ...     value: float = figure("log p(x)", "nats", "high", of=LIKELIHOOD, form=".1f", error="stderr")
+        ...     stderr: float = 0.1
         >>> (row,) = rows({"a": Fit(value=-2.0), "b": Fit(value=-1.0)})[LIKELIHOOD]
         >>> row.name, row.cells, row.best
-        ('log p(x) in nats', ['-2.0', '-1.0'], {1})
+        ('log p(x) in nats', ['-2.0 ± 0.1', '-1.0 ± 0.1'], {1})
     """
     each = [{(f.of, f.order, f.key, f.over): f for f in r.figures() if f.value is not None} for r in results.values()]
     found: dict[str, list[Row]] = {}
-    keys = dict.fromkeys(key for figures in each for key in figures)
+    keys = dict.fromkeys(key for figures in each for key in figures if only is None or key[2] in only)
     for key in sorted(keys, key=lambda key: (place(key[0]), key[1])):
         first, *_ = here = [figures[key] for figures in each if key in figures]
         name = first.name + (f" in {first.unit}" if first.unit else "") + (f", {first.over}" if first.over else "")
         cells = [figures[key].cell if key in figures else NONE for figures in each]
         values = [figures[key].value if key in figures else None for figures in each]
         real = next((f.words(f.real) for f in here if f.real is not None), "")
-        where = [figures[key].interval if key in figures else None for figures in each]
+        where = [_interval(figures[key]) if key in figures else None for figures in each]
         found.setdefault(first.of, []).append(Row(name, cells, values, first.better, real, where))
     return found
+
+
+def _interval(figure: Figure) -> Any:
+    """Where a figure is with 95 % confidence, where that or its error is known."""
+    if figure.interval is not None or not isinstance(figure.error, float):
+        return figure.interval
+    return [figure.value - 1.96 * figure.error, figure.value + 1.96 * figure.error]
+
+
+def first(results: Mapping[str, Result]) -> str:
+    """The figures that are looked at first as a table for a page: likelihoods, what decides about samples and
+    reconstructions, latents and cost, ``FIRST`` at most."""
+    each = [f for r in results.values() for f in r.figures() if f.value is not None]
+    keys = sorted({(place(f.of), f.order, f.key) for f in each if (f.decides and not f.aside) or f.key in KEYS})
+    chosen = {key for _, _, key in sorted(keys, key=lambda key: (key[2] not in KEYS, key))[:FIRST]}
+    return html(results, chosen)
 
 
 def text(results: Mapping[str, Result]) -> str:
@@ -80,9 +99,9 @@ def text(results: Mapping[str, Result]) -> str:
     return "\n\n".join([table, *_legend(results)])
 
 
-def html(results: Mapping[str, Result]) -> str:
-    """The table for a page, the best cells in bold."""
-    (_, head, _), *lines = _lines(results)
+def html(results: Mapping[str, Result], keys: Collection[str] | None = None) -> str:
+    """The table for a page, the best cells in bold; of some ``keys``, or of all figures."""
+    (_, head, _), *lines = _lines(results, keys)
     body = [f"<tr><th></th>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>"]
     for name, cells, best in lines:
         if not cells:
@@ -98,9 +117,9 @@ def _legend(results: Mapping[str, Result]) -> list[str]:
     return [LEGEND] if any(f.interval is not None for r in results.values() for f in r.figures()) else []
 
 
-def _lines(results: Mapping[str, Result]) -> list[tuple[str, list[str], set[int]]]:
+def _lines(results: Mapping[str, Result], keys: Collection[str] | None = None) -> list[tuple[str, list[str], set[int]]]:
     """Line by line a name, its cells and the numbers of the best; the title of a section has no cells."""
-    sections = rows(results)
+    sections = rows(results, keys)
     real = [REAL] if any(row.real for each in sections.values() for row in each) else []
     lines = [("", [*results, *real], set[int]())]
     for title, each in sections.items():

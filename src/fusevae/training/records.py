@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +99,20 @@ def read_records(path: Path, count: int | None = None) -> list[dict[str, Any]]:
                 break
             raise InputError(str(error) if isinstance(error, InputError) else f"{where} is no UTF-8") from None
     return found
+
+
+def gained(records: Sequence[Mapping[str, Any]]) -> float | None:
+    """Nats by which the best bound of held-out examples rose in the last quarter of the steps; None where there are not
+    two before and after its begin.
+
+    Example:
+        >>> gained([{"step": i, "validation": {"elbo": -100.0 / i}} for i in range(1, 9)])
+        4.166...
+    """
+    seen = [(r["step"], r["validation"]) for r in records if "validation" in r and "step" in r]
+    name = next((key for key in ("elbo", "log_bound") if any(v.get(key) is not None for _, v in seen)), None)
+    known = [(step, values[name]) for step, values in seen if name and values.get(name) is not None]
+    before = [value for step, value in known if step <= 0.75 * known[-1][0]]
+    if len(known) < 2 or not before:
+        return None
+    return float(max(value for _, value in known) - max(before))

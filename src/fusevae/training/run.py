@@ -22,8 +22,8 @@ from fusevae.data.modality import modality_of
 from fusevae.data.source import DIGITS, Source, read_examples
 from fusevae.data.splits import Splits
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.comparison import TrainingCost
 from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.of_model import TrainingCost
 from fusevae.evaluation.scores import Likelihood
 from fusevae.training import checkpoint, configuration, prior
 from fusevae.training.compose import IN_MEMORY
@@ -33,7 +33,7 @@ from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
 from fusevae.training.identity import check_data
 from fusevae.training.lock import locked
 from fusevae.training.outcome import draw_samples
-from fusevae.training.records import METRICS, read_records
+from fusevae.training.records import METRICS, gained, read_records
 from fusevae.training.settings import Training
 
 JUDGED = 2000  # samples that are held against real examples, unless it is said
@@ -311,4 +311,5 @@ class Run:
             finished=(self.folder / REPORT).is_file(),
             seconds=last.get("seconds"),
             went_back=sum(r.get("event") == "went back" for r in self.metrics),
+            gained=gained(self.metrics),
         )

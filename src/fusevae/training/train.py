@@ -91,6 +91,7 @@ def resume(
     importance_samples: int | None = None,
     quiet: bool = False,
     settings: Sequence[str] = (),
+    splits: Splits | None = None,
 ) -> Run:
     """Go on with a run that was stopped, as if it had not been; one that came to its end is judged again.
 
@@ -99,6 +100,7 @@ def resume(
         settings: changes of what makes neither another model nor other data, ``"training.epochs=200"`` say: they are
             recorded in ``config.yaml``, ``metrics.jsonl`` and the report. Schedules (of the learning rate, of beta) go
             by the part of the training that is done, so in a longer one they go on from an earlier point.
+        splits: the data, where they have been read already.
 
     Other arguments as of :func:`train`. Raises :class:`InputError` where the configuration or the data are others than
     those it was trained with.
@@ -111,7 +113,7 @@ def resume(
         kept, state = configuration.read(folder / CONFIG), last_values(folder)
         with weights_follow():  # those of the checkpoint
             experiment = configuration.experiment(configuration.override(kept, settings, trust), trust)
-        splits = experiment.data.read()
+        splits = splits if splits is not None else experiment.data.read()
         now = identity(experiment, splits)
         before = state.get("identity") or now | {"configuration": settings_of(kept)}  # of an earlier version
         check_data(before, splits, str(folder))

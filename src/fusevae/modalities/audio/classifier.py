@@ -3,6 +3,7 @@ compared."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -166,23 +167,24 @@ def training_seconds(data: Splits, device: str = "auto") -> float:
     return max(0.0, seconds[1] - seconds[0]) / (TIMED[1] - TIMED[0]) * UPDATES
 
 
-def kept(data: Splits) -> Path:
+def kept(data: Splits, updates: int = UPDATES) -> Path:
     """Where the classifier of these clips is kept, once there is one."""
     place = kept_at(data)
-    return place.with_name(f"sound-{UPDATES}-{place.name}")
+    return place.with_name(f"sound-{updates}-{place.name}")
 
 
-def classifier_for(data: Splits, device: str = "auto", quiet: bool = False) -> SoundClassifier:
-    """The classifier of these clips: trained when it is first wanted, and kept by the contents of the data."""
-    path = kept(data)
-    try:
-        found = load_extractor(path)
-        if isinstance(found, SoundClassifier):
-            return found
-    except InputError:  # there is none yet, or a damaged one
-        pass
+def classifier_for(data: Splits, device: str = "auto", quiet: bool = False, part: float = 1.0) -> SoundClassifier:
+    """The classifier of these clips: trained when it is first wanted, for a ``part`` of its usual updates,
+    and kept by the contents of the data."""
+    updates = max(1, round(part * UPDATES))
+    for known in dict.fromkeys((UPDATES, updates)):
+        with contextlib.suppress(InputError):  # there is none yet, or a damaged one
+            found = load_extractor(kept(data, known))
+            if isinstance(found, SoundClassifier):
+                return found
+    path = kept(data, updates)
     print(f"training the classifier that clips are judged by; it is kept in {path.parent}", file=sys.stderr)
-    net = train_classifier(data, UPDATES, device, quiet)
+    net = train_classifier(data, updates, device, quiet)
     try:
         save_extractor(net, 0.0, path)
     except OSError as error:

@@ -40,11 +40,12 @@ class SoundReference(Reference):
         n: samples of each model.
         device: where a classifier is trained.
         quiet: show no progress.
+        part: of the classifier's usual training.
     """
 
-    def __init__(self, held: Examples, data: Splits, n: int, device: str, quiet: bool) -> None:
+    def __init__(self, held: Examples, data: Splits, n: int, device: str, quiet: bool, part: float = 1.0) -> None:
         n = enough(n, len(held) // 2)  # before a classifier is trained
-        net = classifier_for(data, device, quiet) if columns_of(data.spec) else Statistics(data.train)
+        net = classifier_for(data, device, quiet, part) if columns_of(data.spec) else Statistics(data.train)
         self.spec, self.found = held.spec, torch.zeros(0)
         super().__init__(net, held, data.train, n)
         self.knows = isinstance(net, SoundClassifier) and self.label is not None

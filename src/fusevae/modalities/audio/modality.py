@@ -117,12 +117,14 @@ class Audio(Modality):
         needed = columns_of(data.spec) and not kept(data).exists()
         return training_seconds(data, device) if needed else 0.0
 
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+    def reference(
+        self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool, part: float = 1.0
+    ) -> Judge:
         if extractor is not None:
             raise InputError(
                 f"{extractor} was given as what clips are judged by: leave --extractor out, they have their own"
             )
-        return SoundReference(held, data, n, device, quiet)
+        return SoundReference(held, data, n, device, quiet, part)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return sound_reconstruction(artifact, held, seed=seed)

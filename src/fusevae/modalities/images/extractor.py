@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +32,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.features import Scripted
 from fusevae.nets.classifier import Classifier
 from fusevae.training.fit import pick_device
+from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
 from fusevae.training.players import Batch, Game, Player
 from fusevae.training.progress import Progress
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 #: a classifier that is almost always right has gradients of very different norms, so none is skipped for its norm
 USUAL = Training(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=0.05, skip=0.0)
 UPDATES = 500  # at least so many by default, however few the data are
+CHECKPOINTS = 100  # updates between the states that it goes on from
 TIMED = (2, 12)  # updates of two short trainings, whose difference is the time of ten
 CACHE = "FUSEVAE_CACHE"  # the variable that names another folder
 ORIENTED = "features of a classifier of the images' orientations"
@@ -71,6 +75,8 @@ def train_extractor(
     seed: int = 0,
     device: str = "auto",
     quiet: bool = False,
+    part: float = 1.0,
+    folder: Path | None = None,
 ) -> tuple[Classifier, float]:
     """Train a classifier on the training part of images; returns it and its accuracy on what is held out.
 
@@ -86,6 +92,8 @@ def train_extractor(
         seed: of initial weights and order.
         device: as for :func:`fusevae.fit`.
         quiet: show no progress.
+        part: of the epochs.
+        folder: of its checkpoints, from which it goes on where it was stopped; removed at its end.
 
     Raises :class:`InputError` for data that are no images.
     """
@@ -101,14 +109,19 @@ def train_extractor(
         splits = Splits(train, Turned(splits.validation), Turned(splits.test), train.spec, splits.source)
         # as many updates as with labels
         training = training.replaced(epochs=training.epochs / splits.spec.n_classes)
+    training = training.replaced(epochs=training.epochs * part, checkpoint_every=CHECKPOINTS)
     spec = splits.spec
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "extractor"))
         net = Classifier(spec.shape, spec.n_classes, features, channels, spec.low, spec.high)
     place = pick_device(device)
-    loop = Loop(Game([Labels(net)]), splits.train, splits.validation, training, seed, place, None, Progress(quiet))
+    loop = Loop(Game([Labels(net)]), splits.train, splits.validation, training, seed, place, folder, Progress(quiet))
+    if folder is not None:
+        loop.resume()
     if not loop.run():
         raise KeyboardInterrupt  # half a training must not pass for a whole one
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
     assert isinstance(best, Classifier)
     best.measure(splits.train.batch(torch.arange(min(len(splits.train), 2000)))[0])
@@ -151,7 +164,12 @@ class Turned(Examples):
 
 
 def extractor_for(
-    data: Splits, file: str | Path | None = None, device: str = "auto", quiet: bool = False, folder: Path | None = None
+    data: Splits,
+    file: str | Path | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+    folder: Path | None = None,
+    part: float = 1.0,
 ) -> nn.Module:
     """What samples of models of these images are judged by: the same each time, so that figures can be compared.
 
@@ -165,6 +183,7 @@ def extractor_for(
         device: where a classifier is trained.
         quiet: show no progress.
         folder: where to keep it; by default :func:`cache_folder`.
+        part: of the usual training, where there is little time; one that is kept is taken whatever it had.
     """
     if file is not None:
         if Path(file).suffix != ".safetensors":
@@ -173,13 +192,16 @@ def extractor_for(
         if found.body.inputs != data.spec.shape:
             raise InputError(f"{file} is for images {found.body.inputs}, the data have {data.spec.shape}: leave it out")
         return found
-    path = kept_at(data, folder)
-    try:
-        return load_extractor(path)
-    except InputError:  # there is none yet, or a damaged one
-        pass
+    for known in dict.fromkeys((1.0, part)):
+        with contextlib.suppress(InputError):  # there is none yet, or a damaged one
+            return load_extractor(kept_at(data, folder, known))
+    path = kept_at(data, folder, part)
     print(f"training the classifier that samples are judged by; it is kept in {path.parent}", file=sys.stderr)
-    net, accuracy = train_extractor(data, device=device, quiet=quiet)
+    try:
+        with locked(path.with_suffix("")):
+            net, accuracy = train_extractor(data, device=device, quiet=quiet, part=part, folder=path.with_suffix(""))
+    except (OSError, InputError):  # nothing can be kept there, or another process trains it
+        net, accuracy = train_extractor(data, device=device, quiet=quiet, part=part)
     try:
         save_extractor(net, accuracy, path)
     except OSError as error:
@@ -187,10 +209,12 @@ def extractor_for(
     return net
 
 
-def kept_at(data: Splits, folder: Path | None = None) -> Path:
+def kept_at(data: Splits, folder: Path | None = None, part: float = 1.0) -> Path:
     """Where the classifier of these images is kept, once there is one."""
     key = hashlib.blake2b(digest_size=12)
     key.update(f"{data_fingerprint(data.train)} {json.dumps([describe(USUAL), UPDATES])}".encode())
+    if part < 1:
+        key.update(str(part).encode())
     return (folder or cache_folder()) / f"extractor-{key.hexdigest()}.safetensors"
 
 

@@ -141,10 +141,12 @@ class Images(Modality):
     def reference_seconds(self, data: Splits, extractor: str | None, device: str) -> float:
         return 0.0 if extractor or kept_at(data).exists() else training_seconds(data, device)
 
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+    def reference(
+        self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool, part: float = 1.0
+    ) -> Judge:
         n = enough(n, len(held) // 2)  # before an extractor is trained
         return PictureReference(
-            extractor_for(data, extractor, device, quiet).to(pick_device(device)), held, data.train, n
+            extractor_for(data, extractor, device, quiet, part=part).to(pick_device(device)), held, data.train, n
         )
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:

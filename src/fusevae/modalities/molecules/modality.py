@@ -100,7 +100,9 @@ class Molecules(Text):
         histograms = property_histograms(smiles, spec.text(real))
         return {"samples": Picture(molecule_grid(smiles[:36])), "properties": Picture.of(histograms)}
 
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+    def reference(
+        self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool, part: float = 1.0
+    ) -> Judge:
         return MoleculeReference(held, data.train, n)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:

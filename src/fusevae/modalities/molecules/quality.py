@@ -70,7 +70,9 @@ class MoleculeQuality(SampleQuality):
     reference: int = figure("reference", form=lambda n: f"{n:,} ones", hint="{reference_invalid:,} can't be parsed")
     reference_invalid: int
     of: dict[str, list[int]]
-    validity: float = figure("validity", better="high", form=".4f", interval="intervals", hint=_of("validity"))
+    validity: float = figure(
+        "validity", better="high", form=".4f", interval="intervals", hint=_of("validity"), decides=1
+    )
     uniqueness: float | None = figure("uniqueness", better="high", form=".4f", hint=_of("uniqueness"))
     novelty: float | None = figure("novelty", better="high", form=".4f", interval="intervals", hint=_of("novelty"))
     kl_score: float | None = figure("KL score", better="high", form=".4f", hint=_of("kl_score", True), default=None)

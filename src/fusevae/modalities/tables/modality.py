@@ -188,7 +188,9 @@ class Tables(Modality):
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
         return Picture.of(pictures.scatter(x, again, columns_of(spec)))
 
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+    def reference(
+        self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool, part: float = 1.0
+    ) -> Judge:
         if extractor is not None:
             raise InputError(f"{extractor} is for images, these are tables: leave --extractor out")
         if isinstance(held.spec.schema, TableSchema) and held.spec.schema.mixed:

@@ -52,9 +52,15 @@ class Scores(Result):
 
     section = SAMPLES
     intervals: dict[str, list[float]]
-    shape: float = figure("Shape", better="high", form=".4f", interval="intervals", hint="columns alone, 1 at best")
-    trend: float | None = figure("Trend", better="high", form=".4f", interval="intervals", hint="pairs, 1 at best")
-    c2st: float = figure("C2ST", better="high", form=".4f", interval="intervals", hint="boosted trees, 1 at best")
+    shape: float = figure(
+        "Shape", better="high", form=".4f", interval="intervals", hint="columns alone, 1 at best", decides=3
+    )
+    trend: float | None = figure(
+        "Trend", better="high", form=".4f", interval="intervals", hint="pairs, 1 at best", decides=2
+    )
+    c2st: float = figure(
+        "C2ST", better="high", form=".4f", interval="intervals", hint="boosted trees, 1 at best", decides=1
+    )
     auc: float | None = figure("AUC after training on these", better="high", form=".4f", interval="intervals")
     dcr: float | None = figure(
         "nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %"

@@ -148,7 +148,9 @@ class Text(Modality):
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
         return Rows(("text", "reconstruction"), list(zip(spec.text(x), spec.text(again), strict=True)))
 
-    def reference(self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool) -> Judge:
+    def reference(
+        self, held: Examples, data: Splits, n: int, extractor: str | None, device: str, quiet: bool, part: float = 1.0
+    ) -> Judge:
         return TextReference(held, data.train, n, Artifact.load(extractor, device=device) if extractor else None)
 
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:

@@ -7,6 +7,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -19,13 +20,14 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.given import known, labels_in_words
-from fusevae.evaluation.intervals import interval_of_part
+from fusevae.evaluation.intervals import interval, interval_of_part
 from fusevae.evaluation.judge import Judge, SampleQuality, timed_samples
 from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.verdict import COPIES, PART, Failing
+from fusevae.modalities.text.reader import surprise
 
 SELF_BLEU = 200  # texts that are each held against as many others
 REPEATED, UNLIKELY = 0.2, 2.0  # a part of the samples, and times the perplexity of real texts, that are too much
@@ -61,8 +63,17 @@ class TextQuality(Wording, SampleQuality):
         repeated: the part of samples that another equals.
         copied: the part that stand in the training texts; None where these were not given.
         labels: what a conditional model was given.
+        surprise: nats for each word of real texts, of a reader of the samples, :func:`surprise`; ``real_surprise`` of
+            one of as many training texts.
+        intervals: where it is with 95 % confidence.
     """
 
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    surprise: float | None = figure(
+        "real texts to a reader of these", "nats a word", "low", form=".3f", interval="intervals", real="real_surprise",
+        decides=1, default=None,
+    )  # fmt: skip
+    real_surprise: float | None = None
     labels: str | None = figure("labels", default=None)
     real: Wording = part(real=True)
     ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
@@ -195,6 +206,11 @@ class TextReference(Judge):
             parts = torch.arange(len(train)).split(1000)
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
         self.real_copied = self.copied(texts)
+        self.words = [words(text) for text in texts]
+        self.real_surprise = None
+        if train is not None and len(train):
+            read = train.spec.text(train.batch(train.evenly(self.n))[0])
+            self.real_surprise = surprise([words(text) for text in read], self.words).mean().item()
 
     def copied(self, texts: Sequence[str]) -> float | None:
         """The part of texts that stand in the training data."""
@@ -208,8 +224,13 @@ class TextReference(Judge):
         texts = artifact.data.text(x)
         about = self._about(texts)
         both = about.perplexity, self.real.perplexity
+        each = surprise([words(text) for text in texts], self.words)
+        value, error = each.mean().item(), each.std().item() / math.sqrt(len(each))
         return TextQuality(
             **vars(about),
+            surprise=value,
+            intervals={"surprise": interval(value, error, len(each))} if len(each) > 1 else {},
+            real_surprise=self.real_surprise,
             n=self.n,
             kind="sample",
             seed=seed,

@@ -1,0 +1,147 @@
+"""The candidates of a bench: recipes that are named, or those that the modality has for such data and such a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.description import Trust, describe
+from fusevae.core.errors import InputError, SlotError, TrainingError
+from fusevae.core.levels import Level
+from fusevae.data.examples import Examples
+from fusevae.data.modality import modality_of
+from fusevae.data.source import Source
+from fusevae.data.splits import Splits
+from fusevae.evaluation.likelihood import log_likelihood
+from fusevae.evaluation.samples import sample
+from fusevae.recipes.compose import is_file, settled
+from fusevae.recipes.default import as_settings, parted
+from fusevae.recipes.find import find, reads
+from fusevae.training import configuration
+from fusevae.training.configuration import Node, one_line
+from fusevae.training.fit import prepare
+from fusevae.training.notices import ASIDE
+from fusevae.training.prepare import artifact_of
+
+FEW = 20  # examples and samples by which the time of an evaluation is foreseen
+#: what a recipe says of data that it is not for, in whatever words
+UNFIT = (InputError, TrainingError, RuntimeError, ValueError, TypeError, IndexError)
+
+
+class Candidate(NamedTuple):
+    """A recipe, or a YAML file, and its settings as ``--set`` takes them."""
+
+    what: str
+    settings: Sequence[str] = ()
+
+
+class Cost(NamedTuple):
+    """About how long a model's evaluation takes, in seconds: of the likelihood of all examples, and of all samples."""
+
+    likelihood: float
+    samples: float
+
+
+def named(recipes: Sequence[str]) -> dict[str, Candidate]:
+    """Recipes and configurations by the names of their runs; each is known, or :class:`InputError`."""
+    found: dict[str, Candidate] = {}
+    for each in recipes:
+        configuration.read(each) if is_file(each) else find(each)
+        name = Path(each).stem if is_file(each) else each.replace(":", ".")
+        if name in found:
+            raise InputError(f"{name} was given twice: give each recipe once")
+        found[name] = Candidate(each)
+    return found
+
+
+def recommended(splits: Splits, seconds: float) -> dict[str, Candidate]:
+    """What the modality has for such data and about so long a training, the default first: those that read the data as
+    the default does."""
+    choices = modality_of(splits.spec).recommend(splits.spec, len(splits.train), seconds)
+    if not choices:
+        raise InputError(f"{splits.source} has no candidates: name recipes (fusevae recipes lists them)")
+    first = reads(choices[0].recipe)
+    found = {}
+    for choice in choices:
+        if reads(choice.recipe) == first:
+            options = {key: value for key, value in choice.options.items() if key != "training.epochs"}
+            found[choice.recipe] = Candidate(choice.recipe, as_settings(options))  # the time says how many epochs
+    return found
+
+
+def read_by(makers: dict[str, Candidate]) -> dict[str, Any]:
+    """How all the recipes want their data read, or :class:`InputError` where they don't agree."""
+    found: dict[str, Any] = {}
+    whose: dict[str, str] = {}
+    for name, (what, _) in makers.items():
+        for key, value in ({} if is_file(what) else reads(what)).items():
+            if found.setdefault(key, value) != value:
+                raise InputError(
+                    f"{whose[key]} reads its data with {key}={found[key]}, {name} with {key}={value}: give "
+                    "recipes that read them alike"
+                )
+            whose.setdefault(key, name)
+    return found
+
+
+def configured(candidate: Candidate, source: Source, splits: Splits, seed: int, precision: str | None) -> Node:
+    """The configuration of a candidate for some data."""
+    what, settings = candidate
+    about_recipe, rest = parted(list(settings), "recipe")
+    if is_file(what):
+        node = configuration.read(what)
+    else:
+        recipe, given = find(what), dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
+        node = describe(recipe(splits.spec, **configuration.recipe_options(recipe, what, given)))
+    node = configuration.override(node | {"data": describe(source)}, rest)
+    return settled(node, seed, precision)
+
+
+def fitting(
+    makers: dict[str, Candidate],
+    source: Source,
+    splits: Splits,
+    seed: int,
+    precision: str | None,
+    device: str,
+    trust: Trust,
+    try_out: Callable[[Artifact], Cost],
+) -> tuple[dict[str, Node], dict[str, str], dict[str, Cost]]:
+    """The configurations that fit the data, by name; why others don't, each a line; what a trial of each says."""
+    nodes, refused, trials = {}, {}, {}
+    for name, candidate in makers.items():
+        try:
+            node = configured(candidate, source, splits, seed, precision)
+            made = configuration.experiment(node, trust)
+            loop = prepare(made.model, splits, made.views, made.objective, made.training, made.seed, device)
+            trials[name] = try_out(artifact_of(loop.game))
+            nodes[name] = node
+        except UNFIT as error:
+            refused[name] = one_line(error)
+            say(f"{name} is left out: {refused[name]}")
+    return nodes, refused, trials
+
+
+def evaluation_cost(artifact: Artifact, held: Examples, k: int, samples: int) -> Cost:
+    """About how long a model's evaluation takes: that of a few examples and samples, times how many there are."""
+    few, found = held.spread(FEW), Cost(0.0, 0.0)
+    for n in (1, FEW):  # whatever is done once is done by the first
+        started = time.perf_counter()
+        if artifact.distribution.level >= Level.BOUND:
+            log_likelihood(artifact, few.spread(n), importance_samples=k)
+        judged = time.perf_counter()
+        if samples:
+            with suppress(SlotError):  # an autoencoder before its prior is fitted
+                sample(artifact, n)
+        found = Cost((judged - started) * len(held) / len(few), (time.perf_counter() - judged) * samples / FEW)
+    return found
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A line beside the results."""
+    if not quiet:
+        print(text, file=ASIDE)

@@ -1,0 +1,187 @@
+"""A time for everything, shared out: a first round for all candidates, then the better half is trained on, and so on.
+
+A run is trained on, not anew: its learning rate rises again to where the longer schedule has it (a warm restart,
+Loshchilov & Hutter 2017), and what was best on validation examples stays kept. One that has stopped by its patience has
+learned what it can, and leaves its time to the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fusevae.core.durations import clock
+from fusevae.recipes.candidates import Cost, say
+
+USED = 0.92  # of the time: the rest is for the page, and for what takes longer than was foreseen
+JUDGE, SMALLEST = 0.15, 1 / 64  # most of the time that what judges samples is trained for; least part of its training
+EVALUATION = 0.2  # of the time that the evaluation at the end may take; the looks between the rounds half of it
+LOOK = 0.25  # of the examples and samples of the evaluation, that a look between two rounds takes
+FEWEST = 200  # examples and samples that an evaluation keeps
+OVERHEAD = 5.0  # seconds of timing, report and pictures of a training, until some are known
+LEAST = 1.0  # seconds of a training
+
+
+class Effort(NamedTuple):
+    """How far models are judged: with how many samples, importance samples and held-out examples; and about how long it
+    takes, all models together."""
+
+    samples: int
+    importance_samples: int
+    examples: int
+    seconds: float
+
+
+class Clock:
+    """What a bench has taken so far, over all its calls: trainings by their own clocks, and all that is beside them."""
+
+    def __init__(self, kept: dict[str, Any]) -> None:
+        self.kept, self.mark = kept, time.monotonic()
+
+    def note(self, training: float = 0.0) -> float:
+        """Count what has passed since the last note, ``training`` of it aside; returns that."""
+        now = time.monotonic()
+        beside = max(0.0, now - self.mark - training)
+        self.kept["beside"], self.mark = self.kept.get("beside", 0.0) + beside, now
+        return beside
+
+    @property
+    def seconds(self) -> float:
+        self.note()
+        return float(self.kept["beside"] + sum(done["seconds"] for done in self.kept["done"].values()))
+
+
+def effort(costs: Mapping[str, Cost], total: float, samples: int, k: int, examples: int) -> Effort:
+    """The most that is evaluated within its part of the time: fewer importance samples first, then fewer examples and
+    samples.
+
+    Example:
+        >>> effort({"a": Cost(1000.0, 10.0)}, 600, 2000, 100, 10_000)
+        Effort(samples=2000, importance_samples=10, examples=10000, seconds=110.0)
+    """
+    likelihood, made = sum(c.likelihood for c in costs.values()), sum(c.samples for c in costs.values())
+    part = 1.0
+    few = k
+    while likelihood * few / k + made > EVALUATION * total and few > 10:
+        few = max(10, few // 2 if few < 40 else few // 10)
+    while part > SMALLEST and part * (likelihood * few / k + made) > EVALUATION * total:
+        part /= 2
+    n, m = (max(min(FEWEST, whole), round(part * whole)) for whole in (samples, examples))
+    seconds = likelihood * few / k * m / max(1, examples) + made * n / max(1, samples)
+    return Effort(n, few, m, seconds)
+
+
+def sizes(candidates: int, look: float, total: float) -> list[int]:
+    """How many are trained in each round, half of them each time until there are two, as long as looks of so many
+    seconds a model are no more than half of an evaluation's part.
+
+    Example:
+        >>> sizes(5, 1.0, 600), sizes(5, 8.0, 600), sizes(2, 1.0, 600)
+        ([5, 3, 2], [5, 3], [2])
+    """
+    found, spent = [candidates], 0.0
+    while found[-1] > 2 and spent + look * found[-1] <= EVALUATION / 2 * total:
+        spent += look * found[-1]
+        found.append(-(-found[-1] // 2))
+    return found
+
+
+def planned(
+    costs: Mapping[str, Cost], total: float, judge: float, samples: int, k: int, examples: int
+) -> dict[str, Any]:
+    """How a time is shared out: what judges samples, whose usual training takes ``judge`` seconds, the evaluation, and
+    how many are trained in each round."""
+    part = 1.0
+    while judge * part > JUDGE * total and part > SMALLEST:
+        part /= 2
+    found = effort(costs, total, samples, k, examples)
+    look = LOOK * found.seconds / max(1, len(costs)) + (OVERHEAD if len(costs) > 2 else 0.0)
+    return {
+        "sizes": sizes(len(costs), look, total),
+        "judge_part": part,
+        "judge_seconds": judge * part,
+        "look_seconds": look,
+        **{"evaluation": found._asdict()},
+    }
+
+
+def shared(plan: Mapping[str, Any], number: int, trainings: int, left: float, overhead: float) -> float:
+    """Seconds of each training of a round, of those that are left of the whole: each round has the same."""
+    rest: Sequence[int] = plan["sizes"][number:]
+    beside = plan["evaluation"]["seconds"] + plan["look_seconds"] * sum(rest[:-1]) + overhead * sum(rest)
+    beside += plan["judge_seconds"] if number == 0 else 0.0
+    return (left - beside) / len(rest) / max(1, trainings)
+
+
+def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: float) -> list[str]:
+    """The plan in words."""
+    lines, left = [f"plan for {clock(total)}, everything included: {', '.join(names)}"], USED * total - spent
+    for i, size in enumerate(plan["sizes"]):
+        each = shared(plan, 0, plan["sizes"][0], left, OVERHEAD) * plan["sizes"][0] / size
+        who = "all" if i == 0 else f"the best {size}, trained on"
+        lines.append(f"  round {i + 1}: {who}, about {clock(max(0.0, each))} each")
+    judge, found = plan["judge_seconds"], plan["evaluation"]
+    if judge:
+        part = f", {plan['judge_part']:.3g} of its usual training" if plan["judge_part"] < 1 else ""
+        lines.append(f"  what judges samples: about {clock(judge)}, {judge / total:.0%} of the time{part}")
+    lines.append(
+        f"  evaluation: about {clock(found['seconds'])}: {found['examples']:,} held-out examples, k = "
+        f"{found['importance_samples']}, {found['samples']:,} samples of each"
+    )
+    return lines
+
+
+def rounds(
+    names: Sequence[str],
+    kept: dict[str, Any],
+    total: float,
+    train: Callable[[str, int, float], float | None],
+    best: Callable[[int], Sequence[str]],
+    save: Callable[[], None],
+    settled: Callable[[str], bool],
+    spent: Clock,
+    quiet: bool = False,
+) -> bool:
+    """Train round by round until the time is spent; returns whether it was not stopped on the way.
+
+    Args:
+        names: of the candidates.
+        kept: what is known of the bench: ``plan``, and ``rounds`` as far as they have come, which this goes on with.
+        total: seconds for everything.
+        train: a candidate, the round's number and its seconds: trains it, or goes on with it; returns the seconds that
+            it took beside its training, None where it was stopped.
+        best: candidates after a round of so many, the best first.
+        save: keeps ``kept``.
+        settled: whether a candidate has learned what it can, or can't be trained.
+        spent: the time so far.
+    """
+    begun = kept.setdefault("rounds", [])
+    overheads: list[float] = kept.setdefault("overheads", [])
+    for number, size in enumerate(kept["plan"]["sizes"]):
+        if number == len(begun):
+            chosen = list(names) if number == 0 else list(begun[-1]["best"])[:size]
+            open_ = [name for name in chosen if not settled(name)] if number else chosen
+            each = max(overheads[-5:], default=OVERHEAD)
+            seconds = shared(kept["plan"], number, len(open_), USED * total - spent.seconds, each)
+            if number and (seconds < LEAST or not open_):
+                break
+            begun.append({"names": open_, "seconds": max(LEAST, seconds)})
+            save()
+        this = begun[number]
+        if "best" in this:
+            continue
+        say(f"round {number + 1}: {', '.join(this['names'])}, {clock(this['seconds'])} each", quiet)
+        for name in this["names"]:
+            if kept["done"].get(name, {}).get("round", -1) >= number or (settled(name) and number):
+                continue
+            overhead = train(name, number, this["seconds"])
+            if overhead is None:
+                return False
+            overheads.append(overhead)
+            save()
+        if number + 1 < len(kept["plan"]["sizes"]):
+            this["best"] = list(best(number))
+        spent.note()
+        save()
+    return True

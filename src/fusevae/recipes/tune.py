@@ -1,0 +1,320 @@
+"""Better settings for a recipe: optuna over its ranges, then the best beside the defaults, as a pair."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusevae.core.description import Trust
+from fusevae.core.durations import clock, seconds_of
+from fusevae.core.errors import InputError
+from fusevae.data.examples import data_fingerprint
+from fusevae.data.modality import modality_of
+from fusevae.data.source import Source
+from fusevae.data.splits import Splits
+from fusevae.evaluation.compare import compare
+from fusevae.evaluation.results import SAMPLES, Result, figure
+from fusevae.recipes.candidates import UNFIT, Candidate, configured, say
+from fusevae.recipes.default import as_settings
+from fusevae.recipes.find import find, reads
+from fusevae.recipes.kept import keep, known
+from fusevae.recipes.ranges import Range, defaults, ranges_of
+from fusevae.training import configuration
+from fusevae.training.callbacks import Moment
+from fusevae.training.configuration import Node, one_line
+from fusevae.training.fit import fit, pick_device
+from fusevae.training.folder import CONFIG, REPORT
+from fusevae.training.lock import locked
+from fusevae.training.run import Run
+from fusevae.training.train import resume, train
+
+KEPT, TRIALS = "tune.json", "trials.log"
+SEARCH, PAIR = 0.55, 0.17  # of the time: for the trials, and for each of the two trainings at the end
+MANY = 16  # trials, about
+LEAST = 2.0  # seconds of one
+K, SAMPLED = 20, 500  # importance samples of the comparison; samples where there is no bound
+
+
+class Tuned(Result):
+    """What came of a tuning.
+
+    Attributes:
+        settings: the best ones, as ``--set`` takes them; none where the defaults are kept.
+        trials: how many were trained to their end, and how many were given up on the way.
+        pruned: those.
+        gain: nats by which the best is better than the defaults on held-out examples, each trained for the same time.
+        interval: where that is with 95 % confidence.
+        kept: ``tuned`` or ``defaults``: what ``best`` is.
+        says: why, in words.
+    """
+
+    section = "Tuning"
+    trials: int = figure("trials", form=",")
+    pruned: int = figure("given up on the way", form=",")
+    settings: list[str]
+    gain: float | None = figure("better than the defaults", "nats per example", form="+.3f", interval="interval")
+    interval: list[float] | None = None
+    kept: str = figure("kept")
+    says: str = figure("since")
+
+
+@dataclass
+class Tuning:
+    """The folder, what came of it, and the best run; both None where it was stopped before."""
+
+    folder: Path
+    tuned: Tuned | None = None
+    run: Run | None = None
+
+
+def tune(
+    recipe: str,
+    data: str | None = None,
+    total: str | float = "1h",
+    output: str | Path = "runs/tune",
+    conditions: str | list[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str | None = None,
+    skip_damaged: bool = False,
+    trust: Trust = (),
+    quiet: bool = False,
+    command: str | None = None,
+) -> Tuning:
+    """Search the settings of a recipe, and leave the best as a run in ``output/best``. The same call goes on with one
+    that was stopped.
+
+    The first trial has the recipe's defaults. A trial is a short training whose schedules come to their end in its
+    time, judged by its best bound of validation examples (by what decides about samples, where there is none); those
+    that are behind the median of the others on the way are given up. The best settings and the defaults are then each
+    trained for longer, and compared example by example on held-out data: where the best is not better beyond chance,
+    the defaults are kept.
+
+    Args:
+        recipe: its name.
+        data: their path; scikit-learn's digits by default.
+        total: time of everything, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``.
+        output: a new folder, or that of the same tuning.
+
+    Other arguments as of :func:`fusevae.recipes.bench.bench`.
+    """
+    started, seconds, folder = time.monotonic(), seconds_of(total), Path(output).expanduser()
+    make = find(recipe)
+    source = Source(data, **{"conditions": conditions, "skip_damaged": skip_damaged} | reads(recipe))
+    splits = source.read()
+    if not len(splits.validation):
+        raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
+    asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
+    asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
+    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked, "seconds": 0.0}
+    configure = functools.partial(_configure, recipe, source, splits, seed, precision)
+    node = configure({})
+    search = ranges_of(make, node)
+    with locked(folder):
+        if "tuned" in kept:
+            return _ended(folder, Tuned.from_dict(kept["tuned"]), device, trust)
+        each = max(LEAST, SEARCH * seconds / MANY)
+        say(
+            f"plan for {clock(seconds)}: about {MANY} trials of {clock(each)} over {', '.join(search)}, then the best "
+            f"and the defaults for {clock(PAIR * seconds)} each",
+            quiet,
+        )
+        study = _study(folder, seed)
+        if not study.trials:
+            study.enqueue_trial(defaults(make, node, search))
+        judge = _judge(node, splits, device, trust)
+        while kept["seconds"] + time.monotonic() - started < SEARCH * seconds:
+            begun = time.monotonic()
+            if not _trial(study, search, configure, splits, each, device, trust, judge, quiet):
+                return Tuning(folder)
+            kept["seconds"], started = kept["seconds"] + time.monotonic() - begun, started + time.monotonic() - begun
+            keep(folder, KEPT, kept)
+        done = [t for t in study.trials if t.state.name == "COMPLETE"]
+        if not done:
+            raise InputError(f"no trial of {recipe} came to its end in {clock(each)}: give more time than {total}")
+        best = study.best_trial.params
+        same = best == (study.trials[0].params if study.trials else {})
+        for name, params in {"defaults": {}, **({} if same else {"tuned": best})}.items():
+            if not _whole(folder / name, configure(params), splits, PAIR * seconds, device, trust, quiet, command):
+                return Tuning(folder)
+        pruned = sum(t.state.name == "PRUNED" for t in study.trials)
+        found = _paired(folder, {} if same else best, len(done), pruned, splits, judge, seed, device, trust)
+        kept["tuned"] = found.to_dict()
+        keep(folder, KEPT, kept)
+        return _ended(folder, found, device, trust)
+
+
+def _ended(folder: Path, found: Tuned, device: str, trust: Trust) -> Tuning:
+    if not (best := folder / "best").exists():
+        (folder / found.kept).rename(best)
+    return Tuning(folder, found, Run.open(best, device, trust))
+
+
+def _configure(
+    recipe: str, source: Source, splits: Splits, seed: int, precision: str | None, params: Mapping[str, Any]
+) -> Node:
+    return configured(Candidate(recipe, as_settings(params)), source, splits, seed, precision)
+
+
+def _study(folder: Path, seed: int) -> Any:
+    try:
+        import optuna
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise InputError("tune needs optuna: pip install 'fusevae[tune]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(folder / TRIALS)))
+    found = optuna.create_study(
+        storage=storage,
+        study_name="tune",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=5),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+    )
+    for trial in found.trials:
+        if trial.state.name == "RUNNING":  # it was stopped in it
+            found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            found.enqueue_trial(trial.params)
+    return found
+
+
+def _trial(
+    study: Any,
+    search: Mapping[str, Range],
+    configure: Any,
+    splits: Splits,
+    seconds: float,
+    device: str,
+    trust: Trust,
+    judge: Any,
+    quiet: bool,
+) -> bool:
+    """Train one; returns whether it was not stopped by the user."""
+    import optuna
+
+    trial = study.ask()
+    params = {name: _suggested(trial, name, values) for name, values in search.items()}
+    pruned = False
+
+    def look(record: dict[str, Any], moment: Moment) -> bool:
+        nonlocal pruned
+        value = _bound(record)
+        if value is not None:
+            trial.report(value, round(100 * moment.step / moment.total))  # part of the training: batches differ
+            pruned = moment.step < moment.total and trial.should_prune()
+        return not pruned
+
+    try:
+        experiment = configuration.experiment(configure(params), trust)
+        artifact = fit(experiment, splits, budget=seconds, device=device, callbacks=[look], quiet=True)
+    except UNFIT as error:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        say(f"trial {trial.number}: {one_line(error)}", quiet)
+        return True
+    history = artifact.history
+    assert history is not None
+    if not history.finished and not pruned and history.why == "interrupted":
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(params)
+        return False
+    bounds = [value for record in history.rest.records if (value := _bound(record)) is not None]
+    value = max(bounds) if judge is None else judge(artifact)
+    if pruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    elif value is None or not math.isfinite(value):
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(trial, value)
+    word = "given up" if pruned else f"{value:.4g}"
+    say(f"trial {trial.number}: {word}, {' '.join(as_settings(params))}", quiet)
+    return True
+
+
+def _suggested(trial: Any, name: str, values: Range) -> Any:
+    if isinstance(values, list):
+        return trial.suggest_categorical(name, values)
+    low, high = values
+    return trial.suggest_float(name, low, high, log=low > 0)
+
+
+def _bound(record: Mapping[str, Any]) -> float | None:
+    """The bound of validation examples in a record, if there is one."""
+    seen = record.get("validation", {})
+    return next((seen[key] for key in ("elbo", "log_bound") if seen.get(key) is not None), None)
+
+
+def _judge(node: Node, splits: Splits, device: str, trust: Trust) -> Any:
+    """What a trial without a bound is judged by: the first figure that decides about samples, higher for better."""
+    from fusevae.core.levels import Level
+
+    if configuration.experiment(node, trust).model.level >= Level.BOUND:
+        return None
+    n = min(SAMPLED, len(splits.validation) // 2)
+    reference = modality_of(splits.spec).reference(splits.validation, splits, n, None, str(pick_device(device)), True)
+
+    def value(artifact: Any) -> float | None:
+        try:
+            figures = reference.judge(artifact, "auto", 0).figures()
+        except InputError:
+            return None
+        known = sorted((f for f in figures if f.of == SAMPLES and f.decides), key=lambda f: f.decides)
+        return (known[0].value if known[0].better == "high" else -known[0].value) if known else None
+
+    return value
+
+
+def _whole(
+    place: Path, node: Node, splits: Splits, seconds: float, device: str, trust: Trust, quiet: bool, command: str | None
+) -> bool:
+    """Train a configuration into a folder, or go on with it; returns whether it was not stopped."""
+    if (place / REPORT).is_file():
+        return True
+    if (place / CONFIG).is_file():
+        return resume(place, device, trust, 1, quiet, splits=splits).finished
+    node["training"] = {"class": "Training", **(node.get("training") or {}), "budget": seconds, "planned": False}
+    say(f"{place.name}: a training of {clock(seconds)}", quiet)
+    settings: dict[str, Any] = {"device": device, "trust": trust, "quiet": quiet, "command": command}
+    return train(node, place, splits, importance_samples=1, **settings).finished
+
+
+def _paired(
+    folder: Path,
+    best: Mapping[str, Any],
+    trials: int,
+    pruned: int,
+    splits: Splits,
+    judge: Any,
+    seed: int,
+    device: str,
+    trust: Trust,
+) -> Tuned:
+    """The best settings beside the defaults."""
+    settings, held = as_settings(best), splits.held[0]
+
+    def found(kept: str, says: str, gain: float | None = None, interval: list[float] | None = None) -> Tuned:
+        ours = settings if kept == "tuned" else []
+        return Tuned(
+            trials=trials, pruned=pruned, settings=ours, gain=gain, interval=interval, kept=kept, says=says
+        )  # fmt: skip
+
+    if not best:
+        return found("defaults", "no trial was better than that of the defaults")
+    runs = {name: Run.open(folder / name, device, trust).artifact for name in ("tuned", "defaults")}
+    if judge is not None:
+        values = {name: judge(artifact) for name, artifact in runs.items()}
+        better = values["tuned"] is not None and (values["defaults"] is None or values["tuned"] > values["defaults"])
+        return found("tuned" if better else "defaults", "the figure of samples is better; it has no pair, no interval")
+    with torch.no_grad():
+        (d,) = compare(runs, held, importance_samples=K, seed=seed).differences
+    if d.interval[0] > 0:
+        return found("tuned", "it is better beyond chance", d.value, d.interval)
+    return found("defaults", f"{' '.join(settings)} is not better beyond chance", d.value, d.interval)
