@@ -19,7 +19,7 @@ from fusevae.training.settings import Training
 modality = "audio"
 
 
-def recipe(data: DataSpec, latent: int = 16, width: int = 128, blocks: int = 4) -> Experiment:
+def recipe(data: DataSpec, latent: int = 16, width: int = 96, blocks: int = 3) -> Experiment:
     """The texts are a column of the conditions; what else is known (a speaker) is told to prior, posterior and decoder.
     Sound is made of the frames by Griffin-Lim."""
     view, known = usual_view(rate_of(data)), data.conditions
@@ -33,5 +33,5 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, blocks: int = 4) 
     return Experiment(
         model=Preprocessed([StandardiseFrames(bands)], VAE(Flat(prior, posterior), decoder)),
         views=[view],
-        training=Training(epochs=100, batch_size=16, learning_rate=1e-3),
+        training=Training(epochs=100, batch_size=8, learning_rate=1e-3),
     )
