@@ -45,7 +45,7 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
 }  # fmt: skip
 LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
 #: over sequences of any length, which no other part here has; tests/test_text.py nests them
-TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames"}
+TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned"}
 COLUMNS = {"Mixed"}  # over cells of a table, numbers and classes side by side: a decoder alone; tests/test_mixed.py
 
 POSTERIORS = sorted(KINDS)

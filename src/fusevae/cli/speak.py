@@ -22,7 +22,9 @@ def speak(options: Namespace) -> int:
     assert known is not None and known.text is not None
     label = known.pairs(options.label) if options.label else {}
     if known.text.name in label:
-        raise InputError(f"--label has {known.text.name}=...: give what is to be said after RUN, and there what else is known")
+        raise InputError(
+            f"--label has {known.text.name}=...: give what is to be said after RUN, and there what else is known"
+        )
     with run.computing():
         x = speaking.speak(artifact, options.texts, label, options.rate, options.temperature, options.seed)
     output.examples(x, spec, {known.text.name: options.texts})

@@ -212,7 +212,9 @@ class Conditions(Described):
         name = self.columns[0].name
         if len(self) == 1 and not text.startswith(f"{name}="):
             text = f"{name}={text}"
-        if self.text is not None and (found := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)):
+        if self.text is not None and (
+            found := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)
+        ):
             return (self.pairs(found[1]) if found[1] else {}) | {self.text.name: found[2]}
         pairs = [part.partition("=") for part in text.split(",")]
         if wrong := [part for part, (_, equals, _) in zip(text.split(","), pairs, strict=True) if not equals]:

@@ -111,7 +111,11 @@ class Part:
     def hide(self, options: Options) -> None:
         """Take as not known what stands for that in columns of classes."""
         for name, values in self.conditions.items():
-            if options.unknown is not None and options.conditions.kind(name) != "number" and name not in (*self.names, self.texts):
+            if (
+                options.unknown is not None
+                and options.conditions.kind(name) != "number"
+                and name not in (*self.names, self.texts)
+            ):
                 self.conditions[name] = hidden(values, options.unknown, name)
 
     def at(self, rows: Tensor) -> Part:

@@ -1,4 +1,4 @@
-"""Frame-wise latents given a text: each position of the text has a number of frames, in order, and frames given that."""
+"""Frame-wise latents given a text: each position of it has a number of frames, in order, and frames given that."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Aligned(Conditional):
     .. math:: \log p(z \mid c) \ge \log P(d \mid c) + \log p(z \mid c, d)
 
     is a bound for every alignment, and the one taken is that of the monotonic search (Kim et al. 2020) by
-    :math:`\sum_t \log \mathcal N(z_t; m_{a_t}(c), s^2)`, with a mean for each position alone. These means are trained, as
-    a surrogate beside the bound, to be likely on the path that was found.
+    :math:`\sum_t \log \mathcal N(z_t; m_{a_t}(c), s^2)`, with a mean for each position alone. These means are trained,
+    as a surrogate beside the bound, to be likely on the path that was found.
 
     Args:
         net: from what is given to vectors ``(*batch, width, positions)``, zeros after the end: :class:`TextNet`.
@@ -72,7 +72,8 @@ class Aligned(Conditional):
         return _Aligned(self, parameters(self.net, given))
 
     def frames(self, h: Tensor, path: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-scales ``(n, dims, frames)`` for vectors ``(n, width, positions)`` and paths ``(n, frames)``."""
+        """Means and log-scales ``(n, dims, frames)`` for vectors ``(n, width, positions)`` and paths ``(n, frames)``,
+        of which those frames count that are ``there``."""
         mask = there[:, None]
         x = h.gather(2, path[:, None].expand(-1, h.shape[1], -1)) + self.place(inside(path, there))
         x = x * mask
@@ -98,7 +99,7 @@ class _Aligned(BoundOnly):
         super().__init__(h.shape[:-2], torch.Size((owner.dims, owner.longest)), validate_args=False)
 
     def align(self, value: Tensor) -> Tensor:
-        """The position of each frame of ``value`` ``(*sample, *batch, dims, frames)``: ``(*sample, *batch, frames)``."""
+        """The position of each frame of ``value``, ``(*sample, *batch, frames)``."""
         h, z = self._flat(value)
         return self._search(h, z)[1].view(*value.shape[:-2], -1)
 

@@ -63,8 +63,8 @@ def aligned(artifact: Artifact) -> Aligned:
 
 @torch.no_grad()
 def alignments(artifact: Artifact, x: Tensor, label: Tensor) -> list[Tensor]:
-    """Which character each frame belongs to ``(frames,)``, of raw examples ``(n, *shape)`` with their conditions, by the
-    mean of the posterior."""
+    """Which character each frame belongs to ``(frames,)``, of raw examples ``(n, *shape)`` with their conditions, by
+    the mean of the posterior."""
     prior, device = aligned(artifact), next(artifact.distribution.parameters()).device
     artifact.eval()
     z = artifact.distribution.encode(artifact.view(x.to(device)), label.to(device))["mean"]

@@ -10,8 +10,8 @@ from torch import Tensor
 def monotonic_search(scores: Tensor, positions: Tensor, frames: Tensor) -> Tensor:
     r"""The monotone path of the highest score, of each of a batch (Kim et al. 2020).
 
-    Frame t belongs to position :math:`a_t`; a path begins at the first position, ends at the last, and goes on by 0 or 1
-    from one frame to the next, so that every position has a frame. With the scores :math:`s_{it}` of position i at
+    Frame t belongs to position :math:`a_t`; a path begins at the first position, ends at the last, and goes on by 0 or
+    1 from one frame to the next, so that every position has a frame. With the scores :math:`s_{it}` of position i at
     frame t
 
     .. math:: V_{it} = s_{it} + \max(V_{i,t-1}, V_{i-1,t-1}), \quad V_{00} = s_{00}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from fusevae.core.conditional import flattened
@@ -78,7 +77,9 @@ class TextNet(Described, nn.Module):
     def __init__(self, conditions: Conditions, width: int = 128, blocks: int = 3) -> None:
         super().__init__()
         if conditions.text is None:
-            raise InputError(f"there is no text beside the data, only {', '.join(conditions.names)}: give texts of them")
+            raise InputError(
+                f"there is no text beside the data, only {', '.join(conditions.names)}: give texts of them"
+            )
         self.classes, self.outputs = conditions, (width,)
         self.character = nn.Embedding(len(conditions.text.characters) + 1, width)
         self.blocks = nn.ModuleList(ConvNeXt(width, blocks, kernel=5) for _ in range(blocks))
