@@ -66,12 +66,11 @@ def _read_split(root: Path, options: Options) -> Part:
     part = collect(((str(path), path) for path in split.paths), len(split.paths), options, str(root))
     rows = part.kept or []
     part.ids = [split.names[i] for i in rows]
-    column = transcripts.column_of(split.index or {}, options)
     split.beside(part, rows, options)
-    if column is None or split.index is None:
+    index = split.index or {}
+    if (column := transcripts.column_of(index, options)) is None:
         return part
-    part.conditions.pop(column, None)
-    return transcripts.beside(part, column, [split.index[column][i] for i in rows], options, f"{root}/{INDEX}")
+    return transcripts.beside(part, column, [index[column][i] for i in rows], options, f"{root}/{INDEX}")
 
 
 def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, Part]:
@@ -85,6 +84,10 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
         part = parts[split] = collect(_encoded(files, column), files.total, options, files.where)
         part.ids = [f"row {i}" for i in part.kept or []]
         files.conditions(part, options.conditions, LABELS)
+        if (text := transcripts.column_of(kinds, options)) is not None:
+            texts = files.cells(text)
+            chosen = [str(texts[i] or "") for i in part.kept or []]
+            parts[split] = transcripts.beside(part, text, chosen, options, files.where)
     return parts
 
 
@@ -104,6 +107,9 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
     names = options.conditions.among(data.features, where) or usual(data.features, options.conditions)
     part.beside({name: list(plain.select_columns([name])[name]) for name in names}, where, part.kept)
     part.names = {name: list(words) for name in names if (words := getattr(data.features[name], "names", None))}
+    if (text := transcripts.column_of(data.features, options)) is not None:
+        texts = list(plain.select_columns([text])[text])
+        part = transcripts.beside(part, text, [str(texts[i] or "") for i in part.kept or []], options, where)
     return {"train": part}
 
 

@@ -69,20 +69,18 @@ def beside(part: Part, column: str, texts: Sequence[str], options: Options, wher
     """A part with a text beside each of its clips. Raises :class:`InputError` for an empty text, one that is too long
     for its clip, and one with characters that a model doesn't know; where damaged ones are skipped they are counted."""
     known = options.known.conditions.text if options.known is not None and options.known.conditions else None
-    names, texts = part.ids or [], [text.strip() for text in texts]
-    faults = [
-        f"{where}: {name}: {fault}"
-        for name, clip, text in zip(names, part.x, texts, strict=True)
-        if (fault := _fault(clip, text, known))
-    ]
-    good = [i for i, (clip, text) in enumerate(zip(part.x, texts, strict=True)) if not _fault(clip, text, known)]
+    texts = [text.strip() for text in texts]
+    part.conditions.pop(column, None)  # it is no column of classes
+    found = [_fault(clip, text, known) for clip, text in zip(part.x, texts, strict=True)]
+    faults = [f"{where}: {name}: {fault}" for name, fault in zip(part.ids or [], found, strict=True) if fault]
+    good = [i for i, fault in enumerate(found) if not fault]
     _left_out(faults, len(texts), options, where)
     if not good:
         raise InputError(f"{where} has a text for none of its {len(texts)} clips: expected one for each")
-    found = part.at(torch.tensor(good)) if faults else part
-    found.beside({column: [texts[i] for i in good]}, where)
-    found.texts = column
-    return found
+    whole = part.at(torch.tensor(good)) if faults else part
+    whole.beside({column: [texts[i] for i in good]}, where)
+    whole.texts = column
+    return whole
 
 
 def _fault(clip: Clip, text: str, known: Text | None) -> str:
