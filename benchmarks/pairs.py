@@ -45,7 +45,7 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
 }  # fmt: skip
 LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
 #: over sequences of any length, which no other part here has; tests/test_text.py nests them
-TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames"}
+TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned"}
 #: over cells of a table, numbers and classes side by side, or counts without end: decoders; tests/test_mixed.py and
 #: tests/test_counts.py
 COLUMNS = {"Mixed", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial"}

@@ -98,6 +98,15 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             figure, alone = (f"{v['value']:.2%}{several[k]}" for k, v in each.items())
             found += [(what, figure, asked), (f"The same, its classifier on the labels alone, {arm}", alone, "")]
         return found
+    if name == "text_to_speech":
+        what = f"Unseen strings of 3 to 5 digits said by `text-to-speech` after {f['minutes']} minutes ({f['speaker']})"
+        real, rough = f["word_errors_real"], f["word_errors_griffin_lim"]
+        heard = f"{f['word_errors']:.1%} ({real:.1%} of real ones, {rough:.1%} of these through Griffin-Lim)"
+        return [
+            (f"{what}: word errors", heard, "at most 10 % (real ones at most 3 %)"),
+            ("The same: deviation of the length from the `rate` asked for, at most", f"{f['rate']:.1%}", "at most 5 %"),
+            ("The same: real-time factor, one string at a time", f"{f['real_time_factor']:.3f}", "at most 0.066"),
+        ]
     if name == "kill":
         kills = sum(task["kills"] for task in f.values())
         same = "equal bit by bit" if all(task["bit_identical"] for task in f.values()) else "DIFFERENT"

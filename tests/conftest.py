@@ -145,12 +145,14 @@ class Fed(Conditional):
         super().__init__()
         self.part, self.dims, self.level = part, dims, part.level
         self.discrete, self.has_mean, self.space = part.discrete, part.has_mean, part.space
-        self.map = nn.Linear(size, given[0].shape[-1]) if given else None
+        self.event = given[0].shape[1:] if given else ()
+        self.map = nn.Linear(size, math.prod(self.event)) if given else None
 
     def forward(self, *given):
         if self.map is None:
             return self.part()
-        return self.part(self.map(given[0].flatten(-self.dims).float() + 1))  # zeros would give the map no gradient
+        made = self.map(given[0].flatten(-self.dims).float() + 1)  # zeros would give the map no gradient
+        return self.part(made.unflatten(-1, self.event))
 
 
 class Standing(Conditional):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fusevae.core.artifact import Artifact as Artifact
+from fusevae.core.columns import Text as Text
 from fusevae.core.conditional import Conditional as Conditional
 from fusevae.core.conditions import Conditions as Conditions
 from fusevae.core.conditions import Label as Label
@@ -30,6 +31,7 @@ from fusevae.data.source import Source as Source
 from fusevae.data.source import read_data as read_data
 from fusevae.data.splits import Splits as Splits
 from fusevae.data.whiten import Whiten as Whiten
+from fusevae.distributions.aligned import Aligned as Aligned
 from fusevae.distributions.bernoulli import Bernoulli as Bernoulli
 from fusevae.distributions.categorical import Categorical as Categorical
 from fusevae.distributions.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
@@ -43,6 +45,7 @@ from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from fusevae.distributions.flow import Flow as Flow
 from fusevae.distributions.flow_matching import FlowMatching as FlowMatching
+from fusevae.distributions.frame_wise import FrameWise as FrameWise
 from fusevae.distributions.frames import Frames as Frames
 from fusevae.distributions.gaussian import Gaussian as Gaussian
 from fusevae.distributions.gaussian_mixture import GaussianMixture as GaussianMixture
@@ -101,6 +104,7 @@ from fusevae.evaluation.results import Result as Result
 from fusevae.evaluation.results import figure as figure
 from fusevae.evaluation.samples import sample as sample
 from fusevae.evaluation.search import optimise as optimise
+from fusevae.evaluation.speaking import speak as speak
 from fusevae.modalities.audio.views import LogMel as LogMel
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
@@ -142,6 +146,8 @@ from fusevae.models.vae import VAE as VAE
 from fusevae.nets.conv import ConvDecoder as ConvDecoder
 from fusevae.nets.conv import ConvEncoder as ConvEncoder
 from fusevae.nets.critic import ConvCritic as ConvCritic
+from fusevae.nets.frame_net import FrameNet as FrameNet
+from fusevae.nets.frame_net import TextNet as TextNet
 from fusevae.nets.frames import FrameDecoder as FrameDecoder
 from fusevae.nets.frames import FrameEncoder as FrameEncoder
 from fusevae.nets.generator import ConvGenerator as ConvGenerator

@@ -99,6 +99,19 @@ def make_parser() -> argparse.ArgumentParser:
     options.device(sample, seed=0)
     options.trust(sample)
 
+    speak = command("speak", "speak:speak", "texts as sound, by a model that says texts (text-to-speech)")
+    options.run(speak)
+    speak.add_argument("texts", nargs="+", metavar="TEXT", help="what is to be said, a clip each")
+    speak.add_argument("--label", help="what else is known: speaker=george")
+    speak.add_argument("--rate", type=float, default=1.0, metavar="R", help="2 is twice as fast (default: 1)")
+    speak.add_argument(
+        "--temperature", type=float, default=0.5, metavar="T",
+        help="0 says a text the same each time, 1 as various as the model has it (default: 0.5)",
+    )  # fmt: skip
+    options.output(speak, "a .wav, .flac or .ogg file, a folder, or a .npz or .parquet file")
+    options.device(speak, seed=0)
+    options.trust(speak)
+
     for name, function, text, output in (
         ("reconstruct", "use:reconstruct", "data after encoding and decoding", options.AS_SAMPLE),
         ("encode", "use:encode", "the latents of data", "a .npz, .csv or .parquet file"),

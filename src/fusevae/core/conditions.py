@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from abc import abstractmethod
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,29 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusevae.core.columns import Condition, Text
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError, near
 
 KNOTS = 9  # of a column of numbers
-
-
-class Condition(Described):
-    """One column: its name, and how its values are numbers; NaN is one that isn't known."""
-
-    name: str
-
-    @abstractmethod
-    def number(self, value: Any) -> float:
-        """The number that stands for a value, or :class:`InputError`; None and NaN are unknown."""
-
-    @abstractmethod
-    def word(self, number: float) -> Any:
-        """The value that a number stands for; an empty string, or NaN, for what isn't known."""
-
-    @property
-    @abstractmethod
-    def about(self) -> str:
-        """What the column holds, in a few words."""
 
 
 class Label(Condition):
@@ -125,7 +107,8 @@ class Conditions(Described):
     """All that is known beside each example, column by column; each may be unknown.
 
     As a tensor a single column of classes is ``(n,)`` int64 with -1 for unknown, as torch has labels; any others are
-    ``(n, columns)`` float32, classes by their numbers, with NaN for unknown.
+    ``(n, columns)`` float32, classes by their numbers, with NaN for unknown. A column of texts is the last, and takes
+    as many numbers as the longest text has.
 
     Args:
         columns: in their order.
@@ -144,6 +127,8 @@ class Conditions(Described):
         names = [column.name for column in columns]
         if not names or len(set(names)) < len(names):
             raise InputError(f"conditions {', '.join(names) or 'without any column'}: expected names, each once")
+        if any(isinstance(column, Text) for column in columns[:-1]):
+            raise InputError(f"conditions {', '.join(names)}: expected texts in the last column alone")
         self.columns = list(columns)
 
     @classmethod
@@ -164,20 +149,32 @@ class Conditions(Described):
         (first, *others) = self.columns
         return first if isinstance(first, Label) and not others else None
 
+    @property
+    def text(self) -> Text | None:
+        """The column of texts, where there is one."""
+        last = self.columns[-1]
+        return last if isinstance(last, Text) else None
+
+    def texts(self, condition: Tensor) -> Tensor:
+        """Of conditions ``(..., columns)`` the characters of their texts ``(..., length)``."""
+        return condition[..., len(self) - 1 :]
+
     def tensor(self, columns: Mapping[str, Sequence[Any] | np.ndarray | Tensor]) -> Tensor:
         """Values by column as a tensor; columns that are left out are unknown."""
         self.check(columns)
         n = len(next(iter(columns.values()), ()))
-        found = [np.full(n, np.nan)] * len(self)
+        found = [np.full((n, 1), np.nan)] * len(self)
         for i, column in enumerate(self.columns):
             if column.name in columns:
                 values = columns[column.name]
                 plain = values.tolist() if isinstance(values, np.ndarray | Tensor) else list(values)
                 if len(plain) != n:
                     raise InputError(f"{column.name} has {len(plain)} values, others {n}: give one for each example")
-                numbers = {value: column.number(value) for value in set(plain)}
-                found[i] = np.array([numbers[value] for value in plain], dtype=np.float64)
-        return self.tidy(torch.from_numpy(np.stack(found, 1)))
+                numbers = {value: column.numbers(value) for value in set(plain)}
+                width = max((len(one) for one in numbers.values()), default=1)
+                rows = {value: one + [one[0] * 0] * (width - len(one)) for value, one in numbers.items()}
+                found[i] = np.array([rows[value] for value in plain], dtype=np.float64).reshape(n, width)
+        return self.tidy(torch.from_numpy(np.concatenate(found, 1)))
 
     def tidy(self, numbers: Tensor) -> Tensor:
         """Numbers ``(..., columns)`` in the form of a condition."""
@@ -199,22 +196,31 @@ class Conditions(Described):
     def row(self, values: Mapping[str, Any]) -> Tensor:
         """The condition of one example, by name; what is left out is unknown."""
         self.check(values)
-        numbers = [column.number(values.get(column.name)) for column in self.columns]
-        for column, number in zip(self.columns, numbers, strict=True):
+        parts = [column.numbers(values.get(column.name)) for column in self.columns]
+        for column, (number, *_) in zip(self.columns, parts, strict=True):
             if isinstance(column, Label) and column.word(number) in column.without:
                 raise InputError(f"{column.name} {column.word(number)!r} had no training example: ask for another")
-        return self.tidy(torch.tensor(numbers, dtype=torch.float64))
+        return self.tidy(torch.tensor([number for part in parts for number in part], dtype=torch.float64))
 
     def read(self, text: str) -> Tensor:
-        """:meth:`row` of ``"sentiment=positive,year=1999"``; of a single column its value alone will do."""
+        """:meth:`row` of ``"sentiment=positive,year=1999"``; of a single column its value alone will do. A text is the
+        last, whatever signs it has in it."""
+        return self.row(self.pairs(text))
+
+    def pairs(self, text: str) -> dict[str, str]:
+        """The values by name that :meth:`read` reads."""
         name = self.columns[0].name
         if len(self) == 1 and not text.startswith(f"{name}="):
             text = f"{name}={text}"
+        if self.text is not None and (
+            found := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)
+        ):
+            return (self.pairs(found[1]) if found[1] else {}) | {self.text.name: found[2]}
         pairs = [part.partition("=") for part in text.split(",")]
         if wrong := [part for part, (_, equals, _) in zip(text.split(","), pairs, strict=True) if not equals]:
-            example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2])
+            example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2] if not isinstance(c, Text))
             raise InputError(f"{wrong[0]!r} was given: expected values by the names of columns, such as {example}")
-        return self.row({key.strip(): value.strip() for key, _, value in pairs})
+        return {key.strip(): value.strip() for key, _, value in pairs}
 
     def given(self, value: Any, n: int) -> Tensor:
         """The conditions of ``n`` examples, however they are given.
@@ -245,7 +251,7 @@ class Conditions(Described):
         if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
             numbers = torch.as_tensor(value)
             numbers = numbers[:, None] if numbers.dim() == 1 else numbers
-            if numbers.dim() != 2 or numbers.shape[1] != len(self):
+            if numbers.dim() != 2 or not len(self) <= numbers.shape[1] <= (2**30 if self.text else len(self)):
                 raise InputError(
                     f"conditions of shape {tuple(value.shape)} were given for {n} examples: expected ({n}, {len(self)})"
                     f", a column each for {', '.join(self.names)}"
@@ -262,16 +268,16 @@ class Conditions(Described):
 
     def values(self, condition: Tensor) -> dict[str, np.ndarray]:
         """The values ``(n,)`` by column, to be written beside examples."""
-        rows = self.numbers(condition).double().T.tolist()
-        return {c.name: np.array([c.word(v) for v in row]) for c, row in zip(self.columns, rows, strict=True)}
+        rows = self.numbers(condition).double().tolist()
+        ends = [*range(1, len(self)), None] if self.text is not None else range(1, len(self) + 1)
+        parts = zip(self.columns, range(len(self)), ends, strict=True)
+        return {c.name: np.array([c.said(row[a:b]) for row in rows]) for c, a, b in parts}
 
     def words(self, condition: Tensor) -> str:
         """One condition as :meth:`read` takes it; what isn't known is left out."""
-        numbers = self.numbers(condition).tolist()
-        known = [(c, v) for c, v in zip(self.columns, numbers, strict=True) if v == v]
-        return ",".join(
-            f"{c.name}={c.word(v):.4g}" if isinstance(c, Number) else f"{c.name}={c.word(v)}" for c, v in known
-        )
+        numbers, values = self.numbers(condition).tolist(), self.values(condition[None])
+        known = [(c, values[c.name][0]) for c, v in zip(self.columns, numbers, strict=False) if v == v]
+        return ",".join(f"{c.name}={v:.4g}" if isinstance(c, Number) else f"{c.name}={v}" for c, v in known)
 
     def check(self, names: Mapping[str, Any]) -> None:
         """Raise :class:`InputError` for a column that isn't one."""

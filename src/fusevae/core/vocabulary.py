@@ -91,9 +91,9 @@ def counted(x: Tensor) -> Tensor:
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Batches of sequences, each ``(n, length)``, as one; shorter ones are filled with ends. Of other arrays, which are
-    of one shape, the same as ``torch.cat``."""
-    if len({part.shape[1:] for part in parts}) > 1 and all(part.dim() == 2 for part in parts):
-        longest = max(part.shape[1] for part in parts)
-        parts = [F.pad(part, (0, longest - part.shape[1]), value=END) for part in parts]
+    """Batches of sequences, each ``(n, length)`` or of frames ``(n, d, length)``, as one; shorter ones are filled with
+    ends. Of other arrays, which are of one shape, the same as ``torch.cat``."""
+    if len({part.shape[1:] for part in parts}) > 1 and all(part.dim() in (2, 3) for part in parts):
+        longest = max(part.shape[-1] for part in parts)
+        parts = [F.pad(part, (0, longest - part.shape[-1]), value=END) for part in parts]
     return torch.cat(list(parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import numbers
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusevae.core.conditions import Condition, Conditions, Label, Number
+from fusevae.core.columns import Condition, Text
+from fusevae.core.conditions import Conditions, Label, Number
 from fusevae.core.errors import InputError, near
 from fusevae.data.delimited import GAPS, is_number
 
@@ -23,7 +24,7 @@ EXACT = 2**53  # up to which float64 tells whole numbers apart
 FEW = 20  # different whole numbers that are classes; more are numbers, unless it is said
 USUAL = "label"  # the column that data bring without a name
 LABELS = ("label", "labels", "fine_label", "class", "target", "y")  # columns of classes, however many, by their names
-KINDS = ("label", "number")
+KINDS = ("label", "number", "text")
 FILES = (".npz", ".npy", ".csv", ".tsv")
 
 logger = logging.getLogger("fusevae")
@@ -31,8 +32,8 @@ logger = logging.getLogger("fusevae")
 
 @dataclass(frozen=True)
 class Asked:
-    """What ``data.conditions`` says: columns by name (``year:number``, ``digit:label`` where the kind isn't plain), a
-    pattern of file names (``{digit}_{speaker}``), or a file of labels.
+    """What ``data.conditions`` says: columns by name (``year:number``, ``digit:label`` where the kind isn't plain;
+    ``caption:text`` of what is said in clips), a pattern of file names (``{digit}_{speaker}``), or a file of labels.
 
     Example:
         >>> Asked.of(["sentiment", "year:number"]).names, Asked.of("{digit}_{speaker}").pattern
@@ -78,7 +79,7 @@ class Asked:
         return bool(self.columns or self.file)
 
     def kind(self, name: str) -> str | None:
-        """``"label"`` or ``"number"``, where that was said of a column."""
+        """``"label"``, ``"number"`` or ``"text"``, where that was said of a column."""
         return dict(self.columns).get(name)
 
     def among(self, names: Iterable[str], where: str, computed: Sequence[str] = ()) -> list[str]:
@@ -213,14 +214,17 @@ def fitted(
     names: Mapping[str, list[str]],
     asked: Asked,
     train: Tensor | None = None,
+    texts: Collection[str] = (),
 ) -> Conditions | None:
-    """The columns that all parts have: what classes there are anywhere, the moments of numbers in training.
+    """The columns that all parts have: what classes and characters there are anywhere, the moments of numbers in
+    training.
 
     Args:
         parts: columns ``(n,)`` of each split by name.
         names: what integers stand for, by column.
         asked: what was said of them.
         train: which rows of the part ``train`` are for training; all by default.
+        texts: the columns that hold what is said.
 
     Example:
         >>> found = fitted({"train": {"label": np.array([10, 2, 10])}}, {}, Asked())
@@ -232,11 +236,13 @@ def fitted(
         have = " and ".join(which for which, part in parts.items() if name in part)
         logger.warning("%s is known of the %s part alone, and so is not used", name, have)
     columns: list[Condition] = []
-    for name in shared:
+    for name in sorted(shared, key=lambda name: name in texts):
         whole = [part[name] for part in parts.values()]
         first = parts["train"][name] if "train" in parts else whole[0]
         first = first if train is None else first[train.numpy()]
-        if _kind(whole, name, names, asked) == "label":
+        if name in texts:
+            columns.append(Text(name, sorted({sign for column in whole for text in column for sign in text})))
+        elif _kind(whole, name, names, asked) == "label":
             if name not in names and asked.kind(name) is None:
                 _check_unknown(name, whole)
             if found := _label(name, whole, first, names.get(name)):
@@ -268,7 +274,9 @@ def encode(
 
 
 def _kind(whole: Sequence[np.ndarray], name: str, names: Mapping[str, list[str]], asked: Asked) -> str:
-    if (said := asked.kind(name)) is not None:
+    if (said := asked.kind(name)) == "text":
+        raise InputError(f"{name} was asked for as text, which models of sound alone take: take {name}:label")
+    if said is not None:
         return said
     kinds = {column.dtype.kind for column in whole}
     if name in names or "U" in kinds:

@@ -303,9 +303,10 @@ def conditions_of(parts: Mapping[str, Part], options: Options, train: Tensor | N
     if options.known is not None:
         return options.known.conditions
     names = {name: words for part in parts.values() for name, words in part.names.items()}
-    found = fitted({name: part.conditions for name, part in parts.items()}, names, options.conditions, train)
-    missing = [name for name in options.conditions.names if found is None or name not in found.names]
-    if missing:
+    texts = {part.texts for part in parts.values() if part.texts}
+    columns = {name: part.conditions for name, part in parts.items()}
+    found = fitted(columns, names, options.conditions, train, texts)
+    if missing := [name for name in options.conditions.names if found is None or name not in found.names]:
         raise InputError(f"conditions {', '.join(missing)} were asked for and the data hold none: give columns of them")
     return found
 

@@ -72,6 +72,7 @@ class Part:
             texts, which become tokens when it is known which of them are for training.
         conditions: columns ``(N,)`` beside the examples by name: int64, text, or float64 with NaN for unknown.
         names: what the integers of a column stand for, by its name, where the file says so.
+        texts: the column that holds what is said in each example, if there is one.
         ids: a word for each example where it has one: the name of its file.
         columns: the names of the features where a table has them.
         dtypes: of each feature of a table, as it came.
@@ -87,6 +88,7 @@ class Part:
     x: Tensor | Any
     conditions: dict[str, np.ndarray] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
+    texts: str | None = None
     ids: list[str] | None = None
     columns: list[str] | None = None
     dtypes: list[str] | None = None
@@ -111,7 +113,11 @@ class Part:
     def hide(self, options: Options) -> None:
         """Take as not known what stands for that in columns of classes."""
         for name, values in self.conditions.items():
-            if options.unknown is not None and options.conditions.kind(name) != "number" and name not in self.names:
+            if (
+                options.unknown is not None
+                and options.conditions.kind(name) != "number"
+                and name not in (*self.names, self.texts)
+            ):
                 self.conditions[name] = hidden(values, options.unknown, name)
 
     def at(self, rows: Tensor) -> Part:

@@ -56,4 +56,4 @@ def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> d
                 arrays = artifact.distribution.encode(block.x, block.label)
             for name, value in arrays.items():
                 found.setdefault(name, []).append(value.cpu())
-    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+    return {name: joined(parts).numpy() for name, parts in found.items()}

@@ -219,11 +219,18 @@ def check_latents(artifact: Artifact) -> None:
     if not artifact.distribution.has_latents:
         name = type(artifact.distribution).__name__
         raise InputError(f"{name} has no latents: give a model that has (a VAE)")
+    if _of_any_length(artifact):
+        raise InputError("the latents are sequences, each of its own length, between which nothing lies: use encode")
 
 
 def has_real_latents(artifact: Artifact) -> bool:
-    """Whether the model has latents, and they are numbers rather than codes."""
-    return artifact.distribution.has_latents and _latent(artifact).is_floating_point()
+    """Whether the model has latents, and they are numbers, as many for each example, rather than codes."""
+    model = artifact.distribution
+    return model.has_latents and not _of_any_length(artifact) and _latent(artifact).is_floating_point()
+
+
+def _of_any_length(artifact: Artifact) -> bool:
+    return any(getattr(part, "space", "") == "frames" for part in artifact.distribution.inference())
 
 
 def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:

@@ -120,6 +120,11 @@ CAPTIONS = {
         "Examples of the {}, and what p(x | z) makes of the mean of the posterior of each: its mean, or the likeliest "
         "text.",
     ),
+    "alignment": (
+        "Alignment",
+        "Of examples of the {} the character that each frame belongs to (orange), by the monotonic search over the "
+        "mean of the posterior, above what the model sees of the sound.",
+    ),
     "traversals": (
         "Traversals",
         "Each row changes one dimension of the latent of the first example of the {}, from its 2.5 % to its 97.5 % "

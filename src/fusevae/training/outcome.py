@@ -30,6 +30,7 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import evaluate
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
+from fusevae.evaluation.speaking import draw_alignments
 from fusevae.evaluation.verdict import of_training, verdict
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CONFIG, REPORT
@@ -58,6 +59,7 @@ def judge(
         sheets, made = {}, str(error)
         loop.progress.say(f"no samples: {made}")
     sheets |= draw_reconstructions(artifact, held) | draw_latents(artifact, held)
+    sheets |= draw_alignments(artifact, held)
     sheets["curves"] = pictures.curves(loop.records)
     artifact.cpu()
     for name, sheet in sheets.items():
@@ -100,9 +102,11 @@ def draw_samples(artifact: Artifact, real: Examples) -> tuple[dict[str, Sheet], 
     if artifact.is_conditional and spec.classes and kind.by_class:
         lines = [(name, sample(artifact, ROW, label=name)) for name in _asked(spec)]
         return {"samples": kind.draw(lines, spec)}, f"A row for each class: {how}; the same seed in every row."
-    made, beside = sample(artifact, kind.shown), real.spread(kind.shown)
-    sheets = kind.portrait(made, beside.batch(torch.arange(len(beside)))[0], spec)
-    return sheets, f"{len(made):,} {how}."
+    beside = real.spread(kind.shown)
+    x, label = beside.batch(torch.arange(len(beside)))
+    said = artifact.is_conditional and spec.conditions is not None and spec.conditions.text is not None
+    made = sample(artifact, len(x) if said else kind.shown, label if said else None)
+    return kind.portrait(made, x, spec), f"{len(made):,} {how}{', of the texts of held-out examples' if said else ''}."
 
 
 def _asked(spec: DataSpec) -> list[str]:

@@ -255,6 +255,8 @@ class MaximumLikelihood(Player):
             rest = self.unlabelled / (2 - self.unlabelled)  # of the others, so that each is hidden as often as asked
             hidden = noise.uniform(label.shape, label.device) < rest
             hidden |= self.unlabelled / 2 > noise.uniform(label.shape[:1], label.device)[:, None]
+        if (known := self.artifact.data.conditions) is not None and known.text is not None:
+            known.texts(hidden).fill_(False)  # what is said is always known
         return torch.where(hidden, forgotten(label), label)
 
 

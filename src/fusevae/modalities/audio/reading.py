@@ -18,11 +18,11 @@ from fusevae.data.arrays import as_tensor, check_finite
 from fusevae.data.conditions import LABELS
 from fusevae.data.folders import INDEX, Split, find, roots, usual
 from fusevae.data.parts import Options, Part, datasets_of, need_memory, only
+from fusevae.modalities.audio import transcripts
 from fusevae.modalities.audio.collect import collect
 from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
 
 RATE = "rate"  # the array of an .npz that says it, in Hz
-WAVS = "wavs"  # the folder of LJSpeech's layout
 
 
 def read_file(path: Path, options: Options) -> dict[str, Part]:
@@ -40,39 +40,25 @@ def read_folder(folder: Path, options: Options) -> dict[str, Part]:
     paths = find(folder, SUFFIXES)
     if not paths:
         raise InputError(f"{folder} holds no sound: expected {', '.join(SUFFIXES[:6])} in it or in sub-folders")
-    if listed := lj_speech(folder):
-        return {"train": _files(folder, [folder / WAVS / name for name in listed], list(listed), options)}
+    if (listed := transcripts.lj_speech(folder, options)) is not None:
+        return {"train": _listed(folder, listed, options)}
     return {name: _read_split(root, options) for name, root in roots(folder, paths, options, "sound").items()}
 
 
-def lj_speech(folder: Path) -> dict[str, str]:
-    """The files below ``wavs`` that a ``metadata.csv`` of lines ``name|text`` or ``name|text|normalised`` names, each
-    with its last text; none where the folder is of another form."""
-    index = folder / INDEX
-    if not (index.is_file() and (folder / WAVS).is_dir()):
-        return {}
-    lines = [line for line in index.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()]
-    cells = [line.split("|") for line in lines]
-    if not cells or any(not 2 <= len(row) <= 3 for row in cells):
-        return {}
-    found: dict[str, str] = {}
-    for name, *texts in cells:
-        file = name if name.lower().endswith(SUFFIXES) else f"{name}.wav"
-        if not (folder / WAVS / file).is_file():
-            raise InputError(f"{index} names {name!r}, which isn't in {WAVS}/: mend it, or delete the line")
-        if file in found:
-            raise InputError(f"{index} names {name!r} twice: expected a line for each")
-        found[file] = texts[-1]
-    return found
-
-
-def _files(root: Path, paths: list[Path], names: list[str], options: Options) -> Part:
-    part = collect(((str(path), path) for path in paths), len(paths), options, str(root))
+def _listed(folder: Path, texts: dict[str, str], options: Options) -> Part:
+    """The files of LJSpeech's layout, with their texts."""
+    root, names = folder / transcripts.WAVS, list(texts)
+    part = collect(((str(root / name), root / name) for name in names), len(names), options, str(folder))
     rows = part.kept or []
     part.ids = [names[i] for i in rows]
     if options.conditions.pattern:
-        part.beside(options.conditions.in_names(part.ids), str(root))
-    return part
+        part.beside(options.conditions.in_names(part.ids), str(folder))
+    column = transcripts.TEXTS[0]
+    options.conditions.among([column, *part.conditions], str(folder))
+    if options.conditions.kind(column) == "label":
+        part.beside({column: [texts[name] for name in part.ids]}, str(folder))
+        return part
+    return transcripts.beside(part, column, [texts[name] for name in part.ids], options, str(folder / INDEX))
 
 
 def _read_split(root: Path, options: Options) -> Part:
@@ -81,7 +67,10 @@ def _read_split(root: Path, options: Options) -> Part:
     rows = part.kept or []
     part.ids = [split.names[i] for i in rows]
     split.beside(part, rows, options)
-    return part
+    index = split.index or {}
+    if (column := transcripts.column_of(index, options)) is None:
+        return part
+    return transcripts.beside(part, column, [index[column][i] for i in rows], options, f"{root}/{INDEX}")
 
 
 def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, Part]:
@@ -95,6 +84,10 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
         part = parts[split] = collect(_encoded(files, column), files.total, options, files.where)
         part.ids = [f"row {i}" for i in part.kept or []]
         files.conditions(part, options.conditions, LABELS)
+        if (text := transcripts.column_of(kinds, options)) is not None:
+            texts = files.cells(text)
+            chosen = [str(texts[i] or "") for i in part.kept or []]
+            parts[split] = transcripts.beside(part, text, chosen, options, files.where)
     return parts
 
 
@@ -114,6 +107,9 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
     names = options.conditions.among(data.features, where) or usual(data.features, options.conditions)
     part.beside({name: list(plain.select_columns([name])[name]) for name in names}, where, part.kept)
     part.names = {name: list(words) for name in names if (words := getattr(data.features[name], "names", None))}
+    if (text := transcripts.column_of(data.features, options)) is not None:
+        texts = list(plain.select_columns([text])[text])
+        part = transcripts.beside(part, text, [str(texts[i] or "") for i in part.kept or []], options, where)
     return {"train": part}
 
 

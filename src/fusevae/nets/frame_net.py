@@ -1,0 +1,107 @@
+"""Nets from a sequence to another of the same length: of frames, and of the characters of a text."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from fusevae.core.conditional import flattened
+from fusevae.core.conditions import Conditions
+from fusevae.core.description import Described
+from fusevae.core.errors import InputError
+from fusevae.core.frames import extent, within
+from fusevae.nets.frames import TOLD, ConvNeXt
+from fusevae.nets.mlp import Embedding
+
+
+class FrameNet(Described, nn.Module):
+    """Frames to as many frames: ConvNeXt blocks over time. No frame after the end changes anything.
+
+    Args:
+        inputs: numbers of a frame.
+        outputs: numbers of a frame of the result.
+        width: channels.
+        blocks: how many, their dilations 1, 2, 4, 1, 2, ...
+        classes: number of labels, or :class:`Conditions`, if the net is given one.
+
+    Example:
+        >>> net = FrameNet(4, 6, width=8, blocks=1)
+        >>> net(torch.randn(2, 4, 9)).shape
+        torch.Size([2, 6, 9])
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int = 128, blocks: int = 4, classes: int | Conditions = 0
+    ) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.classes = inputs, (outputs,), classes
+        self.stem = nn.Conv1d(inputs, width, 3, padding=1)
+        self.blocks = nn.ModuleList(ConvNeXt(width, blocks, dilation=2 ** (i % 3)) for i in range(blocks))
+        self.label = Embedding(classes, width, TOLD) if classes else None
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+
+    def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
+        """``(*batch, outputs, frames)`` for frames ``(*batch, inputs, frames)``, zeros after the end."""
+        batch = x.shape[:-2]
+        x, label = x.reshape(-1, *x.shape[-2:]), flattened(label, batch)
+        there = within(extent(x), x.shape[-1]).to(x.dtype)
+        h = self.stem(x) * there
+        given = self.label(label).expand(len(x), -1) if self.label is not None else None
+        for block in self.blocks:
+            h = block(h, there, given)
+        out = self.head(self.norm(h.transpose(1, 2))).transpose(1, 2) * there
+        return out.view(*batch, *out.shape[1:])
+
+
+class TextNet(Described, nn.Module):
+    """The text among what is known beside an example to a vector for each of its characters: their embeddings, and
+    ConvNeXt blocks along the text, which are told all else that is known.
+
+    Args:
+        conditions: what is known, with a column of texts.
+        width: of a vector.
+        blocks: how many.
+
+    Raises :class:`InputError` where there is no column of texts, and for an example whose text isn't known.
+
+    Example:
+        >>> from fusevae.core.columns import Text
+        >>> known = Conditions([Text("text", ["a", "b"])])
+        >>> TextNet(known, width=8, blocks=1)(known.tensor({"text": ["abba", "a"]})).shape
+        torch.Size([2, 8, 4])
+    """
+
+    def __init__(self, conditions: Conditions, width: int = 128, blocks: int = 3) -> None:
+        super().__init__()
+        if conditions.text is None:
+            raise InputError(
+                f"there is no text beside the data, only {', '.join(conditions.names)}: give texts of them"
+            )
+        self.classes, self.outputs = conditions, (width,)
+        self.character = nn.Embedding(len(conditions.text.characters) + 1, width)
+        self.blocks = nn.ModuleList(ConvNeXt(width, blocks, kernel=5) for _ in range(blocks))
+        self.label = Embedding(conditions, width, TOLD) if len(conditions) > 1 else None
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
+        """``(*batch, width, characters)`` for conditions ``(*batch, columns)``, zeros after the end of a text."""
+        assert self.classes.text is not None
+        texts = None if label is None else self.classes.texts(label)
+        if texts is None or label is None or bool(texts.isnan().any()):
+            name = self.classes.text.name
+            raise InputError(
+                f"this model says texts, and none was given: fusevae speak RUN TEXT, or --label {name}=TEXT "
+                f"(label={{{name!r}: ...}} in Python)"
+            )
+        batch, label = label.shape[:-1], label.reshape(-1, label.shape[-1])
+        tokens = texts.reshape(len(label), -1).long()
+        there = (tokens > 0)[:, None].to(self.character.weight.dtype)
+        h = self.character(tokens).transpose(1, 2) * there
+        given = self.label(label) if self.label is not None else None
+        for block in self.blocks:
+            h = block(h, there, given)
+        h = self.norm(h.transpose(1, 2)).transpose(1, 2) * there
+        return h.view(*batch, *h.shape[1:])
