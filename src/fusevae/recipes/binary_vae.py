@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import decay
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
@@ -27,5 +28,5 @@ def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200
         ),
         views=[Binarize()],
         objective=ELBO(beta=Linear(part=0.25)),  # from the start at 1, two thirds of the latents never come alive
-        training=Training(epochs=440, batch_size=200, learning_rate=3e-3),
+        training=Training(epochs=440, batch_size=200, learning_rate=3e-3, weight_decay=decay(data)),
     )

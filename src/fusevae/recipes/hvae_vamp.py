@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import decay
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.vamp import Vamp
@@ -29,5 +30,5 @@ def recipe(data: DataSpec, latent: int = 40, width: int = 300, components: int =
         model=VAE(Ladder(net, top), decoder=Bernoulli(MLP(width, data.shape, (width,)))),
         views=[Binarize()],
         objective=ELBO(beta=Linear(part=0.25)),
-        training=Training(epochs=120, batch_size=200, learning_rate=2e-3),
+        training=Training(epochs=120, batch_size=200, learning_rate=2e-3, weight_decay=decay(data)),
     )

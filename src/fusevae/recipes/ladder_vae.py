@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import decay
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
@@ -31,5 +32,5 @@ def recipe(
         model=VAE(Ladder(net, above), decoder=Bernoulli(SubPixel(net.state, data.shape, hidden=8))),
         views=[Binarize()],
         objective=ELBO(beta=Linear(part=0.25)),
-        training=Training(epochs=50, batch_size=100, learning_rate=2e-3),
+        training=Training(epochs=50, batch_size=100, learning_rate=2e-3, weight_decay=decay(data)),
     )

@@ -164,7 +164,6 @@ def trusted(name: str | None) -> list[str]:
 def _checked(recipe: Callable[..., Experiment], name: str) -> Callable[..., Experiment]:
     """The same recipe, but data that it is not for are refused before any work; the training of one of the library's
     own is as long as so many examples want it."""
-    from fusevae.objectives.objective import Opposed
     from fusevae.training.sizing import sized
 
     ours_alone = ":" not in name
@@ -178,8 +177,7 @@ def _checked(recipe: Callable[..., Experiment], name: str) -> Callable[..., Expe
         seen = data
         for view in made.views:
             seen = view.spec(seen)
-        played = isinstance(made.objective, Opposed)
-        return made.replaced(training=sized(data, made.training, played)) if ours_alone else made
+        return made.replaced(training=sized(data, made.training)) if ours_alone else made
 
     checking.__module__ = _place(name)[0]  # beside which it says more of itself, wherever the function is from
     return checking

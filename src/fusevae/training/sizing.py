@@ -14,25 +14,22 @@ from fusevae.models.preprocessed import Preprocessed
 from fusevae.training.settings import Training
 
 FEWEST, UPDATES = 16, 1000  # examples of a batch, and updates of a training, at least
-DECAY = 0.3  # weight decay, at least
 MOST = 1024  # dimensions whose correlations are taken out
 
 
-def sized(data: DataSpec, training: Training, played: bool = False) -> Training:
+def sized(data: DataSpec, training: Training) -> Training:
     """The settings of a training, for so many examples.
 
     A batch is at most a fifth of them (of 16 at least), so that an epoch has five updates, each of other examples; and
     epochs are as many as make a thousand updates. 110 rows in batches of 100 and 50 epochs, which were the settings of
     ``maf``, are 50 updates of the same rows. That such a training overfits costs time and nothing else: the best state
-    on validation examples is kept. Weights decay, but where a critic plays: on 4,672 drawn characters a flow prior,
-    which had lost 1.1 nats to its parent by overfitting, had 1.8 more than it so (held-out bounds of 584 others:
-    -115.3 without, -110.8 with a decay of 0.3; the parent -114.2 without, -112.6 with 0.1, -112.9 with 0.5).
+    on validation examples is kept.
 
     Example:
         >>> from fusevae import DataSpec
         >>> found = sized(DataSpec((13,), examples=110), Training(epochs=50, batch_size=100))
-        >>> found.batch_size, found.epochs, found.weight_decay
-        (22, 200.0, 0.3)
+        >>> found.batch_size, found.epochs
+        (22, 200.0)
         >>> sized(DataSpec((13,), examples=60_000), Training(epochs=50, batch_size=100)).epochs
         50
     """
@@ -41,9 +38,7 @@ def sized(data: DataSpec, training: Training, played: bool = False) -> Training:
     n = data.examples or 1
     batch = min(training.batch_size, max(FEWEST, n // 5))
     updates = max(1, n // min(batch, n))
-    epochs = max(training.epochs, float(math.ceil(UPDATES / updates)))
-    decay = max(training.weight_decay, 0.0 if played else DECAY)
-    return training.replaced(batch_size=batch, epochs=epochs, weight_decay=decay)
+    return training.replaced(batch_size=batch, epochs=max(training.epochs, float(math.ceil(UPDATES / updates))))
 
 
 def defended(data: DataSpec, model: Conditional, whiten: bool = True) -> Conditional:
