@@ -251,7 +251,9 @@ class Conditions(Described):
         if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf"):
             numbers = torch.as_tensor(value)
             numbers = numbers[:, None] if numbers.dim() == 1 else numbers
-            if numbers.dim() != 2 or not len(self) <= numbers.shape[1] <= (2**30 if self.text else len(self)):
+            if numbers.dim() != 2 or (
+                numbers.shape[1] != len(self) and not (self.text and numbers.shape[1] > len(self))
+            ):
                 raise InputError(
                     f"conditions of shape {tuple(value.shape)} were given for {n} examples: expected ({n}, {len(self)})"
                     f", a column each for {', '.join(self.names)}"
