@@ -88,7 +88,7 @@ def ours(made: dict[str, np.ndarray], cut: int, seconds: float, seed: int) -> di
     found = fusevae.evaluate(artifact, held, importance_samples=size(500, 2))
     z = fusevae.encode(artifact, held)["mean"][:, 1:]
     return {
-        "elbo": found.elbo.value,
+        "elbo": found.elbo,
         "log_likelihood": found.log_likelihood.value,
         "seconds": took,
         "type": known(z, made["type"][cut:]),

@@ -130,7 +130,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 class _Counts(Distribution):
     """Independent counts; ``log_rate`` has shape ``(*batch, *event)``."""
 
-    support = constraints.independent(constraints.nonnegative_integer, 1)  # type: ignore[assignment]
+    support = constraints.independent(constraints.nonnegative_integer, 1)
 
     def __init__(self, log_rate: Tensor, dims: int) -> None:
         self.log_rate, self.dims = log_rate, dims

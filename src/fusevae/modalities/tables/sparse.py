@@ -120,7 +120,7 @@ def matrix_part(
         sums.append(block.sum(1))
     part = Part(rows, columns=wanted, total=n, ids=None if ids is None else list(ids))
     if whole and low.min() >= 0:
-        _without_empty(part, np.concatenate(sums) == 0, options, where)
+        _without_empty(part, rows, np.concatenate(sums) == 0, options, where)
     kind = "continuous" if not whole else "count" if low.min() >= 0 else "integer"
     dtype = "int64" if whole else "float32"
     part.dtypes = [dtype] * len(wanted)
@@ -135,7 +135,7 @@ def matrix_part(
     return part
 
 
-def _without_empty(part: Part, empty: np.ndarray, options: Options, where: str) -> None:
+def _without_empty(part: Part, rows: Rows, empty: np.ndarray, options: Options, where: str) -> None:
     """Refuse rows without a count, or leave them out."""
     if not empty.any():
         return
@@ -149,7 +149,7 @@ def _without_empty(part: Part, empty: np.ndarray, options: Options, where: str) 
         )
     logger.warning("%s: %d of %d rows were left out, which hold no counts: %s", where, len(at), len(empty), shown)
     kept = np.flatnonzero(~empty)
-    part.x.kept, part.kept = kept, kept.tolist()
+    rows.kept, part.kept = kept, kept.tolist()
     part.ids = None if part.ids is None else [part.ids[i] for i in part.kept]
 
 
