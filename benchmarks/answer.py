@@ -102,7 +102,7 @@ def agree(ours: list[dict[str, Any]], theirs: list[Advice]) -> dict[str, bool]:
 
 
 def main(total: str = "5m", *sets: str) -> None:
-    total, figures = size(total, "8s"), {}
+    total, figures = size(total, "4s"), {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in size(sets or SETS, ("digits",)):
             output = runs(f"answer/{name}-{total}")

@@ -196,8 +196,8 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 10)
-    monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.5)
-    monkeypatch.setattr("fusevae.recipes.rounds.LEAST", 0.5)
+    monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    monkeypatch.setattr("fusevae.recipes.rounds.LEAST", 0.25)
     command = ["bench", tiny(tmp_path), "--total", "5m", "--samples", "40", "--output", "b"]
     with monkeypatch.context() as patched:  # stopped in the middle of the first training
         patched.setattr(loop.Loop, "_interrupted", lambda self, _: "w16" in str(self.folder) and self.step == 7)
@@ -215,17 +215,12 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
     first, second = kept["rounds"][0]["best"], kept["rounds"][1]["names"]
     assert set(second) == set(first[:2]) and found["total"] == 300.0
     for name in second:  # the same run, trained on
-        config = yaml.safe_load((tmp_path / "b" / name / "config.yaml").read_text())
-        assert config["training"]["budget"] > kept["rounds"][0]["seconds"]
-        assert kept["done"][name]["steps"] > kept["plans"][name]["steps"]
+        text = (tmp_path / "b" / name / "config.yaml").read_text()
+        assert "training.budget" in text and "from step" in text
+        assert yaml.safe_load(text)["training"]["budget"] > kept["rounds"][0]["seconds"]
     assert found["answer"] and found["verdict"][0].startswith("for likelihood")
     page = Path("b/comparison.html").read_text()
     assert page.index("Which to take") < page.index("<table>") < page.index("<details>") and "real examples" in page
-    assert main([*command, "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)
-    assert [a["take"] for a in again["answer"] if a["purpose"] != "speed"] == [
-        a["take"] for a in found["answer"] if a["purpose"] != "speed"
-    ]
 
 
 @pytest.mark.parametrize("times", [[], ["--budget", "1s", "--total", "2s"]])

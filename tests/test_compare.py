@@ -226,7 +226,7 @@ def test_the_page_holds_everything_and_needs_nothing(found, models, digits, tmp_
         assert outside not in text
     assert text.count("data:image/png;base64,") == 6 + 5 + 1  # samples and real ones, neighbours, reconstructions
     words = Names(text).text
-    for heading in ("Samples", "Reconstructions", "Is it copying?", "Not in the table", "FID", "vae", "flat"):
+    for heading in ("Samples", "Reconstructions", "Is it copying?", "Mind this", "FID", "vae", "flat"):
         assert heading in words
     again = tmp_path / "again.html"
     comparison_page.write(again, with_refusal, models, digits.test, reference, "A title", {"seed": 0})

@@ -127,7 +127,8 @@ def bench(
     asked |= {"data": describe(source), "fingerprint": data_fingerprint(splits.train)}
     kept = known(folder, KEPT, "bench", asked) or {"asked": asked, "plans": {}, "done": {}}
     held, part = splits.held
-    try_out = functools.partial(evaluation_cost, held=held, k=importance_samples, samples=samples)
+    most = min(samples, max(100, len(held)))  # as many as real examples
+    try_out = functools.partial(evaluation_cost, held=held, k=importance_samples, samples=most)
     nodes, refused, trials = fitting(makers, source, splits, seed, precision, device, trust, try_out)
     if not nodes:
         raise InputError(f"no recipe fits the data: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
@@ -141,7 +142,7 @@ def bench(
             left = [name for name in nodes if not (folder / name / REPORT).is_file()]
             say(foreseen(len(left), seconds, first, sum(map(sum, trials.values()))), quiet)
         else:
-            kept["plan"] = rounds.planned(trials, whole, first, samples, importance_samples, len(held))
+            kept["plan"] = rounds.planned(trials, whole, first, most, importance_samples, len(held))
     if whole is not None:
         work.clock.mark = started  # the reading and the trials count
         work.clock.note()
