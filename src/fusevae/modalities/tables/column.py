@@ -133,9 +133,9 @@ class Column(Described):
             return np.arange(len(words), dtype=np.float64)
         return np.full(len(words), np.nan)  # its cells were all missing
 
-    def cell(self, value: Any) -> float:
+    def cell(self, value: Any, within: bool = True) -> float:
         """The number that stands for a value, in the table's units; :class:`InputError` for one that the column can't
-        have.
+        have, beyond its range too unless ``within`` is false.
 
         Example:
             >>> Column("city", classes=["Lima", "Oslo"]).cell("Oslo"), Column("age", kind="count").cell("30")
@@ -158,7 +158,7 @@ class Column(Described):
             wanted = "a whole number" if self.whole else "a number"
         low, high = (self.low, self.high) if self.kind in FIXED else self.limits
         ends = [v for v in (low, high) if v is not None and np.isfinite(v)]
-        outside = bool(ends) and not min(ends) <= found <= max(ends)
+        outside = within and bool(ends) and not min(ends) <= found <= max(ends)
         if not np.isfinite(found) or (self.whole and found != round(found)) or outside:
             words = self.words(self.typed(np.array(ends))) if ends else []
             raise InputError(f"{given}: expected {wanted}{f' from {words[0]} to {words[-1]}' if words else ''}")

@@ -100,7 +100,8 @@ class Constraint(Described):
             return sign, self._column(word), 0.0
         beside = [names.index(side.strip()) for side in sides if side.strip() in names]
         if word in map(str.strip, sides) and beside and self.columns[beside[0]].worded:
-            return sign, None, self.columns[beside[0]].cell(word)  # a class, or a date, of the column that is beside it
+            # a class, or a date, of the column that is beside it
+            return sign, None, self.columns[beside[0]].cell(word, within=False)
         if not is_number(word):
             raise self._wrong(f"{word!r} is no column of the table and no number{near(word, names)}")
         return sign, None, float(word)
