@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -89,7 +90,10 @@ def _answered(lines: list[str]) -> str:
     """The verdict."""
     if not lines:
         return ""
-    each = "".join("<li><b>{}</b>{}{}</li>".format(*map(escape, line.partition(": "))) for line in lines)
+    parts = (
+        re.split(r"(?<=\)): " if line.startswith("for likelihood (") else ": ", line, maxsplit=1) for line in lines
+    )
+    each = "".join(f"<li><b>{escape(what)}</b>: {escape(': '.join(says))}</li>" for what, *says in parts)
     return f'<section class="answer"><h2>Which to take</h2><ul>{each}</ul></section>'
 
 
