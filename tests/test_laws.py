@@ -52,6 +52,7 @@ NETS_IN_LOG_PROB = {
     "PixelCNN",
     "ImageTransformer",
     "LanguageModel",
+    "AutoregressiveFrames",
     "PretrainedLanguageModel",
     "Frames",
 }  # they run when a value is given, in the precision of that moment
