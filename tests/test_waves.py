@@ -1,22 +1,34 @@
 """Waveform models: perfect reconstruction, masks, sequences of latents, codes and their files."""
 
+import itertools
+import json
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from fusevae.cli import main
+from fusevae.core.artifact import Artifact
 from fusevae.core.frames import ended, extent
 from fusevae.core.levels import log_bound
+from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.distributions.frame_gaussian import FrameGaussian
 from fusevae.distributions.waveform import Waveform
+from fusevae.modalities.audio import codec
+from fusevae.modalities.audio.schema import SoundSchema
+from fusevae.models.coded import Coded
 from fusevae.models.flat import Flat
 from fusevae.models.measured import Measured
+from fusevae.nets.residual import NONE, ResidualQuantizer
 from fusevae.nets.spectral import istft, stft
 from fusevae.nets.spectral_distance import SpectralDistance
 from fusevae.nets.wave import WaveDecoder, WaveEncoder
 from fusevae.nets.wave_critic import WaveCritic
 from fusevae.objectives.wave_gan import WaveGAN
 
+sf = pytest.importorskip("soundfile")
 RATE = 1000
 SIZES = {"window": 16, "hop": 4, "stride": 2, "width": 8}
 
@@ -150,3 +162,122 @@ def test_the_critics_tell_apart_what_they_learn_to():
         loss.backward()
         optimizer.step()
     assert (critic(real).mean(1) > critic(fake).mean(1)).all()
+
+
+# ---------------------------------------------------------------- codes
+
+
+def small_codec(stages=3, levels=8, blocks=(1, 2)):
+    torch.manual_seed(0)
+    latents = Coded(WaveEncoder(4, **SIZES, blocks=blocks), ResidualQuantizer(levels, 4, stages))
+    model = Measured(latents, Waveform(WaveDecoder(4, **SIZES, blocks=(2, 1))), SpectralDistance(RATE, 1.0, (0.016,)))
+    spec = DataSpec((400,), "float32", -1, 1, None, SoundSchema(RATE))
+    artifact = Artifact(model, spec).eval()
+    model.start_from(lambda: clips((400, 380, 399)))
+    return artifact
+
+
+def test_each_codebook_codes_what_those_before_it_left():
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(16, 4, 5, revive=0.05)
+    h = torch.randn(8, 4, 60)
+    for _ in range(60):
+        quantizer(h + 0.0)
+    quantizer.eval()
+    h[0, :, 40:] = 0
+    found = quantizer(h)
+    scaled = 2 * F.normalize(h, dim=1)
+    errors = [(quantizer.lookup(found.codes[:, :n]) - scaled).square().mean().item() for n in range(6)]
+    assert all(b < 0.8 * a for a, b in itertools.pairwise(errors))
+    assert torch.allclose(quantizer.lookup(found.codes), found.z, atol=1e-5)
+    assert (found.codes[0, :, 40:] == NONE).all() and not found.z[0, :, 40:].any()
+    assert len(found.codes[:, 0].unique()) == 17  # every code of the first is in use, and none after the end
+    alone = quantizer(h[:1, :, :40])
+    assert torch.equal(alone.codes[0], found.codes[0, :, :40]) and torch.allclose(
+        alone.commitment, found.commitment[:1]
+    )
+
+
+def test_a_dropped_codebook_is_left_out_of_the_sum_and_gradients_pass_straight_through():
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(8, 4, 3, dropout=1.0)
+    h = torch.randn(40, 4, 5, requires_grad=True)
+    with torch.no_grad():  # in which the codebooks stay
+        found = quantizer(h)
+    wholes = [quantizer.lookup(found.codes[:, :n]) for n in (1, 2, 3)]
+    same = torch.stack([(found.z - whole).flatten(1).abs().amax(1) < 1e-5 for whole in wholes])
+    assert (same.sum(0) == 1).all() and all(0.1 < part.float().mean() < 0.9 for part in same)
+    (slope,) = torch.autograd.grad(quantizer(h).z.sum(), h)
+    assert slope.abs().sum() > 0
+
+
+def test_the_file_holds_the_bits_that_the_codes_have(tmp_path):
+    artifact, x = small_codec(), 0.1 * torch.randn(5000)
+    sf.write(tmp_path / "a.wav", x.numpy(), RATE, subtype="FLOAT")
+    facts = codec.compress(artifact, tmp_path / "a.wav", tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as found:
+        stages, places = found["shape"]
+        assert (stages, places) == (3, 625) and len(found["bits"]) == -(-3 * 625 * 3 // 8)
+        whole = artifact.distribution.encode(x[None])["codes"][0]
+        assert torch.equal(codec.unpacked(found["bits"], (3, 625), 3).long(), whole)
+    assert facts["bits_per_second"] == pytest.approx(3 * 3 * RATE / 8, rel=0.01)
+    codes = torch.randint(0, 1024, (2, 77))
+    assert torch.equal(codec.unpacked(codec.packed(codes, 10), (2, 77), 10).long(), codes)
+
+
+def test_windows_give_what_the_whole_gives(tmp_path, monkeypatch):
+    monkeypatch.setattr(codec, "SECONDS", 0.8)
+    monkeypatch.setattr(codec, "BLOCK", 700)
+    artifact, x = small_codec(), 0.1 * torch.randn(6003)
+    x[3000:4100] = 0  # silence that ends windows
+    sf.write(tmp_path / "a.wav", x.numpy(), RATE, subtype="FLOAT")
+    coder = codec.Codec(artifact)
+    assert coder.at_once < 120
+    codes, samples = coder.codes(codec._read(tmp_path / "a.wav", RATE), 3)
+    _, arrays = artifact.distribution.latents.encode(x[None])
+    assert samples == 6003 and (codes != arrays["codes"][0]).float().mean() < 0.002  # ties may fall either way
+    whole = artifact.distribution.decoder(coder.quantizer.lookup(codes.long()[None])).mean[0, :6003]
+    assert torch.allclose(torch.cat(list(coder.sound(codes, samples))), whole, atol=1e-4)
+
+
+def test_a_long_recording_takes_no_more_memory_than_a_window():
+    artifact = small_codec()
+    coder = codec.Codec(artifact)
+    longest = []
+    encode, decode = coder.encoder.forward, coder.decoder.forward
+    coder.encoder.forward = lambda x, *o: (longest.append(x.shape[-1]), encode(x, *o))[1]
+    coder.decoder.forward = lambda z, *o: (longest.append(z.shape[-1] * coder.samples), decode(z, *o))[1]
+    codes, samples = coder.codes((torch.randn(5000) for _ in range(40)), 3)
+    parts = list(coder.sound(codes, samples))
+    limit = (coder.at_once + 2 * max(coder.encoder.reach, coder.decoder.reach)) * coder.samples
+    assert samples == 200_000 == sum(map(len, parts)) and max(longest) <= limit + coder.samples
+
+
+def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, capsys):
+    run = tmp_path / "run"
+    small_codec().save(run)
+    sf.write(tmp_path / "talk.flac", np.stack([0.1 * np.random.default_rng(0).normal(size=9000)] * 2, 1), 3 * RATE)
+    talk, codes, again = (str(tmp_path / name) for name in ("talk.flac", "talk.npz", "again.wav"))
+    assert main(["encode", str(run), "--data", talk, "--output", codes, "--codebooks", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bits_per_second"] == pytest.approx(2 * 3 * RATE / 8, rel=0.01)
+    assert main(["decode", str(run), "--data", codes, "--output", again]) == 0
+    assert (sf.info(again).samplerate, sf.info(again).frames) == (RATE, 3000)
+    for words, says in (
+        (["encode", str(run), "--data", talk, "--output", codes, "--codebooks", "9"], "1 to 3"),
+        (["decode", str(run), "--data", talk, "--output", again], "no file of codes"),
+        (["decode", str(run), "--data", codes, "--output", str(tmp_path / "a.npz")], ".wav"),
+        (["encode", str(run), "--data", __file__, "--output", codes], "test_waves.py"),
+    ):
+        capsys.readouterr()
+        assert main(words) == 2
+        said = capsys.readouterr().err.strip()
+        assert says in said and "\n" not in said
+    other = small_codec(stages=2)
+    other.save(tmp_path / "other")
+    assert main(["decode", str(tmp_path / "other"), "--data", codes, "--output", again]) == 2
+    assert "another codec" in capsys.readouterr().err
+    assert main(["encode", str(run), "--data", talk, "--output", str(tmp_path / "c.npz")]) == 0
+    data = bytearray((tmp_path / "talk.npz").read_bytes())
+    del data[200:300]
+    (tmp_path / "bad.npz").write_bytes(data)
+    assert main(["decode", str(run), "--data", str(tmp_path / "bad.npz"), "--output", again]) == 2

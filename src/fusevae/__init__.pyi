@@ -101,6 +101,7 @@ from fusevae.evaluation.results import Result as Result
 from fusevae.evaluation.results import figure as figure
 from fusevae.evaluation.samples import sample as sample
 from fusevae.evaluation.search import optimise as optimise
+from fusevae.modalities.audio.views import Excerpt as Excerpt
 from fusevae.modalities.audio.views import LogMel as LogMel
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
@@ -132,6 +133,7 @@ from fusevae.modalities.text.tokens import Characters as Characters
 from fusevae.modalities.text.tokens import Words as Words
 from fusevae.models.autoencoder import RAE as RAE
 from fusevae.models.autoencoder import Deterministic as Deterministic
+from fusevae.models.coded import Coded as Coded
 from fusevae.models.flat import Flat as Flat
 from fusevae.models.gan import Generator as Generator
 from fusevae.models.label_mixture import LabelMixture as LabelMixture
@@ -158,6 +160,7 @@ from fusevae.nets.pretrained_encoder import PretrainedEncoder as PretrainedEncod
 from fusevae.nets.quantizer import FiniteScalar as FiniteScalar
 from fusevae.nets.quantizer import VectorQuantizer as VectorQuantizer
 from fusevae.nets.recurrent import LSTM as LSTM
+from fusevae.nets.residual import ResidualQuantizer as ResidualQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder as SequenceEncoder
 from fusevae.nets.spatial import SpatialDecoder as SpatialDecoder
 from fusevae.nets.spatial import SpatialEncoder as SpatialEncoder

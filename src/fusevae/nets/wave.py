@@ -17,6 +17,7 @@ from fusevae.nets.spectral import istft, stft
 
 LEAST = 1e-5  # magnitude, in units of full scale
 CENTRE, SPREAD = -7.0, 3.0  # of log magnitudes, about
+KERNEL = 7  # places that a block sees
 LOUDEST = 7.0  # log magnitude of a frame of the head, at most
 
 
@@ -25,8 +26,13 @@ class Blocks(nn.Module):
 
     def __init__(self, width: int, blocks: int, classes: int | Conditions) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(ConvNeXt(width, blocks, dilation=2 ** (i % 3)) for i in range(blocks))
+        self.blocks = nn.ModuleList(ConvNeXt(width, blocks, KERNEL, dilation=2 ** (i % 3)) for i in range(blocks))
         self.label = Embedding(classes, width, TOLD) if classes else None
+
+    @property
+    def reach(self) -> int:
+        """Places to either side that a place depends on."""
+        return sum(2 ** (i % 3) * (KERNEL // 2) for i in range(len(self.blocks)))
 
     def forward(self, h: Tensor, n: Tensor, label: Tensor | None) -> Tensor:
         there = within(n, h.shape[-1]).to(h.dtype)
@@ -83,6 +89,12 @@ class WaveEncoder(Described, nn.Module):
     def samples(self) -> int:
         """For each vector."""
         return self.hop * self.stride
+
+    @property
+    def reach(self) -> int:
+        """Vectors to either side whose samples a vector depends on."""
+        frames = self.fine.reach + 1 + self.window // (2 * self.hop)
+        return self.coarse.reach + -(-frames // self.stride) + 1
 
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, outputs, vectors)`` for clips ``(*batch, samples)``; zeros after the end."""
@@ -143,6 +155,12 @@ class WaveDecoder(Described, nn.Module):
     def samples(self) -> int:
         """For each vector."""
         return self.hop * self.stride
+
+    @property
+    def reach(self) -> int:
+        """Vectors to either side that the samples of a vector depend on."""
+        frames = self.fine.reach + self.window // (2 * self.hop)
+        return self.coarse.reach + 1 + -(-frames // self.stride) + 1
 
     def forward(self, z: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, vectors * hop * stride)`` for vectors ``(*batch, inputs, vectors)``; zeros after the end."""
