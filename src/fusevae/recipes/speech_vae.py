@@ -33,6 +33,6 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, stride: int = 4, 
     critic = WaveCritic(windows=(2 * window, window, window // 2))
     return Experiment(
         model=Measured(Flat(prior, posterior), decoder, SpectralDistance(rate)),
-        objective=WaveGAN(critic, rate),
+        objective=WaveGAN(critic, rate, beta=0.1, start=0.5),
         training=Training(epochs=40, batch_size=16, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998),
     )
