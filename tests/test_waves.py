@@ -281,3 +281,32 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
     del data[200:300]
     (tmp_path / "bad.npz").write_bytes(data)
     assert main(["decode", str(run), "--data", str(tmp_path / "bad.npz"), "--output", again]) == 2
+
+
+def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys):
+    rng, data, run = np.random.default_rng(0), tmp_path / "d", tmp_path / "run"
+    data.mkdir()
+    for digit, speaker, take in itertools.product((0, 1), ("ann", "bob"), range(12)):
+        wave = 0.3 * np.sin(0.2 * (1 + digit) * np.arange(int(rng.integers(300, 900))))
+        sf.write(data / f"{digit}_{speaker}_{take}.wav", wave, RATE)
+    settings = ['data.conditions="{digit}_{speaker}_{take}"', "training.epochs=2", "recipe.width=8", "recipe.latent=4"]
+    words = [w for one in settings for w in ("--set", one)]
+    assert main(["train", "speech-vae", "--data", str(data), "--output", str(run), *words]) == 0
+    assert "none: it only samples" in (run / "report.html").read_text()
+    out = tmp_path / "clips"
+    assert main(["sample", str(run), "-n", "3", "--output", str(out), "--label", "digit=1,speaker=ann"]) == 0
+    assert {p.name for p in out.iterdir()} == {*(f"0000{i}.wav" for i in range(3)), "metadata.csv", "grid.png"}
+    for command, output in (
+        ("reconstruct", "again.wav"),
+        ("encode", "z.npz"),
+        ("interpolate", "between"),
+        ("neighbours", "near.csv"),
+        ("map", "map.csv"),
+    ):
+        more = ["-n", "2"] if command == "interpolate" else ["-k", "2"] if command == "neighbours" else []
+        assert main([command, str(run), "--data", str(data), "--output", str(tmp_path / output), *more]) == 0
+    with np.load(tmp_path / "z.npz") as found:
+        assert found["mean"].shape == found["scale"].shape == (48, 4, found["mean"].shape[2])
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json", "--samples", "2"]) == 0
+    assert "frechet" in capsys.readouterr().out

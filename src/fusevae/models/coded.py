@@ -8,11 +8,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from fusevae.core.conditional import parameters
+from fusevae.core import noise
+from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.errors import InputError, SlotError
 from fusevae.core.frames import extent, within
 from fusevae.core.levels import Level
 from fusevae.core.trace import Term
+from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.models.latents import Latents
 from fusevae.nets.residual import NONE, ResidualQuantizer
 from fusevae.nets.wave import WaveEncoder
@@ -23,11 +25,12 @@ CLIPS = 500  # that they are taken from, at most
 
 class Coded(Latents):
     r"""Codes :math:`c(x)` of residual quantization, as many places as the encoder gives: the latent of a codec. It is a
-    point and has no prior, so that it compresses and doesn't sample.
+    point, and where it has no prior it compresses and doesn't sample.
 
     Args:
         encoder: from x to vectors ``(*batch, d, places)``, zeros after the end.
         quantizer: of d features.
+        prior: over sequences of vectors, whose samples are coded; None for none.
 
     Example:
         >>> latents, x = Coded.examples()[0]
@@ -37,14 +40,14 @@ class Coded(Latents):
 
     level = Level.SAMPLES
 
-    def __init__(self, encoder: nn.Module, quantizer: ResidualQuantizer) -> None:
+    def __init__(self, encoder: nn.Module, quantizer: ResidualQuantizer, prior: Conditional | None = None) -> None:
         super().__init__()
         outputs = getattr(encoder, "outputs", (quantizer.features,))
         if outputs[0] != quantizer.features:  # type: ignore[index]
             raise InputError(
                 f"the encoder gives vectors of {outputs[0]}, the quantizer takes {quantizer.features}: make them equal"  # type: ignore[index]
             )
-        self.encoder, self.quantizer = encoder, quantizer
+        self.encoder, self.quantizer, self.prior = encoder, quantizer, prior
 
     def infer(
         self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()
@@ -53,7 +56,10 @@ class Coded(Latents):
         return found.z.expand(*samples, *found.z.shape), [], {"commitment": found.commitment}
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
-        raise SlotError("a codec has no prior to sample from: encode and decode with it, or take speech-vae")
+        if self.prior is None:
+            raise SlotError("this codec has no prior to sample from: encode and decode with it, or take speech-vae")
+        z = noise.sample_to(self.prior(*conditions), shape)
+        return self.quantizer(z.reshape(-1, *z.shape[-2:])).z.view(z.shape)
 
     def encode(self, x: Tensor, *conditions: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         found = self.quantizer(parameters(self.encoder, (x, *conditions)))
@@ -84,4 +90,5 @@ class Coded(Latents):
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:
         encoder = WaveEncoder(3, window=8, hop=2, stride=2, width=4, blocks=(1, 1))
-        return [(cls(encoder, ResidualQuantizer(4, 3, 2)), torch.randn(5, 16))]
+        prior = AutoregressiveFrames(3, 4, hidden=4, components=2)
+        return [(cls(encoder, ResidualQuantizer(4, 3, 2), prior), torch.randn(5, 16))]

@@ -14,4 +14,7 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     """The default first."""
     said = f"{n:,} clips of up to {spec.shape[0] / rate_of(spec):.1f} s"
     options = {"training.patience": PATIENCE, "training.epochs": epochs(n, 32, STEPS, 5, 100)}
-    return [Choice("mel-vae", f"{said}: log-mel frames with a bound, sound by Griffin-Lim", options)]
+    return [
+        Choice("mel-vae", f"{said}: log-mel frames with a bound, sound by Griffin-Lim", options),
+        Choice("speech-vae", "waveforms, by spectral distances and critics: no bound, and it wants an hour", {}),
+    ]
