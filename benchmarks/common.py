@@ -38,6 +38,7 @@ def options(strict: bool = False) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--smoke", action="store_true", help="seconds long, on made data: shows only that it runs")
     parser.add_argument("--results", type=Path, help="where its JSON goes (default: benchmarks/results)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of each training, where a benchmark plans them")
     parser.add_argument("given", nargs="*", metavar="ARGUMENT")
     return parser.parse_intermixed_args() if strict else parser.parse_known_intermixed_args()[0]
 
@@ -125,7 +126,8 @@ def trained_on(folder: Path) -> str:
 def report(name: str, figures: dict[str, Any], protocol: str, seed: int | None = None, on: str = "") -> None:
     """Print the figures and write them to ``NAME.json``; of a speed on the device ``on`` (``cpu`` or ``cuda``) to
     ``NAME@PROCESSOR.json``, so that figures of several processors stand beside each other."""
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options().given])
+    more = [f"--minutes {options().minutes:g}"] if "--minutes" in sys.argv else []
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options().given, *more])
     record = {"benchmark": name, "command": command, "protocol": protocol, "seed": seed}
     record |= {"hardware": hardware(), "date": time.strftime("%Y-%m-%d"), "figures": figures}
     if on:

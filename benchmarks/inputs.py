@@ -131,3 +131,20 @@ def shakespeare() -> Path:
     return place(
         "text/shakespeare.txt", lambda path: path.write_text("To be, or not to be: that's the question.\n" * 90)
     )
+
+
+def speech() -> Path:
+    """A folder of ``DIGIT_SPEAKER_TAKE.wav`` at 8 kHz; takes 0 to 4 are the test."""
+
+    def make(folder: Path) -> None:
+        import soundfile
+
+        folder.mkdir()
+        t = np.arange(3000) / 8000
+        for digit in range(2):
+            for i, speaker in enumerate(("ann", "bob")):
+                for take in range(9):
+                    sound = 0.3 * np.sin(2 * np.pi * (200 + 300 * digit + 100 * i) * t) * np.exp(-take * t)
+                    soundfile.write(folder / f"{digit}_{speaker}_{take}.wav", sound[: 2000 + 100 * take], 8000)
+
+    return place("speech", make)

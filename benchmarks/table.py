@@ -355,6 +355,32 @@ def molecules(f: dict[str, Any]) -> list[tuple[str, str, str]]:
     return found
 
 
+def speech(f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Codecs by what is understood and how it sounds; speech models by what a classifier hears."""
+
+    def figure(one: dict[str, Any]) -> str:
+        return ", ".join("–" if one[name] is None else f"{one[name]:.3f}" for name in ("stoi", "pesq"))
+
+    found = []
+    asked = {"1250": "above .793, 2.39", "3125": "above .844, 2.81"}
+    for name, m in f["models"].items():
+        if "rates" in m:
+            for bits, one in m["rates"].items():
+                what = f"Speech, `{name}` at {float(bits):,.0f} bit/s, {took(m)}: STOI, PESQ"
+                found.append((what, figure(one), asked.get(bits, "")))
+            found.append((f"Speech, `{name}`: codes used, of the least used", f"{m['codes_used']:.0%}", "95 %"))
+            continue
+        for part, limit in (("reconstructions", "97 %, 97 %"), ("samples", "95 %, 90 %")):
+            real, made = m["accuracy"]["real"], m["accuracy"][part]
+            each = ", ".join(f"{a / b if b else 0:.1%}" for a, b in zip(made, real, strict=True))
+            what = f"Speech, `{name}`, {took(m)}: accuracies on {part} over those on real clips"
+            found.append((what, each, f"{limit} (digit, speaker; the last is of all)"))
+        j = m["judge"]
+        found.append((f"Speech, `{name}`: Fréchet distance of samples", f"{j['frechet']:.3f}", ""))
+    peers = [(f"Speech, {name} of Debian: STOI, PESQ", figure(one), "") for name, one in f["peers"].items()]
+    return found + peers
+
+
 def text_speed(f: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Ratios of speed of language models."""
     named = {
@@ -376,7 +402,13 @@ def ratios(f: dict[str, Any], named: dict[str, tuple[str, str]]) -> list[tuple[s
 
 
 LATENT = {"vae-transformer", "longer-vae", "longest-vae"}
-TEXT = {"captions": captions, "shakespeare": shakespeare, "molecules": molecules, "text_speed": text_speed}
+TEXT = {
+    "captions": captions,
+    "shakespeare": shakespeare,
+    "molecules": molecules,
+    "text_speed": text_speed,
+    "speech": speech,
+}
 
 
 Row = tuple[str, str, str]

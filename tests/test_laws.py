@@ -52,6 +52,7 @@ NETS_IN_LOG_PROB = {
     "PixelCNN",
     "ImageTransformer",
     "LanguageModel",
+    "AutoregressiveFrames",
     "PretrainedLanguageModel",
     "Frames",
     "AnyOrder",

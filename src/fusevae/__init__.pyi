@@ -32,6 +32,7 @@ from fusevae.data.source import read_data as read_data
 from fusevae.data.splits import Splits as Splits
 from fusevae.data.whiten import Whiten as Whiten
 from fusevae.distributions.aligned import Aligned as Aligned
+from fusevae.distributions.autoregressive_frames import AutoregressiveFrames as AutoregressiveFrames
 from fusevae.distributions.bernoulli import Bernoulli as Bernoulli
 from fusevae.distributions.categorical import Categorical as Categorical
 from fusevae.distributions.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
@@ -45,6 +46,7 @@ from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from fusevae.distributions.flow import Flow as Flow
 from fusevae.distributions.flow_matching import FlowMatching as FlowMatching
+from fusevae.distributions.frame_gaussian import FrameGaussian as FrameGaussian
 from fusevae.distributions.frame_wise import FrameWise as FrameWise
 from fusevae.distributions.frames import Frames as Frames
 from fusevae.distributions.gaussian import Gaussian as Gaussian
@@ -69,6 +71,7 @@ from fusevae.distributions.schedules import CosineSchedule as CosineSchedule
 from fusevae.distributions.schedules import LearnedSchedule as LearnedSchedule
 from fusevae.distributions.schedules import LinearSchedule as LinearSchedule
 from fusevae.distributions.vamp import Vamp as Vamp
+from fusevae.distributions.waveform import Waveform as Waveform
 from fusevae.evaluation.annealed import annealed_likelihood as annealed_likelihood
 from fusevae.evaluation.annealed import annealed_sandwich as annealed_sandwich
 from fusevae.evaluation.anomaly import anomaly as anomaly
@@ -105,6 +108,7 @@ from fusevae.evaluation.results import figure as figure
 from fusevae.evaluation.samples import sample as sample
 from fusevae.evaluation.search import optimise as optimise
 from fusevae.evaluation.speaking import speak as speak
+from fusevae.modalities.audio.views import Excerpt as Excerpt
 from fusevae.modalities.audio.views import LogMel as LogMel
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
@@ -136,10 +140,12 @@ from fusevae.modalities.text.tokens import Characters as Characters
 from fusevae.modalities.text.tokens import Words as Words
 from fusevae.models.autoencoder import RAE as RAE
 from fusevae.models.autoencoder import Deterministic as Deterministic
+from fusevae.models.coded import Coded as Coded
 from fusevae.models.flat import Flat as Flat
 from fusevae.models.gan import Generator as Generator
 from fusevae.models.label_mixture import LabelMixture as LabelMixture
 from fusevae.models.ladder import Ladder as Ladder
+from fusevae.models.measured import Measured as Measured
 from fusevae.models.preprocessed import Preprocessed as Preprocessed
 from fusevae.models.quantized import Quantized as Quantized
 from fusevae.models.vae import VAE as VAE
@@ -163,12 +169,17 @@ from fusevae.nets.pretrained_encoder import PretrainedEncoder as PretrainedEncod
 from fusevae.nets.quantizer import FiniteScalar as FiniteScalar
 from fusevae.nets.quantizer import VectorQuantizer as VectorQuantizer
 from fusevae.nets.recurrent import LSTM as LSTM
+from fusevae.nets.residual import ResidualQuantizer as ResidualQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder as SequenceEncoder
 from fusevae.nets.spatial import SpatialDecoder as SpatialDecoder
 from fusevae.nets.spatial import SpatialEncoder as SpatialEncoder
+from fusevae.nets.spectral_distance import SpectralDistance as SpectralDistance
 from fusevae.nets.time_mlp import TimeMLP as TimeMLP
 from fusevae.nets.transformer import Transformer as Transformer
 from fusevae.nets.unet import UNet as UNet
+from fusevae.nets.wave import WaveDecoder as WaveDecoder
+from fusevae.nets.wave import WaveEncoder as WaveEncoder
+from fusevae.nets.wave_critic import WaveCritic as WaveCritic
 from fusevae.objectives.adversarial import Adversarial as Adversarial
 from fusevae.objectives.adversarial_autoencoder import AdversarialAutoencoder as AdversarialAutoencoder
 from fusevae.objectives.beta import Cyclical as Cyclical
@@ -187,6 +198,7 @@ from fusevae.objectives.piwae import PIWAE as PIWAE
 from fusevae.objectives.semi_supervised import SemiSupervised as SemiSupervised
 from fusevae.objectives.stl import STL as STL
 from fusevae.objectives.vae_gan import VAEGAN as VAEGAN
+from fusevae.objectives.wave_gan import WaveGAN as WaveGAN
 from fusevae.recipes.bench import bench as bench
 from fusevae.recipes.tune import tune as tune
 from fusevae.training.callbacks import Moment as Moment

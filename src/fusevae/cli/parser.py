@@ -123,9 +123,18 @@ def make_parser() -> argparse.ArgumentParser:
         found.add_argument("--text", nargs="+", metavar="TEXT", help="texts in place of --data")
         if name == "reconstruct":
             options.writing(found)
+        if name == "encode":
+            found.add_argument("--codebooks", type=positive, metavar="N", help="of a codec: the first N (default: all)")
         options.output(found, output, name != "reconstruct")
         options.device(found, seed=0)
         options.trust(found)
+
+    decode = command("decode", "codec:decode", "the recording that the codes of a codec stand for")
+    options.run(decode)
+    decode.add_argument("--data", required=True, metavar="PATH", help="a .npz that encode wrote of a recording")
+    options.output(decode, "a .wav, .flac or .ogg file")
+    options.device(decode, seed=0)
+    options.trust(decode)
 
     evaluate = command("evaluate", "judge:evaluate", "likelihood of held-out data, the ELBO and its parts")
     options.run(evaluate)

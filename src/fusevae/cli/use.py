@@ -7,7 +7,7 @@ from argparse import Namespace
 
 import numpy as np
 
-from fusevae.cli import load
+from fusevae.cli import codec, load
 from fusevae.cli.write import Output, which
 from fusevae.core.generation import GREEDY
 from fusevae.data.modality import modality_of
@@ -56,6 +56,8 @@ def encode(options: Namespace) -> int:
     output.check_table()
     run = load.opened(options)
     load.need_latents(run.artifact)
+    if (done := codec.compressed(options, run, output)) is not None:
+        return done
     data, name = load.examples(options, run, options.text)
     with run.computing():
         arrays = latents.encode(run.artifact, data, seed=options.seed)

@@ -75,6 +75,8 @@ class Trace:
         latent: what the decoder was given for ``x``; None where nothing is inferred.
         draw: gives as many of the same drawn from the prior, for objectives that compare the two.
         generate: gives as many new examples, with a path to the parameters of what makes them, for a critic.
+        distance: what stands where -log p(x | z) would, ``(*sample, *batch)``, if the likelihood has no density: the
+            sums below are then no bounds, and its model promises none.
     """
 
     x: Tensor
@@ -86,10 +88,13 @@ class Trace:
     latent: Tensor | None = None
     draw: Callable[[], Tensor] | None = None
     generate: Callable[[], Tensor] | None = None
+    distance: Tensor | None = None
 
     @cached_property
     def reconstruction(self) -> Tensor:
         """log p(x | z) in nats, ``(*sample, *batch)``; over the raw data where preprocessing is invertible."""
+        if self.distance is not None:
+            return -self.distance
         return log_bound(self.likelihood, self.x) + self.log_det
 
     @cached_property

@@ -90,10 +90,10 @@ def counted(x: Tensor) -> Tensor:
     return (ends.cumsum(-1) - ends) == 0
 
 
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Batches of sequences, each ``(n, length)`` or of frames ``(n, d, length)``, as one; shorter ones are filled with
-    ends. Of other arrays, which are of one shape, the same as ``torch.cat``."""
-    if len({part.shape[1:] for part in parts}) > 1 and all(part.dim() in (2, 3) for part in parts):
+def joined(parts: Sequence[Tensor], fill: int = END) -> Tensor:
+    """Batches of sequences, each ``(n, ..., length)``, as one; shorter ones are filled with ends. Of other arrays,
+    which are of one shape, the same as ``torch.cat``."""
+    if len({part.shape[1:] for part in parts}) > 1 and len({part.shape[1:-1] for part in parts}) == 1:
         longest = max(part.shape[-1] for part in parts)
-        parts = [F.pad(part, (0, longest - part.shape[-1]), value=END) for part in parts]
+        parts = [F.pad(part, (0, longest - part.shape[-1]), value=fill) for part in parts]
     return torch.cat(list(parts))

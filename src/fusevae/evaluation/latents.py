@@ -11,8 +11,9 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.generation import GREEDY, Generation, generating
-from fusevae.core.vocabulary import joined
+from fusevae.core.vocabulary import END, joined
 from fusevae.evaluation.blocks import as_examples, blocks
+from fusevae.nets.residual import NONE
 
 
 def reconstruct(
@@ -56,4 +57,4 @@ def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> d
                 arrays = artifact.distribution.encode(block.x, block.label)
             for name, value in arrays.items():
                 found.setdefault(name, []).append(value.cpu())
-    return {name: joined(parts).numpy() for name, parts in found.items()}
+    return {name: joined(parts, NONE if name == "codes" else END).numpy() for name, parts in found.items()}

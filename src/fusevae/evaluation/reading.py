@@ -63,7 +63,7 @@ def read(artifact: Artifact, data: Any, label: Label = None, seed: int = 0) -> L
                 labels.append(block.label.cpu())
     if not found:
         raise InputError("there are no examples to encode: give data with at least one")
-    z, *scale = (torch.cat(parts) for parts in zip(*found, strict=True))
+    z, *scale = (joined(parts) for parts in zip(*found, strict=True))  # sequences may differ in length
     return Latents(z, scale[0] if scale else None, torch.cat(labels) if labels else None)
 
 

@@ -85,7 +85,7 @@ class Flat(Latents):
         if not self.posterior.has_mean:
             z = noise.sample(q)
             return z, {"sample": z}
-        if self.posterior.space != "reals":  # their mean is none of the values that the decoder knows
+        if self.posterior.space not in ("reals", "frames"):  # their mean is none of the values that the decoder knows
             return q.mode, {"mode": q.mode, "mean": q.mean}
         mean = q.mean
         try:

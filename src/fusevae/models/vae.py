@@ -43,10 +43,11 @@ class VAE(Conditional):
     """
 
     has_latents = True
+    least = Level.BOUND  # that the decoder has to promise
 
     def __init__(self, latents: Latents, decoder: Conditional) -> None:
         super().__init__()
-        require("a decoder", decoder, Level.BOUND, "a density (Bernoulli, Gaussian, Categorical, DiscretizedLogistic)")
+        require("a decoder", decoder, self.least, "a density (Bernoulli, Gaussian, Categorical, DiscretizedLogistic)")
         self.latents, self.decoder = latents, decoder
         self.level = min(Level.EVIDENCE, latents.level, decoder.level)
         self.discrete, self.mixed = decoder.discrete, decoder.mixed

@@ -125,6 +125,7 @@ class VectorQuantizer(Quantizer):
         commitment: :math:`\beta`.
         decay: :math:`\gamma`.
         revive: as a part of 1 / K; 0 lets the dead rest.
+        scaled: whether features are scaled; what is left of them by another quantizer has a length that matters.
 
     Example:
         >>> found = VectorQuantizer(8, 3)(torch.randn(5, 3, 4, 4))
@@ -137,7 +138,13 @@ class VectorQuantizer(Quantizer):
     updates: Tensor
 
     def __init__(
-        self, levels: int, features: int, commitment: float = 0.25, decay: float = 0.99, revive: float = 0.03
+        self,
+        levels: int,
+        features: int,
+        commitment: float = 0.25,
+        decay: float = 0.99,
+        revive: float = 0.03,
+        scaled: bool = True,
     ) -> None:
         super().__init__()
         if levels < 2 or features < 2 or not 0 < decay < 1 or commitment < 0 or not 0 <= revive < 1:
@@ -146,7 +153,7 @@ class VectorQuantizer(Quantizer):
                 f"decay={decay}, revive={revive}: expected at least 2 levels and features, and parts below 1"
             )
         self.levels, self.features = levels, features
-        self.commitment, self.decay, self.revive = commitment, decay, revive
+        self.commitment, self.decay, self.revive, self.scaled = commitment, decay, revive, scaled
         self.register_buffer("codebook", torch.randn(levels, features))
         self.register_buffer("share", torch.full((levels,), 1 / levels))  # N
         self.register_buffer("updates", torch.zeros(()))  # t
@@ -181,7 +188,7 @@ class VectorQuantizer(Quantizer):
         self.share.copy_(total[:, -1] / len(flat))
 
     def _scaled(self, h: Tensor) -> Tensor:
-        return math.sqrt(self.features) * F.normalize(h.float(), dim=-3)
+        return math.sqrt(self.features) * F.normalize(h.float(), dim=-3) if self.scaled else h.float()
 
     def _nearest(self, flat: Tensor) -> Tensor:
         """The codes of vectors ``(n, d)``."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fusevae.core.frames import within
+
 ROUNDS = 32  # of Griffin-Lim
 MOMENTUM = 0.99
 
@@ -49,7 +51,7 @@ def _transform(flat: Tensor, window: int, hop: int) -> Tensor:
     return torch.view_as_real(torch.stft(flat, window, hop, window=hann, center=False, return_complex=True))
 
 
-def istft(spectrum: Tensor, window: int, hop: int, samples: int) -> Tensor:
+def istft(spectrum: Tensor, window: int, hop: int, samples: int, n: Tensor | None = None) -> Tensor:
     r"""The inverse of :func:`stft`: overlapping frames are added and divided by the sum of the squared windows. What
     :func:`stft` gave comes back as it was, for any hop of at most a quarter of the window.
 
@@ -58,15 +60,17 @@ def istft(spectrum: Tensor, window: int, hop: int, samples: int) -> Tensor:
         window: as of :func:`stft`.
         hop: the same.
         samples: of the result, at most ``frames * hop``.
+        n: how many of the frames each spectrum has ``(*batch,)``, where they are not all: those after are none.
 
     Returns ``(*batch, samples)``. Source: Griffin & Lim 1984.
     """
     hann, frames = _hann(window, spectrum.device), spectrum.shape[-1]
     flat = spectrum.reshape(-1, *spectrum.shape[-2:])
-    pieces = torch.fft.irfft(flat, n=window, dim=1) * hann[:, None]
+    there = spectrum.real.new_ones(1, 1, frames) if n is None else within(n.reshape(-1), frames)
+    pieces = torch.fft.irfft(flat, n=window, dim=1) * hann[:, None] * there
     size = (1, (frames - 1) * hop + window)
     added = F.fold(pieces, size, (1, window), stride=(1, hop))[:, 0, 0]
-    weight = F.fold(hann.square()[None, :, None].expand(1, -1, frames), size, (1, window), stride=(1, hop))[0, 0, 0]
+    weight = F.fold(hann.square()[:, None] * there, size, (1, window), stride=(1, hop))[:, 0, 0]
     found = (added / weight.clamp(min=1e-8))[:, window // 2 : window // 2 + samples]
     return F.pad(found, (0, samples - found.shape[-1])).reshape(*spectrum.shape[:-2], samples)
 

@@ -21,9 +21,10 @@ from fusevae.data.parts import Options, Part
 from fusevae.data.sequences import Sequences
 from fusevae.data.sheet import Sheet
 from fusevae.data.splits import Splits
+from fusevae.data.streamed import Streamed
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
-from fusevae.modalities.audio import pictures, reading, writing
+from fusevae.modalities.audio import codec, pictures, reading, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
 from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
@@ -34,7 +35,7 @@ from fusevae.modalities.audio.recommend import choices
 from fusevae.modalities.audio.schema import SoundSchema, rate_of
 
 
-class Audio(Modality):
+class Audio(Modality, Streamed):
     """Clips ``(samples,)`` in units of full scale: folders, LJSpeech's layout, parquet in the Hugging Face layout,
     arrays with a rate."""
 
@@ -134,3 +135,12 @@ class Audio(Modality):
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
         return choices(spec, n, seconds)
+
+    def is_codec(self, artifact: Artifact) -> bool:
+        return codec.codec_of(artifact) is not None
+
+    def compress(self, artifact: Artifact, path: Path, output: Path, stages: int | None) -> dict[str, Any]:
+        return codec.compress(artifact, path, output, stages)
+
+    def decompress(self, artifact: Artifact, path: Path, output: Path) -> dict[str, Any]:
+        return codec.decompress(artifact, path, output)

@@ -1,4 +1,4 @@
-"""Views of sound: log-mel frames, of which a likelihood can be had."""
+"""Views of sound: log-mel frames, of which a likelihood can be had; excerpts of long clips."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from fusevae.core import noise
 from fusevae.core.errors import InputError
 from fusevae.core.frames import ended, extent, within
 from fusevae.core.spec import DataSpec
@@ -91,3 +92,38 @@ class LogMel(View):
     def label(self) -> str:
         ms = 1000 / self.rate
         return f"log-mel frames ({self.bands} bands, {self.window * ms:g} ms every {self.hop * ms:g} ms)"
+
+
+class Excerpt(View):
+    """In training a part of each clip, wherever in it, of at most so many seconds; otherwise the whole.
+
+    Args:
+        seconds: at most.
+        rate: of the sound in Hz.
+
+    Example:
+        >>> Excerpt(0.1, 8000)(torch.randn(2, 900)).shape
+        torch.Size([2, 800])
+    """
+
+    def __init__(self, seconds: float, rate: int) -> None:
+        super().__init__()
+        if not seconds * rate >= 1:
+            raise InputError(f"Excerpt was given seconds={seconds} of rate={rate}: expected at least a sample")
+        self.seconds, self.rate = seconds, rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        samples = round(self.seconds * self.rate)
+        if not self.training or x.shape[-1] <= samples:
+            return x
+        n = extent(x[:, None])
+        room = (n - samples).clamp(min=0)
+        first = (noise.uniform((len(x),), x.device) * (room + 1)).long()
+        at = first[:, None] + torch.arange(samples, device=x.device)
+        return ended(x.gather(1, at), n.clamp(max=samples))
+
+    def spec(self, data: DataSpec) -> DataSpec:
+        return data
+
+    def restore(self, x: Tensor) -> Tensor:
+        return x

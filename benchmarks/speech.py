@@ -1,0 +1,221 @@
+"""Sound: a codec beside Codec2 and Opus, and a speech VAE by a classifier of what is said and by whom.
+
+The spoken digits (8 kHz, six speakers), by their official split: takes 0 to 4 of each are the test, 300 clips. For the
+codecs these are joined by speaker to 30 pieces, the ten digits of a take with 50 ms of silence between, since single
+clips are too short for STOI; what comes back is shifted to where it fits best (at most 60 ms), then STOI and PESQ
+(narrow band) are means over the pieces. Codec2 and Opus are Debian's; where they, pystoi or pesq are missing, so are
+their rows. Bits are those in the file. Codes used: the part of each codebook that the training clips use, the least.
+Of speech-vae and mel-vae: 20 samples of each digit by each speaker, and the reconstructions of the test clips, by a
+classifier that was trained on real ones; Fréchet distance in its features; how near samples are to training clips.
+Asked for, after 60 minutes of 2 cores: STOI above .793 and PESQ above 2.39 at 1.3 kbit/s or less, .844 and 2.81 at 3.2
+kbit/s; 97 % of the classifier's accuracy on reconstructions, 95 % (digit) and 90 % (speaker) of it on samples.
+``python benchmarks/speech.py [NAME ...] --minutes 60`` trains and measures those named (all without a name), resumable,
+in ``runs/speech``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import common
+import numpy as np
+from common import before, chosen, kept, last, report, runs, size, start, trained_on
+from inputs import speech
+
+RUNS = runs("speech")
+MODELS = ("speech-codec", "speech-vae", "mel-vae")
+RATE, PAUSE, SHIFT = 8000, 0.05, 0.06
+EACH = size(20, 1)  # samples of each digit by each speaker
+SMALL = {
+    "speech-codec": size([], ["recipe.width=8", "recipe.stages=2", "recipe.levels=8"]),
+    "speech-vae": size([], ["recipe.width=8"]),
+    "mel-vae": size([], ["recipe.width=8", "recipe.blocks=1"]),
+}
+NAMES = 'data.conditions="{digit}_{speaker}_{take}"'
+OPUS = "opusenc --quiet --raw --raw-rate 8000 --raw-chan 1 --speech --hard-cbr --bitrate {} in.raw out"
+PEERS = {  # bits a second, and how a file in.raw of 16 bits comes back as out.raw
+    **{f"Codec2 {n}": (n, f"c2enc {n} in.raw out && c2dec {n} out out.raw") for n in (1300, 3200)},
+    **{f"Opus {n}": (1000 * n, f"{OPUS.format(n)} && opusdec --quiet --rate 8000 out out.raw") for n in (6,)},
+}
+
+
+def digits() -> Path:
+    """The clips by their split, as links."""
+    folder, source = RUNS / "digits", speech()
+    for path in sorted(source.glob("*.wav")):
+        part = "test" if int(path.stem.rpartition("_")[2]) < 5 else "train"
+        link = folder / part / path.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(path.resolve())
+    return folder
+
+
+def train(name: str) -> Path:
+    """Train a model for the minutes asked, or go on with it."""
+    more = size(("--budget", f"{common.options().minutes:g}m"), ())
+    return common.train(RUNS / name, name, digits(), [NAMES, *SMALL[name]], "--importance-samples", "1", *more)
+
+
+def pieces() -> list[np.ndarray]:
+    """The test clips of each speaker's takes, joined."""
+    import soundfile
+
+    found: dict[tuple[str, str], list[np.ndarray]] = {}
+    for path in sorted((digits() / "test").glob("*.wav")):
+        _, speaker, take = path.stem.split("_")
+        clip = soundfile.read(path, dtype="float32")[0]
+        found.setdefault((speaker, take), []).extend([clip, np.zeros(round(PAUSE * RATE), np.float32)])
+    return [np.concatenate(clips) for clips in found.values()]
+
+
+def judged(code: Callable[[np.ndarray], np.ndarray]) -> dict[str, float | None]:
+    """STOI and PESQ of what comes back of each piece."""
+    scores: dict[str, list[float]] = {"stoi": [], "pesq": []}
+    for x in pieces():
+        y = aligned(code(x), x)
+        for name, score in (("stoi", stoi), ("pesq", pesq)):
+            if (value := score(x, y)) is not None:
+                scores[name].append(value)
+    return {name: float(np.mean(values)) if values else None for name, values in scores.items()}
+
+
+def stoi(x: np.ndarray, y: np.ndarray) -> float | None:
+    try:
+        from pystoi import stoi as measure
+    except ImportError:
+        return None
+    return float(measure(x, y, RATE))
+
+
+def pesq(x: np.ndarray, y: np.ndarray) -> float | None:
+    try:
+        from pesq import PesqError
+        from pesq import pesq as measure
+    except ImportError:
+        return None
+    try:
+        return float(measure(RATE, x, y, "nb"))
+    except PesqError:  # it hears no utterance
+        return None
+
+
+def aligned(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``y`` shifted to where it is most like ``x``, and as long."""
+    most = round(SHIFT * RATE)
+    padded = np.concatenate([np.zeros(most), y, np.zeros(len(x) + most)])
+    fits = [float(np.dot(x, padded[i : i + len(x)])) for i in range(2 * most)]
+    best = int(np.argmax(fits))
+    return padded[best : best + len(x)].astype(np.float32)
+
+
+def peer(command: str) -> Callable[[np.ndarray], np.ndarray] | None:
+    """A codec by its programs, where they are."""
+    if not all(shutil.which(part.split()[0]) for part in command.split("&&")):
+        return None
+
+    def code(x: np.ndarray) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "in.raw").write_bytes((x * 32767).astype("<i2").tobytes())
+            subprocess.run(command, shell=True, cwd=folder, check=True, capture_output=True)
+            data = (Path(folder) / "out.raw").read_bytes()
+        data = data[44:] if data[:4] == b"RIFF" else data
+        return np.frombuffer(data[: len(data) // 2 * 2], "<i2") / 32768
+
+    return code
+
+
+def ours(folder: Path, stages: int) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """The codec of a run by its first codebooks, and its bits a second."""
+    import torch
+
+    import fusevae
+    from fusevae.modalities.audio.codec import codec_of
+
+    codec = codec_of(fusevae.load(folder))
+    assert codec
+
+    def code(x: np.ndarray) -> np.ndarray:
+        codes, samples = codec.codes(iter([torch.from_numpy(x)]), stages)
+        return torch.cat(list(codec.sound(codes, samples))).numpy()
+
+    return code, stages * codec.quantizer.bits * codec.rate / codec.samples
+
+
+def used(folder: Path) -> float:
+    """The least part of a codebook that the training clips use."""
+    import fusevae
+
+    artifact = fusevae.load(folder)
+    data = fusevae.read_data(str(digits()), conditions=NAMES.partition("=")[2].strip('"')).train
+    codes = fusevae.encode(artifact, data)["codes"]
+    levels = artifact.distribution.latents.quantizer.levels
+    return min(len(np.unique(codes[:, i][codes[:, i] >= 0])) / levels for i in range(codes.shape[1]))
+
+
+def codec(folder: Path) -> dict[str, Any]:
+    """The codec at several rates."""
+    found: dict[str, Any] = {"codes_used": kept(folder / "used.json", lambda: used(folder)), "rates": {}}
+    for stages in size((2, 4, 10), (1, 2)):
+        code, bits = ours(folder, stages)
+        found["rates"][f"{bits:g}"] = kept(folder / f"rate-{stages}.json", lambda code=code: judged(code))
+    return found
+
+
+def heard(folder: Path) -> dict[str, Any]:
+    """What a classifier hears in samples and reconstructions, and the judge's figures."""
+    import torch
+
+    import fusevae
+    from fusevae.modalities.audio.classifier import accuracies, classifier_for
+    from fusevae.modalities.audio.judge import SoundReference
+
+    run = fusevae.Run.open(folder, "cpu")
+    artifact, data = run.artifact, run.data
+    net, spec = classifier_for(data, quiet=True), artifact.data
+    real, label = data.test.batch(torch.arange(len(data.test)))
+    words = {"digit": [], "speaker": []}
+    columns = {c.name: c.classes for c in spec.conditions.columns if c.name in words}
+    for digit in columns["digit"]:
+        for speaker in columns["speaker"]:
+            words["digit"] += [digit] * EACH
+            words["speaker"] += [speaker] * EACH
+    asked = spec.conditions.given(
+        {**words, **{c.name: None for c in spec.conditions.columns if c.name not in words}}, len(words["digit"])
+    )
+    made = fusevae.sample(artifact, len(asked), asked, seed=0)
+    parts = {"real": (real, label), "samples": (made, asked)}
+    parts["reconstructions"] = (fusevae.reconstruct(artifact, data.test), label)
+    names = [c.name for c in spec.conditions.columns]
+    found = {part: accuracies(net, x, y, spec).tolist() for part, (x, y) in parts.items()}
+    judge = SoundReference(data.test, data, size(150, 8), "cpu", True).judge(artifact)
+    return {"columns": names, "accuracy": found, "judge": judge.to_dict()}
+
+
+def measure(name: str) -> dict[str, Any]:
+    folder = train(name)
+    at_end = last(folder)
+    found = {"training_minutes": at_end["seconds"] / 60, "steps": at_end["step"], "trained_on": trained_on(folder)}
+    if name == "speech-codec":
+        return found | codec(folder)
+    return found | kept(folder / "heard.json", lambda: heard(folder))
+
+
+def main(*names: str) -> None:
+    RUNS.mkdir(parents=True, exist_ok=True)
+    found = {name: measure(name) for name in chosen(names, MODELS, list(MODELS[:2]))}
+    peers = {}
+    for name, (bits, command) in PEERS.items():
+        if (code := peer(command)) is not None:
+            peers[name] = {"bits": bits} | kept(RUNS / f"{name.replace(' ', '-')}.json", lambda code=code: judged(code))
+    models = before("speech").get("models", {})
+    report("speech", {"models": models | found, "peers": peers}, __doc__ or "", 0)
+
+
+if __name__ == "__main__":
+    start(main)
