@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from importlib import resources
 from typing import Any
 from urllib.parse import unquote
@@ -95,7 +96,7 @@ async def _answered(work: Any) -> Response:
     except InputError as error:
         return JSONResponse({"error": " ".join(str(error).split())}, 422)
     except Exception:  # said where the server runs, not to whoever asks
-        logger.exception("the explorer failed")
+        logger.error("the explorer failed: %s", traceback.format_exc())
         return JSONResponse({"error": "this failed: the terminal in which the explorer runs says how"}, 500)
 
 

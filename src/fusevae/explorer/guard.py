@@ -87,7 +87,7 @@ class Guard:
             await self.application(scope, _again(body, receive), guarded)
         except Refused as error:
             await _answer(guarded, error.status, str(error))
-        except (TimeoutError, asyncio.TimeoutError):
+        except TimeoutError:
             if not begun:
                 await _answer(guarded, 408, "the request came too slowly")
 

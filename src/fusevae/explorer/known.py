@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,22 @@ class Known:
         self.name, self.path, self.given, self.turns = name, path, data, turns
         self.device, self.trust = device, trust
         self.records = Records(path / METRICS) if path.is_dir() else None
+        self.opening = threading.RLock()  # what is loaded is loaded once, whoever asks meanwhile
+        self.opened: Run | None = None
+        self.placed: Points | None = None
 
-    @functools.cached_property
+    @property
     def run(self) -> Run:
         """The run itself."""
-        return Run.open(self.path, self.device, self.trust)
+        with self.opening:
+            self.opened = self.opened or Run.open(self.path, self.device, self.trust)
+            return self.opened
 
     @property
     def artifact(self) -> Artifact:
         """Its model; :class:`InputError` while a training has left none."""
-        return self.run.artifact
+        with self.opening:
+            return self.run.artifact
 
     @property
     def ready(self) -> bool:
@@ -66,15 +73,19 @@ class Known:
         """What kind its data are of."""
         return modality_of(self.artifact.data)
 
-    @functools.cached_property
+    @property
     def points(self) -> Points:
         """The examples of its map."""
+        with self.opening:
+            if self.placed is None:
+                self.placed = Points(self.artifact, self._parts(), self.turns)
+            return self.placed
+
+    def _parts(self) -> list[tuple[str, Examples]]:
         if self.given is not None:
-            parts: list[tuple[str, Examples]] = [("given", self.run.examples(self.given)[0])]
-        else:
-            data = self.run.data
-            parts = [("training", data.train), ("validation", data.validation), ("test", data.test)]
-        return Points(self.artifact, parts, self.turns)
+            return [("given", self.run.examples(self.given)[0])]
+        data = self.run.data
+        return [("training", data.train), ("validation", data.validation), ("test", data.test)]
 
     @functools.cached_property
     def usual(self) -> dict[str, Tensor]:
@@ -143,6 +154,7 @@ class Runs:
         self.paths = [Path(path).expanduser() for path in paths]
         self.data, self.device, self.trust, self.turns = data, device, trust, Turns()
         self.known: dict[str, Known] = {}
+        self.looking = threading.Lock()
         for path in self.paths:
             if not path.exists():
                 raise InputError(f"no run at {path}: give run folders, or a folder of runs")
@@ -153,15 +165,16 @@ class Runs:
 
     def all(self) -> dict[str, Known]:
         """Every run there is now, by the name that the page calls it."""
-        for path in (each for given in self.paths for each in _within(given)):
-            if any(known.path == path for known in self.known.values()):
-                continue
-            whole = path.resolve()
-            name = whole.name if whole.name not in self.known else f"{whole.parent.name}/{whole.name}"
-            while name in self.known:
-                name += "'"
-            self.known[name] = Known(name, path, self.data, self.turns, self.device, self.trust)
-        return self.known
+        with self.looking:
+            for path in (each for given in self.paths for each in _within(given)):
+                if any(known.path == path for known in self.known.values()):
+                    continue
+                whole = path.resolve()
+                name = whole.name if whole.name not in self.known else f"{whole.parent.name}/{whole.name}"
+                while name in self.known:
+                    name += "'"
+                self.known[name] = Known(name, path, self.data, self.turns, self.device, self.trust)
+            return dict(self.known)
 
     def one(self, name: str) -> Known:
         """The run of that name, or :class:`InputError`."""

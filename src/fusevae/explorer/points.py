@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from fusevae.evaluation.latent_space import Plane
 from fusevae.evaluation.likelihood import block_bound
 from fusevae.evaluation.paths import Latents, active
 from fusevae.evaluation.reading import has_real_latents, read
-from fusevae.explorer.turns import Turns
+from fusevae.explorer.turns import LONGEST, Busy, Turns
 
 MOST = 100_000  # points of a map
 FIRST, PIECE = 500, 500  # of it at a time; the plane is that of the first
@@ -110,6 +111,16 @@ class Points:
             self.started.add(what)
         work = {"latents": self._encode, "bounds": self._judge}[what]
         threading.Thread(target=self._work, args=(work,), daemon=True, name=f"explorer-{what}").start()
+
+    def drawn(self) -> Plane:
+        """The plane of the map, once the first latents are known."""
+        self.start("latents")
+        end = time.monotonic() + LONGEST
+        while self.plane is None:
+            if self.failed or time.monotonic() > end:
+                raise Busy(self.failed or "the examples are being read: try again in a moment")
+            time.sleep(0.01)
+        return self.plane
 
     def raw(self, points: Tensor) -> Batch:
         """Raw examples and what is known beside them, by the numbers of points."""

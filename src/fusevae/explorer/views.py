@@ -27,6 +27,7 @@ from fusevae.evaluation.reading import along, decoded, has_real_latents, read
 from fusevae.evaluation.verdict import of_training, verdict
 from fusevae.explorer import asked
 from fusevae.explorer.known import IMPORTANCE, Known
+from fusevae.explorer.points import Points
 from fusevae.training.history import curves as curves_of
 from fusevae.training.outcome import words_of
 
@@ -72,7 +73,7 @@ def about(known: Known, request: asked.Asked) -> Answer:
 
 def points(known: Known, request: asked.Some) -> Answer:
     """The points that are not known yet to the page."""
-    found = _mapped(known)
+    found = _mapped(known, drawn=False)
     found.start("latents")
     if found.failed:
         raise InputError(found.failed)
@@ -133,12 +134,10 @@ def decode(known: Known, request: asked.Decode) -> Answer:
 
 
 def place(known: Known, request: asked.Place) -> Answer:
-    """A place of the map decoded: the latent there on the plane, moved to go through that of a point if one is named."""
+    """A place of the map decoded: the latent there on the plane, or on the one beside it through that of a point."""
     found = _mapped(known)
-    if found.plane is None:
-        raise InputError("the map is not drawn yet: try again in a moment")
     through = None if request.through is None else _latent_of(known, request.through).flatten()
-    z = found.plane.place(torch.tensor([[request.x, request.y]]), through)
+    z = found.drawn().place(torch.tensor([[request.x, request.y]]), through)
     return _decoded(known, z.view(1, *found.latents().z.shape[1:]), request)
 
 
@@ -152,9 +151,7 @@ def path(known: Known, request: asked.Route) -> Answer:
         kept = [i for i in range(len(x)) if i % request.steps or not i]
         frames = [known.show(x[i : i + 1]) for i in kept]
         sheet = known.show(x[kept])
-    on_map = _mapped(known).plane
-    spots = [] if on_map is None else on_map.points(z.flatten(0, 1)[kept]).tolist()
-    return {"frames": frames, "parts": sheet, "points": spots}
+    return {"frames": frames, "parts": sheet, "points": _mapped(known).drawn().points(z.flatten(0, 1)[kept]).tolist()}
 
 
 def attribute(known: Known, request: asked.Value) -> Answer:
@@ -305,15 +302,17 @@ def _placed(known: Known, given: Examples) -> Answer:
         with known.turns.asked():
             z = read(artifact, given).z
         answer["z"] = _numbers(z)
-        if (plane := known.points.plane) is not None:
-            answer["point"] = plane.points(z)[0].tolist()
+        answer["point"] = known.points.drawn().points(z)[0].tolist()
     return answer
 
 
-def _mapped(known: Known) -> Any:
+def _mapped(known: Known, drawn: bool = True) -> Points:
+    """The points of a model that has a map, some of which are on it."""
     if not known.points.real:
         name = type(known.artifact.distribution).__name__
         raise InputError(f"{name} has no latents that are numbers: see its samples, and its training")
+    if drawn:
+        known.points.drawn()
     return known.points
 
 
@@ -341,8 +340,7 @@ def _decoded(known: Known, z: Tensor, request: asked.Conditioned) -> Answer:
     label = known.condition(request.given, request.like, 1)
     with known.turns.asked():
         shown = known.show(decoded(known.artifact, z, label, request.seed))
-    plane = known.points.plane
-    return {"parts": shown, "z": _numbers(z), "point": None if plane is None else plane.points(z)[0].tolist()}
+    return {"parts": shown, "z": _numbers(z), "point": known.points.drawn().points(z)[0].tolist()}
 
 
 def _numbers(z: Tensor) -> list[float]:

@@ -118,6 +118,13 @@ export default async function map(place, { run, about, given }) {
     tip.style.top = `${py + 16 + tip.offsetHeight > box.clientHeight ? Math.max(8, py - 16 - tip.offsetHeight) : py + 16}px`;
   });
 
+  let ready = false;
+  function begin() {
+    ready = true;
+    if (point !== null) pick(point).catch((error) => say(error.message));
+    if (at?.every(Number.isFinite)) decode(...at);
+  }
+
   const recolour = latest(async () => {
     if (!by) return;
     const found = await ask("column", { run, column: by });
@@ -185,8 +192,9 @@ export default async function map(place, { run, about, given }) {
         tools();
       }
       recolour();
+      if (!ready) begin();
     } else if (have >= total && by && values && values.length < have) recolour();
-    count.textContent = `${found.have.toLocaleString()} of ${total.toLocaleString()} examples`;
+    if (found.have) count.textContent = `${found.have.toLocaleString()} of ${total.toLocaleString()} examples`;
     busy.value = total ? found.have / total : 0;
     busy.hidden = found.have >= total;
     const waits = found.have < total || (by && values && values.length < found.have);
@@ -285,9 +293,8 @@ export default async function map(place, { run, about, given }) {
   selected.append(el("h2", {}, "Example"), el("p", { className: "soft" }, "Hover over a point to see its example; click to keep it, and to decode that very place."));
   decoded.append(el("h2", {}, "Decoded here"), el("p", { className: "soft" }, "Drag moves the map, the wheel zooms."));
   tools();
+  count.textContent = "reading the examples ...";
   await more();
-  if (point !== null) pick(point).catch((error) => say(error.message));
-  if (at?.every(Number.isFinite)) decode(...at);
   return () => {
     going = false;
     resized.disconnect();
