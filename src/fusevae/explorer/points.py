@@ -26,7 +26,7 @@ from fusevae.evaluation.reading import has_real_latents, read
 from fusevae.explorer.turns import LONGEST, Busy, Turns
 
 MOST = 100_000  # points of a map
-FIRST, PIECE = 500, 500  # of it at a time; the plane is that of the first
+PIECE = 500  # of it at a time; the plane is that of the first
 NAMED = 60  # values that a column of words has at most, to be a column of classes
 
 
@@ -189,7 +189,7 @@ class Points:
             self.failed = " ".join(str(error).split())[:500]
 
     def _encode(self) -> None:
-        for part in (*self.order[:FIRST].split(FIRST), *self.order[FIRST:].split(PIECE)):
+        for part in self.order.split(PIECE):
             with self.turns.aside():
                 found = read(self.artifact, self.examples.subset(part))
             with self.changing:
