@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Sequence
@@ -146,7 +147,7 @@ class Points:
         given = known.names if known is not None and self.latents().label is not None else []
         bounds = ["log-likelihood", "untypical"] if self.artifact.distribution.level >= Level.BOUND else []
         sets = ["set"] if len(self.examples.names) > 1 else []
-        names = [*given, *self._drawn(torch.arange(1))[0], *sets, *bounds]
+        names = [*given, *self._drawn(1)[0], *sets, *bounds]
         if self.real and self.found:
             names += [f"z {d}" for d in active(self.latents())[:10].tolist()]
         return list(dict.fromkeys(names))
@@ -155,7 +156,8 @@ class Points:
         """The values of a column for the points so far; of classes their numbers, and the names of these."""
         if name not in self.columns():
             raise InputError(f"{name[:60]!r} is no column of these examples")
-        known, found, n = self.artifact.data.conditions, self.latents(), self.have
+        known, found = self.artifact.data.conditions, self.latents()
+        n = len(found.z)
         if known is not None and name in known.names and found.label is not None:
             at = known.names.index(name)
             column, numbers = known.columns[at], known.numbers(found.label)[:, at]
@@ -171,16 +173,17 @@ class Points:
             return values.numpy(), None
         if name.startswith("z ") and name[2:].isdecimal():
             return found.z.flatten(1)[:, int(name[2:])].numpy(), None
-        names, rows = self._drawn(torch.arange(n))
+        names, rows = self._drawn(n)
         return _told(np.array([row[names.index(name)] for row in rows]))
 
-    def _drawn(self, points: Tensor) -> tuple[list[str], list[list[str]]]:
-        """The columns that the kind of data draws, where it draws a table of several."""
+    @functools.lru_cache(maxsize=2)  # noqa: B019 (kept as long as the server)
+    def _drawn(self, n: int) -> tuple[list[str], list[list[str]]]:
+        """The columns that the kind of data draws of the first points, where it draws a table of several."""
         spec = self.artifact.data
-        tables = modality_of(spec).draw([("", self.raw(points)[0])], spec).parts() if len(points) else []
+        tables = modality_of(spec).draw([("", self.raw(torch.arange(n))[0])], spec).parts()
         if len(tables) != 1 or len(tables[0].get("names", ())) < 2:
             return [], []
-        return list(tables[0]["names"]), list(tables[0]["rows"])
+        return tables[0]["names"], tables[0]["rows"]
 
     def _work(self, work: Any) -> None:
         try:

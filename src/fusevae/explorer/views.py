@@ -197,14 +197,14 @@ def drawn(known: Known, request: asked.Drawn) -> Answer:
 def beside(known: Known, request: asked.Beside, other: Known) -> Answer:
     """An example, and what each of two models makes of it."""
     raw, label = known.points.raw(torch.tensor([request.point]))
-    ours = _once(known.artifact, known, raw, label)
-    return {
-        "parts": example(known, request)["parts"],
-        "models": [
-            {"name": each.name, **_judged(each, ours if each is known else _once(each.artifact, known, raw, label))}
-            for each in (known, other)
-        ],
-    }
+    models = []
+    for each in (known, other):
+        try:
+            found = _judged(each, _once(each.artifact, known, raw, label))
+        except InputError as error:  # one of them can't take it
+            found = {"parts": [], "facts": [], "error": str(error)}
+        models.append({"name": each.name, **found})
+    return {"parts": example(known, request)["parts"], "models": models}
 
 
 def own(known: Known, request: asked.Own) -> Answer:

@@ -14,7 +14,7 @@ export default async function beside(place, { run, runs, given }) {
       const found = await ask("beside", { run, point, other });
       result.replaceChildren(
         el("div", { className: "card" }, el("h2", {}, `Example ${point}`), shown(found.parts, `example ${point}`, "large")),
-        ...found.models.map((model) => el("div", { className: "card" }, el("h2", {}, model.name), model.parts.length ? shown(model.parts, `what ${model.name} makes of it`, "large") : el("p", { className: "soft" }, "it has no latents, and reconstructs nothing"), facts(model.facts), saves(model.parts, `${model.name}-${point}`))));
+        ...found.models.map((model) => el("div", { className: "card" }, el("h2", {}, model.name), model.error ? el("p", { className: "error" }, model.error) : model.parts.length ? shown(model.parts, `what ${model.name} makes of it`, "large") : el("p", { className: "soft" }, "it has no latents, and reconstructs nothing"), facts(model.facts), saves(model.parts, `${model.name}-${point}`))));
     } catch (error) {
       result.replaceChildren(el("p", { className: "error", role: "alert" }, error.message));
     }

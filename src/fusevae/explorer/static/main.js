@@ -32,6 +32,16 @@ function missing(about, needs) {
   return `${about.model} has no latents: it has no map, no sliders and no paths. Its samples and its training are shown.`;
 }
 
+function tabs(run, name) {
+  document.getElementById("tabs").replaceChildren(
+    ...Object.entries(VIEWS).map(([key, { name: word }]) => {
+      const link = el("a", { href: address.written(run, key) }, word);
+      if (key === name) link.setAttribute("aria-current", "page");
+      return el("li", {}, link);
+    }),
+  );
+}
+
 async function show() {
   const mine = ++turn;
   end();
@@ -40,6 +50,8 @@ async function show() {
   const run = list.some((each) => each.name === here.run) ? here.run : list[0]?.name;
   if (!run) return say("there are no runs to show");
   const main = document.getElementById("view");
+  tabs(run, here.view);
+  if (known.name !== run || !known.ready) main.replaceChildren(el("p", { className: "soft" }, `opening ${run} ...`));
   try {
     if (known.name !== run || !known.ready) known = await ask("about", { run });
   } catch (error) {
@@ -57,13 +69,7 @@ async function show() {
   document.getElementById("run").value = run;
   const kind = known.facts?.find(([what]) => what === "data")?.[1] ?? "";
   document.getElementById("about").textContent = known.ready ? `${known.model} · ${kind}` : "in training";
-  document.getElementById("tabs").replaceChildren(
-    ...Object.entries(VIEWS).map(([key, { name: word }]) => {
-      const link = el("a", { href: address.written(run, key) }, word);
-      if (key === name) link.setAttribute("aria-current", "page");
-      return el("li", {}, link);
-    }),
-  );
+  tabs(run, name);
   const without = missing(known, VIEWS[name].needs);
   if (without) {
     main.replaceChildren(el("p", { className: "note" }, without));

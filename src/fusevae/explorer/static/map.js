@@ -13,8 +13,8 @@ export default async function map(place, { run, about, given }) {
   const legend = el("div", { className: "legend", role: "group", "aria-label": "Classes" });
   const count = el("span", { className: "soft" });
   const busy = el("progress", { max: 1, value: 0, "aria-label": "Encoded" });
-  const selected = el("div", { className: "card" });
-  const decoded = el("div", { className: "card" });
+  const selected = el("div", { className: "card", "aria-live": "polite" });
+  const decoded = el("div", { className: "card", "aria-live": "polite" });
   const around = el("div", { className: "card", hidden: true });
   place.append(el("div", { className: "two" }, el("div", {}, bar, box, legend), el("div", { className: "stack" }, selected, decoded, around)));
 
