@@ -220,7 +220,9 @@ def test_each_view_answers_for_each_kind_of_data(client, kind):
     assert place["point"] == pytest.approx([0.3, -0.2], abs=1e-3)  # what is decoded is that very place
     assert place["parts"] and len(place["z"]) == 3
     path = ask(client, "path", run=kind, through=z, steps=3, like=0)
-    assert len(path["frames"]) == 5 and path["frames"][0] == ask(client, "decode", run=kind, z=z[0], like=0)["parts"]
+    assert len(path["frames"]) == 5
+    if kind != "sound":  # whose phases are drawn, of a batch at a time
+        assert path["frames"][0] == ask(client, "decode", run=kind, z=z[0], like=0)["parts"]
     near = ask(client, "near", run=kind, point=0, k=3)
     assert 0 not in near["points"] and near["distances"] == sorted(near["distances"])
     once, again = (ask(client, "samples", run=kind, n=2, seed=4) for _ in range(2))
@@ -358,7 +360,7 @@ VIEWS = {
 def test_every_view_opens_and_what_data_say_stays_text(page, kind):
     page.wrong.clear()
     for view, sign in VIEWS.items():
-        page.goto(f"{page.address}#/{kind}/{view}")
+        page.goto(f"{page.address}#/{kind}/{view}" + f"&other={kind}" * ("?point" in view))
         page.wait_for_selector(f"#view {sign}", state="attached")
         assert page.locator("#view .error").count() == 0
     assert not page.wrong
