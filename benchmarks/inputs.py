@@ -77,21 +77,6 @@ def pictures(n: int, side: int, *channels: int) -> tuple[Any, Any]:
     return x.repeat(4, 1).repeat(4, 2).astype(np.uint8), labels.astype(np.uint8)
 
 
-def speech() -> Path:
-    """A folder of ``DIGIT_SPEAKER_INDEX.wav`` at 8 kHz, of which the indices 0 to 4 are the test part."""
-
-    def make(folder: Path) -> None:
-        import soundfile
-
-        folder.mkdir()
-        for digit in range(10):
-            for index in (0, 5, 6):
-                tone = 0.3 * np.sin(np.arange(1600 + 80 * digit) * (0.1 + 0.05 * digit))
-                soundfile.write(folder / f"{digit}_george_{index}.wav", tone, 8000)
-
-    return place("speech", make)
-
-
 def captions(part: str) -> Path:
     """One caption a line."""
     return lines(f"text/captions_{part}.txt", part, "a the|man dog child|red old big|runs sits plays|in on near|parks")
@@ -141,10 +126,10 @@ def speech() -> Path:
 
         folder.mkdir()
         t = np.arange(3000) / 8000
-        for digit in range(2):
-            for i, speaker in enumerate(("ann", "bob")):
+        for digit in range(10):
+            for i, speaker in enumerate(("ann", "george")):
                 for take in range(9):
-                    sound = 0.3 * np.sin(2 * np.pi * (200 + 300 * digit + 100 * i) * t) * np.exp(-take * t)
+                    sound = 0.3 * np.sin(2 * np.pi * (200 + 150 * digit + 100 * i) * t) * np.exp(-take * t)
                     soundfile.write(folder / f"{digit}_{speaker}_{take}.wav", sound[: 2000 + 100 * take], 8000)
 
     return place("speech", make)

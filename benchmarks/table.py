@@ -207,6 +207,28 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             )
             for case, g in f.items()
         ]
+    if name == "explorer":
+        rows = [
+            (f"Explorer, a map of {f['points']:,} points opens", f"{f['opens_s']:.1f} s", "under 3 s"),
+            (
+                "the same from nothing: first points, all encoded",
+                f"{f['first_points_s']:.1f}, {f['all_encoded_s']:.0f} s",
+                "",
+            ),
+        ]
+        rows += [
+            (
+                f"Explorer, `conv-vae` on 28 x 28: {what} to picture, median, 95th percentile",
+                f"{f[what]['median_ms']:.0f}, {f[what]['p95_ms']:.0f} ms",
+                "under 50 ms",
+            )
+            for what in ("hover", "slider")
+        ]
+        rows.append((f"Explorer, {f['actions']:,} random actions", f"{f['errors']} errors in the console", "none"))
+        watched = f["training"]
+        bits = "the same bits" if watched["same_bits"] else "other bits"
+        share = f"{100 * watched['share_of_a_core']:.1f} % of a core, {bits}"
+        return [*rows, ("Explorer, a training that is watched", share, "at most 2 %, the same bits")]
     if name == "diagnosis_time":
         return [
             (f"Diagnosis, its share of a training: {what}", f"{100 * g['share']:.1f} %", "at most 5 %")

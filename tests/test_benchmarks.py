@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -38,6 +39,8 @@ def smoke(monkeypatch, script: Path, *arguments: str) -> None:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
 @pytest.mark.filterwarnings("ignore")
 def test_a_benchmark_runs_and_its_figures_have_a_row(script, tmp_path, monkeypatch):
+    if script.stem == "explorer" and shutil.which("chromium") is None:
+        pytest.skip("needs chromium")
     before = {p: p.stat().st_mtime_ns for p in (BENCHMARKS / "results").iterdir()}
     own = "start(main" not in script.read_text()  # those with arguments of their own begin in a process of their own
     if own:

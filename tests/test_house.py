@@ -74,7 +74,7 @@ def test_a_folder_imports_only_from_folders_with_a_smaller_number(path):
 
 def test_every_folder_has_a_number():
     folders = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES} - {"__init__"}
-    assert folders == set(NUMBER) - {"explorer"}
+    assert folders == set(NUMBER)
 
 
 def test_nothing_outside_the_modalities_asks_what_kind_data_are():

@@ -300,6 +300,14 @@ def make_parser() -> argparse.ArgumentParser:
     options.device(optimize, seed=0)
     options.trust(optimize)
 
+    explore = command("explore", "explore:explore", "look at runs and their latents in a browser")
+    explore.add_argument("runs", nargs="+", metavar="RUN", help="run folders, model.safetensors files, folders of runs")
+    explore.add_argument("--data", metavar="PATH", help="show these examples (default: the run's own)")
+    explore.add_argument("--host", default="127.0.0.1", help="where it listens; any but this machine needs a token")
+    explore.add_argument("--port", type=count, default=8000, help="(default: 8000; 0 takes a free one)")
+    explore.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: auto)")
+    options.trust(explore)
+
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     options.run(prior)
     kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer")

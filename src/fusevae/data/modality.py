@@ -185,6 +185,10 @@ class Modality(ABC):
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         """Examples as a sheet: rows of ``(n, *shape)``, each with a word for it (or an empty one)."""
 
+    def fragment(self, x: Tensor, spec: DataSpec) -> Sheet:
+        """Some examples ``(n, *shape)`` as they are best looked at, in a page."""
+        return self.draw([("", x)], spec)
+
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         """How samples look, beside real examples where that says more: sheets by name, the first ``samples``."""
         return {"samples": self.draw([("", made)], spec)}

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusevae.core.files import written_whole
 
@@ -30,6 +30,11 @@ class Sheet(ABC):
     @abstractmethod
     def html(self, alt: str = "") -> str:
         """The sheet within a page, which needs nothing from outside."""
+
+    @abstractmethod
+    def parts(self) -> list[dict[str, Any]]:
+        """The sheet as plain data, from which a page is built without any markup: pictures ``{"png": base64}``, tables
+        ``{"names": [...], "rows": [[...], ...]}``, sounds ``{"wav": base64, "name": a word}``."""
 
     def beside(self, stem: Path) -> Path:
         """Save it as ``stem`` with its own ending; returns the path."""
@@ -64,9 +69,15 @@ class Picture(Sheet):
             self.image.save(beside, format="PNG")
 
     def html(self, alt: str = "") -> str:
+        return f'<img alt="{escape(alt)}" src="data:image/png;base64,{self._png()}">'
+
+    def parts(self) -> list[dict[str, Any]]:
+        return [{"png": self._png()}]
+
+    def _png(self) -> str:
         file = io.BytesIO()
         self.image.save(file, format="PNG")
-        return embedded(file.getvalue(), alt)
+        return base64.b64encode(file.getvalue()).decode()
 
 
 class Rows(Sheet):
@@ -93,14 +104,12 @@ class Rows(Sheet):
         body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.rows)
         return f'<div class="texts"><table><tr>{head}</tr>{body}</table></div>'
 
+    def parts(self) -> list[dict[str, Any]]:
+        return [{"names": self.names, "rows": self.rows}]
+
     @classmethod
     def read(cls, path: Path) -> Rows:
         """What :meth:`save` wrote."""
         with open(path, newline="", encoding="utf-8") as file:
             names, *rows = csv.reader(file)
         return cls(names, rows)
-
-
-def embedded(png: bytes, alt: str) -> str:
-    """A picture within the page itself."""
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -71,9 +71,9 @@ def attribute_vectors(
         torch.Size([2])
     """
     found = read(artifact, data, label, seed)
-    n, z = len(found.z), found.z.double()
+    n = len(found.z)
     if attributes is None:
-        has = _classes(artifact, found.label)
+        has = classes_of(artifact, found.label)
         if not has:
             raise InputError("the data have no labels: give attributes, by name whether each example has it")
     elif isinstance(attributes, Mapping):
@@ -88,11 +88,15 @@ def attribute_vectors(
     else:
         labels = as_column(attributes, n, "attributes")
         has = {str(name): torch.from_numpy(labels == name) for name in np.unique(labels)}
-    for name, with_it in has.items():
-        if bool(with_it.all()) or not bool(with_it.any()):
-            some = "no" if not bool(with_it.any()) else "every"
-            raise InputError(f"{some} example has {name!r}: a direction needs some with it and some without")
-    return {name: (z[w].mean(0) - z[~w].mean(0)).to(found.z.dtype) for name, w in has.items()}
+    return {name: direction(found.z, with_it, name) for name, with_it in has.items()}
+
+
+def direction(z: Tensor, with_it: Tensor, name: str) -> Tensor:
+    """The mean of the latents ``(n, *latent)`` of examples with an attribute, minus that of those without."""
+    if bool(with_it.all()) or not bool(with_it.any()):
+        some = "no" if not bool(with_it.any()) else "every"
+        raise InputError(f"{some} example has {name!r}: a direction needs some with it and some without")
+    return (z[with_it].double().mean(0) - z[~with_it].double().mean(0)).to(z.dtype)
 
 
 def add_attribute(
@@ -216,7 +220,7 @@ def latent_map(artifact: Artifact, data: Any, labels: Any = None, method: Method
     return LatentMap(points, axes, found.label, examples.spec.classes)
 
 
-def _classes(artifact: Artifact, given: Tensor | None) -> dict[str, Tensor]:
+def classes_of(artifact: Artifact, given: Tensor | None) -> dict[str, Tensor]:
     """Whether each example is of a class, by the class; with the column's name before it where there are several."""
     known = artifact.data.conditions
     if known is None or given is None:
@@ -236,7 +240,7 @@ def flat_map(z: Tensor, method: Method = "auto", seed: int = 0) -> tuple[Tensor,
     if method not in ("auto", "pca", "tsne"):
         raise InputError(f"method={method!r} was given: expected 'auto', 'pca' or 'tsne'")
     z = z.flatten(1)
-    n, dims = z.shape
+    n = len(z)
     if method == "tsne":
         if not 4 <= n <= TSNE:
             raise InputError(f"t-SNE of {n:,} examples was asked for: give 4 to {TSNE:,}, or take 'pca'")
@@ -244,17 +248,55 @@ def flat_map(z: Tensor, method: Method = "auto", seed: int = 0) -> tuple[Tensor,
 
         embedding = Embedding(init="pca", perplexity=min(30.0, (n - 1) / 3), random_state=seed)
         return torch.from_numpy(embedding.fit_transform(z.numpy())), ("t-SNE 1", "t-SNE 2")
-    if method == "auto" and dims <= 2:
-        # a latent of one dimension lies on a line
-        return torch.cat([z, z.new_zeros(n, 2 - dims)], 1), ("z 0", "z 1" if dims == 2 else "")
-    centred = (z - z.mean(0)).double()
-    _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
-    directions = directions[:2]
-    # the sign is free: the largest part of a direction points upwards
-    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    points = centred @ (directions * largest.sign()).T
-    parts = (sizes**2 / (sizes**2).sum().clamp(min=1e-300))[:2].tolist()
-    missing = 2 - points.shape[1]  # of a single example, or a single dimension
-    points = torch.cat([points, points.new_zeros(n, missing)], 1)
-    names = [f"component {i + 1} ({100 * part:.0f} % of the variance)" for i, part in enumerate([*parts, 0.0][:2])]
-    return points.to(z.dtype), (names[0], names[1])
+    plane = Plane.of(z, own=method == "auto")
+    return plane.points(z), plane.axes
+
+
+class Plane(NamedTuple):
+    """A plane in latent space: a ``centre`` ``(dims,)`` on it, two ``directions`` ``(2, dims)`` of unit length at right
+    angles (zeros where the latent has fewer dimensions), and the names of the two ``axes``."""
+
+    centre: Tensor
+    directions: Tensor
+    axes: tuple[str, str]
+
+    @classmethod
+    def of(cls, z: Tensor, own: bool = True) -> Plane:
+        """That in which latents ``(n, *latent)`` vary most; where they have two dimensions their own, unless it is
+        ``own=False``.
+
+        Example:
+            >>> plane = Plane.of(torch.tensor([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [3.0, 0.0, 0.0], [-3.0, 0.0, 0.0]]))
+            >>> plane.points(torch.tensor([[2.0, 1.0, 9.0]])), plane.place(torch.tensor([[2.0, 1.0]]))
+            (tensor([[2., 1.]]), tensor([[2., 1., 0.]]))
+        """
+        z = z.flatten(1)
+        dims = z.shape[1]
+        if own and dims <= 2:
+            # a latent of one dimension lies on a line
+            names = ("z 0", "z 1" if dims == 2 else "")
+            return cls(z.new_zeros(dims), torch.eye(2, dims, dtype=z.dtype), names)
+        centre = z.mean(0)
+        centred = (z - centre).double()
+        _, sizes, directions = torch.linalg.svd(centred, full_matrices=False)
+        directions = directions[:2]
+        # the sign is free: the largest part of a direction points upwards
+        largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+        directions = directions * largest.sign()
+        missing = 2 - len(directions)  # of a single example, or a single dimension
+        directions = torch.cat([directions, directions.new_zeros(missing, dims)])
+        parts = (sizes**2 / (sizes**2).sum().clamp(min=1e-300))[:2].tolist()
+        words = [f"component {i + 1} ({100 * part:.0f} % of the variance)" for i, part in enumerate([*parts, 0.0][:2])]
+        return cls(centre, directions, (words[0], words[1]))
+
+    def points(self, z: Tensor) -> Tensor:
+        """Where latents ``(n, *latent)`` fall, ``(n, 2)``."""
+        found = (z.flatten(1) - self.centre).to(self.directions) @ self.directions.T
+        return found.to(z.dtype)
+
+    def place(self, points: Tensor, through: Tensor | None = None) -> Tensor:
+        """Latents ``(n, dims)`` that fall on points ``(n, 2)``: of the plane itself, or of the one beside it that goes
+        ``through`` a latent ``(dims,)``."""
+        base = self.centre if through is None else through
+        moved = points - self.points(base[None]) if through is not None else points
+        return base + (moved.to(self.directions) @ self.directions).to(base.dtype)

@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -47,6 +47,10 @@ class Sounds(Picture):
             for word, file in self.clips
         )
         return f"{super().html(alt)}<div>{players}</div>"
+
+    def parts(self) -> list[dict[str, Any]]:
+        heard = [{"wav": base64.b64encode(file).decode(), "name": word} for word, file in self.clips]
+        return [*super().parts(), *heard]
 
 
 def decibels(x: Tensor, rate: int) -> np.ndarray:

@@ -95,6 +95,10 @@ class Molecules(Text):
     def columns(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         return molecule_table(texts)
 
+    def fragment(self, x: Tensor, spec: DataSpec) -> Sheet:
+        smiles = spec.text(x)
+        return Picture(molecule_grid(smiles, smiles))
+
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         smiles = spec.text(made)
         histograms = property_histograms(smiles, spec.text(real))

@@ -1,0 +1,230 @@
+"""The points of the map: the latents of a run's examples, encoded piece by piece while the page is looked at."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core import noise
+from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import Label
+from fusevae.core.errors import InputError
+from fusevae.core.levels import Level
+from fusevae.data.examples import Batch, Examples
+from fusevae.data.modality import modality_of
+from fusevae.evaluation.blocks import blocks
+from fusevae.evaluation.latent_space import Plane
+from fusevae.evaluation.likelihood import block_bound
+from fusevae.evaluation.paths import Latents, active
+from fusevae.evaluation.reading import has_real_latents, read
+from fusevae.explorer.turns import LONGEST, Busy, Turns
+
+MOST = 100_000  # points of a map
+PIECE = 500  # of it at a time; the plane is that of the first
+NAMED = 60  # values that a column of words has at most, to be a column of classes
+
+
+class Joined(Examples):
+    """Several sets of examples one after the other, each with a name."""
+
+    def __init__(self, parts: Sequence[tuple[str, Examples]]) -> None:
+        self.names, self.parts = [name for name, _ in parts], [part for _, part in parts]
+        self.spec = self.parts[0].spec
+        self.ends = torch.tensor([len(part) for part in self.parts]).cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def part_of(self, indices: Tensor) -> Tensor:
+        """The number of the set that each is of."""
+        return torch.bucketize(indices, self.ends, right=True)
+
+    def within(self, index: int) -> tuple[str, int, str]:
+        """The set that an example is of, its row there, and its file, if it has one."""
+        which = int(self.part_of(torch.tensor([index])))
+        part, at = self.parts[which], index - (int(self.ends[which - 1]) if which else 0)
+        return self.names[which], int(part.rows()[at]), "" if part.ids is None else part.ids[at]
+
+    def batch(self, indices: Tensor) -> Batch:
+        which = self.part_of(indices)
+        starts = torch.cat([torch.zeros(1, dtype=torch.long), self.ends[:-1]])
+        found: dict[int, Batch] = {
+            k: self.parts[k].batch(indices[which == k] - starts[k]) for k in which.unique().tolist()
+        }
+        (first, label), order = next(iter(found.values())), torch.arange(len(indices))
+        if len(found) == 1:
+            return first, label
+        width = max(x.shape[1] for x, _ in found.values())
+        x = first.new_zeros((len(indices), width, *first.shape[2:]))
+        for k, (some, _) in found.items():
+            x[order[which == k], : some.shape[1]] = some
+        labels = [label for _, label in found.values()]
+        if any(each is None for each in labels):
+            return x, None
+        y = torch.cat(labels)  # type: ignore[arg-type]
+        places = torch.cat([order[which == k] for k in found])
+        return x, torch.empty_like(y).index_copy(0, places, y)
+
+
+class Points:
+    """The examples of a run in an order that is the same each time and spread over all, with what is known of them.
+
+    Args:
+        artifact: the model.
+        parts: sets of examples by name.
+        turns: whose turn it is to compute.
+    """
+
+    def __init__(self, artifact: Artifact, parts: Sequence[tuple[str, Examples]], turns: Turns) -> None:
+        self.artifact, self.turns = artifact, turns
+        self.examples = Joined([(name, part) for name, part in parts if len(part)])
+        order = torch.Generator().manual_seed(noise.key("explorer"))
+        self.order = torch.randperm(len(self.examples), generator=order)[:MOST]
+        self.real = has_real_latents(artifact)
+        self.found: list[Latents] = []
+        self.bounds: list[Tensor] = []
+        self.plane: Plane | None = None
+        self.started: set[str] = set()
+        self.failed = ""
+        self.whole: Latents | None = None
+        self.changing = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def have(self) -> int:
+        """Points whose latents are known so far."""
+        return sum(len(each.z) for each in self.found)
+
+    def start(self, what: str) -> None:
+        """Begin to prepare ``"latents"`` or ``"bounds"``, where that was not begun."""
+        with self.changing:
+            if what in self.started:
+                return
+            self.started.add(what)
+        work = {"latents": self._encode, "bounds": self._judge}[what]
+        threading.Thread(target=self._work, args=(work,), daemon=True, name=f"explorer-{what}").start()
+
+    def drawn(self) -> Plane:
+        """The plane of the map, once the first latents are known."""
+        self.start("latents")
+        end = time.monotonic() + LONGEST
+        while self.plane is None:
+            if self.failed or time.monotonic() > end:
+                raise Busy(self.failed or "the examples are being read: try again in a moment")
+            time.sleep(0.01)
+        return self.plane
+
+    def raw(self, points: Tensor) -> Batch:
+        """Raw examples and what is known beside them, by the numbers of points."""
+        if not len(points) or int(points.max()) >= len(self) or int(points.min()) < 0:
+            raise InputError(f"point {points.max().item() if len(points) else 'nothing'} was asked for of {len(self)}")
+        return self.examples.batch(self.order[points])
+
+    def latents(self) -> Latents:
+        """Those known so far."""
+        with self.changing:
+            if self.whole is None or len(self.whole.z) < self.have:
+                z = torch.cat([each.z for each in self.found]) if self.found else torch.zeros(0, 1)
+                scales = [each.scale for each in self.found if each.scale is not None]
+                labels = [each.label for each in self.found if each.label is not None]
+                scale = torch.cat(scales) if self.found and len(scales) == len(self.found) else None
+                label = torch.cat(labels) if self.found and len(labels) == len(self.found) else None
+                self.whole = Latents(z, scale, label)
+            return self.whole
+
+    def columns(self) -> list[str]:
+        """Names of what points can be coloured by."""
+        known = self.artifact.data.conditions
+        given = known.names if known is not None and self.latents().label is not None else []
+        bounds = ["log-likelihood", "untypical"] if self.artifact.distribution.level >= Level.BOUND else []
+        sets = ["set"] if len(self.examples.names) > 1 else []
+        names = [*given, *self._drawn(1)[0], *sets, *bounds]
+        if self.real and self.found:
+            names += [f"z {d}" for d in active(self.latents())[:10].tolist()]
+        return list(dict.fromkeys(names))
+
+    def column(self, name: str) -> tuple[np.ndarray, list[str] | None]:
+        """The values of a column for the points so far; of classes their numbers, and the names of these."""
+        if name not in self.columns():
+            raise InputError(f"{name[:60]!r} is no column of these examples")
+        known, found = self.artifact.data.conditions, self.latents()
+        n = len(found.z)
+        if known is not None and name in known.names and found.label is not None:
+            at = known.names.index(name)
+            column, numbers = known.columns[at], known.numbers(found.label)[:, at]
+            if isinstance(column, Label):
+                return _few(numbers.nan_to_num(len(column.classes)).long().numpy(), [*column.classes, "unknown"])
+            return numbers.numpy(), None
+        if name == "set":
+            return self.examples.part_of(self.order[:n]).numpy(), self.examples.names
+        if name in ("log-likelihood", "untypical"):
+            self.start("bounds")
+            bounds = torch.cat(self.bounds) if self.bounds else torch.zeros(0)
+            values = bounds if name == "log-likelihood" else (bounds - bounds.mean()).abs()
+            return values.numpy(), None
+        if name.startswith("z ") and name[2:].isdecimal():
+            return found.z.flatten(1)[:, int(name[2:])].numpy(), None
+        names, rows = self._drawn(n)
+        return _told(np.array([row[names.index(name)] for row in rows]))
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 (kept as long as the server)
+    def _drawn(self, n: int) -> tuple[list[str], list[list[str]]]:
+        """The columns that the kind of data draws of the first points, where it draws a table of several."""
+        spec = self.artifact.data
+        tables = modality_of(spec).draw([("", self.raw(torch.arange(n))[0])], spec).parts()
+        if len(tables) != 1 or len(tables[0].get("names", ())) < 2:
+            return [], []
+        return tables[0]["names"], tables[0]["rows"]
+
+    def _work(self, work: Any) -> None:
+        try:
+            work()
+        except Exception as error:  # said on the page: a thread has nobody else to tell
+            self.failed = " ".join(str(error).split())[:500]
+
+    def _encode(self) -> None:
+        for part in self.order.split(PIECE):
+            with self.turns.aside():
+                found = read(self.artifact, self.examples.subset(part))
+            with self.changing:
+                if self.plane is None:
+                    self.plane = Plane.of(found.z)
+                self.found.append(found)
+
+    def _judge(self) -> None:
+        device = next(self.artifact.parameters(), torch.zeros(())).device
+        for part in self.order.split(PIECE):
+            with self.turns.aside(), torch.no_grad(), noise.preserved(device):
+                (block,) = blocks(self.artifact, self.examples.subset(part), 0, device)
+                found = block_bound(self.artifact, block, 0).cpu()
+            self.bounds.append(found)
+
+
+def _told(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
+    """Values as numbers, or as the numbers of classes with their names, the most frequent kept where they are many."""
+    try:
+        return np.array([np.nan if v == "" else float(v) for v in values.tolist()]), None
+    except ValueError:
+        names, places = np.unique(values.astype(str), return_inverse=True)
+        return _few(places, names.tolist())
+
+
+def _few(places: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Classes without those that nothing is of, the most frequent kept where they are many."""
+    counts = np.bincount(places, minlength=len(names))
+    most = NAMED if (counts > 0).sum() <= NAMED else NAMED - 1
+    kept = np.sort(np.argsort(-counts, kind="stable")[:most])
+    kept = kept[counts[kept] > 0]
+    new = np.full(len(names), len(kept))
+    new[kept] = np.arange(len(kept))
+    words = [names[k] for k in kept]
+    return new[places], [*words, "others"] if (new[places] == len(kept)).any() else words

@@ -1,0 +1,384 @@
+"""What the page asks and is answered: each function takes a run and a request, and returns plain data."""
+
+from __future__ import annotations
+
+import base64
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import Label
+from fusevae.core.errors import InputError
+from fusevae.core.generation import Generation
+from fusevae.core.levels import Level
+from fusevae.data.examples import Examples
+from fusevae.evaluation import anomaly, latents, samples
+from fusevae.evaluation.blocks import as_examples
+from fusevae.evaluation.latent_space import direction, nearest
+from fusevae.evaluation.paths import active, way
+from fusevae.evaluation.reading import along, decoded, has_real_latents, read
+from fusevae.evaluation.verdict import of_training, verdict
+from fusevae.explorer import asked
+from fusevae.explorer.known import IMPORTANCE, Known
+from fusevae.explorer.points import Points
+from fusevae.training.history import curves as curves_of
+from fusevae.training.outcome import words_of
+
+SLIDERS = 12
+QUANTILES = 0.99  # of the aggregate posterior, between the ends of a slider
+DRAWN = 500  # values of a curve
+Answer = dict[str, Any]
+
+
+def about(known: Known, request: asked.Asked) -> Answer:
+    """What a run is, and what can be looked at."""
+    facts: Answer = {"name": known.name, "ready": known.ready, "curves": known.records is not None}
+    if not known.ready:
+        return facts
+    artifact = known.artifact
+    model, columns = artifact.distribution, artifact.data.conditions
+    with known.turns.asked():
+        real = has_real_latents(artifact)
+    inner = getattr(model, "model", model)  # without its preprocessing
+    facts |= {
+        "model": type(inner).__name__,
+        "facts": [
+            ["data", f"{known.kind.what}: {artifact.data.schema.about(artifact.data)}"],
+            ["likelihood", artifact.support],
+            ["parameters", f"{artifact.n_parameters:,}"],
+            *([["beside the data", words_of(columns)]] if columns is not None else []),
+        ],
+        "latents": real,
+        "codes": model.has_latents and not real,
+        "writes": model.space == "sequences",
+        "level": model.level.name.lower(),
+        "likelihood": model.level >= Level.BOUND,
+        "formats": [suffix for suffix in known.kind.formats if suffix],
+        "conditions": [
+            {"name": c.name, "classes": c.classes if isinstance(c, Label) else None, "about": c.about}
+            for c in columns.columns
+        ]
+        if columns is not None and artifact.is_conditional
+        else [],
+    }
+    return facts
+
+
+def points(known: Known, request: asked.Some) -> Answer:
+    """The points that are not known yet to the page."""
+    found = _mapped(known, drawn=False)
+    found.start("latents")
+    if found.failed:
+        raise InputError(found.failed)
+    if found.plane is None:
+        return {"total": len(found), "points": "", "have": 0}
+    new = found.plane.points(found.latents().z[request.have :]).float()
+    return {
+        "total": len(found),
+        "have": request.have + len(new),
+        "points": _packed(new.numpy()),
+        "axes": list(found.plane.axes),
+        "columns": found.columns(),
+    }
+
+
+def column(known: Known, request: asked.Column) -> Answer:
+    """What the points are coloured by."""
+    values, names = _mapped(known).column(request.column)
+    return {"values": _packed(values.astype(np.float32)), "names": names}
+
+
+def example(known: Known, request: asked.One) -> Answer:
+    """An example as it is, and what is known of it."""
+    found, spec = known.points, known.artifact.data
+    raw, label = found.raw(torch.tensor([request.point]))
+    name, row, file = found.examples.within(int(found.order[request.point]))
+    facts = [["set", name], ["row", f"{row:,}"], *([["file", file]] if file else [])]
+    if label is not None and spec.conditions is not None:
+        facts += [[k, _word(v[0])] for k, v in spec.conditions.values(label).items()]
+    if request.point < sum(map(len, found.bounds)):
+        facts.append(["log-likelihood", f"{float(torch.cat(found.bounds)[request.point]):,.2f} nats (a bound)"])
+    with known.turns.asked():
+        return {"parts": known.show(raw), "facts": facts}
+
+
+def latent(known: Known, request: asked.One) -> Answer:
+    """The latent of a point, its most active dimensions with the range of each, and what the model makes of it."""
+    found = _mapped(known)
+    z = _latent_of(known, request.point)
+    every = found.latents()
+    means = every.z.flatten(1)
+    spread = (
+        means if every.scale is None else torch.cat([means - every.scale.flatten(1), means + every.scale.flatten(1)])
+    )
+    some = spread[torch.linspace(0, len(spread) - 1, min(len(spread), 4000)).long()].double().numpy()
+    low, high = np.quantile(some, [(1 - QUANTILES) / 2, (1 + QUANTILES) / 2], axis=0)
+    chosen = active(every)[:SLIDERS].tolist()
+    return {
+        "z": _numbers(z),
+        "sliders": [{"dim": d, "low": float(low[d]), "high": float(high[d])} for d in chosen],
+        "dims": means.shape[1],
+    }
+
+
+def decode(known: Known, request: asked.Decode) -> Answer:
+    """A latent decoded."""
+    return _decoded(known, _shaped(known, request.z), request)
+
+
+def place(known: Known, request: asked.Place) -> Answer:
+    """A place of the map decoded: the latent there on the plane, or on the one beside it through that of a point."""
+    found = _mapped(known)
+    through = None if request.through is None else _latent_of(known, request.through).flatten()
+    z = found.drawn().place(torch.tensor([[request.x, request.y]]), through)
+    return _decoded(known, z.view(1, *found.latents().z.shape[1:]), request)
+
+
+def path(known: Known, request: asked.Route) -> Answer:
+    """The way through latents, a frame for each step; the ends of each stretch are frames."""
+    ends = torch.cat([_shaped(known, z) for z in request.through])
+    label = known.condition(request.given, request.like, len(ends) - 1)
+    with known.turns.asked():
+        z = way(ends[:-1], ends[1:], request.steps, request.kind)
+        x = along(known.artifact, z, label, label, request.seed).flatten(0, 1)
+        kept = [i for i in range(len(x)) if i % request.steps or not i]
+        frames = [known.show(x[i : i + 1]) for i in kept]
+        sheet = known.show(x[kept])
+    return {"frames": frames, "parts": sheet, "points": _mapped(known).drawn().points(z.flatten(0, 1)[kept]).tolist()}
+
+
+def attribute(known: Known, request: asked.Value) -> Answer:
+    """The direction of an attribute: the mean latent of the points that have it minus that of the others."""
+    found = _mapped(known)
+    values, names = found.column(request.column)
+    z = found.latents().z[: len(values)]
+    values = values[: len(z)]
+    if names is None:
+        known_ones = np.isfinite(values)
+        middle = float(np.median(values[known_ones])) if known_ones.any() else 0.0
+        has, word = torch.from_numpy(values > middle), f"{request.column} above {middle:.4g}"
+    elif request.value in names:
+        has, word = torch.from_numpy(values == names.index(request.value)), f"{request.column} = {request.value}"
+    else:
+        raise InputError(f"{request.column} has no value {request.value[:40]!r}: choose one of its own")
+    return {"z": _numbers(direction(z, has, word)), "name": word, "with": int(has.sum()), "of": len(z)}
+
+
+def near(known: Known, request: asked.Near) -> Answer:
+    """The points nearest in latent space."""
+    z = _latent_of(known, request.point) if request.point is not None else _shaped(known, request.z or [])
+    every = _mapped(known).latents().z
+    own = torch.tensor([request.point]) if request.point is not None and request.point < len(every) else None
+    found = nearest(every, z, min(request.k, len(every) - 1), own)
+    raw = known.points.raw(found.indices[0])[0]
+    with known.turns.asked():
+        shown = [known.show(each[None]) for each in raw]
+    return {"points": found.indices[0].tolist(), "distances": found.distances[0].tolist(), "each": shown}
+
+
+def drawn(known: Known, request: asked.Drawn) -> Answer:
+    """New examples."""
+    artifact = known.artifact
+    how = None if request.temperature is None else Generation(temperature=request.temperature)
+    label = known.condition(request.given, request.like, request.n)
+    with known.turns.asked():
+        x = samples.sample(artifact, request.n, label, request.seed, generation=how)
+        kind = samples.kind_used(artifact, "auto")
+        return {"parts": known.show(x), "kind": "means of p(x | z)" if kind == "mean" else "samples from the model"}
+
+
+def beside(known: Known, request: asked.Beside, other: Known) -> Answer:
+    """An example, and what each of two models makes of it."""
+    raw, label = known.points.raw(torch.tensor([request.point]))
+    models = []
+    for each in (known, other):
+        try:
+            found = _judged(each, _once(each.artifact, known, raw, label))
+        except InputError as error:  # one of them can't take it
+            found = {"parts": [], "facts": [], "error": str(error)}
+        models.append({"name": each.name, **found})
+    return {"parts": example(known, request)["parts"], "models": models}
+
+
+def own(known: Known, request: asked.Own) -> Answer:
+    """A text of the user's own: encoded, reconstructed, placed, scored."""
+    with known.turns.asked():
+        values = {name: value for name, value in request.given.items() if value}
+        given = as_examples(known.artifact, list(request.texts), values or None)
+    return _placed(known, given)
+
+
+def own_file(known: Known, body: bytes, name: str) -> Answer:
+    """A file of the user's own, likewise; it is read from a folder that is gone afterwards."""
+    suffix = Path(name).suffix.lower()
+    if not re.fullmatch(r"\.[a-z0-9]{1,8}", suffix):
+        raise InputError(f"{name[:60]!r} has no ending that says what it is: give a file such as example.png")
+    with tempfile.TemporaryDirectory(prefix="fusevae-") as folder:
+        path = Path(folder) / f"example{suffix}"
+        path.write_bytes(body)
+        try:
+            with known.turns.asked():
+                found, _ = known.run.examples(str(path))
+                x, y = found.batch(torch.arange(1))
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name[:60]).replace(folder, "")) from None
+    return _placed(known, _Few(x, y, found))
+
+
+def curves(known: Known, request: asked.Curves) -> Answer:
+    """The figures of a training so far, and what they say."""
+    records = known.records.read() if known.records is not None else []
+    found: Answer = {"records": len(records)}
+    for kind in ("train", "validation"):
+        series = {k: v for k, v in curves_of(records, kind).items() if v.ndim == 1}
+        places = np.unique(np.linspace(0, len(series["step"]) - 1, DRAWN).round().astype(int)) if series else []
+        found[kind] = {k: _plain(v[places]) for k, v in series.items()}
+    found["verdict"] = verdict(of_training(records)) if records else ["nothing was recorded yet"]
+    found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
+    run = known.run
+    found["finished"] = known.ready
+    if known.ready and (figures := run.evaluation) is not None:
+        found["figures"] = [list(line) for line in figures.lines()]
+    last = records[-1] if records else {}
+    found["step"], found["seconds"] = last.get("step", 0), last.get("seconds", 0)
+    return found
+
+
+class _Few(Examples):
+    """Some examples in memory, with the description of those that they are of."""
+
+    def __init__(self, x: Tensor, y: Tensor | None, like: Examples) -> None:
+        self.x, self.y, self.spec = x, y, like.spec
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.x[indices], None if self.y is None else self.y[indices]
+
+
+def _once(artifact: Artifact, known: Known, raw: Tensor, label: Tensor | None) -> Examples:
+    """An example of a run for a model, which may have been made for other data: then this is said."""
+    spec = known.points.examples.spec
+    if not artifact.data.schema.numeric and not spec.schema.numeric:  # vocabularies differ
+        return as_examples(artifact, spec.text(raw))
+    artifact.data.check(spec, "the other model")
+    conditions = artifact.data.conditions
+    same = conditions is not None and spec.conditions is not None and conditions.names == spec.conditions.names
+    return _Few(raw, label if same else None, known.points.examples)
+
+
+def _judged(known: Known, given: Examples) -> Answer:
+    """What a model makes of an example, and how likely it is to it."""
+    artifact, facts = known.artifact, []
+    with known.turns.asked():
+        parts: list[dict[str, Any]] = []
+        if artifact.distribution.has_latents:
+            parts = known.show(latents.reconstruct(artifact, given))
+        if artifact.distribution.level >= Level.BOUND:
+            found = anomaly.scores(anomaly.parts(artifact, given, IMPORTANCE), known.usual)
+            facts = [["log-likelihood", f"{found['log_likelihood'][0]:,.2f} nats"]]
+            n = len(known.usual["log_p"])
+            facts += [
+                [k.removeprefix("p_").replace("_", " "), f"{100 * v[0]:.3g} % of {n} held-out examples are as unusual"]
+                for k, v in found.items()
+                if k.startswith("p_")
+            ]
+    return {"parts": parts, "facts": facts}
+
+
+def _placed(known: Known, given: Examples) -> Answer:
+    """An example that was given: as it was read, as the model makes it, where it lies, how unusual it is."""
+    artifact = known.artifact
+    answer = {"given": known.show(artifact.seen(given.batch(torch.arange(1))[0])), **_judged(known, given)}
+    if known.points.real:
+        with known.turns.asked():
+            z = read(artifact, given).z
+        answer["z"] = _numbers(z)
+        answer["point"] = known.points.drawn().points(z)[0].tolist()
+    return answer
+
+
+def _mapped(known: Known, drawn: bool = True) -> Points:
+    """The points of a model that has a map, some of which are on it."""
+    if not known.points.real:
+        name = type(known.artifact.distribution).__name__
+        raise InputError(f"{name} has no latents that are numbers: see its samples, and its training")
+    if drawn:
+        known.points.drawn()
+    return known.points
+
+
+def _latent_of(known: Known, point: int) -> Tensor:
+    """The latent ``(1, *latent)`` of a point, encoded now where its turn has not come."""
+    found = _mapped(known)
+    every = found.latents().z
+    if point < len(every):
+        return every[point : point + 1]
+    found.raw(torch.tensor([point]))  # is there such a point?
+    with known.turns.asked():
+        return read(known.artifact, found.examples.subset(found.order[point : point + 1])).z
+
+
+def _shaped(known: Known, z: list[float]) -> Tensor:
+    every = _mapped(known).latents().z
+    if len(z) != every[0].numel() if len(every) else True:
+        raise InputError(
+            f"{len(z)} numbers were given: the latents have {every[0].numel() if len(every) else 'not come'}"
+        )
+    return torch.tensor(z, dtype=every.dtype).view(1, *every.shape[1:])
+
+
+def _decoded(known: Known, z: Tensor, request: asked.Conditioned) -> Answer:
+    label = known.condition(request.given, request.like, 1)
+    with known.turns.asked():
+        shown = known.show(decoded(known.artifact, z, label, request.seed))
+    return {"parts": shown, "z": _numbers(z), "point": known.points.drawn().points(z)[0].tolist()}
+
+
+def _numbers(z: Tensor) -> list[float]:
+    return [float(v) for v in z.flatten().tolist()]
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [v if np.isfinite(v) else None for v in values.tolist()]
+
+
+def _packed(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class Action(NamedTuple):
+    """A request of the page: its form, and what answers it."""
+
+    form: type[asked.Asked]
+    answer: Callable[..., Answer]
+
+
+ACTIONS = {
+    "about": Action(asked.Asked, about),
+    "points": Action(asked.Some, points),
+    "column": Action(asked.Column, column),
+    "example": Action(asked.One, example),
+    "latent": Action(asked.One, latent),
+    "decode": Action(asked.Decode, decode),
+    "place": Action(asked.Place, place),
+    "path": Action(asked.Route, path),
+    "attribute": Action(asked.Value, attribute),
+    "near": Action(asked.Near, near),
+    "samples": Action(asked.Drawn, drawn),
+    "beside": Action(asked.Beside, beside),
+    "own": Action(asked.Own, own),
+    "curves": Action(asked.Curves, curves),
+}

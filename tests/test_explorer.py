@@ -1,0 +1,435 @@
+"""The explorer: what it refuses, what its views say, and the page in a real browser."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import pytest
+import torch
+from explorer_runs import EVIL, RECIPES, make
+
+from fusevae import reconstruct
+from fusevae.cli import main
+from fusevae.evaluation.latent_space import Plane, flat_map
+from fusevae.evaluation.reading import decode, read
+from fusevae.training.run import Run
+
+pytest.importorskip("starlette", reason="needs starlette: pip install 'fusevae[explorer]'")
+pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'fusevae[explorer]'")
+pytest.importorskip("httpx", reason="needs httpx, with which starlette tests")
+
+from starlette.testclient import TestClient
+
+from fusevae.explorer import guard, serve
+from fusevae.explorer.application import make as application
+from fusevae.explorer.known import Records, Runs
+from fusevae.explorer.turns import Turns
+
+HOME = "http://127.0.0.1:8000"
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+FLAGS += " --disable-component-update --disable-sync"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("explorer")
+
+
+@pytest.fixture(scope="module")
+def runs(folder):
+    """A tiny run of each kind of data."""
+    return [make(kind, folder) for kind in RECIPES]
+
+
+@pytest.fixture(scope="module")
+def known(runs):
+    return Runs([str(path) for path in runs])
+
+
+@pytest.fixture(scope="module")
+def client(known):
+    return TestClient(application(known), base_url=HOME)
+
+
+def ask(client, view, **request):
+    answer = client.post(f"/api/{view}", json=request)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def points(client, run):
+    """All of a map, once they have come."""
+    for _ in range(400):
+        found = ask(client, "points", run=run)
+        if found["have"] == found["total"]:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{found['have']} of {found['total']} points came")
+
+
+JSON = {"content-type": "application/json"}
+BODY = json.dumps({"run": "images"})
+ATTACKS = {
+    "a name bound to this machine": ("POST", "/api/about", BODY, JSON | {"host": "evil.example:8000"}, 421),
+    "such a name for the page": ("GET", "/", "", {"host": "evil.example"}, 421),
+    "a name that begins like ours": ("GET", "/", "", {"host": "127.0.0.1.evil.example:8000"}, 421),
+    "a user in the host": ("GET", "/", "", {"host": "127.0.0.1:8000@evil.example"}, 421),
+    "another port": ("GET", "/", "", {"host": "127.0.0.1:9000"}, 421),
+    "another page": ("POST", "/api/about", BODY, JSON | {"origin": "http://evil.example"}, 403),
+    "a page without origin": ("POST", "/api/about", BODY, JSON | {"origin": "null"}, 403),
+    "another port's page": ("POST", "/api/about", BODY, JSON | {"origin": "http://127.0.0.1:9000"}, 403),
+    "another site": ("POST", "/api/about", BODY, JSON | {"sec-fetch-site": "cross-site"}, 403),
+    "another site's script": ("GET", "/static/main.js", "", {"sec-fetch-site": "cross-site"}, 403),
+    "a form's text": ("POST", "/api/about", BODY, {"content-type": "text/plain"}, 415),
+    "a form": ("POST", "/api/about", "run=images", {"content-type": "application/x-www-form-urlencoded"}, 415),
+    "a form's file": ("POST", "/api/file", b"x", {"content-type": "multipart/form-data; boundary=x"}, 415),
+    "up from the page's files": ("GET", "/static/..%2fviews.py", "", {}, 404),
+    "up twice encoded": ("GET", "/static/%252e%252e%252f%252e%252e%252fetc%252fpasswd", "", {}, 404),
+    "an absolute path": ("GET", "/static/%2fetc%2fpasswd", "", {}, 404),
+    "a run elsewhere": ("POST", "/api/about", '{"run": "../../etc"}', JSON, 422),
+    "a run by its path": ("POST", "/api/about", '{"run": "/etc"}', JSON, 422),
+    "reading by GET": ("GET", "/api/about?run=images", "", {}, 405),
+    "writing": ("PUT", "/static/main.js", "x", {}, 405),
+    "deleting": ("DELETE", "/api/runs", "", {}, 405),
+    "a view that is none": ("POST", "/api/__class__", BODY, JSON, 404),
+    "too much": ("POST", "/api/about", " " * 2**20 + BODY, JSON, 413),
+    "too much is said": ("POST", "/api/about", BODY, JSON | {"content-length": "99999999999"}, 413),
+    "a length that is none": ("POST", "/api/about", BODY, JSON | {"content-length": "-1"}, 413),
+    "too large a file": ("POST", "/api/file", b"x" * (2**23 + 1), {"content-type": "application/octet-stream"}, 413),
+    "too deep": ("POST", "/api/about", "[" * 100_000, JSON, 422),
+    "no JSON": ("POST", "/api/about", "{", JSON, 422),
+    "more than is asked": ("POST", "/api/about", '{"run": "images", "trust": ["os"]}', JSON, 422),
+    "a number that is none": ("POST", "/api/decode", '{"run": "images", "z": [NaN, 1, 2]}', JSON, 422),
+    "too many samples": ("POST", "/api/samples", '{"run": "images", "n": 1000000}', JSON, 422),
+    "a latent of another size": ("POST", "/api/decode", '{"run": "images", "z": [1]}', JSON, 422),
+    "a point that isn't": ("POST", "/api/example", '{"run": "images", "point": 60}', JSON, 422),
+    "a point below": ("POST", "/api/example", '{"run": "images", "point": -1}', JSON, 422),
+    "a column that isn't": ("POST", "/api/column", '{"run": "images", "column": "__dict__"}', JSON, 422),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_refused_in_a_line(client, name):
+    method, path, body, headers, status = ATTACKS[name]
+    answer = client.request(method, path, content=body, headers=headers)
+    assert answer.status_code == status
+    assert "\n" not in answer.json()["error"] and "Traceback" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["x", "x.pkl/../../y", "..", "/etc/passwd", "x.tar.gz.", "x.npz", "a.csv"])
+def test_a_file_of_a_stranger_is_refused_in_a_line(client, name, tmp_path):
+    headers = {"content-type": "application/octet-stream", "x-run": "images", "x-name": name}
+    answer = client.post("/api/file", content=b"cos\nsystem\n(S'touch hacked'\ntR.", headers=headers)
+    assert answer.status_code == 422
+    assert "/tmp" not in answer.text and "fusevae-" not in answer.text
+
+
+def test_elsewhere_a_token_is_needed(known):
+    far = TestClient(application(known, "0.0.0.0", 8000, "secret"), base_url=HOME, follow_redirects=False)
+    assert far.get("/").status_code == far.get("/?token=wrong").status_code == far.get("/api/runs").status_code == 401
+    assert far.get("/api/runs", headers={"authorization": "Bearer wrong"}).status_code == 401
+    assert far.get("/api/runs", headers={"authorization": "Bearer secret"}).status_code == 200
+    assert far.get("/", headers={"host": "evil.example:8000", "authorization": "Bearer secret"}).status_code == 421
+    assert far.get("/", headers={"host": "192.168.0.7:8000", "authorization": "Bearer secret"}).status_code == 200
+    shown = far.get("/?token=secret")
+    assert shown.status_code == 303 and shown.headers["location"] == "/"
+    assert "HttpOnly" in shown.headers["set-cookie"] and "SameSite" in shown.headers["set-cookie"]
+    assert far.get("/api/runs").status_code == 200  # by the cookie
+
+
+def test_only_this_machine_is_listened_to_without_a_token(known):
+    for host, safe in (("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)):
+        _, listening, address = serve.server(known, host, 0)
+        listening.close()
+        assert ("token=" not in address) == safe
+
+
+@contextmanager
+def served(known):
+    server, listening, address = serve.server(known, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+def test_whoever_is_slow_is_sent_away(known, monkeypatch):
+    monkeypatch.setattr(serve, "HEADERS_IN", 0.3)
+    monkeypatch.setattr(guard, "SLOWEST", 0.3)
+    with served(known) as address:
+        port = int(address.rstrip("/").rpartition(":")[2])
+        head = f"POST /api/about HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n".encode()
+        whole = b"content-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+        for sent, says in ((b"", b""), (head, b""), (head + whole, b"408")):
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
+                slow.sendall(sent)
+                said = slow.recv(1000)
+                assert says in said and bool(said) == bool(says)
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as long:
+            long.sendall(head + b"x: " + b"y" * 100_000)
+            with suppress(ConnectionResetError):
+                assert b"200" not in long.recv(100)
+
+
+def test_the_policy_of_the_page_lets_no_markup_run(client):
+    page = client.get("/")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert "<script>" not in page.text and "http" not in page.text  # nothing from elsewhere
+
+
+def test_a_map_is_of_the_latents(client, runs):
+    found = points(client, "images")
+    artifact, data = Run.open(runs[0]).artifact, Run.open(runs[0]).data
+    assert found["total"] == 60 and {"label", "set", "log-likelihood", "z 0"} <= set(found["columns"])
+    values = ask(client, "column", run="images", column="label")
+    assert EVIL in values["names"]
+    example = ask(client, "example", run="images", point=0)
+    facts = dict(example["facts"])
+    rows = {"training": data.train, "validation": data.validation, "test": data.test}[facts["set"]]
+    at = rows.rows().tolist().index(int(facts["row"].replace(",", "")))
+    z = read(artifact, rows.subset(torch.tensor([at]))).z
+    assert ask(client, "latent", run="images", point=0)["z"] == pytest.approx(z.flatten().tolist(), abs=1e-5)
+    label = rows.batch(torch.tensor([at]))[1]
+    whole = ask(client, "decode", run="images", z=z.flatten().tolist(), like=0)
+    with_label = ask(client, "decode", run="images", z=z.flatten().tolist(), given={"label": facts["label"]})
+    assert whole["parts"] == with_label["parts"]
+    assert torch.equal(decode(artifact, z, label), reconstruct(artifact, rows.subset(torch.tensor([at]))))
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_each_view_answers_for_each_kind_of_data(client, kind):
+    first = points(client, kind)
+    assert ask(client, "about", run=kind)["latents"]
+    z = [ask(client, "latent", run=kind, point=p)["z"] for p in (0, 1, 2)]
+    place = ask(client, "place", run=kind, x=0.3, y=-0.2, through=1)
+    assert place["point"] == pytest.approx([0.3, -0.2], abs=1e-3)  # what is decoded is that very place
+    assert place["parts"] and len(place["z"]) == 3
+    path = ask(client, "path", run=kind, through=z, steps=3, like=0)
+    assert len(path["frames"]) == 5
+    if kind != "sound":  # whose phases are drawn, of a batch at a time
+        assert path["frames"][0] == ask(client, "decode", run=kind, z=z[0], like=0)["parts"]
+    near = ask(client, "near", run=kind, point=0, k=3)
+    assert 0 not in near["points"] and near["distances"] == sorted(near["distances"])
+    once, again = (ask(client, "samples", run=kind, n=2, seed=4) for _ in range(2))
+    assert once == again and once["parts"]
+    beside = ask(client, "beside", run=kind, point=1, other=kind)
+    assert [model["name"] for model in beside["models"]] == [kind, kind] and beside["models"][0]["facts"]
+    column = next(name for name in first["columns"] if name not in ("set", "log-likelihood", "untypical"))
+    ask(client, "column", run=kind, column=column)
+    curves = ask(client, "curves", run=kind)
+    assert curves["verdict"] and curves["train"]["step"]
+
+
+def test_an_example_of_ones_own_is_placed_and_scored(client, folder):
+    points(client, "text"), points(client, "table")
+    text = ask(client, "own", run="text", texts=["a plain line 3"])
+    assert text["given"][0]["rows"] == [["a plain line 3"]] and len(text["point"]) == 2 and text["facts"]
+    headers = {"content-type": "application/octet-stream", "x-run": "table", "x-name": "one.csv"}
+    body = "\n".join((folder / "rows.csv").read_text().split("\n")[:2]) + "\n"
+    row = client.post("/api/file", content=body.encode(), headers=headers).json()
+    assert row["given"][0]["names"] == ["age", "<b>size</b>", "kind"] and row["given"][0]["rows"][0][2] == EVIL
+
+
+def test_the_temperature_is_for_what_writes(client):
+    cold = [ask(client, "samples", run="text", n=3, seed=s, temperature=0.0)["parts"] for s in (0, 0)]
+    assert cold[0] == cold[1]
+    answer = client.post("/api/samples", json={"run": "table", "n": 1, "temperature": 0.5})
+    assert answer.status_code == 422 and "text" in answer.json()["error"]
+
+
+def test_a_model_alone_of_other_data_and_nothing_is_written(runs, folder, tmp_path):
+    shutil.copy(runs[1] / "model.safetensors", tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    alone = TestClient(application(Runs([str(tmp_path)], str(folder / "rows.csv"))), base_url=HOME)
+    name = alone.get("/api/runs").json()[0]["name"]
+    assert points(alone, name)["total"] == 60 and ask(alone, "about", run=name)["facts"] != []
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_records_are_read_as_they_are_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    records = Records(path)
+    assert records.read() == []
+    path.write_text('{"step": 1, "train": {"elbo": -3.0}}\n{"step": 2, "tr')
+    assert [each["step"] for each in records.read()] == [1]
+    path.write_text('{"step": 1, "train": {"elbo": -3.0}}\n{"step": 2, "train": {"elbo": -2.0}}\n')
+    assert [each["step"] for each in records.read()] == [1, 2]
+
+
+def test_what_is_asked_goes_before_what_is_prepared():
+    turns, order = Turns(), []
+
+    def prepare():
+        for _ in range(3):
+            with turns.aside():
+                order.append("aside")
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=prepare)
+    thread.start()
+    time.sleep(0.01)
+    with turns.asked():
+        order.append("asked")
+    thread.join()
+    assert order[:2] == ["aside", "asked"]
+
+
+def test_a_plane_has_a_place_for_each_point():
+    z = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
+    plane = Plane.of(z)
+    assert torch.equal(plane.points(z), flat_map(z)[0])
+    torch.testing.assert_close(plane.points(plane.place(plane.points(z))), plane.points(z))
+    torch.testing.assert_close(plane.place(plane.points(z[:1]), through=z[0]), z[:1])
+
+
+def test_what_is_no_run_is_refused_in_a_line(tmp_path, capsys):
+    assert main(["explore", str(tmp_path / "none")]) == 2
+    assert main(["explore", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err.strip().split("\n")
+    assert len(errors) == 2 and all("error: " in line for line in errors)
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+def wrong(message):
+    """An error on the console, unless it is of a request that was refused in a line, which the page says."""
+    return message.type == "error" and "status of 422" not in message.text
+
+
+@pytest.fixture(scope="module")
+def page(known, tmp_path_factory):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with served(known) as address, playwright.sync_playwright() as driver:
+        profile = str(tmp_path_factory.mktemp("profile"))
+        context = driver.chromium.launch_persistent_context(
+            profile,
+            executable_path=chromium,
+            headless=True,
+            args=FLAGS.split(),
+            viewport={"width": 1100, "height": 760},
+        )
+        found = context.pages[0]
+        found.set_default_timeout(20_000)
+        found.address, found.wrong = address, []
+        found.on("console", lambda message: found.wrong.append(message.text) if wrong(message) else None)
+        found.on("pageerror", lambda error: found.wrong.append(str(error)))
+        yield found
+        context.close()
+
+
+def until(page, condition):
+    """Wait; the page's policy doesn't let the driver's own way evaluate anything."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(condition)
+
+
+VIEWS = {
+    "map": ".legend button, .legend .ramp",
+    "sliders?from=1": ".shown",
+    "path?via=0;1;2&steps=3": ".shown",
+    "samples?n=4": ".shown",
+    "own": ".drop",
+    "beside?point=1": ".facts",
+    "training": "svg",
+}
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_every_view_opens_and_what_data_say_stays_text(page, kind):
+    page.wrong.clear()
+    for view, sign in VIEWS.items():
+        page.goto(f"{page.address}#/{kind}/{view}" + f"&other={kind}" * ("?point" in view))
+        page.wait_for_selector(f"#view {sign}", state="attached")
+        assert page.locator("#view .error").count() == 0
+    assert not page.wrong
+    assert page.evaluate(
+        "window.hacked === undefined && !document.querySelector('#view img[src=x], #view script, #view b')"
+    )
+
+
+def test_hover_slider_and_click_show_examples(page):
+    page.wrong.clear()
+    page.goto(f"{page.address}#/images/map")
+    page.wait_for_selector(".legend button")
+    page.focus("canvas")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".stack .card img")
+    mark = page.wait_for_selector(".mark:not(.place)", state="visible").bounding_box()
+    middle = (mark["x"] + mark["width"] / 2, mark["y"] + mark["height"] / 2)
+    page.mouse.move(*middle)
+    page.wait_for_selector(".tip img")
+    page.mouse.click(*middle)
+    page.wait_for_selector("text=Decoded here >> xpath=../..//img")
+    assert "at=" in page.url and "point=" in page.url
+    page.goto(page.url)  # the address is enough
+    page.goto(f"{page.address}#/images/sliders?from=1")
+    page.wait_for_selector("[data-turn]")
+    before = page.locator("[data-turn] img").get_attribute("src")
+    page.locator("input[type=range]").first.focus()
+    for _ in range(5):
+        page.keyboard.press("PageUp")
+    until(page, f"document.querySelector('[data-turn] img').src !== {json.dumps(before)}")
+    assert "set=" in page.url
+    assert not page.wrong
+
+
+def test_random_actions_leave_no_error(page):
+    page.wrong.clear()
+    chance = random.Random(0)
+    for _ in range(30):
+        if chance.random() < 0.4:
+            page.goto(f"{page.address}#/{chance.choice(list(RECIPES))}/{chance.choice(list(VIEWS))}")
+        else:
+            found = page.locator("#view button:visible, #view input:visible, #tabs a").all()
+            one = chance.choice(found) if found else None
+            if one is None or one.get_attribute("type") == "file":
+                continue
+            one.press(chance.choice(["Enter", "ArrowRight", "ArrowLeft", "Tab", "5"]), timeout=3000)
+    page.wait_for_timeout(300)
+    assert not page.wrong and page.locator("#view").count() == 1
+
+
+def test_a_phone_scrolls_in_one_direction(page):
+    page.set_viewport_size({"width": 380, "height": 760})
+    page.goto(f"{page.address}#/table/samples")
+    page.wait_for_selector(".shown table")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.set_viewport_size({"width": 1100, "height": 760})
+
+
+def test_noise_is_that_of_the_command(client, runs):
+    import base64
+    import io
+
+    from PIL import Image
+
+    from fusevae import sample
+    from fusevae.data.modality import modality_of
+
+    artifact = Run.open(runs[0]).artifact
+    x = sample(artifact, 4, seed=9)
+    shown = modality_of(artifact.data).fragment(x, artifact.data).image
+    found = ask(client, "samples", run="images", n=4, seed=9)["parts"][0]["png"]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(found)))), np.asarray(shown))
