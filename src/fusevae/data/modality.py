@@ -214,8 +214,7 @@ class Modality(ABC):
             data: what the models were trained on.
             n: samples of each model.
             extractor: a file that the user names, for features or as a judge.
-            device: where a net is trained or run.
-            quiet: show no progress.
+            device: where a net is trained or run, showing no progress where ``quiet``.
             part: of its usual training, that what judges gets where something is trained.
         """
 

@@ -68,8 +68,8 @@ class Aligned(Conditional):
         with torch.no_grad():
             self.timing.bias.copy_(torch.tensor([math.log(8.0), -1.0]))  # type: ignore[union-attr]
 
-    def forward(self, *given: Tensor | None) -> _Aligned:
-        return _Aligned(self, parameters(self.net, given))
+    def forward(self, *given: Tensor | None) -> AlignedTo:
+        return AlignedTo(self, parameters(self.net, given))
 
     def frames(self, h: Tensor, path: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-scales ``(n, dims, frames)`` for vectors ``(n, width, positions)`` and paths ``(n, frames)``,
@@ -93,7 +93,9 @@ class Aligned(Conditional):
         return [(cls(Constant((3, 1), std=1.0), 1, blocks=1, longest=4), ())]
 
 
-class _Aligned(BoundOnly):
+class AlignedTo(BoundOnly):
+    """What :class:`Aligned` is given a text."""
+
     def __init__(self, owner: Aligned, h: Tensor) -> None:
         self.owner, self.h = owner, h
         super().__init__(h.shape[:-2], torch.Size((owner.dims, owner.longest)), validate_args=False)
