@@ -303,7 +303,7 @@ def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys):
         ("neighbours", "near.csv"),
         ("map", "map.csv"),
     ):
-        more = ["-n", "2"] if command == "interpolate" else ["-k", "2"] if command == "neighbours" else []
+        more = ["--pairs", "0,5"] if command == "interpolate" else ["-k", "2"] if command == "neighbours" else []
         assert main([command, str(run), "--data", str(data), "--output", str(tmp_path / output), *more]) == 0
     with np.load(tmp_path / "z.npz") as found:
         assert found["mean"].shape == found["scale"].shape == (48, 4, found["mean"].shape[2])
