@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from fusevae.core.errors import InputError
-from fusevae.explorer import views
+from fusevae.explorer import single, views
 from fusevae.explorer.asked import Beside
 from fusevae.explorer.guard import Application, Guard
 from fusevae.explorer.known import Runs
@@ -75,7 +75,7 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
         _typed(request, "application/octet-stream")
         run, name = (unquote(request.headers.get(f"x-{key}", ""))[:300] for key in ("run", "name"))
         body = await request.body()
-        return await _answered(lambda: views.own_file(runs.one(run), body, name))
+        return await _answered(lambda: single.own_file(runs.one(run), body, name))
 
     routes = [
         Route("/", page, methods=["GET"]),

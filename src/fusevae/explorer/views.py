@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import base64
-import re
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fusevae.core.artifact import Artifact
 from fusevae.core.conditions import Label
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation
 from fusevae.core.levels import Level
-from fusevae.data.examples import Examples
-from fusevae.evaluation import anomaly, latents, samples
-from fusevae.evaluation.blocks import as_examples
+from fusevae.evaluation import samples
 from fusevae.evaluation.latent_space import direction, nearest
 from fusevae.evaluation.paths import active, way
 from fusevae.evaluation.reading import along, decoded, has_real_latents, read
 from fusevae.evaluation.verdict import of_training, verdict
-from fusevae.explorer import asked
-from fusevae.explorer.known import IMPORTANCE, Known
+from fusevae.explorer import asked, single
+from fusevae.explorer.known import Known
 from fusevae.explorer.points import Points
 from fusevae.training.history import curves as curves_of
 from fusevae.training.outcome import words_of
@@ -122,7 +116,7 @@ def latent(known: Known, request: asked.One) -> Answer:
     low, high = np.quantile(some, [(1 - QUANTILES) / 2, (1 + QUANTILES) / 2], axis=0)
     chosen = active(every)[:SLIDERS].tolist()
     return {
-        "z": _numbers(z),
+        "z": z.flatten().tolist(),
         "sliders": [{"dim": d, "low": float(low[d]), "high": float(high[d])} for d in chosen],
         "dims": means.shape[1],
     }
@@ -168,7 +162,7 @@ def attribute(known: Known, request: asked.Value) -> Answer:
         has, word = torch.from_numpy(values == names.index(request.value)), f"{request.column} = {request.value}"
     else:
         raise InputError(f"{request.column} has no value {request.value[:40]!r}: choose one of its own")
-    return {"z": _numbers(direction(z, has, word)), "name": word, "with": int(has.sum()), "of": len(z)}
+    return {"z": direction(z, has, word).flatten().tolist(), "name": word, "with": int(has.sum()), "of": len(z)}
 
 
 def near(known: Known, request: asked.Near) -> Answer:
@@ -194,44 +188,6 @@ def drawn(known: Known, request: asked.Drawn) -> Answer:
         return {"parts": known.show(x), "kind": "means of p(x | z)" if kind == "mean" else "samples from the model"}
 
 
-def beside(known: Known, request: asked.Beside, other: Known) -> Answer:
-    """An example, and what each of two models makes of it."""
-    raw, label = known.points.raw(torch.tensor([request.point]))
-    models = []
-    for each in (known, other):
-        try:
-            found = _judged(each, _once(each.artifact, known, raw, label))
-        except InputError as error:  # one of them can't take it
-            found = {"parts": [], "facts": [], "error": str(error)}
-        models.append({"name": each.name, **found})
-    return {"parts": example(known, request)["parts"], "models": models}
-
-
-def own(known: Known, request: asked.Own) -> Answer:
-    """A text of the user's own: encoded, reconstructed, placed, scored."""
-    with known.turns.asked():
-        values = {name: value for name, value in request.given.items() if value}
-        given = as_examples(known.artifact, list(request.texts), values or None)
-    return _placed(known, given)
-
-
-def own_file(known: Known, body: bytes, name: str) -> Answer:
-    """A file of the user's own, likewise; it is read from a folder that is gone afterwards."""
-    suffix = Path(name).suffix.lower()
-    if not re.fullmatch(r"\.[a-z0-9]{1,8}", suffix):
-        raise InputError(f"{name[:60]!r} has no ending that says what it is: give a file such as example.png")
-    with tempfile.TemporaryDirectory(prefix="fusevae-") as folder:
-        path = Path(folder) / f"example{suffix}"
-        path.write_bytes(body)
-        try:
-            with known.turns.asked():
-                found, _ = known.run.examples(str(path))
-                x, y = found.batch(torch.arange(1))
-        except InputError as error:
-            raise InputError(str(error).replace(str(path), name[:60]).replace(folder, "")) from None
-    return _placed(known, _Few(x, y, found))
-
-
 def curves(known: Known, request: asked.Curves) -> Answer:
     """The figures of a training so far, and what they say."""
     records = known.records.read() if known.records is not None else []
@@ -249,61 +205,6 @@ def curves(known: Known, request: asked.Curves) -> Answer:
     last = records[-1] if records else {}
     found["step"], found["seconds"] = last.get("step", 0), last.get("seconds", 0)
     return found
-
-
-class _Few(Examples):
-    """Some examples in memory, with the description of those that they are of."""
-
-    def __init__(self, x: Tensor, y: Tensor | None, like: Examples) -> None:
-        self.x, self.y, self.spec = x, y, like.spec
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.x[indices], None if self.y is None else self.y[indices]
-
-
-def _once(artifact: Artifact, known: Known, raw: Tensor, label: Tensor | None) -> Examples:
-    """An example of a run for a model, which may have been made for other data: then this is said."""
-    spec = known.points.examples.spec
-    if not artifact.data.schema.numeric and not spec.schema.numeric:  # vocabularies differ
-        return as_examples(artifact, spec.text(raw))
-    artifact.data.check(spec, "the other model")
-    conditions = artifact.data.conditions
-    same = conditions is not None and spec.conditions is not None and conditions.names == spec.conditions.names
-    return _Few(raw, label if same else None, known.points.examples)
-
-
-def _judged(known: Known, given: Examples) -> Answer:
-    """What a model makes of an example, and how likely it is to it."""
-    artifact, facts = known.artifact, []
-    with known.turns.asked():
-        parts: list[dict[str, Any]] = []
-        if artifact.distribution.has_latents:
-            parts = known.show(latents.reconstruct(artifact, given))
-        if artifact.distribution.level >= Level.BOUND:
-            found = anomaly.scores(anomaly.parts(artifact, given, IMPORTANCE), known.usual)
-            facts = [["log-likelihood", f"{found['log_likelihood'][0]:,.2f} nats"]]
-            n = len(known.usual["log_p"])
-            facts += [
-                [k.removeprefix("p_").replace("_", " "), f"{100 * v[0]:.3g} % of {n} held-out examples are as unusual"]
-                for k, v in found.items()
-                if k.startswith("p_")
-            ]
-    return {"parts": parts, "facts": facts}
-
-
-def _placed(known: Known, given: Examples) -> Answer:
-    """An example that was given: as it was read, as the model makes it, where it lies, how unusual it is."""
-    artifact = known.artifact
-    answer = {"given": known.show(artifact.seen(given.batch(torch.arange(1))[0])), **_judged(known, given)}
-    if known.points.real:
-        with known.turns.asked():
-            z = read(artifact, given).z
-        answer["z"] = _numbers(z)
-        answer["point"] = known.points.drawn().points(z)[0].tolist()
-    return answer
 
 
 def _mapped(known: Known, drawn: bool = True) -> Points:
@@ -340,11 +241,7 @@ def _decoded(known: Known, z: Tensor, request: asked.Conditioned) -> Answer:
     label = known.condition(request.given, request.like, 1)
     with known.turns.asked():
         shown = known.show(decoded(known.artifact, z, label, request.seed))
-    return {"parts": shown, "z": _numbers(z), "point": known.points.drawn().points(z)[0].tolist()}
-
-
-def _numbers(z: Tensor) -> list[float]:
-    return [float(v) for v in z.flatten().tolist()]
+    return {"parts": shown, "z": z.flatten().tolist(), "point": known.points.drawn().points(z)[0].tolist()}
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
@@ -378,7 +275,7 @@ ACTIONS = {
     "attribute": Action(asked.Value, attribute),
     "near": Action(asked.Near, near),
     "samples": Action(asked.Drawn, drawn),
-    "beside": Action(asked.Beside, beside),
-    "own": Action(asked.Own, own),
+    "beside": Action(asked.Beside, single.beside),
+    "own": Action(asked.Own, single.own),
     "curves": Action(asked.Curves, curves),
 }

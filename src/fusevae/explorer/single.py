@@ -1,0 +1,118 @@
+"""One example that models are shown: one of the points, or one of the user's own."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError
+from fusevae.core.levels import Level
+from fusevae.data.examples import Examples
+from fusevae.evaluation import anomaly, latents
+from fusevae.evaluation.blocks import as_examples
+from fusevae.evaluation.reading import read
+from fusevae.explorer import asked
+from fusevae.explorer.known import IMPORTANCE, Known
+
+Answer = dict[str, Any]
+
+
+def beside(known: Known, request: asked.Beside, other: Known) -> Answer:
+    """An example, and what each of two models makes of it."""
+    raw, label = known.points.raw(torch.tensor([request.point]))
+    with known.turns.asked():
+        shown = known.show(raw)
+    models = []
+    for each in (known, other):
+        try:
+            found = _judged(each, _once(each.artifact, known, raw, label))
+        except InputError as error:  # one of them can't take it
+            found = {"parts": [], "facts": [], "error": str(error)}
+        models.append({"name": each.name, **found})
+    return {"parts": shown, "models": models}
+
+
+def own(known: Known, request: asked.Own) -> Answer:
+    """A text of the user's own: encoded, reconstructed, placed, scored."""
+    with known.turns.asked():
+        values = {name: value for name, value in request.given.items() if value}
+        given = as_examples(known.artifact, list(request.texts), values or None)
+    return _placed(known, given)
+
+
+def own_file(known: Known, body: bytes, name: str) -> Answer:
+    """A file of the user's own, likewise; it is read from a folder that is gone afterwards."""
+    suffix = Path(name).suffix.lower()
+    if not re.fullmatch(r"\.[a-z0-9]{1,8}", suffix):
+        raise InputError(f"{name[:60]!r} has no ending that says what it is: give a file such as example.png")
+    with tempfile.TemporaryDirectory(prefix="fusevae-") as folder:
+        path = Path(folder) / f"example{suffix}"
+        path.write_bytes(body)
+        try:
+            with known.turns.asked():
+                found, _ = known.run.examples(str(path))
+                x, y = found.batch(torch.arange(1))
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name[:60]).replace(folder, "")) from None
+    return _placed(known, _Few(x, y, found))
+
+
+class _Few(Examples):
+    """Some examples in memory, with the description of those that they are of."""
+
+    def __init__(self, x: Tensor, y: Tensor | None, like: Examples) -> None:
+        self.x, self.y, self.spec = x, y, like.spec
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.x[indices], None if self.y is None else self.y[indices]
+
+
+def _once(artifact: Artifact, known: Known, raw: Tensor, label: Tensor | None) -> Examples:
+    """An example of a run for a model, which may have been made for other data: then this is said."""
+    spec = known.points.examples.spec
+    if not artifact.data.schema.numeric and not spec.schema.numeric:  # vocabularies differ
+        return as_examples(artifact, spec.text(raw))
+    artifact.data.check(spec, "the other model")
+    conditions = artifact.data.conditions
+    same = conditions is not None and spec.conditions is not None and conditions.names == spec.conditions.names
+    return _Few(raw, label if same else None, known.points.examples)
+
+
+def _judged(known: Known, given: Examples) -> Answer:
+    """What a model makes of an example, and how likely it is to it."""
+    artifact, facts = known.artifact, []
+    with known.turns.asked():
+        parts: list[dict[str, Any]] = []
+        if artifact.distribution.has_latents:
+            parts = known.show(latents.reconstruct(artifact, given))
+        if artifact.distribution.level >= Level.BOUND:
+            found = anomaly.scores(anomaly.parts(artifact, given, IMPORTANCE), known.usual)
+            facts = [["log-likelihood", f"{found['log_likelihood'][0]:,.2f} nats"]]
+            n = len(known.usual["log_p"])
+            facts += [
+                [k.removeprefix("p_").replace("_", " "), f"{100 * v[0]:.3g} % of {n} held-out examples are as unusual"]
+                for k, v in found.items()
+                if k.startswith("p_")
+            ]
+    return {"parts": parts, "facts": facts}
+
+
+def _placed(known: Known, given: Examples) -> Answer:
+    """An example that was given: as it was read, as the model makes it, where it lies, how unusual it is."""
+    artifact = known.artifact
+    answer = {"given": known.show(artifact.seen(given.batch(torch.arange(1))[0])), **_judged(known, given)}
+    if known.points.real:
+        with known.turns.asked():
+            z = read(artifact, given).z
+        answer["z"] = z.flatten().tolist()
+        answer["point"] = known.points.drawn().points(z)[0].tolist()
+    return answer
