@@ -68,7 +68,7 @@ def alignments(artifact: Artifact, x: Tensor, label: Tensor) -> list[Tensor]:
     prior, device = aligned(artifact), next(artifact.distribution.parameters()).device
     artifact.eval()
     z = artifact.distribution.encode(artifact.view(x.to(device)), label.to(device))["mean"]
-    paths = prior(label.to(device)).align(z).cpu()
+    paths = prior.forward(label.to(device)).align(z).cpu()
     return [path[:n] for path, n in zip(paths, (z != 0).any(1).sum(1).tolist(), strict=True)]
 
 
