@@ -13,7 +13,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.speaking import Speaking, speaking
 from fusevae.data.examples import Examples
 from fusevae.data.sheet import Picture, Sheet
-from fusevae.distributions.aligned import Aligned, AlignedTo
+from fusevae.distributions.aligned import Aligned
 from fusevae.evaluation.pictures import ORANGE, axes_of
 from fusevae.evaluation.samples import sample
 from fusevae.models.preprocessed import inside
@@ -68,13 +68,7 @@ def alignments(artifact: Artifact, x: Tensor, label: Tensor) -> list[Tensor]:
     prior, device = aligned(artifact), next(artifact.distribution.parameters()).device
     artifact.eval()
     z = artifact.distribution.encode(artifact.view(x.to(device)), label.to(device))["mean"]
-<<<<<<< HEAD
-    given = prior(label.to(device))
-    assert isinstance(given, AlignedTo)
-    paths = given.align(z).cpu()
-=======
     paths = prior.forward(label.to(device)).align(z).cpu()
->>>>>>> h-tts
     return [path[:n] for path, n in zip(paths, (z != 0).any(1).sum(1).tolist(), strict=True)]
 
 
