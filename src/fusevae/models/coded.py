@@ -43,9 +43,9 @@ class Coded(Latents):
     def __init__(self, encoder: nn.Module, quantizer: ResidualQuantizer, prior: Conditional | None = None) -> None:
         super().__init__()
         outputs = getattr(encoder, "outputs", (quantizer.features,))
-        if outputs[0] != quantizer.features:  # type: ignore[index]
+        if outputs[0] != quantizer.features:
             raise InputError(
-                f"the encoder gives vectors of {outputs[0]}, the quantizer takes {quantizer.features}: make them equal"  # type: ignore[index]
+                f"the encoder gives vectors of {outputs[0]}, the quantizer takes {quantizer.features}: make them equal"
             )
         self.encoder, self.quantizer, self.prior = encoder, quantizer, prior
 

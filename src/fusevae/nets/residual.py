@@ -95,7 +95,7 @@ class ResidualQuantizer(Described, nn.Module):
         """The vectors ``(n, d, places)`` that stand for codes ``(n, any of the first, places)``."""
         found = torch.zeros(len(codes), codes.shape[-1], self.features, device=codes.device)
         for stage, one in zip(self.stages, codes.unbind(1), strict=False):
-            found = found + stage.codebook[one.clamp(min=0)] * (one != NONE)[..., None]  # type: ignore[operator,index]
+            found = found + stage.codebook[one.clamp(min=0)] * (one != NONE)[..., None]  # type: ignore[index]
         return found.transpose(1, 2)
 
     @torch.no_grad()

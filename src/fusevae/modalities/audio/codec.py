@@ -44,7 +44,7 @@ class Codec:
         self.rate, self.samples = rate_of(artifact.data), encoder.samples
         self.stages = len(self.quantizer.stages)
         self.device = next(model.parameters()).device
-        weights = [stage.codebook.cpu().numpy().tobytes() for stage in self.quantizer.stages]  # type: ignore[operator,union-attr]
+        weights = [stage.codebook.cpu().numpy().tobytes() for stage in self.quantizer.stages]  # type: ignore[operator]
         self.name = hashlib.sha256(b"".join(weights)).hexdigest()[:16]
 
     @property
