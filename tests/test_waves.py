@@ -284,7 +284,8 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
     assert main(["decode", str(run), "--data", str(tmp_path / "bad.npz"), "--output", again]) == 2
 
 
-def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys):
+def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fusevae.modalities.audio.classifier.UPDATES", 2)
     rng, data, run = np.random.default_rng(0), tmp_path / "d", tmp_path / "run"
     data.mkdir()
     for digit, speaker, take in itertools.product((0, 1), ("ann", "bob"), range(12)):
