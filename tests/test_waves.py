@@ -16,6 +16,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.distributions.frame_gaussian import FrameGaussian
 from fusevae.distributions.waveform import Waveform
+from fusevae.evaluation.paths import way
 from fusevae.modalities.audio import codec
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.models.coded import Coded
@@ -283,7 +284,8 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
     assert main(["decode", str(run), "--data", str(tmp_path / "bad.npz"), "--output", again]) == 2
 
 
-def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys):
+def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fusevae.modalities.audio.classifier.UPDATES", 2)
     rng, data, run = np.random.default_rng(0), tmp_path / "d", tmp_path / "run"
     data.mkdir()
     for digit, speaker, take in itertools.product((0, 1), ("ann", "bob"), range(12)):
@@ -303,10 +305,18 @@ def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys):
         ("neighbours", "near.csv"),
         ("map", "map.csv"),
     ):
-        more = ["--pairs", "0,5"] if command == "interpolate" else ["-k", "2"] if command == "neighbours" else []
+        more = ["--pairs", "0,0"] if command == "interpolate" else ["-k", "2"] if command == "neighbours" else []
         assert main([command, str(run), "--data", str(data), "--output", str(tmp_path / output), *more]) == 0
     with np.load(tmp_path / "z.npz") as found:
         assert found["mean"].shape == found["scale"].shape == (48, 4, found["mean"].shape[2])
     capsys.readouterr()
     assert main(["evaluate", str(run), "--json", "--samples", "2"]) == 0
     assert "frechet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["linear", "spherical"])
+def test_a_way_between_sequences_of_different_length_keeps_both_ends(path):
+    a, b = torch.randn(2, 3, 4), torch.randn(2, 3, 7)
+    found = way(a, b, 3, path)
+    assert found.shape == (2, 3, 3, 7)
+    assert torch.equal(found[:, 0, :, :4], a) and not found[:, 0, :, 4:].any() and torch.equal(found[:, 2], b)

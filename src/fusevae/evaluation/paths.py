@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.errors import InputError
+from fusevae.core.vocabulary import joined
 
 Path = Literal["linear", "spherical"]
 
@@ -64,6 +65,7 @@ def way(a: Tensor, b: Tensor, steps: int, path: Path) -> Tensor:
         raise InputError(f"path={path!r} was given: expected 'linear' or 'spherical'")
     if steps < 2:
         raise InputError(f"steps={steps} was given: expected at least 2, since both ends count")
+    a, b = joined([a, b]).split(len(a))  # sequences may differ in length
     ts = torch.linspace(0, 1, steps).tolist()
     if path == "linear":
         return torch.stack([(1 - t) * a + t * b for t in ts], 1)
