@@ -145,11 +145,8 @@ class Modality(ABC):
         for name, part in parts.items():
             y = encode(conditions, part.conditions, part.names)
             lazy = not isinstance(part.x, Tensor)
-            found[name] = (
-                Streamed(part.x, spec, part.x.workers if hasattr(part.x, "workers") else 0, y)
-                if lazy
-                else (InMemory(part.x, y, spec))
-            )
+            workers = getattr(part.x, "workers", 0)
+            found[name] = Streamed(part.x, spec, workers, y) if lazy else InMemory(part.x, y, spec)
             found[name].ids = part.ids
         if rows is not None:
             whole = found["train"]
@@ -305,8 +302,7 @@ def conditions_of(parts: Mapping[str, Part], options: Options, train: Tensor | N
         return options.known.conditions
     names = {name: words for part in parts.values() for name, words in part.names.items()}
     found = fitted({name: part.conditions for name, part in parts.items()}, names, options.conditions, train)
-    missing = [name for name in options.conditions.names if found is None or name not in found.names]
-    if missing:
+    if missing := [name for name in options.conditions.names if found is None or name not in found.names]:
         raise InputError(f"conditions {', '.join(missing)} were asked for and the data hold none: give columns of them")
     return found
 
