@@ -145,11 +145,8 @@ class Modality(ABC):
         for name, part in parts.items():
             y = encode(conditions, part.conditions, part.names)
             lazy = not isinstance(part.x, Tensor)
-            found[name] = (
-                Streamed(part.x, spec, part.x.workers if hasattr(part.x, "workers") else 0, y)
-                if lazy
-                else (InMemory(part.x, y, spec))
-            )
+            workers = getattr(part.x, "workers", 0)
+            found[name] = Streamed(part.x, spec, workers, y) if lazy else InMemory(part.x, y, spec)
             found[name].ids = part.ids
         if rows is not None:
             whole = found["train"]

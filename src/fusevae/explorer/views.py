@@ -194,7 +194,8 @@ def curves(known: Known, request: asked.Curves) -> Answer:
     found: Answer = {"records": len(records)}
     for kind in ("train", "validation"):
         series = {k: v for k, v in curves_of(records, kind).items() if v.ndim == 1}
-        places = np.unique(np.linspace(0, len(series["step"]) - 1, DRAWN).round().astype(int)) if series else []
+        n = len(series["step"]) if series else 0
+        places = np.unique(np.linspace(0, max(0, n - 1), min(n, DRAWN)).round().astype(int))
         found[kind] = {k: _plain(v[places]) for k, v in series.items()}
     found["verdict"] = verdict(of_training(records)) if records else ["nothing was recorded yet"]
     found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
