@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import kept, report, results, runs, size, smoke, start, train
+from common import kept, report, runs, size, smoke, start, train
 from inputs import speech
 from said_digits import RATE, Clips, clips_of, joined, strings, words, write_corpus
 
@@ -88,8 +88,8 @@ def heard(net: Any, clips: list[Any]) -> list[str]:
             x = frames(part)
             for best, n in zip(net(x).argmax(1).tolist(), extent(x).tolist(), strict=True):
                 path = best[:n]
-                kept_ = [a for a, b in zip(path, [BLANK, *path[:-1]], strict=True) if a != b and a != BLANK]
-                found.append("".join(map(str, kept_)))
+                said = [a for a, b in zip(path, [BLANK, *path[:-1]], strict=True) if a != b and a != BLANK]
+                found.append("".join(map(str, said)))
     return found
 
 
@@ -107,7 +107,7 @@ def errors(said: list[str], found: list[str]) -> float:
     return sum(map(distance, said, found)) / sum(map(len, said))
 
 
-def measured(folder: Path, corpus: Path, speaker: str, held: list[str]) -> dict[str, Any]:
+def measured(folder: Path, speaker: str, held: list[str]) -> dict[str, Any]:
     import torch
 
     import fusevae
@@ -130,16 +130,14 @@ def measured(folder: Path, corpus: Path, speaker: str, held: list[str]) -> dict[
         off = max(off, float((extent(again[:, None]) / asked - 1).abs().max()))
     x, label = run.held[0].batch(torch.arange(min(50, len(run.held[0]))))
     assert label is not None
-    trained = fusevae.read_data(str(corpus)).train.batch(torch.arange(min(50, STRINGS // 2)))[0]
-    seen = [clip[: int(extent(clip[None]))] for clip in trained]
-    rough = run.artifact.seen(run.held[0].batch(torch.arange(len(x)))[0])
+    rough = run.artifact.seen(x)
     texts = run.artifact.data.conditions.values(label)["text"].tolist()
-    names = {words(digits): digits for digits in strings(STRINGS, LONGEST, 0)}
+    digits_of = {words(digits): digits for digits in strings(STRINGS, LONGEST, 0)}
     through = fusevae.reconstruct(run.artifact, run.held[0].subset(torch.arange(len(x))))
     parts = {"griffin_lim": rough, "reconstructed": through}
     of_parts = {
         f"word_errors_{name}": errors(
-            [names[text] for text in texts], heard(net, [clip[: int(extent(clip[None]))] for clip in part])
+            [digits_of[text] for text in texts], heard(net, [clip[: int(extent(clip[None]))] for clip in part])
         )
         for name, part in parts.items()
     }
@@ -150,7 +148,7 @@ def measured(folder: Path, corpus: Path, speaker: str, held: list[str]) -> dict[
         "monotone": all(monotone(path) for path in alignments(run.artifact, x, label)),
         "rate": off,
         "seconds_said": sum(map(len, made)) / RATE / len(made),
-        "seconds_real": sum(map(len, seen)) / RATE / len(seen),
+        "seconds_real": sum(map(len, sound)) / RATE / len(sound),
         "real_time_factor": seconds / (sum(map(len, made)) / RATE),
         "steps": run.steps,
         "elbo": run.evaluation.elbo if run.evaluation else None,
@@ -165,8 +163,7 @@ def main(minutes: int = 60, speaker: str = "george") -> None:
     tiny = size([], ["recipe.width=8", "recipe.blocks=1"])
     train(folder, "text-to-speech", corpus, tiny, *([] if smoke() else ["--budget", f"{minutes}m"]))
     held = strings(HELD, LONGEST, 1, set(said))
-    figures = kept(RUNS / f"{minutes}.json", lambda: measured(folder, corpus, speaker, held))
-    results().mkdir(parents=True, exist_ok=True)
+    figures = kept(RUNS / f"{minutes}.json", lambda: measured(folder, speaker, held))
     report("text_to_speech", {"minutes": minutes, "speaker": speaker, **figures}, __doc__ or "", 0)
 
 

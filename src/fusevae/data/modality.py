@@ -303,9 +303,8 @@ def conditions_of(parts: Mapping[str, Part], options: Options, train: Tensor | N
     if options.known is not None:
         return options.known.conditions
     names = {name: words for part in parts.values() for name, words in part.names.items()}
-    texts = {part.texts for part in parts.values() if part.texts}
-    columns = {name: part.conditions for name, part in parts.items()}
-    found = fitted(columns, names, options.conditions, train, texts)
+    columns, texts = {name: part.conditions for name, part in parts.items()}, [part.texts for part in parts.values()]
+    found = fitted(columns, names, options.conditions, train, list(filter(None, texts)))
     if missing := [name for name in options.conditions.names if found is None or name not in found.names]:
         raise InputError(f"conditions {', '.join(missing)} were asked for and the data hold none: give columns of them")
     return found

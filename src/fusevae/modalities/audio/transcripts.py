@@ -16,7 +16,7 @@ from fusevae.modalities.audio.decode import SUFFIXES, Clip
 
 WAVS = "wavs"  # the folder of LJSpeech's layout
 TEXTS = ("text", "transcription", "transcript", "normalized_text", "sentence")  # columns of what is said, by name
-FASTEST = 60.0  # characters a second: fast speech has 25
+FASTEST = 200.0  # characters a second beyond which a text is of another clip: fast speech has 25
 
 logger = logging.getLogger("fusevae")
 
