@@ -1,6 +1,8 @@
 """Which recipes suit which data: what is refused, what is recommended, and what the command line says of it."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,13 +43,21 @@ TABLES = {
     "integers": array(3, high=50, dtype="int64"),
 }
 DATA = dict.fromkeys(PICTURES, "images") | dict.fromkeys(TABLES, "tables")
-DATA |= {"sentences": "text", "smiles": "molecules", "clips": "audio"}
+DATA |= {"sentences": "text", "smiles": "molecules", "clips": "audio", "clips with texts": "audio"}
 
 
 def given(what, how=()):
     if what in PICTURES or what in TABLES:
         x = {**PICTURES, **TABLES}[what]
         return read_data((x, np.arange(N) % 3) if what == "grey" else x, **SPLIT)
+    if what == "clips with texts":
+        soundfile = pytest.importorskip("soundfile")
+        with tempfile.TemporaryDirectory() as folder:
+            (wavs := Path(folder) / "wavs").mkdir()
+            for i, clip in enumerate(array(900) - 0.5):
+                soundfile.write(wavs / f"{i}.wav", clip, 8000)
+            (wavs.parent / "metadata.csv").write_text("".join(f"{i}|{'ab'[i % 2]}a\n" for i in range(N)))
+            return read_data(folder, **SPLIT)
     if DATA[what] == "audio":
         return read_data(array(900) - 0.5, **SPLIT, modality="audio", rate=8000)
     if DATA[what] == "molecules":
@@ -101,6 +111,7 @@ def test_a_recipe_takes_two_steps_or_refuses_the_data_in_one_line(name):
 
 INTEGERS = "beta-tc-vae beta-vae capacity-vae conv-vae factor-vae fsq-vae info-vae logistic-vae pixel-cnn-pp vq-vae wae"
 REFUSED = {(name, "floats") for name in INTEGERS.split()} | {("glow", "odd sides")}
+REFUSED |= {("text-to-speech", "clips")}
 REFUSED |= {("conditional-vae", what) for what in PICTURES if what != "grey"}
 REFUSED |= {("semi-vae", what) for what in (*PICTURES, *TABLES) if what != "grey"}
 

@@ -15,6 +15,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
+from fusevae.distributions.aligned import Aligned
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
 from fusevae.evaluation.samples import Label, conditions, sample
@@ -219,18 +220,19 @@ def check_latents(artifact: Artifact) -> None:
     if not artifact.distribution.has_latents:
         name = type(artifact.distribution).__name__
         raise InputError(f"{name} has no latents: give a model that has (a VAE)")
-    if _of_any_length(artifact):
-        raise InputError("the latents are sequences, each of its own length, between which nothing lies: use encode")
+    if _of_a_text(artifact):
+        raise InputError("the latents are frames that follow what is said, between which nothing lies: use encode")
 
 
 def has_real_latents(artifact: Artifact) -> bool:
     """Whether the model has latents, and they are numbers, as many for each example, rather than codes."""
     model = artifact.distribution
-    return model.has_latents and not _of_any_length(artifact) and _latent(artifact).is_floating_point()
+    return model.has_latents and not _of_a_text(artifact) and _latent(artifact).is_floating_point()
 
 
-def _of_any_length(artifact: Artifact) -> bool:
-    return any(getattr(part, "space", "") == "frames" for part in artifact.distribution.inference())
+def _of_a_text(artifact: Artifact) -> bool:
+    """Whether the latents are frames that follow what is said, as long as that takes."""
+    return any(isinstance(part, Aligned) for part in artifact.distribution.modules())
 
 
 def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:
