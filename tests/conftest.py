@@ -148,9 +148,12 @@ class Fed(Conditional):
         self.part, self.dims, self.level = part, dims, part.level
         self.discrete, self.has_mean, self.space = part.discrete, part.has_mean, part.space
         self.event = given[0].shape[1:] if given else ()
-        self.map = nn.Linear(size, math.prod(self.event)) if given else None
+        self.labelled = bool(given) and not given[0].is_floating_point()  # to which nothing can be mapped
+        self.map = nn.Linear(size, math.prod(self.event)) if given and not self.labelled else None
 
     def forward(self, *given):
+        if self.labelled:
+            return self.part(torch.arange(given[0].shape[: -self.dims].numel()).view(given[0].shape[: -self.dims]) % 2)
         if self.map is None:
             return self.part()
         made = self.map(given[0].flatten(-self.dims).float() + 1)  # zeros would give the map no gradient
