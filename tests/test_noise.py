@@ -27,6 +27,7 @@ from fusevae.core import noise
 from fusevae.core.noise import Rows
 from fusevae.core.vocabulary import END
 from fusevae.data.preprocessing import Dequantize
+from fusevae.distributions.waveform import Waveform
 from fusevae.models.vae import VAE as VAEClass
 from fusevae.nets.dropout import dropout
 from fusevae.nets.mlp import MLP, Constant, Embedding
@@ -49,7 +50,7 @@ def close(parts, whole, dim):
 @every
 @torch.no_grad()
 def test_drawing_a_batch_in_parts_draws_the_batch(part, given, shape):
-    given = tuple(torch.randn(6, *g.shape[1:]) for g in given)
+    given = tuple(torch.randn(6, *g.shape[1:]) if g.is_floating_point() else torch.arange(6) % 2 for g in given)
 
     def draw(rows):
         with noise.keyed("step", 7, rows=rows):
@@ -61,13 +62,13 @@ def test_drawing_a_batch_in_parts_draws_the_batch(part, given, shape):
     whole, parts = draw(Rows(0, 6, 6)), [draw(Rows(*cut)) for cut in CUTS]
     for i in (0, 1):
         close([p[i] for p in parts], whole[i], len(shape))
-    assert not torch.equal(whole[0], whole[1])
+    assert not torch.equal(whole[0], whole[1]) or isinstance(part, Waveform)  # which draws nothing
 
 
 @pytest.mark.parametrize("shape", [(), (3,)], ids=str)
 @every
 def test_paths_are_drawn_in_parts_like_the_batch(part, given, shape):
-    given = tuple(torch.randn(6, *g.shape[1:]) for g in given)
+    given = tuple(torch.randn(6, *g.shape[1:]) if g.is_floating_point() else torch.arange(6) % 2 for g in given)
     if not given or not part(*given).has_rsample:
         return
 

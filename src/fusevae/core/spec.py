@@ -104,6 +104,12 @@ class Schema(Described):
         """A text as tokens, without an end, where examples are such."""
         raise InputError("the data are arrays, not text: leave texts out")
 
+    def seen(self, x: Tensor) -> Any:
+        """Examples as those who guess their conditions take them: rows of numbers ``(n, features)``, or texts."""
+        if not self.numeric:
+            return self.text(x)
+        return np.nan_to_num(x.flatten(1).double().numpy(), nan=np.nan, posinf=1e30, neginf=-1e30).astype(np.float32)
+
     def measured(self, x: Tensor, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Those of the named conditions that are computed from examples themselves, ``(n,)``; NaN where they can't."""
         return {}

@@ -118,7 +118,7 @@ class AlignedTo(BoundOnly):
             h = self.h.expand(*lead, *self.h.shape[-2:]).reshape(-1, *self.h.shape[-2:])
             place, spread = owner.timings(h)
             counts = within(extent(h), h.shape[-1])[:, 0]
-            drawn = torch.rand(place.shape, device=h.device).clamp_(1e-6, 1 - 1e-6).logit()
+            drawn = torch.rand((*lead, *place.shape[1:]), device=h.device).clamp_(1e-6, 1 - 1e-6).logit().view_as(place)
             logs = (place if how is not None else place + spread * drawn).clamp(-1.0, math.log(owner.longest))
             durations = logs.exp() / how.rate if how is not None else logs.exp().round().clamp(min=1)
             path, n = regulated(durations * counts)
@@ -126,7 +126,8 @@ class AlignedTo(BoundOnly):
             mean, log_scale = owner.frames(h, path, there)
             # a number for each frame that a text could have: no sample depends on the longest beside it
             most = max(owner.longest, path.shape[1])
-            noise = torch.randn(len(h), most, owner.dims, device=h.device)[:, : path.shape[1]].transpose(1, 2)
+            noise = torch.randn((*lead, most, owner.dims), device=h.device).view(len(h), most, owner.dims)
+            noise = noise[:, : path.shape[1]].transpose(1, 2)
             z = (mean + log_scale.exp() * noise * (how.temperature if how is not None else 1.0)) * there[:, None]
             return z.view(*lead, *z.shape[1:])
 

@@ -173,12 +173,13 @@ class Ordered(BoundOnly):
         lead = torch.Size(sample_shape) + self.batch_shape
         d = self.event_shape[0]
         with torch.no_grad():
-            x = self.completed(torch.full((lead.numel(), d), torch.nan, device=self.owner.last.weight.device))
-            return self.with_gaps(x).view(*lead, d)
+            return self.with_gaps(
+                self.completed(torch.full((*lead, d), torch.nan, device=self.owner.last.weight.device))
+            )
 
     @torch.no_grad()
     def completed(self, x: Tensor, free: Tensor | None = None) -> Tensor:
-        r"""Draws from :math:`p(x_{free} \mid x_{given})`: rows ``(n, columns)`` with what is free drawn.
+        r"""Draws from :math:`p(x_{free} \mid x_{given})`: rows ``(*batch, columns)`` with what is free drawn.
 
         Args:
             x: what is given, NaN elsewhere.
@@ -186,10 +187,11 @@ class Ordered(BoundOnly):
         """
         owner, d = self.owner, self.event_shape[0]
         free = x.isnan() if free is None else free
-        x = x.masked_fill(free, torch.nan)
+        lead, free = x.shape[:-1], free.reshape(-1, d)
+        x = x.reshape(-1, d).masked_fill(free, torch.nan)
         label = flattened(self.label, (len(x) // self.batch_shape.numel(), *self.batch_shape))
         rank = owner.order_of.argsort(-1)
-        which = (torch.rand(len(x), device=x.device) * len(rank)).long()
+        which = (torch.rand(lead, device=x.device) * len(rank)).long().flatten()
         known = ~x.isnan()
         # what is given stands first, in the order of the table
         order = torch.where(known, torch.arange(d, device=x.device), rank[which] + torch.where(free, d, 2 * d))
@@ -199,14 +201,15 @@ class Ordered(BoundOnly):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
             at = column[:, None]
             if bool(free.gather(1, at).any()):
-                drawn = Row(owner, owner.last(h).float(), None).sample().gather(1, at)
+                drawn = Row(owner, owner.last(h).float().view(*lead, -1), None).sample().view(-1, d).gather(1, at)
                 x = x.scatter(1, at, torch.where(free.gather(1, at), drawn, x.gather(1, at)))
             told = owner.tokens(x).gather(1, at[..., None].expand(-1, -1, owner.net.width))[:, 0]
-        return x
+        return x.view(*lead, d)
 
     def with_gaps(self, x: Tensor) -> Tensor:
-        """Whole rows ``(n, columns)`` with cells missing as such rows have them."""
-        return self._rows(x.new_zeros(len(x), self.owner.last.out_features), x).with_gaps(x) if self.gaps else x
+        """Whole rows ``(*batch, columns)`` with cells missing as such rows have them."""
+        out = x.new_zeros(*x.shape[:-1], self.owner.last.out_features)
+        return self._rows(out, x).with_gaps(x) if self.gaps else x
 
     def _in_order(self, x: Tensor, rank: Tensor, label: Tensor | None, aside: bool = False) -> Tensor:
         order = (rank + x.isnan() * 2 * x.shape[1]).argsort(1)
@@ -217,7 +220,7 @@ class Ordered(BoundOnly):
         owner = self.owner
         if not gaps or owner.gaps is None:
             return Row(owner, out, None)
-        seen = x.index_fill(1, torch.tensor(owner.gappy, device=x.device), torch.nan)
+        seen = x.index_fill(-1, torch.tensor(owner.gappy, device=x.device), torch.nan)
         return Row(owner, out, owner.gaps(seen).float())
 
     def _flat(self, value: Tensor) -> tuple[Tensor, Tensor | None, torch.Size]:

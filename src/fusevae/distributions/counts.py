@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
@@ -148,13 +149,17 @@ class _Counts(Distribution):
         """The logarithm of the probability of each count."""
 
     @abstractmethod
-    def rates(self, shape: torch.Size) -> Tensor:
-        """Rates of Poisson variables, ``(*shape, *event)``."""
+    def quantiles(self, u: np.ndarray) -> np.ndarray:
+        """The least counts that no more than ``u`` lies below, ``(*shape, *event)``."""
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():
             shape = torch.Size(sample_shape) + self.log_rate.shape
-            return torch.poisson(self.rates(shape).clamp(max=LARGEST)).clamp(max=LARGEST)
+            # by the quantiles of one number each: torch's own draws take as many as the rate has it, so that rows of a
+            # batch could not be drawn alone
+            u = torch.rand(shape, dtype=torch.float64, device=self.log_rate.device)
+            found = self.quantiles(u.cpu().numpy()).clip(0, LARGEST)
+            return torch.from_numpy(found).to(self.log_rate.device, torch.float32)
 
 
 class _Poisson(_Counts):
@@ -170,8 +175,10 @@ class _Poisson(_Counts):
         log_rate = self.log_rate.double()
         return x * log_rate - log_rate.exp() - torch.lgamma(x + 1)
 
-    def rates(self, shape: torch.Size) -> Tensor:
-        return self.mean.expand(shape)
+    def quantiles(self, u: np.ndarray) -> np.ndarray:
+        from scipy import stats
+
+        return stats.poisson.ppf(u, self.mean.double().clamp(max=LARGEST).cpu().numpy())
 
 
 class _NegativeBinomial(_Counts):
@@ -203,10 +210,13 @@ class _NegativeBinomial(_Counts):
         found, own = found + F.logsigmoid(-self.zeros.double()), F.logsigmoid(self.zeros.double())
         return torch.where(x == 0, torch.logaddexp(found, own), found)
 
-    def rates(self, shape: torch.Size) -> Tensor:
-        theta = self.log_theta.exp().expand(shape)
-        rate = torch._standard_gamma(theta) / theta * self.log_rate.exp().clamp(max=LARGEST)
-        return rate if self.zeros is None else rate * (torch.rand(shape, device=rate.device) < self.kept)
+    def quantiles(self, u: np.ndarray) -> np.ndarray:
+        from scipy import stats
+
+        theta, mean = self.log_theta.double().exp(), self.log_rate.double().exp().clamp(max=LARGEST)
+        own = 0.0 if self.zeros is None else 1 - self.kept.double().cpu().numpy()  # type: ignore[union-attr]
+        left = np.maximum((u - own) / (1 - own), 0.0)  # zeros of its own come first
+        return stats.nbinom.ppf(left, theta.cpu().numpy(), (theta / (theta + mean)).cpu().numpy())
 
 
 def log_mean(x: Tensor) -> Tensor:

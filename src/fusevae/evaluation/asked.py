@@ -136,7 +136,7 @@ class Teller:
         columns = self.spec.conditions
         if columns is None or label is None:
             return
-        known, seen = columns.numbers(label).numpy(), _seen(self.spec, x)
+        known, seen = columns.numbers(label).numpy(), self.spec.schema.seen(x)
         self.measured = set(self.spec.schema.measured(x[:1], columns.names))
         for i, column in enumerate(columns.columns):
             rows = np.isfinite(known[:, i])
@@ -152,7 +152,7 @@ class Teller:
         assert self.spec.conditions is not None
         names = self.spec.conditions.names
         found = spec.schema.measured(x, [name for name in names if name in self.measured])
-        seen = _seen(spec, x) if self.judges else None
+        seen = spec.schema.seen(x) if self.judges else None
         return {**found, **{names[i]: judge.predict(seen) for i, judge in self.judges.items()}}
 
     def as_asked(self, made: Tensor, asked: Tensor, held: Examples, spec: DataSpec | None = None) -> dict[str, AsAsked]:
@@ -222,13 +222,6 @@ def remark(name: str, found: AsAsked, guided: str | None) -> str:
     else:
         mend += ", or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
     return f"the condition {name} is hardly followed: {says}; {mend}"
-
-
-def _seen(spec: DataSpec, x: Tensor) -> Any:
-    """Examples as scikit-learn takes them: rows of numbers, or texts."""
-    if not spec.schema.numeric:
-        return spec.text(x)
-    return np.nan_to_num(x.flatten(1).double().numpy(), nan=np.nan, posinf=1e30, neginf=-1e30).astype(np.float32)
 
 
 def _judge(classes: bool, texts: bool, seed: int) -> Any:

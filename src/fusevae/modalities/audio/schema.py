@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec, Measure, Schema
 
@@ -30,6 +34,11 @@ class SoundSchema(Schema):
             raise InputError(
                 f"{what} was made for sound at {self.rate:,} Hz, these clips have {theirs.schema.rate:,}: resample them"
             )
+
+    def seen(self, x: Tensor) -> Any:
+        from fusevae.modalities.audio.quality import statistics, usual_view  # which know of schemas
+
+        return statistics(x.float(), usual_view(self.rate)).numpy()
 
     def support(self, spec: DataSpec, measure: Measure) -> str:
         return f"density on samples at {self.rate} Hz, of any number"
