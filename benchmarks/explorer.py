@@ -175,7 +175,7 @@ def watched(page: Any, folder: Path) -> dict[str, Any]:
     return {**found, "same_bits": digests[0] == digests[1]}
 
 
-def main(few: list[str]) -> None:
+def main() -> None:
     from playwright.sync_api import sync_playwright
 
     folder, n, moves = runs("explorer"), size(70_000, 300), size(200, 5)

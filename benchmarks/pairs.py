@@ -43,12 +43,15 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
     "MADE", "MADE of reals", "PixelCNN", "ImageTransformer", "Diffusion", "VAE", "VAE of 0 and 1", "Vamp",
     "LabelMixture",
 }  # fmt: skip
-LATENTS = {"Flat", "Ladder", "Deterministic"}  # they hold the pair, or stand for none
-#: over sequences of any length, which no other part here has; tests/test_text.py nests them
-TEXTS = {"LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned"}
+LATENTS = {"Flat", "Ladder", "Deterministic", "Coded"}  # they hold the pair, or stand for none
+#: over sequences of any length, which no other part here has; tests of text, speech and waves nest them
+TEXTS = {
+    "LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned", "FrameGaussian",
+    "AutoregressiveFrames", "Waveform", "Measured",
+}  # fmt: skip
 #: over cells of a table, numbers and classes side by side, or counts without end: decoders; tests/test_mixed.py and
 #: tests/test_counts.py
-COLUMNS = {"Mixed", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial"}
+COLUMNS = {"Mixed", "AnyOrder", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial"}
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})

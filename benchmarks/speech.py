@@ -32,7 +32,7 @@ MODELS = ("speech-codec", "speech-vae", "mel-vae")
 RATE, PAUSE, SHIFT = 8000, 0.05, 0.06
 EACH = size(20, 1)  # samples of each digit by each speaker
 SMALL = {
-    "speech-codec": size([], ["recipe.width=8", "recipe.stages=2", "recipe.levels=8"]),
+    "speech-codec": size([], ["recipe.width=8", "recipe.stages=2", "recipe.codes=8"]),
     "speech-vae": size([], ["recipe.width=8"]),
     "mel-vae": size([], ["recipe.width=8", "recipe.blocks=1"]),
 }

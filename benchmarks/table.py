@@ -398,7 +398,7 @@ def speech(f: dict[str, Any]) -> list[tuple[str, str, str]]:
             what = f"Speech, `{name}`, {took(m)}: accuracies on {part} over those on real clips"
             found.append((what, each, f"{limit} (digit, speaker; the last is of all)"))
         j = m["judge"]
-        found.append((f"Speech, `{name}`: Fréchet distance of samples", f"{j['frechet']:.3f}", ""))
+        found.append((f"Speech, `{name}`: Fréchet distance of samples", f"{j['fid']:.3f}", ""))
     peers = [(f"Speech, {name} of Debian: STOI, PESQ", figure(one), "") for name, one in f["peers"].items()]
     return found + peers
 

@@ -251,6 +251,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
         patched.setattr(tune, "_trial", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             raise SystemExit(main(command))
+    capsys.readouterr()
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["trials"] + found["pruned"] >= 3 and found["run"].endswith("best")

@@ -32,11 +32,14 @@ from fusevae import (
 )
 from fusevae.core.trace import Term
 from fusevae.models.label_mixture import LabelMixture
+from fusevae.models.measured import Measured
 from fusevae.nets.mlp import MLP, Constant
+from fusevae.nets.wave_critic import WaveCritic
 from fusevae.objectives.beta import Beta
 from fusevae.objectives.mmd import squared_mmd
 from fusevae.objectives.objective import Objective, Opposed
 from fusevae.objectives.semi_supervised import SemiSupervised
+from fusevae.objectives.wave_gan import WaveGAN
 
 
 def a_trace(x=None, samples=(), prior=None):
@@ -137,13 +140,16 @@ def test_an_objective_gives_each_example_a_value_that_does_not_depend_on_its_bat
     if cls.batch_level:
         pytest.skip("an estimate over the batch")
     critic = (MLP(3 if cls is AdversarialAutoencoder else 4, 1),) if issubclass(cls, Opposed) else ()
-    objective = cls(*critic)
+    objective = WaveGAN(WaveCritic(windows=(16,)), 8000) if cls is WaveGAN else cls(*critic)
     samples = (objective.samples,) if objective.samples else ()
     vae = VAE(Flat(Normal(3), Gaussian(MLP(4, 6))), Bernoulli(MLP(3, 4)))
     if cls is SemiSupervised:  # for a label that is a latent
         vae = VAE(Flat(Normal(3), Gaussian(MLP(4, 6, classes=2))), Bernoulli(MLP(3, 4, classes=2)))
         vae = LabelMixture(vae, MLP(4, 2), 2)
     x = (torch.rand(5, 4) < 0.5).float()
+    if cls is WaveGAN:  # for sound
+        (vae, _), *_ = Measured.examples()
+        x = torch.randn(5, 64)
 
     def value(x, rows):
         with fusevae.core.noise.keyed(0, rows=rows):

@@ -137,7 +137,7 @@ def test_a_trained_model_obeys(trained: Artifact) -> None:
     each = torch.tensor([[0.5, 0.0], [-0.5, 0.0]])
     assert (sample(trained, 2, each)[:, 0] - torch.tensor([1.0, -1.0])).abs().max() < 0.6
     for wrong, words in (
-        ("qed=1", "no condition of the model"),
+        ("qed=1", "no condition"),
         ("a", "expected values by the names of columns, such as a=0.0,b=0.0"),
         ("a=x", "expected a number such as"),
         (torch.zeros(2), r"expected \(3, 2\)"),

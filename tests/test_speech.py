@@ -265,7 +265,7 @@ def test_speak_writes_the_sound_of_texts_at_the_rate_that_was_asked_for(run, tmp
         (["speak", "RUN", "ab", "--rate", "0", "--output", "said.wav"], "rate is 0.0, expected 0.1 to 10"),
         (["speak", "RUN", "ab", "--output", "said.txt"], "can't be written|is a file|no place|give"),
         (["sample", "RUN", "-n", "2", "--output", "clips"], "fusevae speak RUN TEXT"),
-        (["interpolate", "RUN", "-n", "1", "--output", "clips"], "sequences, each of its own length"),
+        (["interpolate", "RUN", "-n", "1", "--output", "clips"], "frames that follow what is said"),
     ],
 )
 def test_what_can_not_be_said_is_refused_in_a_line(run, tmp_path, monkeypatch, capsys, arguments, says):

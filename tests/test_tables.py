@@ -459,7 +459,8 @@ USES = {
     "map": ["-n", "50", "--output", "m.csv"],
     "fit-prior": ["--components", "2", "--output", "prior"],
 }
-NOT_OF_A_MODEL = {"train", "bench", "tune", "recipes", "optimize", "classify"}  # data of their own, or other models
+#: with data of their own, or other models
+NOT_OF_A_MODEL = {"train", "bench", "tune", "recipes", "optimize", "classify", "decode", "explore"}
 
 
 def test_no_command_that_takes_data_is_left_out_here():

@@ -517,7 +517,7 @@ def test_random_smiles_are_the_same_molecules():
 
 
 def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
-    from fusevae.recipes import bench, binary_vae, find
+    from fusevae.recipes import binary_vae, candidates, find
     from fusevae.recipes.compose import compose
 
     (tmp_path / "a.txt").write_text("\n".join(CAPTIONS))
@@ -529,10 +529,11 @@ def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
     assert seen[0].schema.vocabulary.kind == "characters"
     assert (node["data"]["tokens"], node["data"]["longest"]) == ("characters", 50)  # --set comes over it
     assert find.reads("made") == {}
-    assert bench.read_by({"binary-vae": "binary-vae", "made": "made"}) == {"tokens": "characters", "longest": 40}
+    both = {"binary-vae": ("binary-vae", {}), "made": ("made", {})}
+    assert candidates.read_by(both) == {"tokens": "characters", "longest": 40}
     monkeypatch.setattr("fusevae.recipes.made.reads", {"tokens": "words"}, raising=False)
     with pytest.raises(InputError, match="binary-vae reads its data with tokens=characters, made with tokens=words"):
-        bench.read_by({"binary-vae": "binary-vae", "made": "made"})
+        candidates.read_by(both)
 
 
 def test_text_that_no_recipe_takes_is_refused_in_one_line(tmp_path, capsys):

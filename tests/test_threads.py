@@ -61,7 +61,7 @@ CALLS: dict[str, Callable[[int], Any]] = {
 OTHERS = {
     "bench", "classify", "compare_runs", "disentanglement", "fit_property", "group_p_value", "molecule_quality",
     "optimise", "optimise_molecules", "predict_property", "reverse_perplexity", "sample_quality", "shapes",
-    "train_extractor", "tune",
+    "speak", "train_extractor", "tune",
 }  # fmt: skip
 
 

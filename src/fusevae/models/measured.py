@@ -35,6 +35,7 @@ class Measured(VAE):
         distance: a net from x'' and x to a distance for each example.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(2, 64)
         >>> Measured.examples()[0][0].trace(x).elbo.shape
         torch.Size([2])

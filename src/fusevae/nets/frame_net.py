@@ -26,6 +26,7 @@ class FrameNet(Described, nn.Module):
         classes: number of labels, or :class:`Conditions`, if the net is given one.
 
     Example:
+        >>> import torch
         >>> net = FrameNet(4, 6, width=8, blocks=1)
         >>> net(torch.randn(2, 4, 9)).shape
         torch.Size([2, 6, 9])

@@ -77,7 +77,7 @@ class WaveGAN(Adversarial, Simultaneous):
             asked.append(mean_where(self.each_asked(b.scores), there))
             told.append(mean_where(self.each_told(a.scores, b.scores), there))
             for wanted, found, mask in zip(a.features, b.features, a.there, strict=True):
-                size = mean_where(wanted.detach().abs(), mask).mean()
+                size = mean_where(wanted.detach().abs(), mask)
                 matched.append(mean_where((wanted.detach() - found).abs(), mask) / (size + 1e-6))
         seconds = extent(x[:, None]) / self.rate
         pull = self.strength * torch.stack(asked).mean(0) + self.features * torch.stack(matched).mean(0)

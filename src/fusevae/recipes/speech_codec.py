@@ -21,14 +21,14 @@ modality = "audio"
 
 
 def recipe(
-    data: DataSpec, stages: int = 10, levels: int = 1024, features: int = 32, width: int = 128, stride: int = 4
+    data: DataSpec, stages: int = 10, codes: int = 1024, features: int = 32, width: int = 128, stride: int = 4
 ) -> Experiment:
     """Every 32 ms a code of each codebook: at 1,024 codes 312.5 bits a second for each of them, of which the first few
     alone are a coarser sound. ``fusevae encode`` and ``fusevae decode`` take files of any length."""
     rate, view = rate_of(data), usual_view(rate_of(data))
     window, hop = view.window, view.hop
     latents = Coded(
-        WaveEncoder(features, window, hop, stride, width, (1, 3)), ResidualQuantizer(levels, features, stages)
+        WaveEncoder(features, window, hop, stride, width, (1, 3)), ResidualQuantizer(codes, features, stages)
     )
     decoder = Waveform(WaveDecoder(features, window, hop, stride, width, (3, 2)))
     return Experiment(

@@ -132,17 +132,11 @@ class Statistics(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """``(n, features)`` of clips ``(n, samples)``."""
-        return (statistics(x, self.view) - self.mean) / self.scale
-
-
-def statistics(x: Tensor, view: LogMel) -> Tensor:
-    """Of clips ``(n, samples)`` the means of ten broad log-mel bands in each third, their deviations, and the logarithm
-    of the length, ``(n, features)`` whatever the length."""
-    y = view(x)
-    n = extent(y)
-    y = F.adaptive_avg_pool1d(y.transpose(1, 2), BROAD).transpose(1, 2)
-    there = within(n, y.shape[-1])
-    parts = (shares(there[:, 0] > 0, PARTS) @ y.transpose(1, 2)).flatten(1)
-    mean = y.sum(-1, keepdim=True) / n[:, None, None]
-    deviation = (((y - mean) * there).square().sum(-1) / n[:, None]).sqrt()
-    return torch.cat([parts, deviation, n[:, None].float().log()], 1)
+        y = self.view(x)
+        n = extent(y)
+        y = F.adaptive_avg_pool1d(y.transpose(1, 2), BROAD).transpose(1, 2)
+        there = within(n, y.shape[-1])
+        parts = (shares(there[:, 0] > 0, PARTS) @ y.transpose(1, 2)).flatten(1)
+        mean = y.sum(-1, keepdim=True) / n[:, None, None]
+        deviation = (((y - mean) * there).square().sum(-1) / n[:, None]).sqrt()
+        return (torch.cat([parts, deviation, n[:, None].float().log()], 1) - self.mean) / self.scale

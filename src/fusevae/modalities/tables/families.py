@@ -12,13 +12,11 @@ from fusevae.nets.cells import Cells, Classes, Real, Whole
 def cells_of(schema: TableSchema) -> Cells:
     """What the columns hold, as a model sees them: numbers with their offset taken off.
 
-        Example:
-            >>> from fusevae.core.errors import InputError
-    from fusevae.core.spec import DataSpec
-    from fusevae.modalities.tables.column import Column
-            >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
-            >>> cells.total, cells.width
-            (3, 4)
+    Example:
+        >>> from fusevae.modalities.tables.column import Column
+        >>> cells = cells_of(TableSchema([Column("a", kind="count"), Column("b", classes=["x", "y"])]))
+        >>> cells.total, cells.width
+        (3, 4)
     """
     families: list[Classes | Real] = []
     for column in schema.columns:
@@ -43,8 +41,13 @@ def gappy(schema: TableSchema) -> list[int]:
 
 
 def check_counts(data: DataSpec) -> None:
-    """Refuse columns that can't be counts, for a model of nothing else. Of arrays without names only the numbers
-    themselves say it, and the likelihood looks at those."""
+    """Refuse columns that can't be counts, for a model of nothing else. Of numbers from 0 on only the likelihood, which
+    looks at each, can say it."""
+    if data.low < 0:
+        raise InputError(
+            f"counts-vae is for whole numbers of at least 0, the data reach from {data.low:g} to {data.high:g}: take "
+            "table-vae"
+        )
     for column in getattr(data.schema, "columns", ()):
         low = 0.0 if column.low is None and column.kind in ("count", None) else column.low
         fits = low is not None and low >= 0 and column.kind in ("count", "integer", "binary", "constant", None)
