@@ -18,7 +18,8 @@ from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.mlp import MLP
 from fusevae.nets.outset import spread, start_at
 
-GROUPED, ROUNDS = 1000, 8  # examples whose values are grouped for the start, and passes over them
+GROUPED, ROUNDS = 1000, 4  # examples whose values are grouped for the start, and passes over them
+NUMBERS, LEAST = 10**7, 50  # that are grouped at most, but of so many examples
 NARROW = 0.25  # of a bin: the least deviation of a component at the start
 FAR = 0.01  # part of the values that may lie anywhere, at the start
 
@@ -121,7 +122,8 @@ def groups(x: Tensor, k: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
     """The values ``(n, channels, places)`` of each place in ``k`` groups of like colour, by a few rounds of expectation
     and maximisation of a mixture of Gaussians (Dempster et al. 1977) from groups of like lightness on: their means and
     deviations (of ``least`` at least) ``(k, channels, places)``, and the logarithms of their shares ``(k, places)``."""
-    x = x[:: -(-len(x) // GROUPED)]
+    some = min(GROUPED, max(LEAST, NUMBERS // x[0].numel()))
+    x = x[:: -(-len(x) // some)]
     ranks = x.sum(1).argsort(dim=0, stable=True).argsort(dim=0)  # (n, places)
     member = F.one_hot(ranks * k // len(x), k).to(x.dtype)  # (n, places, k)
     for i in range(ROUNDS + 1):
