@@ -786,6 +786,15 @@ def test_a_critics_batch_is_its_parts(game):
     assert whole.keys() == parts.keys() and close(whole, parts)
 
 
+def test_what_went_wrong_is_named_for_a_player_that_moves_with_another():
+    data, made = some_data("speech-codec"), find("speech-codec")
+    experiment = made(data.spec, width=4, stages=2, codes=4)
+    settings = experiment.training.replaced(batch_size=8, epochs=1)
+    run = prepare(experiment.model, data, experiment.views, experiment.objective, settings, 0, "cpu")
+    run.step = run.total  # the last step has the critics in it
+    assert "objective.opponent" in run._cause("critic")
+
+
 @pytest.mark.parametrize("view", [Binarize(), Crop(6, 5), Flip()], ids=lambda v: type(v).__name__)
 def test_what_a_view_draws_of_a_part_is_what_it_draws_of_the_batch(view):
     x = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

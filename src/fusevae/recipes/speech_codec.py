@@ -35,5 +35,5 @@ def recipe(
         model=Measured(latents, decoder, SpectralDistance(rate)),
         views=[Excerpt(0.5, rate)],
         objective=WaveGAN(WaveCritic(windows=(2 * window, window, window // 2)), rate),
-        training=Training(epochs=40, batch_size=16, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998),
+        training=Training(epochs=40, batch_size=16, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998, skip=0.0),
     )

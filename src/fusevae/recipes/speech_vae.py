@@ -34,5 +34,5 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, stride: int = 4, 
     return Experiment(
         model=Measured(Flat(prior, posterior), decoder, SpectralDistance(rate)),
         objective=WaveGAN(critic, rate, beta=0.1, start=0.5),
-        training=Training(epochs=40, batch_size=16, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998),
+        training=Training(epochs=40, batch_size=16, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998, skip=0.0),
     )

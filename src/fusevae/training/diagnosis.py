@@ -159,7 +159,7 @@ def first_bad_tensor(game: Game, name: str, batch: Batch, progress: float) -> st
             return f"the parameter {path} is not finite"
     handles = [m.register_forward_hook(hook(p)) for p, m in game.named_modules() if p]
     try:
-        loss, metrics = game(name, batch, progress)[name]
+        loss, metrics = game(game.leader(name), batch, progress)[name]
         if found:
             return found[0]
         for key, value in {**metrics, "loss": loss}.items():

@@ -243,7 +243,8 @@ class Loop:
         """Which tensor of a player went wrong first in the last step."""
         step = self.step - 1
         batch = next(self.batches.since(step)).to(self.device)
-        with noise.keyed(self.seed, "step", step, name, device=self.device, rows=self.batches.rows):
+        leader = self.game.leader(name)
+        with noise.keyed(self.seed, "step", step, leader, device=self.device, rows=self.batches.rows):
             return diagnosis.first_bad_tensor(self.game, name, batch, step / self.total)
 
     def _go_back(self, cause: str, smaller: float | None = None) -> None:

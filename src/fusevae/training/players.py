@@ -126,6 +126,10 @@ class Game(nn.Module):
                 losses = self.players[name].losses(batch, progress)
             return {who: losses[who] for who in movers}
 
+    def leader(self, name: str) -> str:
+        """Whose forward gives a player its loss: its own, or that of the one with which it moves."""
+        return next((who for who, player in self.players.items() if name in player.partners), name)
+
     @contextmanager
     def only(self, movers: tuple[str, ...]) -> Iterator[None]:
         """Hold what is not of the players who move."""
