@@ -238,12 +238,12 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(tune, "LEAST", 0.3)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
-    command = ["tune", "logistic-vae", "--total", "3s", "--output", str(tmp_path / "t")]
+    command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
     whole, calls = tune._trial, []
 
     def killed(*given):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return whole(*given)
 
@@ -254,7 +254,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     capsys.readouterr()
     assert main([*command, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["trials"] + found["pruned"] >= 3 and found["run"].endswith("best")
+    assert found["trials"] + found["pruned"] >= 2 and found["run"].endswith("best")
     assert (found["kept"] == "tuned") == bool(found["settings"])
     assert found["kept"] == "defaults" or found["interval"][0] > 0
     assert main(["evaluate", found["run"], "--importance-samples", "1"]) == 0

@@ -43,11 +43,6 @@ def gappy(schema: TableSchema) -> list[int]:
 def check_counts(data: DataSpec) -> None:
     """Refuse columns that can't be counts, for a model of nothing else. Of numbers from 0 on only the likelihood, which
     looks at each, can say it."""
-    if data.low < 0:
-        raise InputError(
-            f"counts-vae is for whole numbers of at least 0, the data reach from {data.low:g} to {data.high:g}: take "
-            "table-vae"
-        )
     for column in getattr(data.schema, "columns", ()):
         low = 0.0 if column.low is None and column.kind in ("count", None) else column.low
         fits = low is not None and low >= 0 and column.kind in ("count", "integer", "binary", "constant", None)
@@ -61,4 +56,9 @@ def check_counts(data: DataSpec) -> None:
         raise InputError(
             f"column {name} is {about}, no counts: counts-vae is for whole numbers of at least 0; give raw counts (of "
             "an .h5ad perhaps data.layer=counts), name the columns that are (data.columns=[...]), or take table-vae"
+        )
+    if data.low < 0:
+        raise InputError(
+            f"counts-vae is for whole numbers of at least 0, the data reach from {data.low:g} to {data.high:g}: take "
+            "table-vae"
         )
