@@ -46,7 +46,7 @@ OF_A_VECTOR = {  # what they are given, not a map of codes
 LATENTS = {"Flat", "Ladder", "Deterministic", "Coded"}  # they hold the pair, or stand for none
 #: over sequences of any length, which no other part here has; tests of text, speech and waves nest them
 TEXTS = {
-    "LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned", "FrameGaussian",
+    "LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned",
     "AutoregressiveFrames", "Waveform", "Measured",
 }  # fmt: skip
 #: over cells of a table, numbers and classes side by side, or counts without end: decoders; tests/test_mixed.py and

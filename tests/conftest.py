@@ -21,7 +21,7 @@ from fusevae.core.levels import Level, log_bound
 from fusevae.core.vocabulary import END, counted
 from fusevae.distributions.autoregressive_frames import _Sequence
 from fusevae.distributions.counts import _Counts
-from fusevae.distributions.frame_gaussian import _FrameNormal
+from fusevae.distributions.frame_wise import _FrameWise
 from fusevae.distributions.frames import _Frames
 from fusevae.distributions.hypersphere import Sphere
 from fusevae.distributions.language_model import _Sequences
@@ -85,7 +85,7 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     event = drawn.shape[1:]
     if isinstance(getattr(type(p), "support", None), Sphere):
         return points_of_sphere(event.numel())
-    if isinstance(p, (_Frames, _FrameNormal, _Sequence)):
+    if isinstance(p, (_Frames, _FrameWise, _Sequence)):
         return points_of_frames(drawn)
     dims = event.numel()
     if discrete:

@@ -14,7 +14,7 @@ from fusevae.core.frames import ended, extent
 from fusevae.core.levels import log_bound
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
-from fusevae.distributions.frame_gaussian import FrameGaussian
+from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.waveform import Waveform
 from fusevae.evaluation.paths import way
 from fusevae.modalities.audio import codec
@@ -47,7 +47,7 @@ def clips(lengths=(200, 90, 40, 1)):
 def small(classes=0, prior=None):
     torch.manual_seed(0)
     prior = prior or AutoregressiveFrames(3, 60, hidden=8, components=2, classes=classes)
-    posterior = FrameGaussian(WaveEncoder(6, **SIZES, blocks=(1, 2), classes=classes))
+    posterior = FrameWise(WaveEncoder(6, **SIZES, blocks=(1, 2), classes=classes))
     decoder = Waveform(WaveDecoder(3, **SIZES, blocks=(2, 1), classes=classes))
     return Measured(Flat(prior, posterior), decoder, SpectralDistance(RATE, 10.0, (0.064, 0.016)))
 

@@ -46,7 +46,6 @@ from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from fusevae.distributions.flow import Flow as Flow
 from fusevae.distributions.flow_matching import FlowMatching as FlowMatching
-from fusevae.distributions.frame_gaussian import FrameGaussian as FrameGaussian
 from fusevae.distributions.frame_wise import FrameWise as FrameWise
 from fusevae.distributions.frames import Frames as Frames
 from fusevae.distributions.gaussian import Gaussian as Gaussian

@@ -1,4 +1,4 @@
-"""A Gaussian for each frame of a sequence, given as many frames: posterior over frame-wise latents, or likelihood."""
+"""A Gaussian for each frame of a sequence: a posterior over sequences of latents, or a likelihood of frames."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from fusevae.nets.frame_net import FrameNet
 
 class FrameWise(Conditional):
     r""":math:`p(y \mid x) = \prod_{t \le n} \prod_d \mathcal N(y_{dt}; \mu_{dt}(x), \sigma_{dt}^2)` over sequences of
-    as many frames n as x has; one of another number of frames has probability 0.
+    as many frames n as the net gives; one of another number of frames has probability 0. After the end all is 0.
 
     Args:
-        net: from frames ``(*batch, inputs, frames)`` and a label to the means and, with ``scale="net"``, the
-            log-scales of each frame, one half below the other.
+        net: from what is given to the means and, with ``scale="net"``, the log-scales of each frame, one half below the
+            other, ``(*batch, outputs, frames)``, zeros after the end.
         scale: ``"net"``, or ``"shared"``: a learned number for each number of a frame.
         bounds: of the logarithm of a scale.
+        start: where that is while the net gives 0.
 
     Example:
         >>> p = FrameWise(FrameNet(3, 4, width=8, blocks=1))(torch.randn(5, 3, 7))
@@ -35,18 +36,22 @@ class FrameWise(Conditional):
     space = "frames"
 
     def __init__(
-        self, net: nn.Module, scale: Literal["net", "shared"] = "net", bounds: tuple[float, float] = (-5.0, 3.0)
+        self,
+        net: nn.Module,
+        scale: Literal["net", "shared"] = "net",
+        bounds: tuple[float, float] = (-5.0, 3.0),
+        start: float = 0.0,
     ) -> None:
         super().__init__()
-        self.net, self.scale, self.bounds = net, scale, bounds
+        self.net, self.scale, self.bounds, self.start = net, scale, bounds, start
         if scale == "shared":
             self.log_scale = nn.Parameter(torch.zeros(net.outputs[0]))  # type: ignore[index,arg-type]
 
     def forward(self, *given: Tensor | None) -> Distribution:
         out = parameters(self.net, given)
-        assert given[0] is not None
         mean, raw = (out, self.log_scale[:, None]) if self.scale == "shared" else out.chunk(2, -2)
-        return _FrameWise(mean, smooth_bound(raw, *self.bounds).expand_as(mean), extent(given[0]))
+        log_scale = smooth_bound(raw + self.start, *self.bounds).expand_as(mean)
+        return _FrameWise(mean, log_scale, extent(out.detach()).clamp(min=1))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -73,6 +78,14 @@ class _FrameWise(Distribution):
     def mode(self) -> Tensor:
         return self.at
 
+    @property
+    def stddev(self) -> Tensor:
+        return self.log_scale.exp() * self.there
+
+    @property
+    def variance(self) -> Tensor:
+        return self.stddev.square()
+
     def log_prob(self, value: Tensor) -> Tensor:
         frames = max(value.shape[-1], self.mean.shape[-1])
         x, mean, log_scale = (F.pad(one, (0, frames - one.shape[-1])) for one in (value, self.mean, self.log_scale))
@@ -83,7 +96,7 @@ class _FrameWise(Distribution):
     def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:
         shape = torch.Size(sample_shape) + self.mean.shape
         drawn = torch.randn(shape, device=self.mean.device)
-        return self.mean + self.log_scale.exp() * drawn * self.there
+        return self.mean + self.stddev * drawn
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():

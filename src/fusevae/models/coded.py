@@ -16,6 +16,7 @@ from fusevae.core.levels import Level
 from fusevae.core.trace import Term
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.models.latents import Latents
+from fusevae.nets.quantizer import checked
 from fusevae.nets.residual import NONE, ResidualQuantizer
 from fusevae.nets.wave import WaveEncoder
 
@@ -66,13 +67,7 @@ class Coded(Latents):
         return found.z, {"codes": found.codes}
 
     def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
-        codes = z.long()
-        if codes.numel() and not NONE <= int(codes.min()) <= int(codes.max()) < self.quantizer.levels:
-            raise InputError(
-                f"codes from {int(codes.min())} to {int(codes.max())} were given, expected 0 to "
-                f"{self.quantizer.levels - 1}: give the array named codes of encode"
-            )
-        return self.quantizer.lookup(codes)
+        return self.quantizer.lookup(checked(z.long(), self.quantizer.levels, NONE))
 
     def inference(self) -> list[nn.Module]:
         return [self.encoder, self.quantizer]

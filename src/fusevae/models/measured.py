@@ -11,7 +11,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.levels import Level
 from fusevae.core.trace import Trace
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
-from fusevae.distributions.frame_gaussian import FrameGaussian
+from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.waveform import Waveform
 from fusevae.models.flat import Flat
 from fusevae.models.latents import Latents
@@ -56,6 +56,6 @@ class Measured(VAE):
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         sizes: dict[str, Any] = {"window": 8, "hop": 2, "stride": 4, "width": 4}
         prior = AutoregressiveFrames(2, 12, hidden=4, components=2)
-        latents = Flat(prior, FrameGaussian(WaveEncoder(4, **sizes, blocks=(1, 1))))
+        latents = Flat(prior, FrameWise(WaveEncoder(4, **sizes, blocks=(1, 1))))
         decoder = Waveform(WaveDecoder(2, **sizes, blocks=(1, 1)))
         return [(cls(latents, decoder, SpectralDistance(1000, 1.0, (0.016, 0.032))), ())]

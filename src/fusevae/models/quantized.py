@@ -17,7 +17,7 @@ from fusevae.core.trace import Term
 from fusevae.distributions.categorical import Categorical
 from fusevae.models.latents import Latents
 from fusevae.nets.mlp import MLP, Constant
-from fusevae.nets.quantizer import FiniteScalar, Quantizer, VectorQuantizer
+from fusevae.nets.quantizer import FiniteScalar, Quantizer, VectorQuantizer, checked
 
 FIRST = 64  # features for each code, from which the first codebook is made
 
@@ -98,13 +98,7 @@ class Quantized(Latents):
         return z, {"codes": codes}
 
     def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
-        codes = z.long()
-        if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.quantizer.levels:
-            raise InputError(
-                f"codes from {int(codes.min())} to {int(codes.max())} were given, expected 0 to "
-                f"{self.quantizer.levels - 1}: give the array named codes of encode"
-            )
-        return self.quantizer.lookup(codes)
+        return self.quantizer.lookup(checked(z.long(), self.quantizer.levels))
 
     def inference(self) -> list[nn.Module]:
         return [self.encoder, self.quantizer]

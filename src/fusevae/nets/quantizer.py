@@ -239,6 +239,16 @@ class VectorQuantizer(Quantizer):
         return sum_over_processes(torch.where(here[:, None], _finite(flat[index]), 0.0))
 
 
+def checked(codes: Tensor, levels: int, least: int = 0) -> Tensor:
+    """The same codes, or :class:`InputError` where some are not from 0 to ``levels`` - 1 (nor ``least``, for no code)."""
+    if codes.numel() and not least <= int(codes.min()) <= int(codes.max()) < levels:
+        raise InputError(
+            f"codes from {int(codes.min())} to {int(codes.max())} were given, expected 0 to {levels - 1}: "
+            "give the array named codes of encode"
+        )
+    return codes
+
+
 def _finite(x: Tensor) -> Tensor:
     return x.nan_to_num(0.0, 0.0, 0.0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
-from fusevae.distributions.frame_gaussian import FrameGaussian
+from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.waveform import Waveform
 from fusevae.modalities.audio.quality import usual_view
 from fusevae.modalities.audio.schema import rate_of
@@ -28,7 +28,8 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, stride: int = 4, 
     window, hop = view.window, view.hop
     longest = 2 * (data.shape[0] // (hop * stride) + 1)
     prior = AutoregressiveFrames(latent, longest, classes=classes)
-    posterior = FrameGaussian(WaveEncoder(2 * latent, window, hop, stride, width, (1, 3), classes))
+    encoder = WaveEncoder(2 * latent, window, hop, stride, width, (1, 3), classes)
+    posterior = FrameWise(encoder, bounds=(-5.0, 2.0), start=-1.0)
     decoder = Waveform(WaveDecoder(latent, window, hop, stride, width, (3, 2), classes))
     critic = WaveCritic(windows=(2 * window, window, window // 2))
     return Experiment(
