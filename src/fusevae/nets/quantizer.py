@@ -240,7 +240,7 @@ class VectorQuantizer(Quantizer):
 
 
 def checked(codes: Tensor, levels: int, least: int = 0) -> Tensor:
-    """The same codes, or :class:`InputError` where some are not from ``least`` (0, or what stands for none) to K - 1."""
+    """The same codes, or :class:`InputError` where one is below ``least`` (0, or what stands for none) or too large."""
     if codes.numel() and not least <= int(codes.min()) <= int(codes.max()) < levels:
         raise InputError(
             f"codes from {int(codes.min())} to {int(codes.max())} were given, expected 0 to {levels - 1}: "
