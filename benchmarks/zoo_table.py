@@ -172,15 +172,17 @@ def _counts(trained: dict[tuple[str, str], Record]) -> list[str]:
 
 
 def _matrix(modality: str, cells: Sequence[Place], kept: dict[tuple[str, str], Record]) -> list[str]:
-    sets = [one.name for one in SETS if one.modality == modality and any(cell.set == one.name for cell in cells)]
-    recipes = sorted({cell.recipe for cell in cells if cell.set in sets})
-    there = {(cell.set, cell.recipe) for cell in cells}
-    if not any(name in sets for name, _ in kept):
+    measured = {key for key in kept if BY_NAME[key[0]].modality == modality}
+    if not measured:
         return ["not measured"]
+    sets = [one.name for one in SETS if any(one.name == name for name, _ in measured)]
+    recipes = sorted({recipe for _, recipe in measured})
+    there = {(cell.set, cell.recipe) for cell in cells}
     lines = [
         "Nats by which an example is likelier than under the constant model (each pixel, column or token by itself); "
         "where there is no likelihood the FID of samples, and in brackets that of real examples. "
-        "`·` is not measured, `–` doesn't fit; the letters are explained above.",
+        "`·` is not measured, `–` doesn't fit; recipes and sets of which nothing is measured have no place here; the "
+        "letters are explained above.",
         "",
         f"| | {' | '.join(sets)} |",
         f"| --- |{' --- |' * len(sets)}",
@@ -214,7 +216,7 @@ def _pairs(cells: Sequence[Place], kept: dict[tuple[str, str], Record]) -> list[
                 count[verdict] += 1
                 if verdict != "not measured":
                     rows.append(f"| `{child}`, `{parent}` | {one.name} | {text} | {verdict} |")
-        if any(count.values()):
+        if sum(count.values()) > count["not measured"]:
             lines.append(f"| `{child}`, `{parent}` | {' | '.join(map(str, count.values()))} |")
     return lines + (rows if len(rows) > 3 else [])
 
