@@ -94,5 +94,5 @@ def test_sparse_rows_and_cells_are_made_dense_a_few_at_a_time(monkeypatch):
     assert not np.array_equal(model.transform(other), z)  # it is given the batch
     with pytest.raises(ValueError, match="feature names"):
         model.transform(cells[:, ::-1])
-    with pytest.raises(ValueError, match="a kind of column.*leave it out"):
+    with pytest.raises(ValueError, match="leave it out"):
         GenerativeModel(**TINY, columns={"x_0": "categorical"}).fit(sparse.csr_matrix(x))
