@@ -1,8 +1,8 @@
 """Large tables: seconds and memory of reading, of the first steps, of a likelihood and of sampling.
 
-Three made tables, in memory as DataFrames: ``rows`` (a million rows of 30 columns: reals, skewed ones, counts, classes,
-a flag, dates, gaps), ``columns`` (20,000 rows of 1,000 columns, a tenth of them classes) and ``levels`` (100,000 rows of
-six columns, one of 10,000 classes). Each is given to ``table-vae`` and ``table-transformer`` with the settings that are
+Three made tables, DataFrames: ``rows`` (a million rows of 30 columns: reals, skewed ones, counts, classes, a flag,
+dates, gaps), ``columns`` (20,000 rows of 1,000 columns, a tenth of them classes) and ``levels`` (100,000 rows of six
+columns, one of 10,000 classes). Each is given to ``table-vae`` and ``table-transformer`` with the settings that are
 the default for it, in a process of its own, on one thread: ``read_data``; the training up to its first step (the nets
 made, functions of the columns fitted, a baseline); the step after, a mean of some; the log-likelihood of 200 held-out
 rows (20 importance samples); 1,000 samples, of the transformer over 1,000 columns 20. Memory is the most that the
@@ -44,7 +44,9 @@ def table(name: str) -> Any:
         return np.array([f"c{j}" for j in range(levels)], dtype=object)[codes]
 
     wide = name == "columns"
-    some("real", {"rows": 12, "columns": size(800, 20), "levels": 2}[name], lambda i: np.round(z @ rng.normal(size=3), 4))
+    some(
+        "real", {"rows": 12, "columns": size(800, 20), "levels": 2}[name], lambda i: np.round(z @ rng.normal(size=3), 4)
+    )
     some("count", size(100, 4) if wide else 2, lambda i: rng.poisson(np.exp(z[:, i % 3] / 2)))
     some("class", size(100, 4) if wide else 1, lambda i: classes(i, 2 + i % 9))
     if name == "rows":

@@ -19,7 +19,7 @@ from fusevae.distributions.categorical import Categorical
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.blocks import BLOCK, blocks
-from fusevae.evaluation.likelihood import VALUES
+from fusevae.evaluation.likelihood import decoded_at_once
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -132,7 +132,7 @@ def walk(
     if not len(examples):
         raise InputError("no examples were given: give at least one")
     device = next(space.vae.parameters(), torch.zeros(())).device
-    at_once = max(1, VALUES // (samples * space.artifact.data.dims))  # examples
+    at_once = decoded_at_once(space.vae, space.artifact.data.shape, samples)
     kept = max(1, steps // 2)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad(), noise.preserved(device):
