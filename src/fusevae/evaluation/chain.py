@@ -36,11 +36,13 @@ class Draws(NamedTuple):
         mean: the mean of all draws of their second halves, ``(n, *shape)`` in float32, or float64 where the data are.
         accepted: the part of the proposals that was accepted, ``(n,)``. Near 0 the chains have hardly moved: take more
             steps, or don't trust them.
+        notes: what is to be said of how the draws came about.
     """
 
     samples: Tensor
     mean: Tensor
     accepted: Tensor
+    notes: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -72,12 +73,22 @@ class Constraint(Described):
         return missing | found
 
     def settled(self, x: Tensor, given: Tensor) -> Tensor:
-        """Rows with a column that is the sum of others set to it, unless it is ``given`` ``(columns,)``."""
-        if self.signs != ["="] or len(self.sides[0]) != 1 or (i := self.sides[0][0][1]) is None or bool(given[i]):
+        """Rows ``(n, columns)`` with an equation solved for one of its columns that isn't ``given`` (``(columns,)``, or
+        that of each row): for the one that stands alone before the sign, else the last one that may have the value."""
+        if self.signs != ["="]:
             return x
-        x = x.clone()
-        total = self._value(self.sides[1], x)[0].to(x.dtype)
-        x[:, i] = torch.where(x[:, i].isnan() | total.isnan(), x[:, i], total)
+        x, given, solved = x.clone(), given.expand(x.shape), torch.zeros(len(x), dtype=torch.bool)
+        left, right = self.sides
+        terms = [*left, *((-sign, i, number) for sign, i, number in right)]
+        alone = left[0][1] if len(left) == 1 else None
+        for sign, i, _ in [*left, *reversed(right)] if alone is not None else reversed(terms):
+            if i is None or self.of.count(i) > 1:
+                continue
+            sign = next(s for s, j, _ in terms if j == i)
+            value = (-sign * self._value([t for t in terms if t[1] != i], x)[0]).to(x.dtype)
+            low, high = (-math.inf, math.inf) if i == alone else self.columns[i].limits
+            may = ~given[:, i] & ~solved & ~x[:, i].isnan() & (value >= low) & (value <= high)
+            x[:, i], solved = torch.where(may, value, x[:, i]), solved | may
         return x
 
     def fitted(self, x: Tensor) -> Constraint:
