@@ -10,6 +10,8 @@ import torch
 from fusevae import Artifact, InputError, impute, read_data, sample, table_columns
 from fusevae.cli import main
 from fusevae.core.description import build, describe
+from fusevae.modalities.tables.column import Column
+from fusevae.modalities.tables.constraints import Constraint
 from fusevae.recipes import table_transformer, table_vae
 
 rng = np.random.default_rng(0)
@@ -127,3 +129,12 @@ def test_an_equation_is_solved_for_what_is_free():
     assert found[0, [net, tax, total]].tolist() == [30, 4, 34]
     assert found[1, [net, tax, total]].tolist() == [73, 4, 77]  # the last that may have it: no tax is 47
     assert found[2, [net, tax, total]].tolist() == [73, 4, 77] and one.holds(found).all()
+
+
+def test_gaps_in_some_rows_leave_the_others_as_they_are():
+    columns = [Column("a"), Column("b")]
+    x = torch.tensor([[i % 7.0, i % 7.0] for i in range(60)])
+    x[::3, 1] = torch.nan
+    assert Constraint("fixed(a, b)", columns, [[i, i] for i in range(7)]).holds(x).all()
+    there = ~x.isnan().any(1)
+    assert Constraint("unique(a, b)", columns).holds(x)[there].sum() == 7 and there.sum() == 40

@@ -55,14 +55,10 @@ class Constraint(Described):
     def holds(self, x: Tensor) -> Tensor:
         """Whether each of the rows ``(n, columns)``, in the table's units, is as demanded: ``(n,)``."""
         missing = x[:, self.of].isnan().any(1)
-        if self.kind == "unique":
-            _, place = x[:, self.of].unique(dim=0, return_inverse=True)
-            first = torch.full((int(place.max()) + 1,), len(x)).scatter_reduce(0, place, torch.arange(len(x)), "amin")
-            return missing | (first[place] == torch.arange(len(x)))
-        if self.kind == "fixed":
-            known = torch.tensor(self.seen, dtype=torch.float32).view(-1, len(self.of))
-            both = torch.cat([known, x[:, self.of].float()]).unique(dim=0, return_inverse=True)[1]
-            return missing | torch.isin(both[len(known) :], both[: len(known)])
+        if self.kind != "compared":  # rows with a gap apart: NaN has no place in an order, which others would lose
+            found, whole = missing.clone(), x[~missing][:, self.of]
+            found[~missing] = self._known(whole) if self.kind == "fixed" else self._first(whole)
+            return found
         found = torch.ones(len(x), dtype=torch.bool)
         values = [self._value(side, x) for side in self.sides]
         for sign, (a, size), (b, other) in zip(self.signs, values, values[1:], strict=False):
@@ -71,6 +67,20 @@ class Constraint(Described):
                 "<=": a <= b + near, ">=": a >= b - near, "<": a < b, ">": a > b, "=": (a - b).abs() <= near
             }[sign]  # fmt: skip
         return missing | found
+
+    def _known(self, x: Tensor) -> Tensor:
+        """Whether combinations ``(n, of)`` are among those that were seen."""
+        known = torch.tensor(self.seen, dtype=torch.float32).view(-1, len(self.of))
+        both = torch.cat([known, x.float()]).unique(dim=0, return_inverse=True)[1]
+        return torch.isin(both[len(known) :], both[: len(known)])
+
+    def _first(self, x: Tensor) -> Tensor:
+        """Whether combinations ``(n, of)`` come for the first time."""
+        if not len(x):
+            return torch.zeros(0, dtype=torch.bool)
+        _, place = x.unique(dim=0, return_inverse=True)
+        first = torch.full((int(place.max()) + 1,), len(x)).scatter_reduce(0, place, torch.arange(len(x)), "amin")
+        return first[place] == torch.arange(len(x))
 
     def settled(self, x: Tensor, given: Tensor) -> Tensor:
         """Rows ``(n, columns)`` with an equation solved for one of its columns that isn't ``given`` (``(columns,)``, or
