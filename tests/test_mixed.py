@@ -426,6 +426,11 @@ def test_every_use_of_a_trained_model_works_on_a_mixed_table(place, tmp_path, mo
     assert full.notna().all(axis=None)
     assert ((full == holes.replace("=1+1", "'=1+1")) | holes.isna()).all(axis=None)
     assert main(["impute", run, *data, "--missing", "nan", "--steps", "3", "--output", "m.csv", "--kind", "mean"]) == 0
+    assert main(["impute", run, *data, "--missing", "nan", "--steps", "3", "--output", "d.csv", "-n", "5"]) == 0
+    several = pandas.read_csv("d.csv")
+    assert several.draw.value_counts().to_dict() == dict.fromkeys(range(5), len(several) // 5)
+    assert several[several.draw == 4].row.tolist() == list(range(len(several) // 5))
+    assert main(["impute", run, *data, "--missing", "nan", "--output", "e.csv", "-n", "5", "--kind", "mean"]) == 2
     assert set(pandas.read_csv("m.csv").city) <= {"Oslo", "Lima", "'=1+1"}
     for command, words in (("denoise", "hold words"), ("evaluate", "no column 'age'")):
         more = (
