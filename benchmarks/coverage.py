@@ -46,7 +46,7 @@ def covered(recipe: str, name: str, seconds: float, seed: int) -> dict[str, Any]
     draws = np.sort(found[..., [names.index(c) for c in numbers]].numpy(), 0)
     low, high, known = draws[1], draws[-2], hidden & ~np.isnan(truth)
     inside = ((low <= truth + 1e-6) & (truth <= high + 1e-6))[known]
-    width = ((high - low) / train[numbers].to_numpy(float).std(0))[known]
+    width = ((high - low) / np.nanstd(train[numbers].to_numpy(float), 0))[known]
     return {"covered": float(inside.mean()), "hidden": int(known.sum()), "width": float(width.mean()), "seconds": took}
 
 
