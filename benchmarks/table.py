@@ -175,6 +175,28 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             (what + "correlations within .05 of real rows", f"{apart}", "all"),
             (what + "imputation at or under KNN and iterative", f"{best} of {len(filled)}", "8 of 10"),
         ]
+    if name == "coverage":
+        return [
+            (
+                f"90 % intervals of 39 imputations, `{recipe}`, {f['seconds']:g} s, {table}: hidden numbers within",
+                f"{one['covered']:.1%} (of {one['hidden']:,})",
+                "85 % to 95 %",
+            )
+            for table, each in f["tables"].items()
+            for recipe, one in each.items()
+        ]
+    if name == "scale":
+        return [
+            (
+                f"Large tables, {table} ({one['rows']:,} training rows): read, first step, a step of {one['batch']}, "
+                "a sample",
+                f"{s['read']:.1f} s, {s['first step']:.1f} s, {1000 * s['a step']:.0f} ms, "
+                f"{1000 * s['a sample']:.2f} ms; {max(one['gigabytes'].values()):.2f} GB at most",
+                "",
+            )
+            for table, one in f.items()
+            for s in [one["seconds"]]
+        ]
     if name == "counts":
         found = [
             ("Counts, log p(x | batch) of held-out cells: the truth", f"{f['truth']['log_likelihood']:.2f} nats", "")

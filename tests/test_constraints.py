@@ -7,9 +7,11 @@ import pandas
 import pytest
 import torch
 
-from fusevae import Artifact, InputError, read_data, sample, table_columns
+from fusevae import Artifact, InputError, impute, read_data, sample, table_columns
 from fusevae.cli import main
 from fusevae.core.description import build, describe
+from fusevae.modalities.tables.column import Column
+from fusevae.modalities.tables.constraints import Constraint
 from fusevae.recipes import table_transformer, table_vae
 
 rng = np.random.default_rng(0)
@@ -93,3 +95,46 @@ def test_what_hardly_ever_holds_ends_in_a_line_and_rejection_is_said(tmp_path, c
     command = ["sample", run, "-n", "5", "--label", "low=49,high-end=9", "--output", str(tmp_path / "n.csv")]
     assert main(command) == 2 and "0 of the 5 wanted" in capsys.readouterr().err
     assert not (tmp_path / "n.csv").exists()
+
+
+@pytest.mark.parametrize("recipe", [table_vae, table_transformer])
+def test_what_is_filled_in_holds_what_must_hold_and_what_cant_is_said(recipe):
+    artifact, holes = untrained(recipe, ALL[:4]), FRAME[31:][FRAME["high-end"][31:] > 30][:40].copy()
+    holes["total"], holes["net"] = holes.total.astype(float), holes.net.astype(float)
+    for i, name in enumerate(["total", "net", "low", "land"]):
+        holes.loc[holes.index[i::4], name] = None
+    found = impute(artifact, holes, steps=5, samples=3)
+    for x in found.samples:
+        full = pandas.DataFrame(table_columns(x, artifact.data))
+        assert full.notna().all(axis=None) and (full.total == full.net + full.tax).all()
+        assert (full.low <= full["high-end"]).all() and (full.city.eq("Lima") == full.land.eq("PE")).all()
+        there = holes.reset_index(drop=True).notna()
+        assert ((full == holes.reset_index(drop=True)) | ~there).all(axis=None)
+    assert len(found.notes) == 1 and "of the draws broke a constraint and were drawn anew" in found.notes[0]
+    holes.loc[holes.index[0], "low"], holes.loc[holes.index[0], "high-end"] = 49, 9
+    notes = impute(artifact, holes[:4], steps=2, samples=1).notes
+    assert "warning: 1 of 4 rows break a constraint, the first 0" in notes[-1]
+
+
+def test_an_equation_is_solved_for_what_is_free():
+    data = read_data(FRAME, test=0, constraints=ALL[2:3])
+    (one,) = data.spec.schema.constraints
+    names = data.spec.schema.names
+    net, tax, total = map(names.index, ("net", "tax", "total"))
+    x = torch.zeros(3, len(names), dtype=torch.float64)
+    x[:, net], x[:, tax], x[:, total] = 30.0, 4.0, 77.0
+    given = torch.zeros(3, len(names)).bool()
+    given[1, total] = given[2, total] = given[2, tax] = True
+    found = one.settled(x, given)
+    assert found[0, [net, tax, total]].tolist() == [30, 4, 34]
+    assert found[1, [net, tax, total]].tolist() == [73, 4, 77]  # the last that may have it: no tax is 47
+    assert found[2, [net, tax, total]].tolist() == [73, 4, 77] and one.holds(found).all()
+
+
+def test_gaps_in_some_rows_leave_the_others_as_they_are():
+    columns = [Column("a"), Column("b")]
+    x = torch.tensor([[i % 7.0, i % 7.0] for i in range(60)])
+    x[::3, 1] = torch.nan
+    assert Constraint("fixed(a, b)", columns, [[i, i] for i in range(7)]).holds(x).all()
+    there = ~x.isnan().any(1)
+    assert Constraint("unique(a, b)", columns).holds(x)[there].sum() == 7 and there.sum() == 40

@@ -90,6 +90,15 @@ def test_imputed_values_follow_the_exact_conditional_whatever_q_is(wrong):
     assert torch.allclose(found.mean[:, MASK].double().mean(0), exact[0], atol=0.05)
 
 
+def test_intervals_of_several_draws_cover_what_was_hidden_as_often_as_they_say():
+    """From the second smallest of 39 draws to the second largest is where a fortieth one is 36 times of 40."""
+    m = Linear(0.4)
+    x = m.marginal.sample((500,)).float()
+    found = impute(Artifact(m.vae, spec()), x, MASK, samples=39, steps=40).samples[..., MASK].sort(0).values
+    covered = ((found[1] <= x[:, MASK]) & (x[:, MASK] <= found[-2])).double().mean().item()
+    assert abs(covered - 0.9) < 4 * math.sqrt(0.9 * 0.1 / 500)
+
+
 @torch.no_grad()
 def test_without_the_acceptance_a_wrong_q_gives_wrong_values():
     m = Linear(0.4)

@@ -20,7 +20,7 @@ from fusevae.data.modality import modality
 from fusevae.data.source import read_examples
 from fusevae.distributions.mixed import Mixed
 from fusevae.modalities.tables.families import cells_of
-from fusevae.modalities.tables.quality import TableReference, kolmogorov, variation
+from fusevae.modalities.tables.quality import TableQuality, TableReference, kolmogorov, variation
 from fusevae.nets.cells import CellEncoder, Cells, Classes, Real, Whole
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.recipes import maf, table_vae
@@ -343,8 +343,34 @@ def test_real_rows_are_at_the_floor_and_rows_without_dependence_are_found_out():
     found = judge.scores(apart)
     assert found.shape > 0.93 and found.trend < judge.real.trend - 0.01 and found.c2st < judge.real.c2st - 0.1
     assert found.intervals["c2st"][1] < judge.real.c2st
-    assert judge.scores(judge.train).dcr > 0.9  # copies
+    assert judge.real.precision > 0.8 and judge.real.coverage > 0.8 and judge.real.intervals["membership"][0] < 0.5
+    few = judge.scores(x[:6].repeat(67, 0)[:400])
+    copies = judge.scores(judge.train)
+    assert few.precision > 0.8 and few.recall < 0.2 and few.coverage < 0.5
+    assert copies.dcr > 0.9 and copies.membership > 0.95 and found.intervals["membership"][0] < 0.55
+
+    def failings(scores):
+        about = {"n": 400, "kind": "sample", "real": judge.real, "columns": {}, "pairs": {}}
+        return [one.name for one in TableQuality(**vars(scores), **about).failings()]
+
+    assert failings(copies) == ["copying"] and failings(few) == ["not covering the data"]
+    assert failings(judge.real) == [] and failings(judge.scores(x + 1000)) != []
     assert kolmogorov(np.arange(4.0), np.arange(4.0) + 2) == 0.5 and variation(np.array([0, 1]), np.array([2, 3])) == 1
+
+
+def test_what_is_decoded_at_once_is_bounded_by_the_classes_of_a_column(monkeypatch):
+    words = pandas.DataFrame({"word": [f"w{i % 300}" for i in range(600)], "x": np.arange(600) / 7})
+    data = read_data(words, test=0)
+    artifact = Artifact(table_vae.recipe(data.spec, latent=2, hidden=(4,)).model, data.spec)
+    sizes = []
+    artifact.distribution.decoder.net.register_forward_hook(lambda _, given, out: sizes.append(out.numel()))
+    log_likelihood(artifact, words[:50], importance_samples=100)
+    assert max(sizes) > 1_000_000
+    sizes.clear()
+    monkeypatch.setattr("fusevae.evaluation.likelihood.OUTPUTS", 100_000)
+    log_likelihood(artifact, words[:50], importance_samples=100)
+    fusevae.impute(artifact, words[:50], torch.tensor([True, False]), steps=1, samples=20)
+    assert max(sizes) <= 100_000
 
 
 # from the command line
@@ -400,6 +426,11 @@ def test_every_use_of_a_trained_model_works_on_a_mixed_table(place, tmp_path, mo
     assert full.notna().all(axis=None)
     assert ((full == holes.replace("=1+1", "'=1+1")) | holes.isna()).all(axis=None)
     assert main(["impute", run, *data, "--missing", "nan", "--steps", "3", "--output", "m.csv", "--kind", "mean"]) == 0
+    assert main(["impute", run, *data, "--missing", "nan", "--steps", "3", "--output", "d.csv", "-n", "5"]) == 0
+    several = pandas.read_csv("d.csv")
+    assert several.draw.value_counts().to_dict() == dict.fromkeys(range(5), len(several) // 5)
+    assert several[several.draw == 4].row.tolist() == list(range(len(several) // 5))
+    assert main(["impute", run, *data, "--missing", "nan", "--output", "e.csv", "-n", "5", "--kind", "mean"]) == 2
     assert set(pandas.read_csv("m.csv").city) <= {"Oslo", "Lima", "'=1+1"}
     for command, words in (("denoise", "hold words"), ("evaluate", "no column 'age'")):
         more = (

@@ -56,3 +56,43 @@ def test_a_kind_can_be_said():
     assert next(c for c in model.artifact_.data.schema.columns if c.name == "age").kind == "categorical"
     with pytest.raises(ValueError, match="feature names"):
         model.transform(FRAME.rename(columns={"age": "Age"}))
+
+
+def test_sparse_rows_and_cells_are_made_dense_a_few_at_a_time(monkeypatch):
+    anndata, sparse = pytest.importorskip("anndata"), pytest.importorskip("scipy.sparse")
+    from fusevae.modalities.tables.sparse import Matrix
+
+    x = rng.poisson(1.5, (90, 7)).astype(np.float64)
+    x[:, 0] += 1
+    asked, rows = [], Matrix.rows
+    monkeypatch.setattr(Matrix, "rows", lambda self, a, b: asked.append(b - a) or rows(self, a, b))
+    monkeypatch.setattr("fusevae.modalities.tables.sparse.CELLS", 70)
+    found = {}
+    for kind in (sparse.csr_matrix, sparse.csc_array, sparse.coo_array):
+        model = GenerativeModel(**TINY, random_state=0).fit(kind(x))
+        found[kind] = model.transform(kind(x)), model.score_samples(kind(x))
+        made = model.sample(5, random_state=0)
+        assert made.format == "csr" and made.shape == (5, 7) and (made.toarray() == made.toarray().round()).all()
+        assert model.impute(made) is made
+    first, *others = found.values()
+    assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+    def names(form, values):
+        return pandas.Index([form % v for v in values], dtype=object)
+
+    obs = pandas.DataFrame({"batch": names("b%d", np.arange(90) % 2)}, index=names("cell%d", range(90)))
+    genes = pandas.DataFrame(index=names("gene%d", range(7)))
+    cells = anndata.AnnData(sparse.csr_matrix(x), obs=obs, var=genes)
+    model = GenerativeModel("counts-vae", conditions=["batch"], **TINY, random_state=0).fit(cells)
+    assert max(asked) <= 10  # of 90 rows
+    z, made = model.transform(cells), model.sample(4, given={"batch": "b1"})
+    assert z.shape == (90, 3) and made.var_names.tolist() == genes.index.tolist() and made.X.min() >= 0
+    assert model.feature_names_in_.tolist() == genes.index.tolist() and len(model.score_samples(cells)) == 90
+    assert np.array_equal(model.transform(cells[40:50]), z[40:50])
+    other = cells.copy()
+    other.obs["batch"] = other.obs["batch"].to_numpy()[::-1]
+    assert not np.array_equal(model.transform(other), z)  # it is given the batch
+    with pytest.raises(ValueError, match="feature names"):
+        model.transform(cells[:, ::-1])
+    with pytest.raises(ValueError, match="leave it out"):
+        GenerativeModel(**TINY, columns={"x_0": "categorical"}).fit(sparse.csr_matrix(x))

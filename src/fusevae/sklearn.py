@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -24,19 +24,23 @@ from fusevae.data.source import read_data, read_examples
 from fusevae.evaluation.imputation import impute
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.samples import sample
+from fusevae.modalities.tables.h5ad import is_anndata
 from fusevae.modalities.tables.schema import table_columns
+from fusevae.modalities.tables.sparse import is_sparse
 from fusevae.training.fit import fit
 from fusevae.training.recipes import find
 
 LARGEST = 2**31 - 1
+BLOCK = 500  # rows that are made dense at once
 
 
 class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """A generative model of the rows of a table, for pipelines and searches.
 
-    Rows come as a DataFrame (numbers, categories, dates, flags, missing cells) or as an array of numbers, and what the
-    model makes comes back as that. A row's latents and its log-likelihood do not depend on the other rows: rows are
-    computed one by one, with the same noise for each.
+    Rows come as a DataFrame (numbers, categories, dates, flags, missing cells), an array of numbers, a sparse matrix of
+    scipy or cells by genes (AnnData), and what the model makes comes back as that. Sparse rows are made dense a few at
+    a time. A row's latents and its log-likelihood do not depend on the other rows: rows are computed one by one, with
+    the same noise for each.
 
     Args:
         model: the name of a recipe for tables.
@@ -44,6 +48,8 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         training: settings of the training by name, ``{"epochs": 20}``; the same default.
         budget: time of the training, in seconds or as ``"2m"``, in the place of its length.
         columns: what columns of a DataFrame hold, by name, where it isn't inferred: ``{"zip": "categorical"}``.
+        conditions: columns of a DataFrame, or of the ``obs`` of cells, that the model is given and does not learn:
+            ``["batch"]``.
         validation: part of the rows that is held out to end the training in time.
         importance_samples: of the bound on a log-likelihood.
         random_state: of weights, order and noise.
@@ -69,19 +75,21 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         training: Mapping[str, Any] | None = None,
         budget: str | float | None = None,
         columns: Mapping[str, str] | None = None,
+        conditions: Sequence[str] | None = None,
         validation: float = 0.1,
         importance_samples: int = 20,
         random_state: Any = None,
     ) -> None:
         self.model, self.options, self.training, self.budget = model, options, training, budget
-        self.columns, self.validation = columns, validation
+        self.columns, self.conditions, self.validation = columns, conditions, validation
         self.importance_samples, self.random_state = importance_samples, random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Train on rows; ``y`` is not looked at."""
         rows = self._checked(X, reset=True)
         seed = int(check_random_state(self.random_state).randint(LARGEST))
-        said = {} if self.columns is None else {"columns": dict(self.columns)}
+        said: dict[str, Any] = {} if self.columns is None else {"columns": dict(self.columns)}
+        said |= {} if self.conditions is None else {"conditions": list(self.conditions)}
         data = read_data(rows, modality="tables", validation=self.validation, test=0, seed=seed, **said)
         chosen = {c.recipe: c.options for c in modality_of(data.spec).recommend(data.spec, len(data.train))}
         usual: dict[str, dict[str, Any]] = {"recipe": {}, "training": {}}
@@ -92,16 +100,16 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         training = usual["training"] | dict(self.training or {})
         made = fit(find(self.model), data, None, None, training, seed, quiet=True, options=options, budget=self.budget)
         made.history = None  # the data with it
-        self.artifact_, self.seed_, self.framed_ = made, seed, is_frame(rows)
+        self.artifact_, self.seed_, self.form_ = made, seed, _form(rows)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
         """The means of the latents, ``(n, latent)``."""
         model, found = self._fitted.distribution, []
         with torch.no_grad(), noise.preserved():
-            for x in self._rows(X):
+            for x, label in self._rows(X):
                 with noise.keyed(self.seed_, "encode"):
-                    found.append(next(iter(model.encode(x).values())).flatten(1))
+                    found.append(next(iter(model.encode(x, label).values())).flatten(1))
         return torch.cat(found).double().numpy()
 
     def inverse_transform(self, X: Any) -> Any:
@@ -111,10 +119,11 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             p = model.decode(z)
             return self._back(self.artifact_.restore(p.mean if model.has_mean else noise.sample(p)))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
-        """New rows: a DataFrame where it was fitted on one, else an array."""
+    def sample(self, n_samples: int = 1, random_state: Any = None, given: Any = None) -> Any:
+        """New rows, in the form of those that it was fitted on; ``given`` are conditions, or any columns, by name, as
+        of :func:`fusevae.sample`."""
         seed = int(check_random_state(random_state).randint(LARGEST))
-        return self._back(sample(self._fitted, n_samples, seed=seed))
+        return self._back(sample(self._fitted, n_samples, given, seed=seed))
 
     def score_samples(self, X: Any) -> np.ndarray:
         """The log-likelihood of each row in nats, or a bound on it, ``(n,)``."""
@@ -129,10 +138,12 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def impute(self, X: Any, samples: int = 4, steps: int = 200) -> Any:
         """Rows with a draw in the place of each missing cell, given the others of its row."""
         data = self._examples(X)
-        x = data.batch(torch.arange(len(data)))[0]
+        if not isinstance(data, InMemory):  # of sparse rows, which are refused where a cell is missing
+            return X
+        x, y = data.batch(torch.arange(len(data)))
         if not bool(x.isnan().any()):
             return self._back(x)
-        whole = InMemory(x.nan_to_num(0.0), None, data.spec)
+        whole = InMemory(x.nan_to_num(0.0), y, data.spec)
         return self._back(impute(self._fitted, whole, x.isnan(), samples=samples, steps=steps).samples[0])
 
     @property
@@ -148,36 +159,50 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return int(next(iter(artifact.distribution.encode(x).values())).flatten(1).shape[1])
 
     def _checked(self, X: Any, reset: bool) -> Any:
-        """Rows as they are read: a DataFrame as it is, anything else as an array of float64."""
-        if not is_frame(X):
-            return validate_data(
-                self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=1 + reset
-            )
-        validate_data(self, X, reset=reset, skip_check_array=True)
+        """Rows as they are read: a DataFrame, cells and a sparse matrix by rows as they are, anything else as an array
+        of float64."""
+        form = _form(X)
+        if form in ("array", "sparse"):
+            least: dict[str, Any] = {"ensure_all_finite": "allow-nan", "ensure_min_samples": 1 + reset}
+            dtype = np.float64 if form == "array" else "numeric"
+            return validate_data(self, X, reset=reset, dtype=dtype, accept_sparse="csr", **least)
+        names = X if form == "frame" else _genes(X.var_names)
+        validate_data(self, names, reset=reset, skip_check_array=True)
         if len(X) < 1 + reset:
-            raise ValueError(f"a DataFrame of n_samples = {len(X)} was given: expected at least {1 + reset}")
+            raise ValueError(f"n_samples = {len(X)} of {type(X).__name__} were given: expected at least {1 + reset}")
         return X
 
     def _examples(self, X: Any) -> Examples:
         artifact = self._fitted
         return read_examples(self._checked(X, reset=False), artifact.data, gaps=True)
 
-    def _rows(self, X: Any) -> list[Tensor]:
-        """Rows one by one, as the model sees them."""
+    def _rows(self, X: Any) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Rows one by one, as the model sees them, each with its conditions."""
         data = self._examples(X)
-        with noise.preserved(), noise.keyed(self.seed_, "rows"):
-            return list(self.artifact_.view(data.batch(torch.arange(len(data)))[0]).split(1))
+        for x, label in data.batches(torch.arange(len(data)).split(BLOCK)):
+            for i in range(len(x)):
+                with noise.preserved(), noise.keyed(self.seed_, "rows"):
+                    row = self.artifact_.view(x[i : i + 1])
+                yield row, None if label is None else label[i : i + 1]
 
     def _back(self, x: Tensor) -> Any:
-        if not self.framed_:
-            return x.double().numpy()
-        import pandas
+        if self.form_ == "frame":
+            import pandas
 
-        return pandas.DataFrame(table_columns(x, self.artifact_.data))
+            return pandas.DataFrame(table_columns(x, self.artifact_.data))
+        if self.form_ == "sparse":
+            from scipy.sparse import csr_array
+
+            return csr_array(x.double().numpy())
+        if self.form_ == "cells":
+            from anndata import AnnData
+
+            return AnnData(x.float().numpy(), var=_genes(self.feature_names_in_).T)
+        return x.double().numpy()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
@@ -194,3 +219,15 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 (Path(folder) / WEIGHTS).write_bytes(kept)
                 state["artifact_"] = Artifact.load(folder)
         super().__setstate__(state)
+
+
+def _form(X: Any) -> Literal["frame", "cells", "sparse", "array"]:
+    """In which form rows are given, and given back."""
+    return "cells" if is_anndata(X) else "frame" if is_frame(X) else "sparse" if is_sparse(X) else "array"
+
+
+def _genes(names: Iterable[str]) -> Any:
+    """A DataFrame of no rows, whose columns have the names of genes."""
+    import pandas
+
+    return pandas.DataFrame(columns=pandas.Index([str(name) for name in names], dtype=object))

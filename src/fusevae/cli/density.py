@@ -61,12 +61,19 @@ def impute(options: Namespace) -> int:
     artifact = run.artifact
     output.check(artifact.data)
     space_of(artifact)
+    if options.draws > 1 and options.kind == "mean":
+        raise InputError(
+            f"--draws {options.draws} were asked for and --kind mean, of which there is one: leave one out"
+        )
     mask = None if options.missing == "nan" else read_mask(options.missing)
     data, name = load.examples(options, run, gaps=mask is None)
     print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)
     with run.computing():
-        found = imputed(artifact, data, mask, samples=options.samples, steps=options.steps, seed=options.seed)
-    return _write(options, output, artifact, found, data, name, pictured=mask is not None)
+        samples = max(options.samples, options.draws)
+        found = imputed(artifact, data, mask, samples=samples, steps=options.steps, seed=options.seed)
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    return _write(options, output, artifact, found, data, name, mask is not None, options.draws)
 
 
 def denoise(options: Namespace) -> int:
@@ -113,21 +120,36 @@ def _write(
     data: Examples,
     name: str,
     pictured: bool = True,
+    draws: int = 1,
 ) -> int:
-    """Write the mean or a draw of what chains gave; beside what it was made from, unless that can't be ``pictured``."""
-    x = found.mean if options.kind == "mean" else found.samples[0]
+    """Write the mean or some draws of what chains gave; beside what it was made from, unless that can't be
+    ``pictured``."""
+    x = found.mean if options.kind == "mean" else found.samples[:draws].flatten(0, 1)
 
     def sheet() -> Sheet:
         shown = data.evenly(SHOWN)
         return modality_of(artifact.data).pairs(data.batch(shown)[0], x[shown], artifact.data)
 
     # what has gaps can't be shown; what is written takes the place of the file, row by row
-    output.examples(x, artifact.data, which(data) if pictured else None, sheet if pictured else None)
+    beside = which(data) if pictured else {"row": data.rows().numpy()} if draws > 1 else {}
+    if draws > 1:
+        beside = {k: np.tile(np.asarray(v), draws) for k, v in beside.items()}
+        beside["draw"] = np.arange(draws).repeat(len(data))
+    output.examples(x, artifact.data, beside, sheet if pictured else None)
     accepted = found.accepted.mean().item()
     stuck = int((found.accepted == 0).sum())
-    print("means of the draws" if options.kind == "mean" else "a draw for each example", file=sys.stderr)
+    print(
+        "means of the draws"
+        if options.kind == "mean"
+        else f"{draws} draws for each example"
+        if draws > 1
+        else "a draw for each example",
+        file=sys.stderr,
+    )
     if stuck:
-        print(f"warning: no proposal was accepted for {stuck} of {len(x)} examples: take more --steps", file=sys.stderr)
+        print(
+            f"warning: no proposal was accepted for {stuck} of {len(data)} examples: take more --steps", file=sys.stderr
+        )
     facts = {"output": str(output.path), "n": len(x), "data": name, "kind": options.kind, "seed": options.seed}
     if options.json:
         print(json.dumps(facts | {"samples": options.samples, "steps": options.steps, "accepted": accepted}))

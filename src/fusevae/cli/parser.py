@@ -232,6 +232,11 @@ def make_parser() -> argparse.ArgumentParser:
             "--samples", type=positive, default=samples, help=f"chains of each example (default: {samples})"
         )
         found.add_argument("--steps", type=positive, default=steps, help=f"of each chain (default: {steps})")
+        if name == "impute":
+            found.add_argument(
+                "-n", "--draws", type=positive, default=1, metavar="M",
+                help="completions of each example that are written, numbered in a column draw (default: 1)",
+            )  # fmt: skip
         options.output(found, "a folder, or a file as of sample")
         options.device(found, seed=0)
         options.trust(found)

@@ -89,6 +89,10 @@ class AnyOrder(Mixed):
         back = torch.tensor(list(itertools.chain(*self.rows))).argsort()
         self.register_buffer("back", back, persistent=False)
 
+    @property
+    def numbers(self) -> int:
+        return max(super().numbers, len(self.cells.columns) * self.net.width)
+
     def forward(self, *given: Tensor | None) -> Ordered:  # type: ignore[override]
         return Ordered(self, given[0] if given and self.classes else None)
 

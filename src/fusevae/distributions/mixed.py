@@ -75,6 +75,11 @@ class Mixed(Conditional):
         """How many numbers the net gives."""
         return cells.total + 3 * components * len(cells.numbers)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers stand in memory for a row."""
+        return self.outputs(self.cells, self.components)
+
     def forward(self, *given: Tensor | None) -> Row:
         out = parameters(self.net, given)
         gaps = None

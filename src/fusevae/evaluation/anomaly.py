@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import as_examples, blocks
-from fusevae.evaluation.likelihood import VALUES, block_likelihood, check_samples
+from fusevae.evaluation.likelihood import VALUES, block_likelihood, check_samples, decoded_at_once
 
 DRAWS = 16  # of z, for the parts of the bound
 FAR = 1e30  # nats
@@ -107,7 +106,7 @@ def parts(
             if model.space == "sequences":
                 here["tokens"] = lengths(block.x).double()
             if model.has_latents:
-                n = max(1, VALUES // (DRAWS * math.prod(block.x.shape[1:])))
+                n = decoded_at_once(model, block.x.shape[1:], DRAWS)
                 cuts = [slice(start, start + n) for start in range(0, len(block.x), n)]
                 with noise.keyed(seed, "anomaly", block.number, device=device):
                     traces = [

@@ -19,7 +19,7 @@ from fusevae.distributions.categorical import Categorical
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.blocks import BLOCK, blocks
-from fusevae.evaluation.likelihood import VALUES
+from fusevae.evaluation.likelihood import decoded_at_once
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -36,11 +36,13 @@ class Draws(NamedTuple):
         mean: the mean of all draws of their second halves, ``(n, *shape)`` in float32, or float64 where the data are.
         accepted: the part of the proposals that was accepted, ``(n,)``. Near 0 the chains have hardly moved: take more
             steps, or don't trust them.
+        notes: what is to be said of how the draws came about.
     """
 
     samples: Tensor
     mean: Tensor
     accepted: Tensor
+    notes: tuple[str, ...] = ()
 
 
 class Task(NamedTuple):
@@ -132,7 +134,7 @@ def walk(
     if not len(examples):
         raise InputError("no examples were given: give at least one")
     device = next(space.vae.parameters(), torch.zeros(())).device
-    at_once = max(1, VALUES // (samples * space.artifact.data.dims))  # examples
+    at_once = decoded_at_once(space.vae, space.artifact.data.shape, samples)
     kept = max(1, steps // 2)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     with torch.no_grad(), noise.preserved(device):

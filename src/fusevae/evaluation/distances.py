@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
 
+#: distances of rows ``(n, ...)`` from rows ``(m, ...)``, some of the first at a time, as of :func:`distances`
+Apart = Callable[[Tensor, Tensor], Iterator[Tensor]]
 AT_ONCE = 2**20  # distances in memory at once: fewer stay in the processor's cache
 SUBSET = 1000  # of the kernel distance: at most so many vectors of each set (Binkowski et al. 2018)
 
@@ -94,14 +96,16 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
     return 2 * total(a, b) / (n * m) - total(a, a) / (n * (n - 1)) - total(b, b) / (m * (m - 1))
 
 
-def neighbourhoods(real: Tensor, made: Tensor, near: int = 3, dense: int = 5) -> dict[str, float]:
+def neighbourhoods(
+    real: Tensor, made: Tensor, near: int = 3, dense: int = 5, apart: Apart | None = None
+) -> dict[str, float]:
     r"""Four figures from the balls around each vector that reach to its k-th nearest neighbour in its own set.
 
     ``precision``: the part of ``made`` ``(m, d)`` in a ball of ``real`` ``(n, d)``; ``recall``: the part of ``real`` in
     a ball of ``made`` (Kynkaanniemi et al. 2019, k = ``near``). ``density``: how many balls of ``real`` one of ``made``
     lies in, divided by k, about 1 for equal distributions; ``coverage``: the part of the balls of ``real`` that hold
     any of ``made`` (Naeem et al. 2020, k = ``dense``): neither lets an outlier among ``real`` make a large ball count
-    for much.
+    for much. ``apart`` gives other distances than Euclidean ones, as :func:`distances` does.
 
     Example:
         >>> import torch
@@ -112,13 +116,14 @@ def neighbourhoods(real: Tensor, made: Tensor, near: int = 3, dense: int = 5) ->
     real, made = _checked(real, made, "neighbours")
     k = min(len(real), len(made)) - 1
     near, dense = min(near, k), min(dense, k)
-    radii = nearest(real, real, max(near, dense), itself=False)[0]
-    theirs = nearest(made, made, near, itself=False)[0][:, near - 1]
+    apart = apart or distances
+    radii = nearest(real, real, max(near, dense), itself=False, apart=apart)[0]
+    theirs = nearest(made, made, near, itself=False, apart=apart)[0][:, near - 1]
     precise, inside, recalled, covered = 0, 0, [], []
-    for start, rows in _numbered(distances(real, made)):
+    for start, rows in _numbered(apart(real, made)):
         recalled.append((rows <= theirs).any(1))
         covered.append((rows <= radii[start : start + len(rows), dense - 1, None]).any(1))
-    for rows in distances(made, real):
+    for rows in apart(made, real):
         precise += int((rows <= radii[:, near - 1]).any(1).sum())
         inside += int((rows <= radii[:, dense - 1]).sum())
     return {
@@ -129,11 +134,11 @@ def neighbourhoods(real: Tensor, made: Tensor, near: int = 3, dense: int = 5) ->
     }
 
 
-def nearest(a: Tensor, b: Tensor, k: int = 1, itself: bool = True) -> tuple[Tensor, Tensor]:
+def nearest(a: Tensor, b: Tensor, k: int = 1, itself: bool = True, apart: Apart | None = None) -> tuple[Tensor, Tensor]:
     """Distances to the ``k`` rows of ``b`` nearest to each of ``a``, and their numbers, both ``(len(a), k)``; where
     ``a`` is ``b``, without ``itself`` a row is no neighbour of its own."""
     values, indices = [], []
-    for start, rows in _numbered(distances(a, b)):
+    for start, rows in _numbered((apart or distances)(a, b)):
         if not itself:
             rows[torch.arange(len(rows)), torch.arange(start, start + len(rows))] = math.inf
         found = rows.topk(k, largest=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -16,8 +17,9 @@ from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
 from fusevae.distributions.any_order import AnyOrder, Ordered
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
-from fusevae.evaluation.chain import Draws, Task, space_of, walk
+from fusevae.evaluation.chain import Draws, Space, Task, space_of, walk
 
+TRIES = 30  # of a draw that has to hold something
 MEAN = 50  # draws of which a mean is made where they are independent
 
 
@@ -53,6 +55,10 @@ def impute(
         steps: of each chain; its last state is a sample, the mean is over its second half.
         seed: of the view and of the chains.
 
+    What must hold between the values of an example (the constraints of a table) holds in every draw where it can: what
+    is missing from an equation is computed, a draw that breaks something else is drawn anew, at most :data:`TRIES`
+    times. ``notes`` say how many were, and for how many examples that wasn't enough; the mean doesn't look at it.
+
     Returns ``samples`` ``(samples, n, *shape)`` in the data's units and dtype, several completions of each example;
     ``mean`` ``(n, *shape)``, the average over all draws (of floats: no draw itself, and no likely example); and
     ``accepted`` ``(n,)``.
@@ -78,17 +84,58 @@ def impute(
         x, y = table.batch(torch.arange(len(table)))
         whole, missing = InMemory(x.nan_to_num(0.0), y, table.spec), x.isnan()
     mask = mask_for(missing, whole)
-    if space is None:
-        assert isinstance(artifact.distribution, AnyOrder)
-        return _kept(
-            artifact, _conditionals(artifact, artifact.distribution, whole, mask, samples, steps, seed), whole, mask
-        )
-    if space.linked and bool((mask != mask[:, :1]).any()):
+
+    def draw(rows: Tensor, seed: int) -> Draws:
+        some = whole if len(rows) == len(whole) else whole.subset(rows)
+        if space is None:
+            return _conditionals(
+                artifact, cast(AnyOrder, artifact.distribution), some, mask[rows], samples, steps, seed
+            )
+        return _chains(space, some, mask[rows], samples, steps, seed)
+
+    if space is not None and space.linked and bool((mask != mask[:, :1]).any()):
         raise InputError(
             "the mask differs between the channels of a pixel, which the decoder draws together: let whole pixels be "
             "missing"
         )
-    hidden = _Hidden(whole, mask, artifact.data.low)
+    found = draw(torch.arange(len(whole)), seed)
+    found = _holding(artifact, found, mask, draw, seed) if artifact.data.schema.constrained else found
+    given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)  # which is left as it was
+    mean = torch.where(mask, artifact.data.schema.averaged(found.mean, found.samples), given)
+    return found._replace(mean=mean)
+
+
+def _holding(artifact: Artifact, found: Draws, mask: Tensor, draw: Callable[[Tensor, int], Draws], seed: int) -> Draws:
+    """The draws ``(samples, n, *shape)`` with others in the place of those that break what must hold."""
+    schema, samples, again = artifact.data.schema, found.samples.clone(), 0
+    good = torch.zeros(samples.shape[:2], dtype=torch.bool)
+    can = schema.held(samples[0].masked_fill(mask, torch.nan), ~mask)[1]  # what is there breaks nothing by itself
+    broken = 0
+    while True:
+        for s in range(len(samples)):
+            samples[s], good[s] = schema.held(samples[s], ~mask)
+        rows = (~good.all(0) & can & mask.flatten(1).any(1)).nonzero()[:, 0]
+        if not len(rows) or again == TRIES:
+            break
+        again, broken = again + 1, broken + int((~good[:, rows]).sum())
+        more = draw(rows, noise.key(seed, "again", again)).samples
+        samples[:, rows] = torch.where(
+            good[:, rows].view(*more.shape[:2], *[1] * (more.dim() - 2)), samples[:, rows], more
+        )
+    left = (~good.all(0)).nonzero()[:, 0]
+    part = broken / (good.numel() + broken)
+    notes = [f"{part:.1%} of the draws broke a constraint and were drawn anew"] if broken else []
+    if len(left):
+        notes.append(
+            f"warning: {len(left):,} of {len(mask):,} rows break a constraint, the first {int(left[0])} (from 0 on): "
+            "what is there does so, or what is missing hardly ever fits"
+        )
+    return found._replace(samples=samples, notes=tuple(notes))
+
+
+def _chains(space: Space, whole: Examples, mask: Tensor, samples: int, steps: int, seed: int) -> Draws:
+    """Draws by chains over latents and what is missing."""
+    hidden = _Hidden(whole, mask, space.artifact.data.low)
 
     def task(rows: Tensor, raw: Tensor, seen: Tensor, label: Tensor | None) -> Task:
         y, gone = space.into(seen), mask[rows].to(seen.device)
@@ -103,14 +150,7 @@ def impute(
         start = torch.where(gone, noise.sample(without_gaps(first)), y)
         return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
 
-    return _kept(artifact, walk(space, hidden, task, samples, steps, seed), whole, mask)
-
-
-def _kept(artifact: Artifact, found: Draws, whole: Examples, mask: Tensor) -> Draws:
-    """With a mean that has what is observed as it was."""
-    given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)
-    mean = torch.where(mask, artifact.data.schema.averaged(found.mean, found.samples), given)
-    return found._replace(mean=mean)
+    return walk(space, hidden, task, samples, steps, seed)
 
 
 def _conditionals(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
+from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 from fusevae.evaluation.collapse import EXAMPLES, diagnose
 from fusevae.evaluation.given import given, known
@@ -24,6 +25,7 @@ from fusevae.evaluation.labels import classification
 from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
+OUTPUTS = 2**25  # numbers that a net gives for these, at most: a column of a table may have thousands of classes
 
 
 def log_likelihood(
@@ -102,7 +104,7 @@ def block_weights(artifact: Artifact, block: Block, k: int, seed: int) -> Iterat
     one where all would be the same."""
     model, x, label = artifact.distribution, block.x, block.label
     k = 1 if model.deterministic else k
-    at_once = max(1, VALUES // math.prod(x.shape[1:]))  # decoded examples
+    at_once = decoded_at_once(model, x.shape[1:])
     each = min(k, at_once)  # samples of one example at once
     together = max(1, at_once // each)  # examples at once
     for start in range(0, len(x), together):
@@ -114,6 +116,12 @@ def block_weights(artifact: Artifact, block: Block, k: int, seed: int) -> Iterat
             with noise.keyed(seed, "importance", block.number, start, done, device=x.device):
                 found.append(log_weights(model, part, part_label, n).double())
         yield torch.cat(found)
+
+
+def decoded_at_once(model: Any, shape: Sequence[int], samples: int = 1) -> int:
+    """How many examples of a shape, ``samples`` of each, memory is to hold as a model decodes them."""
+    each = max((m.numbers for m in model.modules() if isinstance(m, Mixed)), default=0)
+    return max(1, min(VALUES // (samples * math.prod(shape)), OUTPUTS // max(1, samples * each)))
 
 
 def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:

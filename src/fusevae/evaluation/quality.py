@@ -25,7 +25,7 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
-from fusevae.evaluation.verdict import COPIES, Failing, lacking
+from fusevae.evaluation.verdict import COPIES, Failing, of_neighbours
 from fusevae.nets.classifier import Classifier
 
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
@@ -105,16 +105,7 @@ class Quality(Distances, SampleQuality):
         return self.reconstructions.fid if self.reconstructions else None
 
     def failings(self) -> list[Failing]:
-        found = super().failings()
-        inside = self.intervals.get
-        if lacking(inside("precision"), self.real.precision):
-            says = (
-                f"{self.precision:.0%} of the samples lie among real examples, {self.real.precision:.0%} of others do"
-            )
-            found.append(Failing("unlike the data", says, "train longer, or take a decoder or prior that can do more"))
-        if lacking(inside("coverage"), self.real.coverage) and lacking(inside("recall"), self.real.recall):
-            says = f"samples reach {self.recall:.0%} of the real examples, others {self.real.recall:.0%}"
-            found.append(Failing("not covering the data", says, "look for classes that are never drawn; train longer"))
+        found = [*super().failings(), *of_neighbours(self, self.real)]
         if self.copying is not None and min(self.copying.intervals["closest"]) > COPIES:
             says = (
                 f"{self.copying.closest:.0%} of the samples are nearer to training examples than all but 1 % of others"

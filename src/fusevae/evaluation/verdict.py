@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fusevae.evaluation.collapse import warnings
 
@@ -49,6 +49,28 @@ def lacking(interval: Sequence[float] | None, real: float | None, part: float = 
         (True, False, False)
     """
     return interval is not None and real is not None and max(interval) < part * real
+
+
+class Neighbours(Protocol):
+    """Figures of neighbourhoods, with their intervals."""
+
+    precision: float
+    recall: float
+    coverage: float
+    intervals: dict[str, list[float]]
+
+
+def of_neighbours(found: Neighbours, real: Neighbours) -> list[Failing]:
+    """What :func:`fusevae.evaluation.distances.neighbourhoods` show of samples, beside what real examples have."""
+    failings, inside = [], found.intervals.get
+    if lacking(inside("precision"), real.precision):
+        says = f"{found.precision:.0%} of the samples lie among real examples, {real.precision:.0%} of others do"
+        remedy = "train longer, or take a decoder or prior that can do more"
+        failings.append(Failing("unlike the data", says, remedy))
+    if lacking(inside("coverage"), real.coverage) and lacking(inside("recall"), real.recall):
+        says = f"samples reach {found.recall:.0%} of the real examples, others {real.recall:.0%}"
+        failings.append(Failing("not covering the data", says, "look for classes that are never drawn; train longer"))
+    return failings
 
 
 def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:

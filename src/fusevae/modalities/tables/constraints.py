@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -54,14 +55,10 @@ class Constraint(Described):
     def holds(self, x: Tensor) -> Tensor:
         """Whether each of the rows ``(n, columns)``, in the table's units, is as demanded: ``(n,)``."""
         missing = x[:, self.of].isnan().any(1)
-        if self.kind == "unique":
-            _, place = x[:, self.of].unique(dim=0, return_inverse=True)
-            first = torch.full((int(place.max()) + 1,), len(x)).scatter_reduce(0, place, torch.arange(len(x)), "amin")
-            return missing | (first[place] == torch.arange(len(x)))
-        if self.kind == "fixed":
-            known = torch.tensor(self.seen, dtype=torch.float32).view(-1, len(self.of))
-            both = torch.cat([known, x[:, self.of].float()]).unique(dim=0, return_inverse=True)[1]
-            return missing | torch.isin(both[len(known) :], both[: len(known)])
+        if self.kind != "compared":  # rows with a gap apart: NaN has no place in an order, which others would lose
+            found, whole = missing.clone(), x[~missing][:, self.of]
+            found[~missing] = self._known(whole) if self.kind == "fixed" else self._first(whole)
+            return found
         found = torch.ones(len(x), dtype=torch.bool)
         values = [self._value(side, x) for side in self.sides]
         for sign, (a, size), (b, other) in zip(self.signs, values, values[1:], strict=False):
@@ -71,13 +68,37 @@ class Constraint(Described):
             }[sign]  # fmt: skip
         return missing | found
 
+    def _known(self, x: Tensor) -> Tensor:
+        """Whether combinations ``(n, of)`` are among those that were seen."""
+        known = torch.tensor(self.seen, dtype=torch.float32).view(-1, len(self.of))
+        both = torch.cat([known, x.float()]).unique(dim=0, return_inverse=True)[1]
+        return torch.isin(both[len(known) :], both[: len(known)])
+
+    def _first(self, x: Tensor) -> Tensor:
+        """Whether combinations ``(n, of)`` come for the first time."""
+        if not len(x):
+            return torch.zeros(0, dtype=torch.bool)
+        _, place = x.unique(dim=0, return_inverse=True)
+        first = torch.full((int(place.max()) + 1,), len(x)).scatter_reduce(0, place, torch.arange(len(x)), "amin")
+        return first[place] == torch.arange(len(x))
+
     def settled(self, x: Tensor, given: Tensor) -> Tensor:
-        """Rows with a column that is the sum of others set to it, unless it is ``given`` ``(columns,)``."""
-        if self.signs != ["="] or len(self.sides[0]) != 1 or (i := self.sides[0][0][1]) is None or bool(given[i]):
+        """Rows ``(n, columns)`` with an equation solved for one of its columns that isn't ``given`` (``(columns,)``, or
+        that of each row): for the one that stands alone before the sign, else the last one that may have the value."""
+        if self.signs != ["="]:
             return x
-        x = x.clone()
-        total = self._value(self.sides[1], x)[0].to(x.dtype)
-        x[:, i] = torch.where(x[:, i].isnan() | total.isnan(), x[:, i], total)
+        x, given, solved = x.clone(), given.expand(x.shape), torch.zeros(len(x), dtype=torch.bool)
+        left, right = self.sides
+        terms = [*left, *((-sign, i, number) for sign, i, number in right)]
+        alone = left[0][1] if len(left) == 1 else None
+        for sign, i, _ in [*left, *reversed(right)] if alone is not None else reversed(terms):
+            if i is None or self.of.count(i) > 1:
+                continue
+            sign = next(s for s, j, _ in terms if j == i)
+            value = (-sign * self._value([t for t in terms if t[1] != i], x)[0]).to(x.dtype)
+            low, high = (-math.inf, math.inf) if i == alone else self.columns[i].limits
+            may = ~given[:, i] & ~solved & ~x[:, i].isnan() & (value >= low) & (value <= high)
+            x[:, i], solved = torch.where(may, value, x[:, i]), solved | may
         return x
 
     def fitted(self, x: Tensor) -> Constraint:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fusevae.core.errors import InputError, near
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.tables.sparse import Matrix, compressed, matrix_part
+from fusevae.modalities.tables.sparse import Matrix, compressed, in_memory, matrix_part
 
 
 def is_anndata(data: Any) -> bool:
@@ -23,15 +23,9 @@ def anndata_part(data: Any, options: Options, where: str) -> Part:
         raise InputError(f"{where} has no layer {options.layer!r}{near(options.layer, data.layers)}")
     x = data.X if options.layer is None else data.layers[options.layer]
     beside = options.conditions.among([str(c) for c in data.obs.columns], f"{where}: obs")
-    if hasattr(x, "tocsr"):
-        x = x.tocsr()
-        matrix = Matrix(x.shape, x.data, x.indices, x.indptr.astype(np.int64))
-    else:
-        matrix = Matrix(np.shape(x), np.asarray(x))
     columns = {name: np.asarray(data.obs[name]) for name in beside}
-    return matrix_part(
-        matrix, [str(v) for v in data.var_names], options, where, columns, [str(v) for v in data.obs_names]
-    )
+    genes, cells = ([str(v) for v in names] for names in (data.var_names, data.obs_names))
+    return matrix_part(in_memory(x), genes, options, where, columns, cells)
 
 
 def h5ad_part(path: Path, options: Options) -> Part:

@@ -39,7 +39,7 @@ from fusevae.modalities.tables.reading import frame_part, parquet_part, table_pa
 from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.reconstruction import table_reconstruction
 from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
-from fusevae.modalities.tables.sparse import ARRAYS, npz_part
+from fusevae.modalities.tables.sparse import ARRAYS, is_sparse, npz_part, sparse_part
 from fusevae.modalities.tables.writing import plain
 from fusevae.nets.mlp import Constant
 
@@ -57,7 +57,7 @@ class Tables(Modality):
     def claims(self, given: Given, options: Options) -> bool:
         if options.tokens or options.stream or (options.column and not given.arrays):
             return False
-        if given.suffix == ".h5ad" or is_anndata(given.data) or _is_sparse(given):
+        if given.suffix == ".h5ad" or is_anndata(given.data) or is_sparse(given.data) or _is_sparse(given):
             return True
         if given.arrays:
             return any(len(array.shape) == 2 and array.dtype.kind in "biuf" for array in given.arrays.values())
@@ -74,6 +74,8 @@ class Tables(Modality):
         if path is None:
             if is_anndata(given.data):
                 return {"train": anndata_part(given.data, options, given.name)}
+            if is_sparse(given.data):
+                return {"train": sparse_part(given.data, options, given.name)}
             if is_frame(given.data):
                 return {"train": frame_part(given.data, options, given.name)}
             if given.is_dataset:

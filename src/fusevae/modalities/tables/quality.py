@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,10 +16,11 @@ from fusevae.data.conditions import LABELS
 from fusevae.data.examples import Examples
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
 from fusevae.evaluation.judge import Judge, SampleQuality, enough, timed_samples
-from fusevae.evaluation.quality import part_above
 from fusevae.evaluation.results import SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
+from fusevae.evaluation.verdict import Failing, of_neighbours
 from fusevae.modalities.tables.column import CLASSES, FIXED
+from fusevae.modalities.tables.neighbours import NEAREST, Neighbours, area
 from fusevae.modalities.tables.schema import TableSchema
 
 BINS = 10  # of a number beside a class
@@ -28,7 +28,7 @@ PAIRS = 2000  # of columns that are looked at, evenly over all
 SHOWN = 10  # columns and pairs that are named, the worst
 JUDGED = 10_000  # rows of each kind that a classifier is given
 FOLDS = 3
-NEAREST = 2000  # samples whose nearest rows are sought
+NEAR = 0.55  # from which on training rows are surely nearer than they should be, where chance is 0.5
 LEVELS = 20  # classes of a column that rows are classified by, at most
 
 
@@ -47,6 +47,12 @@ class Scores(Result):
         auc: of boosted trees that learn a class column from these rows, tested on real ones.
         dcr: the part of these rows that are nearer to the training rows than to as many held-out ones: 0.5 for fresh
             draws, 1 for copies; distances are sums of differences, of numbers in parts of their range, of classes 1.
+        membership: how well an attacker tells training rows from held-out ones by how near the nearest of these rows
+            is (an AUC: 0.5 is chance; GAN-Leaks, Chen et al. 2020).
+        precision: the part of these rows that lie among real ones, by the same distances
+            (:func:`fusevae.evaluation.distances.neighbourhoods`).
+        recall: the part of real rows that lie among these.
+        coverage: the part of real rows that have one of these near: recall, less moved by outliers.
         intervals: where each is with 95 % confidence, by its name.
     """
 
@@ -62,9 +68,13 @@ class Scores(Result):
         "C2ST", better="high", form=".4f", interval="intervals", hint="boosted trees, 1 at best", decides=1
     )
     auc: float | None = figure("AUC after training on these", better="high", form=".4f", interval="intervals")
-    dcr: float | None = figure(
-        "nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %"
+    dcr: float = figure("nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %")
+    membership: float = figure(
+        "membership attack", form=".3f", interval="intervals", hint="AUC of telling training rows, chance 0.5"
     )
+    precision: float = figure("precision", better="high", form=".3f", interval="intervals")
+    recall: float = figure("recall", better="high", form=".3f", interval="intervals")
+    coverage: float = figure("coverage", better="high", form=".3f", interval="intervals")
 
 
 class TableQuality(Scores, SampleQuality):
@@ -82,6 +92,17 @@ class TableQuality(Scores, SampleQuality):
     columns: dict[str, float]
     pairs: dict[str, float]
     of: str | None = figure("classes of the AUC", default=None)
+
+    def failings(self) -> list[Failing]:
+        found = [*super().failings(), *of_neighbours(self, self.real)]
+        sure = {name: min(ends) for name, ends in self.intervals.items() if name in ("dcr", "membership")}
+        if any(low > max(NEAR, *self.real.intervals[name]) for name, low in sure.items()):
+            says = (
+                f"{self.dcr:.0%} of the samples are nearer to training rows than to held-out ones (fresh: 50 %), by "
+                f"which training rows are told with an AUC of {self.membership:.2f} (chance: 0.5)"
+            )
+            found.append(Failing("copying", says, "give more data, or a smaller model, or stop earlier"))
+        return found
 
 
 class TableReference(Judge):
@@ -106,6 +127,7 @@ class TableReference(Judge):
         self.train = train.batch(train.evenly(self.n))[0].double().numpy()
         self.used = [i for i, c in enumerate(schema.columns) if c.kind not in FIXED]
         self.classed = [schema.columns[i].classes is not None or schema.columns[i].kind == "binary" for i in self.used]
+        self.neighbours_of = Neighbours(self.rows, self.train, self.used, self.classed)
         self.target = self._target()
         self.about = "the columns, their pairs, and boosted trees"
         self.real = self.scores(held.batch(other)[0].double().numpy())
@@ -152,15 +174,19 @@ class TableReference(Judge):
         learned = self.learned(made)
         if learned is not None:
             intervals["auc"] = _inside([learned[0] - 1.96 * learned[1], learned[0] + 1.96 * learned[1]])
-        nearer = self.nearer(made)
+        nearer, (members, error) = self.neighbours_of.copied(made)
         intervals["dcr"] = interval_of_part(nearer, min(len(made), NEAREST))
+        intervals["membership"] = interval_of_part(members, self.n, interval(members, error, self.n))
+        among, inside = self.neighbours_of.among(made)
         return Scores(
             shape=whole["shape"],
             trend=whole.get("trend"),
             c2st=c2st,
             auc=None if learned is None else learned[0],
             dcr=nearer,
-            intervals=intervals,
+            membership=members,
+            intervals=intervals | inside,
+            **among,
         )
 
     def shapes(self, real: np.ndarray, made: np.ndarray) -> list[float]:
@@ -219,24 +245,6 @@ class TableReference(Judge):
             return None
         areas = areas[-1:] if len(trees.classes_) == 2 else areas
         return float(np.mean([a for a, _ in areas])), float(np.mean([e for _, e in areas]))
-
-    def nearer(self, made: np.ndarray) -> float:
-        """The part of rows that are nearer to training rows than to held-out ones, equally near ones by half."""
-        some = made[:NEAREST]
-        ours, theirs = (self._nearest(some, rows) for rows in (self.train, self.rows[: len(self.train)]))
-        return float(((ours < theirs) + 0.5 * (ours == theirs)).mean())
-
-    def _nearest(self, made: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        found = []
-        scale = [np.nanmax(self.rows[:, i]) - np.nanmin(self.rows[:, i]) or 1.0 for i in self.used]
-        for few in np.array_split(made, max(1, len(made) * len(rows) // 4_000_000)):
-            total = np.zeros((len(few), len(rows)), dtype=np.float32)
-            for i, classed, span in zip(self.used, self.classed, scale, strict=True):
-                a, b = few[:, i, None], rows[None, :, i]
-                apart = (a != b) if classed else np.abs(a - b) / span
-                total += np.where(np.isnan(a) | np.isnan(b), np.isnan(a) != np.isnan(b), apart)
-            found.append(total.min(1))
-        return np.concatenate(found)
 
     def _pairs(self) -> list[tuple[int, int]]:
         pairs = list(itertools.combinations(range(len(self.used)), 2))
@@ -302,14 +310,6 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     if len(a) < 2 or a.std() == 0 or b.std() == 0:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def area(high: np.ndarray, low: np.ndarray) -> tuple[float, float]:
-    """The probability that one of ``high`` is above one of ``low``, and its standard error (DeLong et al. 1988)."""
-    a, b = torch.from_numpy(np.ascontiguousarray(high)), torch.from_numpy(np.ascontiguousarray(low))
-    wins, losses = 1 - part_above(a, b), part_above(b, a)
-    error = math.sqrt(wins.var().item() / len(a) + losses.var().item() / len(b))
-    return wins.mean().item(), error
 
 
 def lowest(scores: dict[str, float]) -> dict[str, float]:

@@ -39,11 +39,11 @@ def hint(word: str) -> str:
 
 def of_words(cells: Sequence[str], dtype: str = "str") -> Raw:
     """Words; those that stand for nothing are missing cells."""
-    gone = np.array([cell.strip().lower() in GAPS for cell in cells])
-    levels, places = np.unique(np.array(cells, dtype=object)[~gone].astype(str), return_inverse=True)
-    values = np.full(len(cells), np.nan)
-    values[~gone] = places
-    return Raw(values, dtype, levels.tolist())
+    places: dict[str, int] = {}
+    values = np.array([places.setdefault(cell, len(places)) for cell in cells], dtype=np.int64)
+    levels = sorted(word for word in places if word.strip().lower() not in GAPS)  # one word may be very long
+    rank = {word: float(i) for i, word in enumerate(levels)}
+    return Raw(np.array([rank.get(word, np.nan) for word in places], dtype=np.float64)[values], dtype, levels)
 
 
 def of_numbers(cells: Sequence[str], what: str) -> Raw:
@@ -112,6 +112,8 @@ def _is_missing(value: Any) -> bool:
 
 def _as_words(values: Sequence[Any]) -> Raw | None:
     """Values of any plain kinds as words; whole floats, which pandas has beside gaps, without a point."""
+    if {str} >= set(map(type, values)):
+        return of_words(values)
     known = [value for value in values if not _is_missing(value)]
     if not all(isinstance(v, str | bool | int | float | Decimal) or hasattr(v, "isoformat") for v in known):
         return None

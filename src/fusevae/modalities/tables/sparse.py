@@ -102,6 +102,11 @@ def matrix_part(
     n, width = matrix.shape
     if not n or not width:
         raise InputError(f"{where} has shape {matrix.shape}: expected at least one row and one column")
+    if told := ["a kind of column"] * bool(options.kinds) or list(options.constraints):
+        raise InputError(
+            f"{where} is a matrix of numbers alone, for which {told[0]!r} is not looked at: leave it out, or give a "
+            "table (.csv, a DataFrame)"
+        )
     said = list(names) if names is not None else nameless(width)
     check_names(said, where)
     wanted = chosen(said, (), options, where)
@@ -151,6 +156,26 @@ def _without_empty(part: Part, rows: Rows, empty: np.ndarray, options: Options, 
     kept = np.flatnonzero(~empty)
     rows.kept, part.kept = kept, kept.tolist()
     part.ids = None if part.ids is None else [part.ids[i] for i in part.kept]
+
+
+def is_sparse(data: Any) -> bool:
+    """Whether something in memory is a sparse matrix of scipy."""
+    return hasattr(data, "tocsr") and hasattr(data, "nnz")
+
+
+def in_memory(x: Any) -> Matrix:
+    """A matrix in memory, sparse or dense; nothing of it is copied but to compress it by rows."""
+    if not is_sparse(x):
+        return Matrix(np.shape(x), x)
+    x = x.tocsr()
+    return Matrix(x.shape, x.data, x.indices, x.indptr.astype(np.int64))
+
+
+def sparse_part(data: Any, options: Options, where: str) -> Part:
+    """A sparse matrix of scipy in memory: its columns have no names."""
+    if data.ndim != 2 or data.dtype.kind not in "biuf":
+        raise InputError(f"{where} holds {data.dtype} of shape {data.shape}: expected numbers, (rows, columns)")
+    return matrix_part(in_memory(data), None, options, where)
 
 
 def npz_part(path: Path, options: Options) -> Part:

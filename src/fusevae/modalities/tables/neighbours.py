@@ -1,0 +1,89 @@
+"""Which rows are near each other: whether samples are copies, and whether they lie where real rows do."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fusevae.evaluation.distances import neighbourhoods
+from fusevae.evaluation.intervals import interval, interval_of_part, spread
+from fusevae.evaluation.quality import part_above
+
+NEAREST = 2000  # samples whose nearest rows are sought
+AT_ONCE = 1_000_000  # distances
+
+
+class Neighbours:
+    """Real rows ``(n, columns)`` among which samples are looked for; NaN is a missing cell.
+
+    The distance of two rows is a sum over columns: of numbers their difference in parts of the range of the held-out
+    rows, of classes 1 where they differ, and 1 where a cell is missing in one of the two (Gower 1971).
+
+    Args:
+        held: that no model was trained on.
+        train: that the models were trained on.
+        used: the columns that are looked at.
+        classed: of these, which are of classes.
+    """
+
+    def __init__(self, held: np.ndarray, train: np.ndarray, used: Sequence[int], classed: Sequence[bool]) -> None:
+        self.held, self.train, self.used, self.classed = held, train, used, classed
+        ends = [held[:, i][~np.isnan(held[:, i])] for i in used]
+        self.spans = [float(np.ptp(x)) or 1.0 if len(x) else 1.0 for x in ends]
+
+    def copied(self, made: np.ndarray) -> tuple[float, tuple[float, float]]:
+        """The part of rows that are nearer to training rows than to as many held-out ones, equally near ones by half;
+        and how well training rows are told from held-out ones by the nearest of these: an AUC, with its standard
+        error."""
+        seen, fresh = (self.apart(made[:NEAREST], rows) for rows in (self.train, self.held[: len(self.train)]))
+        ours, theirs = seen.amin(1), fresh.amin(1)
+        nearer = ((ours < theirs) + 0.5 * (ours == theirs)).double().mean().item()
+        return nearer, area(-seen.amin(0).numpy(), -fresh.amin(0).numpy())
+
+    def among(self, made: np.ndarray) -> tuple[dict[str, float], dict[str, list[float]]]:
+        """Precision, recall and coverage, and the interval of each."""
+        n = min(len(made), len(self.held), NEAREST)
+        across = self.apart(self.held[:n], made[:n])
+        near = torch.cat([self._within[:n, :n], across], 1), torch.cat([across.T, self.apart(made[:n], made[:n])], 1)
+        table = torch.cat(near)
+
+        def figures(a: Tensor, b: Tensor) -> dict[str, float]:
+            found = neighbourhoods(a, b, apart=lambda i, j: iter([table[i.long()][:, j.long()]]))
+            return {name: found[name] for name in ("precision", "recall", "coverage")}
+
+        real, drawn = torch.arange(2 * n).split(n)
+        whole = figures(real, drawn)
+        errors = spread(figures, real, drawn, whole).error
+        beside = {name: interval(whole[name], error, n) for name, error in errors.items()}
+        return whole, {name: interval_of_part(value, n, beside.get(name, ())) for name, value in whole.items()}
+
+    @functools.cached_property
+    def _within(self) -> Tensor:
+        """Distances of held-out rows from each other."""
+        return self.apart(self.held[:NEAREST], self.held[:NEAREST])
+
+    def apart(self, a: np.ndarray, b: np.ndarray) -> Tensor:
+        """Distances of rows ``(n, columns)`` from rows ``(m, columns)``: ``(n, m)``."""
+        found = []
+        for few in np.array_split(a, max(1, len(a) * len(b) // AT_ONCE)):
+            total = np.zeros((len(few), len(b)), dtype=np.float32)
+            for i, classed, span in zip(self.used, self.classed, self.spans, strict=True):
+                x, y = few[:, i, None], b[None, :, i]
+                apart = (x != y) if classed else np.abs(x - y) / span
+                gone = np.isnan(x), np.isnan(y)
+                total += np.where(gone[0] | gone[1], gone[0] != gone[1], apart)
+            found.append(torch.from_numpy(total))
+        return torch.cat(found)
+
+
+def area(high: np.ndarray, low: np.ndarray) -> tuple[float, float]:
+    """The probability that one of ``high`` is above one of ``low``, and its standard error (DeLong et al. 1988)."""
+    a, b = torch.from_numpy(np.ascontiguousarray(high)), torch.from_numpy(np.ascontiguousarray(low))
+    wins, losses = 1 - part_above(a, b), part_above(b, a)
+    error = math.sqrt(wins.var().item() / len(a) + losses.var().item() / len(b))
+    return wins.mean().item(), error
