@@ -25,6 +25,7 @@ from fusevae.data.source import read_examples
 from fusevae.evaluation.features import Columns
 from fusevae.modalities.tables.schema import Column, TableSchema
 from fusevae.recipes import table_vae
+from fusevae.recipes.find import find
 
 rng = np.random.default_rng(0)
 N = 300
@@ -333,6 +334,23 @@ def test_a_cell_absurdly_far_off_is_said_and_takes_no_scale(tmp_path, caplog):
     assert step.std[0] == pytest.approx(a.std(), rel=0.1) and step.mean[0].abs() < 0.2
     assert step.std[1] == pytest.approx(b.std(), rel=1e-5)
     assert Columns(splits.train).scale[0] == pytest.approx(a.std(), rel=0.1)
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+@pytest.mark.parametrize("recipe", ["table-vae", "table-transformer", "maf", "made"])
+def test_a_cell_absurdly_far_off_takes_no_likelihood(recipe, held_out):
+    """In training it changes what others have by little; held out it costs nats by its logarithm."""
+    a = np.random.default_rng(0).normal(size=(300, 2))
+    far = np.where(np.arange(300)[:, None] == 17, 1e12, 1.0) * a
+    frames = [pandas.DataFrame(x, columns=["a", "b"]) for x in (a, far)]
+    spent = []
+    for train, other in ((frames[0], frames[0]), (frames[0], frames[1]) if held_out else (frames[1], frames[0])):
+        spec = read_data(train, validation=0, test=0).spec
+        model = find(recipe)(spec).model
+        model.start_from(lambda rows=train: torch.tensor(rows.to_numpy(), dtype=torch.float32))
+        x = torch.tensor(other.to_numpy()).float()
+        spent.append(log_likelihood(Artifact(model, spec), x, importance_samples=8).mean().item())
+    assert spent[1] == pytest.approx(spent[0], abs=20.0 if held_out else 1.0)
 
 
 @pytest.mark.parametrize("draw", [rng.normal, rng.standard_cauchy, lambda size: rng.random(size) < 0.01])
