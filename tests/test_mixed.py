@@ -273,7 +273,7 @@ def test_dates_come_out_in_the_form_that_they_came_in(words, form):
 )
 def test_numbers_written_for_people_are_no_words(tmp_path, words):
     pandas.DataFrame({"v": words * 20, "a": np.arange(40) / 7}).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(InputError, match="column v holds no numbers.*data.columns.v=categorical"):
+    with pytest.raises(InputError, match=r"column v holds no numbers.*data.columns.v=categorical"):
         table_of(tmp_path / "t.csv")
 
 

@@ -350,7 +350,7 @@ def test_a_cell_absurdly_far_off_takes_no_likelihood(recipe, held_out):
         model.start_from(lambda rows=train: torch.tensor(rows.to_numpy(), dtype=torch.float32))
         x = torch.tensor(other.to_numpy()).float()
         spent.append(log_likelihood(Artifact(model, spec), x, importance_samples=8).mean().item())
-    assert spent[1] == pytest.approx(spent[0], abs=20.0 if held_out else 1.0)
+    assert spent[1] == pytest.approx(spent[0], abs=20.0 if held_out else 1.5)
 
 
 @pytest.mark.parametrize("draw", [rng.normal, rng.standard_cauchy, lambda size: rng.random(size) < 0.01])
@@ -432,7 +432,8 @@ def test_the_baseline_is_a_distribution():
 
 
 def test_real_against_real_is_at_the_floor():
-    splits = read_data(pandas.concat([PEOPLE] * 3) / 7, test=0.5)  # reals alone, of which features are the columns
+    people = PEOPLE.assign(income=np.log(PEOPLE.income))  # reals alone without a long tail: features are the columns
+    splits = read_data(pandas.concat([people] * 3) / 7, test=0.5)
     reference = TABLES.reference(splits.test, splits, 200, None, "cpu", True)
     real = reference.real
     low = sample(Artifact(Normal(4), splits.spec), 200)

@@ -12,7 +12,8 @@ from fusevae.core import noise
 from fusevae.core.description import Described
 from fusevae.core.tails import drawn_in, let_out
 
-HIGHEST = 8.0  # of what a net is given, and of heights that are linear: a cell far outside of all others
+HIGHEST = 8.0  # of what a net is given: a cell far outside of all others
+EDGE = 20.0  # of heights, beyond which they grow as a logarithm
 GAP = 0.9  # of a stretch between two knots, which is no chance
 
 
@@ -132,12 +133,12 @@ class Cells(Described, nn.Module):
         i = torch.searchsorted(self.at, values).clamp(1, self.at.shape[1] - 1)
         (a, b), (low, high) = ((grid.gather(1, i - 1), grid.gather(1, i)) for grid in (self.at, self.heights_at))
         slope = (high - low) / (b - a)
-        y, part = drawn_in(low + (values - a) * slope, HIGHEST)
+        y, part = drawn_in(low + (values - a) * slope, EDGE)
         return self._by_row(y, x.shape[:-1]), self._by_row(slope * part, x.shape[:-1])
 
     def values(self, y: Tensor) -> Tensor:
         """The numbers of heights ``(*batch, numbers)``."""
-        heights = let_out(self._by_column(y), HIGHEST)
+        heights = let_out(self._by_column(y), EDGE)
         i = torch.searchsorted(self.heights_at, heights).clamp(1, self.at.shape[1] - 1)
         (a, b), (low, high) = ((grid.gather(1, i - 1), grid.gather(1, i)) for grid in (self.at, self.heights_at))
         return self._by_row(a + (heights - low) * (b - a) / (high - low), y.shape[:-1])

@@ -7,8 +7,8 @@ import math
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
-from fusevae.core.tails import Tails
 from fusevae.core.steps import Step, View
+from fusevae.core.tails import Tails
 from fusevae.data.preprocessing import Normalise, Standardise
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
