@@ -185,6 +185,12 @@ def test_what_is_damaged_is_refused_in_a_line_or_counted_and_skipped(tmp_path, c
     assert "left out 1 damaged files of 3" in caplog.text
 
 
+def test_channels_that_cancel_out_are_refused(tmp_path):
+    place = folder_of(tmp_path / "d", {"a": np.stack([tone(), -tone()], 1), "b": tone()})
+    with pytest.raises(InputError, match=r"a\.wav has 2 channels that cancel out"):
+        read(place)
+
+
 def test_a_file_whose_length_was_not_known_when_it_was_written_is_read(tmp_path):
     place = folder_of(tmp_path / "d", {"a": tone(1000)})
     data = bytearray((place / "a.wav").read_bytes())

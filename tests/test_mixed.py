@@ -268,6 +268,22 @@ def test_dates_come_out_in_the_form_that_they_came_in(words, form):
     assert spec.schema.columns[0].form == form and table_columns(x, spec)["when"].tolist() == frame.when.tolist()
 
 
+@pytest.mark.parametrize(
+    "words", [["1.5%", "2%"], ["$1,200.50", "$3"], ["3.5 €", "1 €"], ["(1.5)", "(2)"], ["−1.5", "−2"]]
+)
+def test_numbers_written_for_people_are_no_words(tmp_path, words):
+    pandas.DataFrame({"v": words * 20, "a": np.arange(40) / 7}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match=r"column v holds no numbers.*data.columns.v=categorical"):
+        table_of(tmp_path / "t.csv")
+
+
+def test_dates_of_two_readings_are_said_and_times_of_a_zone_are_times(caplog):
+    frame = pandas.DataFrame({"when": ["03/04/2021", "05/06/2021"] * 20, "a": np.arange(40) / 7})
+    frame["at"] = pandas.date_range("2021-01-01", periods=40, tz="Europe/Oslo")
+    _, spec = table_of(frame)
+    assert "may be %d/%m/%Y or %m/%d/%Y" in caplog.text and spec.schema.columns[2].kind == "date"
+
+
 def test_a_kind_can_be_said(tmp_path):
     frame = pandas.DataFrame({"zip": [10115, 20095] * 30, "size": ["S", "L", "M"] * 20, "n": [1.0, 2.0, 4.0] * 20})
     frame.to_csv(tmp_path / "t.csv", index=False)

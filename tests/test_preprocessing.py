@@ -11,6 +11,7 @@ from fusevae.core import noise
 from fusevae.core.description import build, describe
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
+from fusevae.core.tails import Tails
 from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Standardise
 from fusevae.modalities.images.views import Binarize, Crop, Flip, Resize, content_noise
 from fusevae.modalities.text.schema import TextSchema
@@ -32,6 +33,7 @@ STEPS = {
     "normalise-fitted": lambda: fitted(Normalise(to_low=-1), unit()),
     "standardise": lambda: fitted(Standardise((2, 3)), unit(50)),
     "logit": lambda: Logit(0.01),
+    "tails": lambda: Tails(0.3),
     "logit-default": lambda: Logit(),
 }
 

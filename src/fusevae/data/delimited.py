@@ -13,7 +13,7 @@ from pathlib import Path
 from fusevae.core.errors import InputError
 from fusevae.core.untrusted import regular
 
-GAPS = {"", "?", "na", "n/a", "nan", "null", "none"}  # cells that hold no value
+GAPS = {"", "?", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"}  # cells that hold no value
 LOOKED_AT = 100  # rows below the first by which it is judged
 ENOUGH = 10  # of them to tell a first row from chance
 

@@ -13,6 +13,7 @@ from fusevae.core.errors import InputError, SlotError
 from fusevae.core.levels import Level, require
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import Step
+from fusevae.core.tails import Tails
 from fusevae.data.defaults import few
 from fusevae.data.gaussianise import Gaussianise
 
@@ -313,11 +314,11 @@ def into_reals(data: DataSpec, alpha: float = 1e-6, dequantize: Step | None = No
         >>> [type(step).__name__ for step in into_reals(DataSpec((1, 8, 8), "uint8", 0, 16))]
         ['Dequantize', 'Normalise', 'Logit', 'Standardise']
         >>> [type(step).__name__ for step in into_reals(DataSpec((3,)))]
-        ['Standardise']
+        ['Standardise', 'Tails']
     """
     steps = [dequantize or Dequantize()] if data.is_discrete else []
     if len(data.shape) == 1:  # columns, each with a range of its own
-        return [*steps, Standardise(data.shape)]
+        return [*steps, Standardise(data.shape), Tails()]
     if few(data) and steps and data.dims * (data.high - data.low) < TABLE:
         return [*steps, Gaussianise(data.shape, data.low, data.high)]
     return [*steps, Normalise(data.low, data.high + len(steps)), Logit(alpha), Standardise(data.shape)]

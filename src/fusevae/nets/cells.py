@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from fusevae.core import noise
 from fusevae.core.description import Described
+from fusevae.core.tails import drawn_in, let_out
 
 HIGHEST = 8.0  # of what a net is given: a cell far outside of all others
-SPARSE = 4  # rows a knot, at least
+EDGE = 20.0  # of heights, beyond which they grow as a logarithm
+GAP = 0.9  # of a stretch between two knots, which is no chance
 
 
 class Classes(Described):
@@ -131,11 +133,12 @@ class Cells(Described, nn.Module):
         i = torch.searchsorted(self.at, values).clamp(1, self.at.shape[1] - 1)
         (a, b), (low, high) = ((grid.gather(1, i - 1), grid.gather(1, i)) for grid in (self.at, self.heights_at))
         slope = (high - low) / (b - a)
-        return self._by_row(low + (values - a) * slope, x.shape[:-1]), self._by_row(slope, x.shape[:-1])
+        y, part = drawn_in(low + (values - a) * slope, EDGE)
+        return self._by_row(y, x.shape[:-1]), self._by_row(slope * part, x.shape[:-1])
 
     def values(self, y: Tensor) -> Tensor:
         """The numbers of heights ``(*batch, numbers)``."""
-        heights = self._by_column(y)
+        heights = let_out(self._by_column(y), EDGE)
         i = torch.searchsorted(self.heights_at, heights).clamp(1, self.at.shape[1] - 1)
         (a, b), (low, high) = ((grid.gather(1, i - 1), grid.gather(1, i)) for grid in (self.at, self.heights_at))
         return self._by_row(a + (heights - low) * (b - a) / (high - low), y.shape[:-1])
@@ -190,8 +193,9 @@ def knots_of(cells: Tensor, n: int, whole: bool) -> tuple[Tensor, Tensor]:
         part = (below - counts / 2) / len(cells)
     part = part.clamp(least, 1 - least)
     few = max(2, min(n, len(values), max(8, round(len(cells) ** 0.5))))
-    places = torch.searchsorted(part, torch.linspace(float(part[0]), float(part[-1]), few, dtype=part.dtype))
-    places = places.clamp(max=len(values) - 1).unique()
+    places = _evenly(part, few)
+    if len(beside := _beside_gaps(values, places)):
+        places = torch.cat([_evenly(part, min(few, n - len(beside))), beside]).unique()
     at, heights = values[places], torch.special.ndtri(part[places])
     rising = torch.cat([at.new_ones(1).bool(), at.float().diff() > 0])  # float32 tells them apart
     at, heights = at[rising], heights[rising]
@@ -203,6 +207,23 @@ def knots_of(cells: Tensor, n: int, whole: bool) -> tuple[Tensor, Tensor]:
         torch.cat([at, at[-1] + more * (at[-1] - at[-2])]),
         torch.cat([heights, heights[-1] + more * (heights[-1] - heights[-2])]),
     )
+
+
+def _evenly(part: Tensor, n: int) -> Tensor:
+    """The places of ``n`` parts that are as far from each other."""
+    wanted = torch.linspace(float(part[0]), float(part[-1]), n, dtype=part.dtype)
+    return torch.searchsorted(part, wanted).clamp(max=len(part) - 1).unique()
+
+
+def _beside_gaps(values: Tensor, places: Tensor) -> Tensor:
+    """The places at both sides of a gap that is nearly all of the first stretch between two places, or of the last: one
+    cell of 1e12 doesn't take their scale from the others of its stretch."""
+    found = []
+    for start, end in {(int(places[0]), int(places[1])), (int(places[-2]), int(places[-1]))} if len(places) > 1 else ():
+        steps = values[start : end + 1].diff()
+        if len(steps) > 1 and steps.max() > GAP * steps.sum():
+            found += [start + int(steps.argmax()) + side for side in (0, 1)]
+    return torch.tensor(found, dtype=torch.long)
 
 
 class CellEncoder(Described, nn.Module):

@@ -8,6 +8,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.steps import Step, View
+from fusevae.core.tails import Tails
 from fusevae.data.preprocessing import Normalise, Standardise
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
@@ -74,7 +75,7 @@ def recipe(
         outputs = DiscretizedLogistic.outputs(shape, 3)
         decoder = DiscretizedLogistic(MLP(latent, outputs, hidden, "silu", k), 3, levels=levels)
     else:
-        steps = [Normalise(data.low, data.high, -1.0, 1.0) if images else Standardise(shape)]
+        steps = [Normalise(data.low, data.high, -1.0, 1.0)] if images else [Standardise(shape), Tails()]
         decoder = Gaussian(MLP(latent, Gaussian.outputs(shape), hidden, "silu", k), bounds=(-4.0, 3.0))
     spread = 2.0 if images and steps else 1.0  # the range of a pixel; of a table's column the standard deviation
     length = adversarial if adversarial is not None else 0.1 * spread * math.sqrt(data.dims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.core.tails import Tails
 from fusevae.data.preprocessing import Standardise
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.mixed import Mixed
@@ -41,7 +42,7 @@ def recipe(
         q = Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))
         net = MLP(latent, (2 * data.shape[0], *data.shape[1:]), hidden, "silu", classes)
         vae = VAE(Flat(prior=Normal(latent), posterior=q), decoder=Gaussian(net, bounds=(-4.0, 3.0)))
-        return Experiment(model=Preprocessed([Standardise(data.shape)], vae), training=training)
+        return Experiment(model=Preprocessed([Standardise(data.shape), Tails()], vae), training=training)
     cells, holes = cells_of(schema), gappy(schema)
     q = Gaussian(CellEncoder(cells, MLP(cells.width, 2 * latent, hidden, "silu", classes)))
     net = MLP(latent, Mixed.outputs(cells, components), hidden, "silu", classes)

@@ -18,6 +18,8 @@ PEAK = 16.0  # beyond which numbers are no samples in units of full scale
 STREAMED = (0, 2**32 - 1)  # sizes of a chunk that was written before its length was known
 CLIPPED = 3  # samples at full scale, one after the other, that are no chance
 
+CANCELLED = 1e-3  # of the power of the channels, which a mixture of them has at least
+
 Encoded = bytes | Path
 
 
@@ -80,7 +82,12 @@ def decode(name: str, encoded: Encoded, options: Options) -> Clip:
         raise _damaged(name, "holds samples that are NaN or infinite")
     if (peak := float(np.abs(x).max())) > PEAK:
         raise UnfitError(f"{name} holds samples up to {peak:g}: expected -1 to 1, full scale; divide them")
-    return Clip(np.ascontiguousarray(x.mean(1, dtype=np.float32) if channels > 1 else x[:, 0]), rate, channels)
+    if channels == 1:
+        return Clip(np.ascontiguousarray(x[:, 0]), rate)
+    mixed = x.mean(1, dtype=np.float32)
+    if np.square(mixed).mean() < CANCELLED * np.square(x).mean():
+        raise _damaged(name, f"has {channels} channels that cancel out when they are mixed to one (turn one of them)")
+    return Clip(mixed, rate, channels)
 
 
 def _damaged(name: str, what: str) -> InputError:

@@ -74,8 +74,8 @@ class Column(Described):
 
     @property
     def plain(self) -> bool:
-        """Whether it is of reals without gaps, which any density can take."""
-        return self.kind in (None, "continuous", "skewed") and not self.missing
+        """Whether it is of reals without gaps or a long tail, which a Gaussian can take."""
+        return self.kind in (None, "continuous") and not self.missing
 
     @property
     def worded(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -15,6 +16,8 @@ from fusevae.modalities.tables.column import CLASSES, KINDS, Column, id_form
 MANY = 20  # rows from which on words that are all different are identifiers
 SKEW = 2.0  # standardised third moment of a skewed column
 NAMED_ID = re.compile(r"^([iI][dD]|index|key|uuid|guid)$|[_\s.-](id|ID)$|[a-z]I[dD]$")
+
+logger = logging.getLogger("fusevae")
 
 
 def as_words(said: str | None) -> bool:
@@ -58,6 +61,10 @@ def words_column(name: str, dtype: str, levels: Sequence[str], known: int, said:
     if kind in (None, "date"):
         forms = dates.forms_of(levels) if len(levels) > 1 or kind else []
         if forms:
+            read = dates.numbers_of(levels, forms[0])
+            if other := next((f for f in forms[1:] if (dates.numbers_of(levels, f) != read).any()), None):
+                text = "column %s: %s may be %s or %s, and was read as the first (data.columns.%s='%s': the other)"
+                logger.warning(text, name, levels[0], forms[0], other, name, other)
             return _date(name, dtype, levels, forms[0])
         if kind == "date":
             word = levels[0] if levels else ""

@@ -12,6 +12,7 @@ import numpy as np
 from fusevae.core.errors import InputError
 from fusevae.data.delimited import GAPS, is_flag, is_number
 
+SIGNS = re.compile(r"^\(|[\s%$€£¥₹−]|\)$")  # what stands beside numbers that are written for people
 DIGITS = 17  # characters of a number, beyond which float64 may not hold it
 
 
@@ -33,6 +34,8 @@ def hint(word: str) -> str:
     """What may be wrong with a word that is nearly a number."""
     if re.fullmatch(r"[+-]?[\d.]*,[\d,]+", word):
         return " (is it a decimal comma, or one between thousands?)"
+    if re.search(r"\d", word) and SIGNS.search(word) and is_number(SIGNS.sub("", word).replace(",", "")):
+        return " (is it a number? write it without %, currency or brackets, and a minus as -)"
     several = len(word.split()) > 1 and all(map(is_number, word.split()))
     return " (are these several numbers? put commas between them)" if several else ""
 
@@ -73,6 +76,8 @@ def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None
 
 def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     """A column of a frame or of a file; None where it holds something else."""
+    if getattr(getattr(column, "dtype", None), "tz", None) is not None:  # of pandas; as parquet gives them
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     array = np.asarray(column)
     if array.dtype.kind in "biuf":
         return _as_words(array.tolist()) if worded else Raw(array.astype(np.float64), str(array.dtype))

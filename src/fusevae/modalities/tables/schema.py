@@ -53,7 +53,7 @@ class TableSchema(Schema):
 
     @property
     def mixed(self) -> bool:
-        """Whether there is more than reals without gaps."""
+        """Whether there is more than reals without gaps, or one of these is skewed."""
         return not all(column.plain for column in self.columns)
 
     @property
