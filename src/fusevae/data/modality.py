@@ -186,6 +186,12 @@ class Modality(ABC):
         """Some examples ``(n, *shape)`` as they are best looked at, in a page."""
         return self.draw([("", x)], spec)
 
+    def paintable(self, x: Tensor, spec: DataSpec) -> tuple[Sheet, tuple[int, ...]] | None:
+        """One example ``(1, *shape)`` drawn so that values can be painted over as missing, and how these lie: the
+        height and width of a picture that has a pixel for each, or the columns of a row, whose table has a cell for
+        each. None where a kind is not filled in."""
+        return None
+
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         """How samples look, beside real examples where that says more: sheets by name, the first ``samples``."""
         return {"samples": self.draw([("", made)], spec)}

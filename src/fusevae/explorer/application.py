@@ -51,7 +51,7 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
 
     async def listed(request: Request) -> Response:
         def names() -> list[dict[str, Any]]:
-            return [{"name": known.name, "ready": known.ready} for known in runs.all().values()]
+            return [{"name": k.name, "ready": k.ready, "kind": k.modality} for k in runs.all().values()]
 
         return await _answered(names)
 

@@ -74,6 +74,12 @@ class Known:
         return modality_of(self.artifact.data)
 
     @property
+    def modality(self) -> str:
+        """The name of that kind as the run's configuration says it, without opening the model; empty where it doesn't."""
+        found = (self.run.configuration or {}).get("data") or {}
+        return str(found.get("modality") or "")
+
+    @property
     def points(self) -> Points:
         """The examples of its map."""
         with self.opening:
