@@ -47,16 +47,18 @@ def partly_drawn(artifact: Artifact, x: Tensor, label: Tensor | None, kept: int,
     if not 0 <= kept <= levels or not levels:
         raise InputError(f"{kept} levels were to be kept of {levels}: give a hierarchy (ladder-vae), and 0 to {levels}")
     device = next(artifact.distribution.parameters()).device
-    with torch.no_grad(), noise.preserved(device), noise.keyed(seed, "levels", kept, device=device):
-        artifact.eval()
-        model, y, steps = artifact.distribution, artifact.view(x).to(device), list[Preprocessed]()
-        while isinstance(model, Preprocessed):
-            steps.append(model)
-            y, model = model.into(y)[0], model.model
-        given = () if label is None else (label.to(device),)
-        vae = cast(VAE, model)
-        p = vae.decoder(cast(Ladder, vae.latents).partly(y, kept, *given), *given)
-        y = p.mean if vae.has_mean else noise.sample(p)
-        for step in reversed(steps):
-            y = step.back(y)
-        return artifact.restore(y).cpu()
+    model, steps = artifact.eval().distribution, list[Preprocessed]()
+    with torch.no_grad(), noise.preserved(device):
+        with noise.keyed("levels", device=device):  # seen the same, whatever is drawn
+            y = artifact.view(x).to(device)
+            while isinstance(model, Preprocessed):
+                steps.append(model)
+                y, model = model.into(y)[0], model.model
+        with noise.keyed(seed, "levels", kept, device=device):
+            given = () if label is None else (label.to(device),)
+            vae = cast(VAE, model)
+            p = vae.decoder(cast(Ladder, vae.latents).partly(y, kept, *given), *given)
+            y = p.mean if vae.has_mean else noise.sample(p)
+            for step in reversed(steps):
+                y = step.back(y)
+            return artifact.restore(y).cpu()

@@ -51,7 +51,8 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
 
     async def listed(request: Request) -> Response:
         def names() -> list[dict[str, Any]]:
-            return [{"name": k.name, "ready": k.ready, "kind": k.modality} for k in runs.all().values()]
+            data = list(dict.fromkeys(k.source for k in runs.all().values()))
+            return [{"name": k.name, "ready": k.ready, "data": data.index(k.source)} for k in runs.all().values()]
 
         return await _answered(names)
 

@@ -74,10 +74,10 @@ class Known:
         return modality_of(self.artifact.data)
 
     @property
-    def modality(self) -> str:
-        """The name of that kind as the run's configuration says it, without opening the model; empty where it doesn't."""
+    def source(self) -> str:
+        """What says which runs are of the same data, without reading them."""
         found = (self.run.configuration or {}).get("data") or {}
-        return str(found.get("modality") or "")
+        return f"{found.get('modality')} {found.get('path')}"
 
     @property
     def points(self) -> Points:

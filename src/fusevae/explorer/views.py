@@ -104,10 +104,13 @@ def example(known: Known, request: asked.One) -> Answer:
     facts = [["set", name], ["row", f"{row:,}"], *([["file", file]] if file else [])]
     if label is not None and spec.conditions is not None:
         facts += [[k, _word(v[0])] for k, v in spec.conditions.values(label).items()]
+    with known.turns.asked():
+        parts = known.show(raw)
+    told = {cell for part in parts for row in part.get("rows", ()) for cell in row}
+    facts += [[k, v[0]] for k, v in known.kind.identify(raw, spec).items() if v[0] not in told]
     if request.point < sum(map(len, found.bounds)):
         facts.append(["log-likelihood", f"{float(torch.cat(found.bounds)[request.point]):,.2f} nats (a bound)"])
-    with known.turns.asked():
-        return {"parts": known.show(raw), "facts": facts}
+    return {"parts": parts, "facts": facts}
 
 
 def latent(known: Known, request: asked.One) -> Answer:

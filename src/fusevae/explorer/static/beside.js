@@ -2,9 +2,9 @@
 import * as address from "./address.js";
 import { ask, button, el, facts, latest, number, saves, select, shown } from "./page.js";
 
-export default async function beside(place, { run, runs, kinds, given }) {
+export default async function beside(place, { run, runs, data, given }) {
   let point = Number(given.point ?? 0);
-  let other = runs.includes(given.other) ? given.other : runs.find((each) => each !== run && kinds[each] === kinds[run]) ?? run;
+  let other = runs.includes(given.other) ? given.other : runs.find((each) => each !== run && data[each] === data[run]) ?? run;
   const result = el("div", { className: "even" });
   const bar = el("div", { className: "bar" });
   place.append(bar, result);

@@ -22,7 +22,7 @@ async function levels(place, run, point, given) {
       el("div", { className: "bar" }, button("Draw again", () => ((seed += 1), look()), "main")),
       el("div", { className: "even" },
         el("div", { className: "card" }, el("h2", {}, `Example ${point}`), shown(found.parts, `example ${point}`, "large")),
-        ...[...found.rows].reverse().map(({ kept, parts }) => el("div", { className: "card" }, el("h2", {}, word(kept)), shown(parts, word(kept), "sheet"), saves(parts, `${run}-levels-${kept}`)))));
+        ...[...found.rows].reverse().map(({ kept, parts }) => el("div", { className: "card" }, el("h2", {}, word(kept)), shown(parts, word(kept), kept === found.levels ? "large" : "sheet"), saves(parts, `${run}-levels-${kept}`)))));
   });
   await look();
 }

@@ -42,7 +42,10 @@ function tabs(run, name) {
   document.getElementById("tabs").replaceChildren(
     ...Object.entries(VIEWS).map(([key, { name: word }]) => {
       const link = el("a", { href: address.written(run, key) }, word);
-      if (key === name) link.setAttribute("aria-current", "page");
+      if (key === name) {
+        link.setAttribute("aria-current", "page");
+        requestAnimationFrame(() => link.scrollIntoView({ block: "nearest", inline: "center" }));
+      }
       return el("li", {}, link);
     }),
   );
@@ -84,7 +87,7 @@ async function show() {
   const place = el("div");
   main.replaceChildren(place);
   try {
-    const finish = await VIEWS[name].view(place, { run, about: known, runs: list.map((each) => each.name), kinds: Object.fromEntries(list.map((each) => [each.name, each.kind])), given: here.with });
+    const finish = await VIEWS[name].view(place, { run, about: known, runs: list.map((each) => each.name), data: Object.fromEntries(list.map((each) => [each.name, each.data])), given: here.with });
     if (mine === turn) end = finish ?? (() => {});
     else finish?.();
   } catch (error) {

@@ -41,7 +41,7 @@ export default async function missing(place, { run, given }) {
       const answer = await ask("fill", { run, point, missing: [...gone], n: DRAWS, seed });
       result.replaceChildren(
         el("h2", {}, "Filled in ", el("span", { className: "soft" }, `${DRAWS} draws given the rest, seed ${seed}`)),
-        el("div", { className: "tiles wide" }, ...answer.each.map((parts, i) => el("div", {}, shown(parts, `draw ${i + 1} of what is missing`, "large"), saves(parts, `${run}-filled-${point}-${i + 1}`)))),
+        found.shape.length === 1 ? draws(answer.each, gone, `${run}-filled-${point}`) : el("div", { className: "tiles wide" }, ...answer.each.map((parts, i) => el("div", {}, shown(parts, `draw ${i + 1} of what is missing`, "large"), saves(parts, `${run}-filled-${point}-${i + 1}`)))),
         ...(answer.accepted < 0.05 ? [el("p", { className: "soft" }, "The chain hardly moved: take these draws with care.")] : []));
     } finally {
       result.removeAttribute("aria-busy");
@@ -64,6 +64,15 @@ export default async function missing(place, { run, given }) {
     el("div", { className: "even" }, board, result));
   redraw();
   await fill();
+}
+
+// rows side by side, what is filled in marked
+function draws(each, gone, name) {
+  const tables = each.map((parts) => parts.find((part) => "names" in part));
+  const names = tables[0].names;
+  return el("div", {},
+    el("div", { className: "shown" }, el("table", {}, el("tbody", {}, ...names.map((word, i) => el("tr", { className: gone.has(i) ? "filled" : "" }, el("th", { scope: "row" }, word), ...tables.map((table) => el("td", {}, table.rows[0][i]))))))),
+    saves([{ names, rows: tables.map((table) => table.rows[0]) }], name));
 }
 
 function picture(board, found, gone, fill, all) {
