@@ -7,7 +7,6 @@ the second has the map of 70,000 points. Needs chromium and playwright. ``python
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 import sys
@@ -21,6 +20,7 @@ import inputs
 import numpy as np
 from common import fusevae, report, runs, size, start
 
+from fusevae.training.checkpoint import digest
 from fusevae.training.run import Run
 
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -199,6 +199,8 @@ def watched(page: Any, folder: Path) -> dict[str, Any]:
     """Trainings alone and others whose curves and samples are looked at, by turns: the median ratio of their steps a
     second, the processor's time that watching takes here, as a part of the time it lasted, and whether all end with
     the same bits."""
+    from safetensors.torch import load_file
+
     found, digests, speed = {}, set(), {"alone": [], "watched": []}
     for name in ("alone", "watched") * size(3, 1):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -217,7 +219,7 @@ def watched(page: Any, folder: Path) -> dict[str, Any]:
                 found["share_of_a_core"] = round((time.process_time() - used) / lasted, 4)
                 found["seconds"] = round(lasted, 1)
         training.join()
-        digests.add(hashlib.sha256((folder / name / "model.safetensors").read_bytes()).hexdigest())
+        digests.add(digest(load_file(folder / name / "model.safetensors")))
         state = Run.open(folder / name).state
         speed[name].append(state.steps / state.seconds)
     pairs = zip(speed["watched"], speed["alone"], strict=True)
@@ -270,9 +272,9 @@ def main() -> None:
         figures["training"] = watched(page, folder)
         context.close()
     protocol = (
-        f"map of {n:,} points of binary-vae, each opened in a browser without graphics, and {moves} zooms of it; {moves} "
-        "hovers, clicks and sliders of conv-vae, from the event to the picture decoded; trainings of binary-vae watched "
-        "every 3 s, with samples"
+        f"map of {n:,} points of binary-vae, each opened in a browser without graphics, and {moves} zooms of it; "
+        f"{moves} hovers, clicks and sliders of conv-vae, from the event to the picture decoded; trainings of "
+        "binary-vae watched every 3 s, with samples"
     )
     report("explorer", {"points": n, **figures}, protocol, seed=0, on="cpu")
 

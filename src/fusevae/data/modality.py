@@ -187,9 +187,7 @@ class Modality(ABC):
         return self.draw([("", x)], spec)
 
     def paintable(self, x: Tensor, spec: DataSpec) -> tuple[Sheet, tuple[int, ...]] | None:
-        """One example ``(1, *shape)`` drawn so that values can be painted over as missing, and how these lie: the
-        height and width of a picture that has a pixel for each, or the columns of a row, whose table has a cell for
-        each. None where a kind is not filled in."""
+        """One example as a sheet to paint on, and how its values lie there: (height, width), (columns,); or None."""
         return None
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:

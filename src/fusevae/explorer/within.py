@@ -18,7 +18,7 @@ from fusevae.explorer import asked
 from fusevae.explorer.known import Known
 from fusevae.explorer.single import Few
 
-STEPS = 100  # of a chain that fills something in
+STEPS = 60  # of a chain that fills something in
 EACH = 4  # draws of what is not kept
 CELLS = 4096  # codes of an example that a page shows
 Answer = dict[str, Any]
