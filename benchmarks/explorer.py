@@ -1,4 +1,5 @@
-"""The explorer in a real browser: how fast it opens, answers a hover and a slider, and what watching costs a training.
+"""The explorer in a real browser: how fast it opens and answers, what a thousand actions leave, and what watching
+costs a training.
 
 ``conv-vae`` and ``binary-vae`` for 28 x 28, untrained (which changes no speed): the first answers hovers and sliders,
 the second has the map of 70,000 points. Needs chromium and playwright. ``python benchmarks/explorer.py``
@@ -6,7 +7,6 @@ the second has the map of 70,000 points. Needs chromium and playwright. ``python
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 import sys
@@ -20,9 +20,12 @@ import inputs
 import numpy as np
 from common import fusevae, report, runs, size, start
 
+from fusevae.training.checkpoint import digest
+from fusevae.training.run import Run
+
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
 FLAGS += " --disable-component-update --disable-sync"
-VIEWS = ("map", "sliders", "path", "samples", "own", "beside", "training")
+VIEWS = ("map", "sliders", "path", "samples", "missing?gone=40-60", "inside", "own", "beside", "training")
 
 SLIDER = """async (moves) => {
   const field = document.querySelectorAll("input[type=range]")[0], card = document.querySelector("[data-turn]");
@@ -60,6 +63,38 @@ HOVER = """async (moves) => {
     await tip.querySelector("img")?.decode();
     found.push(performance.now() - began);
     await new Promise((resolve) => setTimeout(resolve, 15));
+  }
+  return found;
+}"""
+
+CLICK = """async (moves) => {
+  const canvas = document.querySelector("canvas"), found = [], box = canvas.getBoundingClientRect();
+  const card = document.querySelectorAll(".stack > .card")[1];
+  for (let i = 0; i < moves; i++) {
+    const seen = new Promise((done) => { const o = new MutationObserver(() => { o.disconnect(); done(); });
+      o.observe(card, { childList: true }); });
+    const [u, v] = [0.2 + 0.6 * ((i * 0.618) % 1), 0.2 + 0.6 * ((i * 0.755) % 1)];
+    const at = { clientX: box.x + box.width * u, clientY: box.y + box.height * v, pointerId: 1, bubbles: true };
+    canvas.setPointerCapture = () => {};
+    const began = performance.now();
+    canvas.dispatchEvent(new PointerEvent("pointerdown", at));
+    canvas.dispatchEvent(new PointerEvent("pointerup", at));
+    await seen;
+    await card.querySelector("img").decode();
+    found.push(performance.now() - began);
+    await new Promise((done) => setTimeout(done, 60));
+  }
+  return found;
+}"""
+
+ZOOM = """async (moves) => {
+  const canvas = document.querySelector("canvas"), found = [], box = canvas.getBoundingClientRect();
+  const at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true, cancelable: true };
+  for (let i = 0; i < moves; i++) {
+    const began = performance.now();
+    canvas.dispatchEvent(new WheelEvent("wheel", { ...at, deltaY: i % 2 ? 40 : -40 }));
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    found.push(performance.now() - began);
   }
   return found;
 }"""
@@ -150,15 +185,28 @@ def at_random(page: Any, address: str, actions: int) -> int:
     return len(wrong)
 
 
+def held(context: Any, page: Any) -> dict[str, float]:
+    """What the page and the server hold in memory, in MB, garbage apart."""
+    browser = context.new_cdp_session(page)
+    browser.send("HeapProfiler.collectGarbage")
+    used = page.evaluate("performance.memory.usedJSHeapSize")
+    browser.detach()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {"page_mb": round(used / 2**20, 1), "server_mb": round(pages * 4096 / 2**20, 1)}
+
+
 def watched(page: Any, folder: Path) -> dict[str, Any]:
-    """A training alone and one whose curves are looked at: the processor's time that watching takes here, as a part of
-    the time it lasted, and whether both end with the same bits."""
-    found, digests = {}, []
-    for name in ("alone", "watched"):
+    """Trainings alone and others whose curves and samples are looked at, by turns: the median ratio of their steps a
+    second, the processor's time that watching takes here, as a part of the time it lasted, and whether all end with
+    the same bits."""
+    from safetensors.torch import load_file
+
+    found, digests, speed = {}, set(), {"alone": [], "watched": []}
+    for name in ("alone", "watched") * size(3, 1):
         shutil.rmtree(folder / name, ignore_errors=True)
         data = str(file_of(size(4000, 300)))
         words = ("train", "binary-vae", "--data", data, "--output", str(folder / name), "--set")
-        training = threading.Thread(target=fusevae, args=(*words, f"training.epochs={size(20, 1)}", "--device", "cpu"))
+        training = threading.Thread(target=fusevae, args=(*words, f"training.epochs={size(40, 1)}", "--device", "cpu"))
         training.start()
         if name == "watched":
             while not (folder / name / "config.yaml").exists() and training.is_alive():
@@ -171,8 +219,12 @@ def watched(page: Any, folder: Path) -> dict[str, Any]:
                 found["share_of_a_core"] = round((time.process_time() - used) / lasted, 4)
                 found["seconds"] = round(lasted, 1)
         training.join()
-        digests.append(hashlib.sha256((folder / name / "model.safetensors").read_bytes()).hexdigest())
-    return {**found, "same_bits": digests[0] == digests[1]}
+        digests.add(digest(load_file(folder / name / "model.safetensors")))
+        state = Run.open(folder / name).state
+        speed[name].append(state.steps / state.seconds)
+    pairs = zip(speed["watched"], speed["alone"], strict=True)
+    ratios = [round(a / b, 3) for a, b in pairs]
+    return {**found, "steps_per_second_ratios": ratios, "same_bits": len(digests) == 1}
 
 
 def main() -> None:
@@ -200,22 +252,29 @@ def main() -> None:
             page.goto(f"{address}#/dense/map")
             until(page, shown)
             figures["opens_s"] = round(time.perf_counter() - began, 2)
+            figures["zoom"] = ends(page.evaluate(ZOOM, moves))
         with served(conv, dense, data=file_of(size(2000, 60))) as address:
             page.goto(f"{address}#/conv/map")
             until(page, f"document.querySelector('.bar')?.textContent.includes('{size(2000, 60):,} of')")
             page.evaluate(HOVER, 3)
             figures["hover"] = ends(page.evaluate(HOVER, moves))
+            page.evaluate(CLICK, 3)
+            figures["click"] = ends(page.evaluate(CLICK, moves))
             page.goto(f"{address}#/conv/sliders?from=1")
             until(page, "!!document.querySelector('[data-turn]')")
             page.evaluate(SLIDER, 3)
             figures["slider"] = ends(page.evaluate(SLIDER, moves))
             figures["actions"] = size(1000, 10)
+            at_random(page, address, size(200, 2))  # what is kept is kept by then
+            before = held(context, page)
             figures["errors"] = at_random(page, address, figures["actions"])
+            figures["held_before"], figures["held_after"] = before, held(context, page)
         figures["training"] = watched(page, folder)
         context.close()
     protocol = (
-        f"map of {n:,} points of binary-vae, each opened in a browser without graphics; {moves} hovers and sliders of "
-        "conv-vae, from the event to the picture decoded; a training of binary-vae watched every 3 s"
+        f"map of {n:,} points of binary-vae, each opened in a browser without graphics, and {moves} zooms of it; "
+        f"{moves} hovers, clicks and sliders of conv-vae, from the event to the picture decoded; trainings of "
+        "binary-vae watched every 3 s, with samples"
     )
     report("explorer", {"points": n, **figures}, protocol, seed=0, on="cpu")
 

@@ -69,3 +69,18 @@ def make(kind: str, folder: Path) -> Path:
     data, recipe, options = RECIPES[kind]
     fusevae.fit(recipe, str(data(folder)), training=QUICK, folder=folder / kind, options=options, quiet=True)
     return folder / kind
+
+
+def coded(folder: Path) -> Path:
+    """A tiny model of the images whose latents are codes."""
+    return _of_images(folder, "coded", "vq-vae", {"channels": [4, 4], "features": 2, "codes": 8})
+
+
+def layered(folder: Path) -> Path:
+    """A tiny hierarchy of the images."""
+    return _of_images(folder, "layered", "ladder-vae", {"levels": [1], "latent": 2, "width": 8, "top": 3})
+
+
+def _of_images(folder: Path, name: str, recipe: str, options: dict[str, object]) -> Path:
+    fusevae.fit(recipe, str(folder / "pictures.npz"), training=QUICK, folder=folder / name, options=options, quiet=True)
+    return folder / name

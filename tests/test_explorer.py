@@ -13,13 +13,15 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import pytest
 import torch
-from explorer_runs import EVIL, RECIPES, make
+from explorer_runs import EVIL, RECIPES, coded, layered, make
 
-from fusevae import reconstruct
+from fusevae import Artifact, reconstruct
 from fusevae.cli import main
+from fusevae.evaluation.inside_latents import partly_drawn
 from fusevae.evaluation.latent_space import Plane, flat_map
 from fusevae.evaluation.reading import decode, read
 from fusevae.training.run import Run
+from fusevae.training.so_far import SoFar
 
 pytest.importorskip("starlette", reason="needs starlette: pip install 'fusevae[explorer]'")
 pytest.importorskip("uvicorn", reason="needs uvicorn: pip install 'fusevae[explorer]'")
@@ -45,7 +47,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(folder):
     """A tiny run of each kind of data."""
-    return [make(kind, folder) for kind in RECIPES]
+    return [make(kind, folder) for kind in RECIPES] + [coded(folder), layered(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +113,16 @@ ATTACKS = {
     "a latent of another size": ("POST", "/api/decode", '{"run": "images", "z": [1]}', JSON, 422),
     "a point that isn't": ("POST", "/api/example", '{"run": "images", "point": 60}', JSON, 422),
     "a point below": ("POST", "/api/example", '{"run": "images", "point": -1}', JSON, 422),
+    "a pixel that isn't": ("POST", "/api/fill", '{"run": "images", "point": 0, "missing": [64]}', JSON, 422),
+    "a pixel below": ("POST", "/api/fill", '{"run": "images", "point": 0, "missing": [-1]}', JSON, 422),
+    "nothing missing": ("POST", "/api/fill", '{"run": "images", "point": 0, "missing": []}', JSON, 422),
+    "too many draws": ("POST", "/api/fill", '{"run": "images", "point": 0, "missing": [1], "n": 1000}', JSON, 422),
+    "text to be painted": ("POST", "/api/canvas", '{"run": "text", "point": 0}', JSON, 422),
+    "levels that aren't": ("POST", "/api/levels", '{"run": "images", "point": 0}', JSON, 422),
+    "codes that aren't": ("POST", "/api/codes", '{"run": "images", "point": 0}', JSON, 422),
+    "a code too large": ("POST", "/api/codes", '{"run": "coded", "point": 0, "codes": [9, 9, 9, 9]}', JSON, 422),
+    "a code for none": ("POST", "/api/codes", '{"run": "coded", "point": 0, "codes": [-1, -1, -1, -1]}', JSON, 422),
+    "codes of another size": ("POST", "/api/codes", '{"run": "coded", "point": 0, "codes": [1]}', JSON, 422),
     "a column that isn't": ("POST", "/api/column", '{"run": "images", "column": "__dict__"}', JSON, 422),
 }
 
@@ -245,6 +257,64 @@ def test_an_example_of_ones_own_is_placed_and_scored(client, folder):
     assert row["given"][0]["names"] == ["age", "<b>size</b>", "kind"] and row["given"][0]["rows"][0][2] == EVIL
 
 
+def test_what_is_missing_is_filled_in_and_the_rest_is_kept(client, known):
+    about = {run: ask(client, "about", run=run)["fills"] for run in known.all()}
+    assert about["images"] and about["table"] and not (about["text"] or about["sound"] or about["coded"])
+    canvas = ask(client, "canvas", run="images", point=2)
+    assert canvas["shape"] == [8, 8] and canvas["parts"][0]["png"]
+    found = ask(client, "fill", run="images", point=2, missing=list(range(40, 64)), n=3)
+    assert len(found["each"]) == 3 and len({each[0]["png"] for each in found["each"]}) == 3
+    row = ask(client, "canvas", run="table", point=2)
+    assert row["shape"] == [3] and row["parts"][0]["names"][1] == "<b>size</b>"
+    found = ask(client, "fill", run="table", point=2, missing=[1], n=4)
+    for draw in found["each"]:
+        (cells,) = draw[0]["rows"]
+        assert [cells[0], cells[2]] == [row["parts"][0]["rows"][0][k] for k in (0, 2)]
+
+
+def test_a_code_that_is_changed_is_decoded(client):
+    about = ask(client, "about", run="coded")
+    assert about["codes"] and about["inside"] and not about["latents"]
+    own = ask(client, "codes", run="coded", point=1)
+    assert own["codes"] == own["own"] and own["shape"] == [2, 2] and own["vocabulary"] == 8
+    changed = [(code + 3) % 8 for code in own["own"]]
+    found = ask(client, "codes", run="coded", point=1, codes=changed)
+    assert found["codes"] == changed and found["own"] == own["own"] and found["parts"] != own["parts"]
+    assert ask(client, "codes", run="coded", point=1, codes=own["own"])["parts"] == own["parts"]
+
+
+def test_levels_that_are_kept_are_those_of_the_example(client, runs):
+    found = ask(client, "levels", run="layered", point=0, seed=1)
+    assert found["levels"] == 2 and [row["kept"] for row in found["rows"]] == [0, 1, 2]
+    again = ask(client, "levels", run="layered", point=0, seed=2)
+    same = [a["parts"] == b["parts"] for a, b in zip(found["rows"], again["rows"], strict=True)]
+    assert same == [False, False, True]  # all kept: nothing is drawn
+    artifact = Artifact.load(runs[-1])
+    x = 255 * torch.randint(0, 2, (3, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert torch.equal(partly_drawn(artifact, x, None, 2), reconstruct(artifact, x))
+    first = partly_drawn(artifact, x, None, 0)
+    assert torch.equal(first, partly_drawn(artifact, 255 - x, None, 0))  # with none kept x doesn't matter
+
+
+def test_rows_are_drawn_given_any_column(client):
+    found = ask(client, "samples", run="table", n=3, given={"kind": "b"})
+    assert [row[2] for row in found["parts"][0]["rows"]] == ["b"] * 3
+
+
+def test_samples_of_a_training_that_goes_on_are_of_its_checkpoint(runs, folder, tmp_path):
+    shutil.copytree(runs[0], tmp_path / "going")
+    whole = Artifact.load(runs[0])
+    (tmp_path / "going/model.safetensors").unlink()
+    going = TestClient(application(Runs([str(tmp_path / "going")])), base_url=HOME)
+    curves = ask(going, "curves", run="going")
+    assert not curves["finished"] and curves["checkpoint"] == ask(going, "so_far", run="going")["step"] > 0
+    found = SoFar.of(Run.open(tmp_path / "going"))
+    assert all(torch.equal(v, found.artifact.state_dict()[k]) for k, v in whole.state_dict().items())
+    for path in (tmp_path / "going/checkpoints").glob("*"):
+        path.unlink()
+    assert SoFar.of(Run.open(tmp_path / "going")) is None
+
+
 def test_the_temperature_is_for_what_writes(client):
     cold = [ask(client, "samples", run="text", n=3, seed=s, temperature=0.0)["parts"] for s in (0, 0)]
     assert cold[0] == cold[1]
@@ -351,6 +421,8 @@ VIEWS = {
     "path?via=0;1;2&steps=3": ".shown",
     "samples?n=4": ".shown",
     "own": ".drop",
+    "missing?point=1": ".card, .note",
+    "inside?point=1": ".card, .note",
     "beside?point=1": ".facts",
     "training": "svg",
 }
@@ -360,7 +432,7 @@ VIEWS = {
 def test_every_view_opens_and_what_data_say_stays_text(page, kind):
     page.wrong.clear()
     for view, sign in VIEWS.items():
-        page.goto(f"{page.address}#/{kind}/{view}" + f"&other={kind}" * ("?point" in view))
+        page.goto(f"{page.address}#/{kind}/{view}" + f"&other={kind}" * view.startswith("beside"))
         page.wait_for_selector(f"#view {sign}", state="attached")
         assert page.locator("#view .error").count() == 0
     assert not page.wrong
@@ -392,6 +464,31 @@ def test_hover_slider_and_click_show_examples(page):
         page.keyboard.press("PageUp")
     until(page, f"document.querySelector('[data-turn] img').src !== {json.dumps(before)}")
     assert "set=" in page.url
+    assert not page.wrong
+
+
+def test_painting_fills_in_and_a_code_is_changed(page):
+    page.wrong.clear()
+    page.goto(f"{page.address}#/images/missing?point=1")
+    page.wait_for_selector(".paint canvas")
+    page.focus(".paint canvas")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    page.wait_for_selector(".tiles img")
+    assert "gone=" in page.url
+    page.goto(f"{page.address}#/table/missing?point=1")
+    page.locator("input[type=checkbox]").first.press("Space")
+    page.wait_for_selector(".filled td")
+    page.goto(f"{page.address}#/coded/inside?point=1")
+    page.wait_for_selector(".codes button")
+    before = page.locator("[aria-live] img").get_attribute("src")
+    page.locator(".codes button").nth(2).press("Enter")
+    page.get_by_text("Another at random").press("Enter")
+    until(page, f"document.querySelector('#view [aria-live] img').src !== {json.dumps(before)}")
+    assert "codes=" in page.url
+    page.goto(f"{page.address}#/layered/inside?point=1")
+    page.get_by_text("Draw again").press("Enter")
+    until(page, "document.querySelectorAll('#view .card img').length === 4")
     assert not page.wrong
 
 

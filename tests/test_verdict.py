@@ -127,6 +127,55 @@ def test_texts_that_fail_are_named(tmp_path):
     assert "not covering the data" in names(judge, lambda n, _: fresh[:2].repeat(n, 1)[:n], *spaced)
 
 
+def whole(part) -> Tensor:
+    x = part.batch(torch.arange(len(part)))[0]
+    return nn.functional.pad(x, (0, part.spec.shape[-1] - x.shape[-1]))
+
+
+def test_molecules_that_fail_are_named(tmp_path):
+    pytest.importorskip("rdkit", reason="needs rdkit: pip install 'fusevae[molecules]'")
+    from fusevae.modalities.molecules.quality import MoleculeReference
+
+    heads = ["C", "CC", "N", "O", "F", "Cl", "CN", "CO", "c1ccccc1", "C1CC1"]
+    middles = ["C", "CC(=O)", "C(C)C", "NC", "C=C", "C(F)C", "CC(O)", "CSC"]
+    parts = [a + b + c for a in heads for b in middles for c in ("O", "N", "Cl", "c1ccccc1", "C#N")]
+    (tmp_path / "m.smi").write_text("\n".join(parts) + "\n")
+    splits = Source(str(tmp_path / "m.smi"), validation=0.3, test=0.3).read()
+    fresh, known = whole(splits.validation), whole(splits.train)
+    judge = MoleculeReference(splits.test, splits.train, 100)
+    spaced = splits.spec, "sequences"
+    assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], *spaced) == []
+    assert names(judge, lambda n, _: known[torch.randperm(len(known))[:n]], *spaced) == ["copying"]
+    assert "not covering the data" in names(judge, lambda n, _: fresh[:3].repeat(n, 1)[:n], *spaced)
+    broken = torch.where(torch.rand(fresh.shape) < 0.5, fresh, fresh[torch.randperm(len(fresh))])
+    assert "unlike the data" in names(judge, lambda n, _: broken.roll(1, 1)[:n], *spaced)
+
+
+def test_sounds_that_fail_are_named(tmp_path):
+    import wave
+
+    from fusevae.modalities.audio.judge import SoundReference
+
+    draw = torch.Generator().manual_seed(2)
+    time = torch.arange(1600) / 8000
+    for i in range(400):
+        pitch = (300 if i % 2 else 1500) * (1 + 0.3 * torch.rand((), generator=draw))
+        loud = torch.exp(-time * (1 + 6 * torch.rand((), generator=draw)))
+        sound = 8000 * loud * torch.sin(2 * torch.pi * pitch * time) + 50 * torch.randn(1600, generator=draw)
+        with wave.open(str(tmp_path / f"{i:03}.wav"), "wb") as file:
+            file.setnchannels(1), file.setsampwidth(2), file.setframerate(8000)
+            file.writeframes(sound.short().numpy().tobytes())
+    splits = Source(str(tmp_path), validation=0.34, test=0.33).read()
+    fresh, known, spec = whole(splits.validation), whole(splits.train), splits.spec
+    judge = SoundReference(splits.test, splits, 60, "cpu", True)
+    low = fresh[torch.fft.rfft(fresh.flatten(1).float()).abs().argmax(1) * 5 < 700]
+    assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], spec) == []
+    assert "copying" in names(judge, lambda n, _: some(known, n), spec)
+    assert "not covering the data" in names(judge, lambda n, _: some(low, n), spec)
+    noisy = fresh + 0.1 * torch.randn(fresh.shape)
+    assert "unlike the data" in names(judge, lambda n, _: some(noisy, n), spec)
+
+
 def test_what_training_showed_is_said():
     seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -60.0}, "diagnosis": {"constant_model": -90.0}}
     assert [failing.name for failing in of_training([seen])] == ["overfitted"]

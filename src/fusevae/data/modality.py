@@ -186,6 +186,10 @@ class Modality(ABC):
         """Some examples ``(n, *shape)`` as they are best looked at, in a page."""
         return self.draw([("", x)], spec)
 
+    def paintable(self, x: Tensor, spec: DataSpec) -> tuple[Sheet, tuple[int, ...]] | None:
+        """One example as a sheet to paint on, and how its values lie there: (height, width), (columns,); or None."""
+        return None
+
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         """How samples look, beside real examples where that says more: sheets by name, the first ``samples``."""
         return {"samples": self.draw([("", made)], spec)}

@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import unquote
 
+import anyio
 import anyio.to_thread
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -24,6 +25,7 @@ from fusevae.explorer.known import Runs
 from fusevae.explorer.turns import Busy
 
 logger = logging.getLogger("fusevae")
+THREADS = 8  # that answer: each that computes keeps memory of its own
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -40,7 +42,7 @@ def files() -> dict[str, tuple[bytes, str]]:
 
 def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "") -> Application:
     """The application for some runs, guarded."""
-    static = files()
+    static, threads = files(), anyio.CapacityLimiter(THREADS)
 
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -51,9 +53,10 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
 
     async def listed(request: Request) -> Response:
         def names() -> list[dict[str, Any]]:
-            return [{"name": known.name, "ready": known.ready} for known in runs.all().values()]
+            data = list(dict.fromkeys(k.source for k in runs.all().values()))
+            return [{"name": k.name, "ready": k.ready, "data": data.index(k.source)} for k in runs.all().values()]
 
-        return await _answered(names)
+        return await _answered(names, threads)
 
     async def action(request: Request) -> Response:
         found = views.ACTIONS.get(request.path_params["name"])
@@ -69,13 +72,13 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
             others = [runs.one(asked.other)] if isinstance(asked, Beside) else []
             return found.answer(runs.one(asked.run), asked, *others)
 
-        return await _answered(answer)
+        return await _answered(answer, threads)
 
     async def file(request: Request) -> Response:
         _typed(request, "application/octet-stream")
         run, name = (unquote(request.headers.get(f"x-{key}", ""))[:300] for key in ("run", "name"))
         body = await request.body()
-        return await _answered(lambda: single.own_file(runs.one(run), body, name))
+        return await _answered(lambda: single.own_file(runs.one(run), body, name), threads)
 
     routes = [
         Route("/", page, methods=["GET"]),
@@ -87,10 +90,10 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
     return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refusal}), host, port, token)
 
 
-async def _answered(work: Any) -> Response:
+async def _answered(work: Any, threads: anyio.CapacityLimiter) -> Response:
     """What a function says, in a thread: others are answered meanwhile."""
     try:
-        return JSONResponse(await anyio.to_thread.run_sync(work))
+        return JSONResponse(await anyio.to_thread.run_sync(work, limiter=threads))
     except Busy as error:
         return JSONResponse({"error": str(error)}, 503)
     except InputError as error:

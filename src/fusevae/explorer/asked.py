@@ -89,6 +89,26 @@ class Drawn(Conditioned):
     temperature: Annotated[float, Field(ge=0, le=10)] | None = None
 
 
+class Fill(One):
+    """A point of which some values, by their places on what is painted, are missing."""
+
+    missing: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=150_000)]
+    n: Annotated[int, Field(ge=1, le=8)] = 4
+    seed: Seed = 0
+
+
+class Redraw(One):
+    """A point, and the seed of what is drawn anew."""
+
+    seed: Seed = 0
+
+
+class Coded(One):
+    """A point, in whose codes some were changed."""
+
+    codes: Annotated[list[Annotated[int, Field(ge=-1, lt=2**31)]], Field(max_length=65_536)] = []
+
+
 class Beside(One):
     """A point, as another run sees it."""
 

@@ -74,6 +74,12 @@ class Known:
         return modality_of(self.artifact.data)
 
     @property
+    def source(self) -> str:
+        """What says which runs are of the same data, without reading them."""
+        found = (self.run.configuration or {}).get("data") or {}
+        return f"{found.get('modality')} {found.get('path')}"
+
+    @property
     def points(self) -> Points:
         """The examples of its map."""
         with self.opening:

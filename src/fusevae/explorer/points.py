@@ -27,7 +27,8 @@ from fusevae.evaluation.reading import has_real_latents, read
 from fusevae.explorer.turns import LONGEST, Busy, Turns
 
 MOST = 100_000  # points of a map
-PIECE = 500  # of it at a time; the plane is that of the first
+PIECE = 500  # of it at a time, fewer of large examples; the plane is that of the first
+VALUES = 400_000  # of the examples of a piece, after which others may have their turn
 NAMED = 60  # values that a column of words has at most, to be a column of classes
 
 
@@ -87,6 +88,7 @@ class Points:
         self.examples = Joined([(name, part) for name, part in parts if len(part)])
         order = torch.Generator().manual_seed(noise.key("explorer"))
         self.order = torch.randperm(len(self.examples), generator=order)[:MOST]
+        self.piece = min(PIECE, max(50, VALUES // artifact.data.dims))
         self.real = has_real_latents(artifact)
         self.found: list[Latents] = []
         self.bounds: list[Tensor] = []
@@ -192,7 +194,7 @@ class Points:
             self.failed = " ".join(str(error).split())[:500]
 
     def _encode(self) -> None:
-        for part in self.order.split(PIECE):
+        for part in self.order.split(self.piece):
             with self.turns.aside():
                 found = read(self.artifact, self.examples.subset(part))
             with self.changing:
@@ -202,7 +204,7 @@ class Points:
 
     def _judge(self) -> None:
         device = next(self.artifact.parameters(), torch.zeros(())).device
-        for part in self.order.split(PIECE):
+        for part in self.order.split(self.piece):
             with self.turns.aside(), torch.no_grad(), noise.preserved(device):
                 (block,) = blocks(self.artifact, self.examples.subset(part), 0, device)
                 found = block_bound(self.artifact, block, 0).cpu()

@@ -60,10 +60,10 @@ def own_file(known: Known, body: bytes, name: str) -> Answer:
                 x, y = found.batch(torch.arange(1))
         except InputError as error:
             raise InputError(str(error).replace(str(path), name[:60]).replace(folder, "")) from None
-    return _placed(known, _Few(x, y, found))
+    return _placed(known, Few(x, y, found))
 
 
-class _Few(Examples):
+class Few(Examples):
     """Some examples in memory, with the description of those that they are of."""
 
     def __init__(self, x: Tensor, y: Tensor | None, like: Examples) -> None:
@@ -84,7 +84,7 @@ def _once(artifact: Artifact, known: Known, raw: Tensor, label: Tensor | None) -
     artifact.data.check(spec, "the other model")
     conditions = artifact.data.conditions
     same = conditions is not None and spec.conditions is not None and conditions.names == spec.conditions.names
-    return _Few(raw, label if same else None, known.points.examples)
+    return Few(raw, label if same else None, known.points.examples)
 
 
 def _judged(known: Known, given: Examples) -> Answer:

@@ -14,20 +14,24 @@ from fusevae.core.conditions import Label
 from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation
 from fusevae.core.levels import Level
+from fusevae.data.modality import modality_of
 from fusevae.evaluation import samples
+from fusevae.evaluation.inside_latents import depth, vocabulary
 from fusevae.evaluation.latent_space import direction, nearest
 from fusevae.evaluation.paths import active, way
 from fusevae.evaluation.reading import along, decoded, has_real_latents, read
 from fusevae.evaluation.verdict import of_training, verdict
-from fusevae.explorer import asked, single
+from fusevae.explorer import asked, single, within
 from fusevae.explorer.known import Known
 from fusevae.explorer.points import Points
 from fusevae.training.history import curves as curves_of
 from fusevae.training.outcome import words_of
+from fusevae.training.so_far import SoFar, newest_step
 
 SLIDERS = 12
 QUANTILES = 0.99  # of the aggregate posterior, between the ends of a slider
 DRAWN = 500  # values of a curve
+SO_FAR = 16  # samples of a training that goes on
 Answer = dict[str, Any]
 
 
@@ -51,6 +55,8 @@ def about(known: Known, request: asked.Asked) -> Answer:
         ],
         "latents": real,
         "codes": model.has_latents and not real,
+        "inside": bool(depth(artifact) or vocabulary(artifact)),
+        "fills": within.fills(known),
         "writes": model.space == "sequences",
         "level": model.level.name.lower(),
         "likelihood": model.level >= Level.BOUND,
@@ -61,6 +67,7 @@ def about(known: Known, request: asked.Asked) -> Answer:
         ]
         if columns is not None and artifact.is_conditional
         else [],
+        "columns": list(artifact.data.schema.names),
     }
     return facts
 
@@ -97,10 +104,13 @@ def example(known: Known, request: asked.One) -> Answer:
     facts = [["set", name], ["row", f"{row:,}"], *([["file", file]] if file else [])]
     if label is not None and spec.conditions is not None:
         facts += [[k, _word(v[0])] for k, v in spec.conditions.values(label).items()]
+    with known.turns.asked():
+        parts = known.show(raw)
+    told = {cell for part in parts for row in part.get("rows", ()) for cell in row}
+    facts += [[k, v[0]] for k, v in known.kind.identify(raw, spec).items() if v[0] not in told]
     if request.point < sum(map(len, found.bounds)):
         facts.append(["log-likelihood", f"{float(torch.cat(found.bounds)[request.point]):,.2f} nats (a bound)"])
-    with known.turns.asked():
-        return {"parts": known.show(raw), "facts": facts}
+    return {"parts": parts, "facts": facts}
 
 
 def latent(known: Known, request: asked.One) -> Answer:
@@ -181,11 +191,23 @@ def drawn(known: Known, request: asked.Drawn) -> Answer:
     """New examples."""
     artifact = known.artifact
     how = None if request.temperature is None else Generation(temperature=request.temperature)
-    label = known.condition(request.given, request.like, request.n)
+    given = {name: value for name, value in request.given.items() if value}
     with known.turns.asked():
-        x = samples.sample(artifact, request.n, label, request.seed, generation=how)
+        x, notes = samples.drawn(artifact, request.n, given or None, request.seed, generation=how)
         kind = samples.kind_used(artifact, "auto")
-        return {"parts": known.show(x), "kind": "means of p(x | z)" if kind == "mean" else "samples from the model"}
+        says = "means of p(x | z)" if kind == "mean" else "samples from the model"
+        return {"parts": known.show(x), "kind": says, "notes": notes}
+
+
+def so_far(known: Known, request: asked.Asked) -> Answer:
+    """New examples of a training that goes on, from its newest checkpoint."""
+    found = SoFar.of(known.run)
+    if found is None:
+        raise InputError("the training has left no checkpoint yet")
+    with known.turns.asked():
+        x = samples.sample(found.artifact, SO_FAR)
+        sheet = modality_of(found.artifact.data).fragment(x, found.artifact.data)
+    return {"parts": sheet.parts(), "step": found.step}
 
 
 def curves(known: Known, request: asked.Curves) -> Answer:
@@ -201,6 +223,7 @@ def curves(known: Known, request: asked.Curves) -> Answer:
     found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
     run = known.run
     found["finished"] = known.ready
+    found["checkpoint"] = None if known.ready else newest_step(known.path)
     if known.ready and (figures := run.evaluation) is not None:
         found["figures"] = [list(line) for line in figures.lines()]
     last = records[-1] if records else {}
@@ -276,6 +299,11 @@ ACTIONS = {
     "attribute": Action(asked.Value, attribute),
     "near": Action(asked.Near, near),
     "samples": Action(asked.Drawn, drawn),
+    "so_far": Action(asked.Asked, so_far),
+    "canvas": Action(asked.One, within.canvas),
+    "fill": Action(asked.Fill, within.fill),
+    "levels": Action(asked.Redraw, within.levels),
+    "codes": Action(asked.Coded, within.codes),
     "beside": Action(asked.Beside, single.beside),
     "own": Action(asked.Own, single.own),
     "curves": Action(asked.Curves, curves),

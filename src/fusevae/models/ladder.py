@@ -20,7 +20,7 @@ from fusevae.models.latents import Latents
 from fusevae.nets.ladder import ConvLadder, DenseLadder, LadderNet
 from fusevae.nets.mlp import MLP
 
-Choose = Callable[[Distribution, Sequence[int]], Tensor]
+Choose = Callable[[int, Distribution, Distribution], Tensor]  # a level's number, its p and its q: its z
 
 
 class Ladder(Latents):
@@ -67,8 +67,22 @@ class Ladder(Latents):
             for i, term in enumerate(terms):
                 term.name = f"top{i + 1}" if len(terms) > 1 else "top"
             samples = ()
-        h, found = self._down(x, above, conditions, noise.rsample, samples)
+        h, found = self._down(x, above, conditions, lambda i, _, q: noise.rsample(q, () if i else samples))
         return h, terms + found, auxiliary
+
+    @property
+    def depth(self) -> int:
+        """The number of levels, that at the top included."""
+        return len(self.net.levels) + (self.top is not None)
+
+    def partly(self, x: Tensor, kept: int, *conditions: Tensor | None) -> Tensor:
+        """What the decoder is given where the first ``kept`` levels are the most typical ones of ``x``, and those below
+        are drawn from the prior: what the levels below are left to decide."""
+        above = None
+        if self.top is not None:
+            above = self.top.encode(x, *conditions)[0] if kept else self.top.generate((len(x),), *conditions)
+            kept -= 1
+        return self._down(x, above, conditions, lambda i, p, q: q.mean if i < kept else noise.sample(p))[0]
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
         above = self.top.generate(shape, *conditions) if self.top is not None else None
@@ -84,7 +98,7 @@ class Ladder(Latents):
         arrays: dict[str, Tensor] = {}
         if self.top is not None:
             above, arrays = self.top.encode(x, *conditions)
-        h, terms = self._down(x, above, conditions, lambda q, _: q.mean, ())
+        h, terms = self._down(x, above, conditions, lambda i, p, q: q.mean)
         for term in terms:
             assert term.q is not None
             arrays |= {f"{term.name}_mean": term.q.mean, f"{term.name}_scale": term.q.stddev}
@@ -114,7 +128,6 @@ class Ladder(Latents):
         above: Tensor | None,
         conditions: Sequence[Tensor | None],
         choose: Choose,
-        samples: Sequence[int],
     ) -> tuple[Tensor, list[Term]]:
         """The pass of inference: the state at its end, and the levels."""
         label = _label(conditions)
@@ -127,7 +140,7 @@ class Ladder(Latents):
             mean, scale = p.base_dist.loc, p.base_dist.scale
             shift, widen = self.net.posterior(i, h, features)
             q = self._gaussian(mean + scale * shift, scale * smooth_bound(widen, -5.0, 3.0).exp())
-            z = choose(q, samples if not terms else ())
+            z = choose(i, p, q)
             terms.append(Term(f"z{i + 1}", z, p, q))
             h = self.net.down(i, h, z)
         return h, terms

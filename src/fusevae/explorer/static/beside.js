@@ -2,14 +2,15 @@
 import * as address from "./address.js";
 import { ask, button, el, facts, latest, number, saves, select, shown } from "./page.js";
 
-export default async function beside(place, { run, runs, given }) {
+export default async function beside(place, { run, runs, data, given }) {
   let point = Number(given.point ?? 0);
-  let other = runs.includes(given.other) ? given.other : runs.find((each) => each !== run) ?? run;
+  let other = runs.includes(given.other) ? given.other : runs.find((each) => each !== run && data[each] === data[run]) ?? run;
   const result = el("div", { className: "even" });
   const bar = el("div", { className: "bar" });
   place.append(bar, result);
   const look = latest(async () => {
     address.keep({ point, other });
+    result.replaceChildren(el("p", { className: "soft", "aria-busy": "true" }, "computing ..."));
     try {
       const found = await ask("beside", { run, point, other });
       result.replaceChildren(

@@ -1,6 +1,7 @@
 // The curves of a training, live while it goes on, and what they say.
-import { ask, button, csv, el, facts, save, say } from "./page.js";
+import { ask, button, csv, el, facts, save, saves, say, shown } from "./page.js";
 
+const PACE = 50; // of the time that samples take, so much is left to the training before the next
 const SHOWN = ["bound", "reconstruction", "kl", "loss"];
 const SPACE = "http://www.w3.org/2000/svg";
 const WORDS = { bound: "Bound (nats, higher is better)", reconstruction: "Reconstruction (nats)", kl: "KL (nats)", loss: "Loss" };
@@ -41,10 +42,30 @@ export default async function curves(place, { run, about }) {
   const verdict = el("div", { className: "card" });
   const charts = el("div", { className: "even" });
   const rest = el("div", { className: "even" });
-  place.append(el("div", { className: "stack" }, head, verdict, charts, rest));
+  const sofar = el("div", { className: "card", hidden: true });
+  place.append(el("div", { className: "stack" }, head, verdict, sofar, charts, rest));
   let timer = null;
   let going = true;
   let seen = -1;
+  let drawn = 0;
+  let next = 0;
+
+  // samples as checkpoints come, at a pace that leaves the training its time
+  async function sample(step) {
+    if (!step || step === drawn || Date.now() < next) return;
+    drawn = step;
+    const began = Date.now();
+    try {
+      const found = await ask("so_far", { run });
+      if (!going) return;
+      sofar.hidden = false;
+      sofar.replaceChildren(el("h2", {}, "Samples so far ", el("span", { className: "soft" }, `from the checkpoint of step ${found.step.toLocaleString()}`)), shown(found.parts, `samples at step ${found.step}`, "sheet"), saves(found.parts, `${run}-step-${found.step}`));
+    } catch (error) {
+      sofar.hidden = false;
+      sofar.replaceChildren(el("h2", {}, "Samples so far"), el("p", { className: "soft" }, error.message));
+    }
+    next = Date.now() + PACE * (Date.now() - began);
+  }
 
   async function look() {
     const found = await ask("curves", { run });
@@ -69,6 +90,8 @@ export default async function curves(place, { run, about }) {
         ...(found.figures ? [el("div", { className: "card" }, el("h2", {}, "On held-out examples"), facts(found.figures))] : []),
         ...(about.facts ? [el("div", { className: "card" }, el("h2", {}, "The model"), facts([["model", about.model], ...about.facts]))] : []));
     }
+    if (!found.finished) sample(found.checkpoint);
+    else sofar.hidden = true;
     if (!found.finished && going) timer = setTimeout(() => look().catch((error) => say(error.message)), 3000);
   }
   await look();

@@ -3,7 +3,9 @@ import * as address from "./address.js";
 import { ask, el, runs, say, select } from "./page.js";
 import beside from "./beside.js";
 import curves from "./curves.js";
+import inside from "./inside.js";
 import map from "./map.js";
+import missing from "./missing.js";
 import own from "./own.js";
 import path from "./path.js";
 import samples from "./samples.js";
@@ -14,6 +16,8 @@ const VIEWS = {
   sliders: { name: "Sliders", view: sliders, needs: "latents" },
   path: { name: "Paths", view: path, needs: "latents" },
   samples: { name: "Samples", view: samples, needs: "ready" },
+  missing: { name: "Fill in", view: missing, needs: "fills" },
+  inside: { name: "Levels & codes", view: inside, needs: "inside" },
   own: { name: "Your own example", view: own, needs: "ready" },
   beside: { name: "Side by side", view: beside, needs: "ready" },
   training: { name: "Training & verdict", view: curves, needs: "curves" },
@@ -24,11 +28,13 @@ let known = { name: null };
 let end = () => {};
 let turn = 0;
 
-function missing(about, needs) {
+function lacking(about, needs) {
   if (about[needs]) return "";
   if (!about.ready) return "There is no model yet: the training has not come to its end. Its curves are shown live under Training & verdict.";
   if (needs === "curves") return "This is a model alone, without the records of its training.";
-  if (about.codes) return `The latents of this ${about.model} are codes of a codebook, not numbers: there is no way between two of them, and no place to decode. Its samples and reconstructions are shown.`;
+  if (needs === "fills") return `This ${about.model} can't fill in what is missing: a model with one level of latents and values that are independent given them can (conv-vae, table-vae), or table-transformer.`;
+  if (needs === "inside") return `This ${about.model} has one level of latents, which are numbers: see its map and its sliders.`;
+  if (about.codes) return `The latents of this ${about.model} are codes of a codebook, not numbers: there is no way between two of them, and no place to decode. See Levels & codes, and its samples.`;
   return `${about.model} has no latents: it has no map, no sliders and no paths. Its samples and its training are shown.`;
 }
 
@@ -36,7 +42,10 @@ function tabs(run, name) {
   document.getElementById("tabs").replaceChildren(
     ...Object.entries(VIEWS).map(([key, { name: word }]) => {
       const link = el("a", { href: address.written(run, key) }, word);
-      if (key === name) link.setAttribute("aria-current", "page");
+      if (key === name) {
+        link.setAttribute("aria-current", "page");
+        requestAnimationFrame(() => link.scrollIntoView({ block: "nearest", inline: "center" }));
+      }
       return el("li", {}, link);
     }),
   );
@@ -70,7 +79,7 @@ async function show() {
   const kind = known.facts?.find(([what]) => what === "data")?.[1] ?? "";
   document.getElementById("about").textContent = known.ready ? `${known.model} · ${kind}` : "in training";
   tabs(run, name);
-  const without = missing(known, VIEWS[name].needs);
+  const without = lacking(known, VIEWS[name].needs);
   if (without) {
     main.replaceChildren(el("p", { className: "note" }, without));
     return;
@@ -78,7 +87,7 @@ async function show() {
   const place = el("div");
   main.replaceChildren(place);
   try {
-    const finish = await VIEWS[name].view(place, { run, about: known, runs: list.map((each) => each.name), given: here.with });
+    const finish = await VIEWS[name].view(place, { run, about: known, runs: list.map((each) => each.name), data: Object.fromEntries(list.map((each) => [each.name, each.data])), given: here.with });
     if (mine === turn) end = finish ?? (() => {});
     else finish?.();
   } catch (error) {

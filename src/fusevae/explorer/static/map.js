@@ -59,6 +59,8 @@ export default async function map(place, { run, about, given }) {
         el("a", { href: address.written(run, "sliders", { from: number }) }, "Sliders from here"),
         el("a", { href: address.written(run, "path", { via: [...route(), number].join(";") }) }, "Add to path"),
         el("a", { href: address.written(run, "beside", { point: number }) }, "Side by side"),
+        about.fills ? el("a", { href: address.written(run, "missing", { point: number }) }, "Fill in") : "",
+        about.inside ? el("a", { href: address.written(run, "inside", { point: number }) }, "Levels & codes") : "",
       ),
     );
     sessionStorage.setItem(`route ${run}`, JSON.stringify([...route(), String(number)].slice(-4)));

@@ -7,6 +7,7 @@ export default async function samples(place, { run, about, given }) {
   let seed = Number(given.seed ?? 0);
   let n = Number(given.n ?? 16);
   let temperature = given.temperature === undefined ? null : Number(given.temperature);
+  const columns = about.columns.filter((name) => !about.conditions.some((each) => each.name === name));
   const bar = el("div", { className: "bar" });
   const card = el("div", { className: "card" }, el("p", { className: "soft" }, "drawing ..."));
   place.append(bar, card);
@@ -18,20 +19,26 @@ export default async function samples(place, { run, about, given }) {
     card.setAttribute("aria-busy", "true");
     try {
       const found = await ask("samples", request);
-      card.replaceChildren(el("h2", {}, `${n} new examples `, el("span", { className: "soft" }, `seed ${seed}, ${found.kind}`)), shown(found.parts, `${n} samples of ${run}, seed ${seed}`), saves(found.parts, `${run}-samples-${seed}`));
+      card.replaceChildren(el("h2", {}, `${n} new examples `, el("span", { className: "soft" }, `seed ${seed}, ${found.kind}`)), shown(found.parts, `${n} samples of ${run}, seed ${seed}`, "sheet"), ...found.notes.map((line) => el("p", { className: "soft" }, line)), saves(found.parts, `${run}-samples-${seed}`));
+    } catch (error) {
+      card.replaceChildren(el("p", { className: "error", role: "alert" }, error.message));
     } finally {
       card.removeAttribute("aria-busy");
     }
   });
 
   const tools = () =>
-    bar.replaceChildren(
+    bar.replaceChildren(...[
       number("Seed", seed, 0, 2 ** 31 - 1, (value) => ((seed = value), draw())),
       button("Another", () => ((seed += 1), tools(), draw()), "main"),
       number("How many", n, 1, 64, (value) => ((n = value), draw())),
       ...(about.writes ? [number("Temperature", temperature ?? 1, 0, 10, (value) => ((temperature = value), draw()), 0.1)] : []),
       ...conditions(about, asked, draw),
-    );
+      columns.length
+        ? el("details", { open: columns.some((name) => name in asked) }, el("summary", {}, "Given columns"),
+            el("div", { className: "bar" }, ...conditions({ conditions: columns.map((name) => ({ name, classes: null, about: "a value that all samples have" })) }, asked, draw)))
+        : null,
+    ].filter(Boolean));
   tools();
   await draw();
 }

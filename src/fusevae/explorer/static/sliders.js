@@ -29,7 +29,7 @@ export default async function sliders(place, { run, about, given }) {
     picture.replaceChildren(
       el("h2", {}, "Decoded ", el("span", { className: "soft" }, `from ${named(from)}`)),
       shown(answer.parts, "what the model decodes", "large"), saves(answer.parts, `${run}-decoded`),
-      ...(answer.point ? [el("p", {}, el("a", { href: address.written(run, "map", { at: answer.point.map((v) => v.toPrecision(6)).join(",") }) }, "Where this lies on the map"))] : []),
+      ...(answer.point ? [el("p", { className: "saves" }, el("a", { href: address.written(run, "map", { at: answer.point.map((v) => v.toPrecision(6)).join(",") }) }, "Where this lies on the map"))] : []),
     );
     picture.dataset.turn = Number(picture.dataset.turn ?? 0) + 1;
     address.keep({

@@ -135,6 +135,9 @@ class Images(Modality):
     def draw(self, rows: Sequence[tuple[str, Tensor]], spec: DataSpec) -> Sheet:
         return Picture(pictures.sheet(rows, spec))
 
+    def paintable(self, x: Tensor, spec: DataSpec) -> tuple[Sheet, tuple[int, ...]]:
+        return Picture(pictures.picture(x[0], spec)), tuple(spec.shape[1:])
+
     def pairs(self, x: Tensor, again: Tensor, spec: DataSpec) -> Sheet:
         return Picture(pictures.pairs(x, again, spec))
 

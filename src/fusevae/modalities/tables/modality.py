@@ -184,6 +184,9 @@ class Tables(Modality):
         cells = [[word, *row] for word, x in rows for row in words(x, spec)[1]]
         return Rows(names, cells) if any(word for word, _ in rows) else Rows(names[1:], [c[1:] for c in cells])
 
+    def paintable(self, x: Tensor, spec: DataSpec) -> tuple[Sheet, tuple[int, ...]]:
+        return self.draw([("", x)], spec), (spec.dims,)
+
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         return {"samples": Picture.of(pictures.histograms(real, made, columns_of(spec)))}
 
