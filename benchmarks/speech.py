@@ -13,7 +13,7 @@ Asked for, after 60 minutes of 2 cores: STOI above .793 and PESQ above 2.39 at 1
 kbit/s; 97 % of the classifier's accuracy on reconstructions, 95 % (digit) and 90 % (speaker) of it on samples.
 ``python benchmarks/speech.py [NAME ...] --minutes 60`` trains and measures those named (all without a name), resumable,
 in ``runs/speech``. Names are speech-codec, speech-vae, mel-vae and the ablations of speech-vae: without-critic,
-without-labels, one-gaussian-a-step (of the prior, for a mixture of eight), without-memory (a prior of one number of
+one-gaussian-a-step (of the prior, for a mixture of eight), without-memory (a prior of one number of
 state: near to none over the sequence). A prior that is a flow or a diffusion over sequences isn't among them.
 """
 
@@ -34,7 +34,6 @@ from inputs import speech
 RUNS = runs("speech")
 ARMS = {  # of speech-vae: what is left out, or what stands in its place
     "without-critic": ["objective.start=1"],
-    "without-labels": ["recipe.conditional=false"],
     "one-gaussian-a-step": ["model.latents.prior.components=1"],
     "without-memory": ["model.latents.prior.hidden=1"],
 }
