@@ -190,7 +190,7 @@ def _fitted(
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
         if isinstance(latents, Coded):
             width, longest = shape
-            inside = AutoregressiveFrames(width, 2 * longest, classes=classes)
+            inside: Conditional = AutoregressiveFrames(width, 2 * longest, classes=classes)
             model = Preprocessed([StandardiseFrames(width)], inside)
         elif not isinstance(latents, Quantized):
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
