@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import fusevae
 from fusevae.cli import main
 from fusevae.core.artifact import Artifact
+from fusevae.core.errors import InputError, SlotError
 from fusevae.core.frames import ended, extent
 from fusevae.core.levels import log_bound
 from fusevae.core.spec import DataSpec
@@ -28,6 +30,7 @@ from fusevae.nets.spectral_distance import SpectralDistance
 from fusevae.nets.wave import WaveDecoder, WaveEncoder
 from fusevae.nets.wave_critic import WaveCritic
 from fusevae.objectives.wave_gan import WaveGAN
+from fusevae.training.prior import fit_prior
 
 sf = pytest.importorskip("soundfile")
 RATE = 1000
@@ -282,6 +285,21 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
     del data[200:300]
     (tmp_path / "bad.npz").write_bytes(data)
     assert main(["decode", str(run), "--data", str(tmp_path / "bad.npz"), "--output", again]) == 2
+
+
+def test_a_prior_over_its_codes_makes_a_codec_generate():
+    artifact, x = small_codec(), clips((400, 350, 200, 90) * 10)
+    with pytest.raises(SlotError, match="fit-prior"):
+        fusevae.sample(artifact, 1)
+    with pytest.raises(InputError, match="sequences of codes"):
+        fit_prior(artifact, x, "flow", quiet=True)
+    settings = fusevae.Training(epochs=8, batch_size=8, learning_rate=2e-3)
+    found = fit_prior(artifact, x, "autoregressive", training=settings, quiet=True)
+    made = fusevae.sample(found, 50, seed=0)
+    lengths = extent(made[:, None]).float()
+    assert made.isfinite().all() and len(lengths.unique()) > 2
+    assert (lengths.mean() - 260).abs() < 100  # of what was given: at first half of the longest, 400, is usual
+    assert codec.Codec(found).name == codec.Codec(artifact).name  # codes stay what they were
 
 
 def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys, monkeypatch):

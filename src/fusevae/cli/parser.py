@@ -315,8 +315,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     options.run(prior)
-    kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer")
-    prior.add_argument("kind", choices=kinds, metavar="KIND", help="%(choices)s; the last two for codes (vq-vae)")
+    kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer", "autoregressive")
+    prior.add_argument(
+        "kind",
+        choices=kinds,
+        metavar="KIND",
+        help="%(choices)s; of these pixel-cnn and transformer for codes (vq-vae), the last for sound (speech-codec)",
+    )
     options.data(prior, required=False, default="; without it the run's own training split")
     prior.add_argument("--components", type=positive, default=10, metavar="N", help="of the mixture (default: 10)")
     prior.add_argument("--epochs", type=positive, metavar="N", help="of the training of the others (default: 30)")

@@ -58,7 +58,10 @@ class Coded(Latents):
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
         if self.prior is None:
-            raise SlotError("this codec has no prior to sample from: encode and decode with it, or take speech-vae")
+            raise SlotError(
+                "this codec has no prior to sample from: encode and decode with it, fit one by fusevae "
+                "fit-prior RUN autoregressive, or take speech-vae"
+            )
         z = noise.sample_to(self.prior(*conditions), shape)
         return self.quantizer(z.reshape(-1, *z.shape[-2:])).z.view(z.shape)
 

@@ -15,9 +15,12 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
+from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples, InMemory
+from fusevae.data.frame_steps import StandardiseFrames
 from fusevae.data.preprocessing import Standardise
 from fusevae.data.splits import Splits
+from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
@@ -29,6 +32,7 @@ from fusevae.distributions.pixel_cnn import PixelCNN
 from fusevae.distributions.schedules import LinearSchedule
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.models.autoencoder import Deterministic
+from fusevae.models.coded import Coded
 from fusevae.models.flat import Flat
 from fusevae.models.ladder import Ladder
 from fusevae.models.latents import Latents
@@ -43,9 +47,10 @@ from fusevae.training.fit import prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
-Kind = Literal["flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer"]
+Kind = Literal["flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer", "autoregressive"]
 KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae", "diffusion")  # for numbers
 CODES: Sequence[Kind] = ("pixel-cnn", "transformer")  # for maps of codes
+SEQUENCES: Sequence[Kind] = ("autoregressive",)  # for codes of sound
 HELD_OUT = 0.05  # of the latents, for the figures of the fit
 USUAL = Training(epochs=30, batch_size=256, learning_rate=2e-3, weight_decay=0.01)
 
@@ -75,7 +80,8 @@ def fit_prior(
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
             VAE of the latents; ``"diffusion"``: latent diffusion (Rombach et al. 2022), a U-Net for images of latents.
             Latents are brought to mean 0 and deviation 1 first, each by what is measured. Of codes: ``"pixel-cnn"`` or
-            ``"transformer"``.
+            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``, over the vectors
+            that stand for them, whose samples are coded.
         label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture.
         components: of the mixture.
         training: of the others.
@@ -91,16 +97,16 @@ def fit_prior(
         >>> type(better.distribution.latents.prior).__name__
         'GaussianMixture'
     """
-    if kind not in (*KINDS, *CODES):
-        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join([*KINDS, *CODES])}")
+    if kind not in (every := (*KINDS, *CODES, *SEQUENCES)):
+        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join(every)}")
     latents = latents_of(artifact.distribution)
-    fit = CODES if isinstance(latents, Quantized) else KINDS
+    fit = CODES if isinstance(latents, Quantized) else SEQUENCES if isinstance(latents, Coded) else KINDS
     if kind not in fit:
-        what = "codes" if fit is CODES else "numbers"
+        what = {CODES: "codes", SEQUENCES: "sequences of codes", KINDS: "numbers"}[fit]
         raise InputError(f"the latents are {what}, which no prior of kind {kind!r} fits: take {' or '.join(fit)}")
     examples = as_examples(artifact, data, label)
     z, labels = aggregate(artifact, examples, seed)
-    if z.dim() != 2 and kind not in ("diffusion", *CODES):
+    if z.dim() != 2 and kind not in ("diffusion", *CODES, *SEQUENCES):
         raise InputError(
             f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
         )
@@ -114,9 +120,9 @@ def fit_prior(
 
 def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor, Tensor | None]:
     """A latent z ~ q(z | x) of each example, ``(n, *shape)``, of the top level in a hierarchy, or its codes ``(n, 1, h,
-    w)``; and the labels."""
+    w)``, or the vectors ``(n, d, places)`` that stand for those of a sequence; and the labels."""
     model = artifact.distribution
-    latents_of(model)
+    latents = latents_of(model)
     device = next(model.parameters()).device
     found, labels = [], []
     with torch.no_grad(), noise.preserved(device):
@@ -125,20 +131,21 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
             with noise.keyed(seed, "aggregate", block.number, device=device):
                 terms = model.trace(block.x, block.label).terms
                 z = terms[0].z if terms else next(iter(model.encode(block.x, block.label).values()))
+                z = latents.complete(z) if isinstance(latents, Coded) else z
             found.append(z.cpu())
             if block.label is not None:
                 labels.append(block.label.cpu())
-    return torch.cat(found), torch.cat(labels) if labels else None
+    return joined(found, 0), torch.cat(labels) if labels else None
 
 
-def latents_of(model: Conditional) -> Flat | Deterministic | Quantized:
+def latents_of(model: Conditional) -> Flat | Deterministic | Quantized | Coded:
     """The latents whose prior can be replaced, or an :class:`InputError`."""
     while isinstance(model, Preprocessed):
         model = model.model
     latents: Latents | None = model.latents if isinstance(model, VAE) else None
     if isinstance(latents, Ladder):
         latents = latents.top
-    if not isinstance(latents, (Flat, Deterministic, Quantized)):
+    if not isinstance(latents, (Flat, Deterministic, Quantized, Coded)):
         raise InputError(
             f"{type(latents or model).__name__} has no prior that could be fitted alone: take a model with Flat "
             "latents or codes, or a Ladder with such a top"
@@ -181,6 +188,11 @@ def _fitted(
             model = _of_codes(kind, shape, levels, classes)
         else:
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
+        if isinstance(latents, Coded):
+            width, longest = shape
+            inside: Conditional = AutoregressiveFrames(width, 2 * longest, classes=classes)
+            model = Preprocessed([StandardiseFrames(width)], inside)
+        elif not isinstance(latents, Quantized):
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
             model = Preprocessed([Standardise(shape)], inside)
         order = torch.randperm(len(z))
