@@ -8,6 +8,7 @@ from fusevae.modalities.tables.families import cells_of, gappy
 from fusevae.modalities.tables.schema import TableSchema, columns_of
 from fusevae.nets.cells import CellEncoder
 from fusevae.nets.mlp import MLP
+from fusevae.nets.regression import Regression
 from fusevae.nets.transformer import Transformer
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
@@ -22,14 +23,17 @@ def recipe(
     layers: int = 2,
     components: int = 5,
     orders: int = 2,
+    dropout: float = 0.0,
+    regression: bool = False,
 ) -> Experiment:
     """Each column has a family of its own, of numbers a mixture of ``components``; missing cells contribute nothing.
     The likelihood is of the mixture of ``orders`` orders (:class:`AnyOrder`)."""
     schema = TableSchema([*columns_of(data)])
     cells, holes = cells_of(schema), gappy(schema)
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
-    net = Transformer(width, heads, layers, turns=False)
-    model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes)
+    net = Transformer(width, heads, layers, dropout=dropout, turns=False)
+    first = Regression(cells) if regression else None
+    model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, first)
     return Experiment(
         model=model, training=Training(epochs=50, batch_size=128, learning_rate=2e-3, weight_decay=0.01, patience=5)
     )
