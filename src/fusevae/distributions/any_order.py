@@ -18,7 +18,7 @@ from fusevae.core.levels import BoundOnly
 from fusevae.distributions.mixed import Mixed, Row
 from fusevae.nets.cells import HIGHEST, Cells, Classes, Real
 from fusevae.nets.mlp import Embedding
-from fusevae.nets.outset import start_at, untouched
+from fusevae.nets.outset import start_at
 from fusevae.nets.regression import Expected, Regression
 from fusevae.nets.transformer import Transformer
 
@@ -88,6 +88,7 @@ class AnyOrder(Mixed):
         self.option, self.label = nn.Embedding(cells.total, width), Embedding(classes, width) if classes else None
         self.wave = nn.Parameter(torch.randn(n, 2 * len(WAVES) + 1, width) / len(WAVES)) if n else None
         self.last = nn.Linear(width, self.outputs(cells, components))
+        nn.init.zeros_(self.last.bias)  # so that it is seen to be untouched
         self.rows = self._rows_of_outputs()
         back = torch.tensor(list(itertools.chain(*self.rows))).argsort()
         self.register_buffer("back", back, persistent=False)
@@ -100,7 +101,7 @@ class AnyOrder(Mixed):
         """Functions of the cells, and each column at the distribution that it has on the whole, whatever is given."""
         if not self.cells.fitted:
             self.cells.fit(examples())
-        if self.regression is not None and untouched(self.last.bias):
+        if self.regression is not None and not self.regression.fitted:
             self.regression.fit(examples())
             self.last.weight.zero_()  # at first nothing differs
         start_at(self, examples, self._start)

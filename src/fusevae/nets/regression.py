@@ -54,7 +54,7 @@ class Regression(Described, nn.Module):
 
     def __init__(self, cells: Cells) -> None:
         super().__init__()
-        self.cells, numbers = cells, cells.numbers.tolist()
+        self.cells, self.fitted, numbers = cells, False, cells.numbers.tolist()
         places, of, self.classes = list[int](), list[int](), list[tuple[int, int, int]]()
         for c, (column, start) in enumerate(zip(cells.columns, cells.starts.tolist(), strict=True)):
             if not isinstance(column, Classes):
@@ -79,6 +79,7 @@ class Regression(Described, nn.Module):
         self.center.copy_(center)
         self.scale.copy_(torch.where(scale > 1e-6, scale, 1.0))
         self.covariance.copy_(shrunk(self._features(x).double()))
+        self.fitted = True
 
     def forward(self, x: Tensor, order: Tensor) -> Expected:
         """For rows ``(n, columns)``, each column given those before it in the order ``(n, columns)``."""
@@ -99,6 +100,10 @@ class Regression(Described, nn.Module):
             rows = own.gather(1, back[:, part, None].expand(-1, -1, own.shape[2]))
             logits[:, start : start + k] = self._discriminant(part, expected[:, part], rows @ rows.mT)
         return Expected(mean, (self.scale[h] * deviation[:, h]).log(), logits)
+
+    def _load_from_state_dict(self, *arguments: object) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.fitted = True
 
     def _discriminant(self, part: Tensor, expected: Tensor, left: Tensor) -> Tensor:
         r"""What is added to the logits of a column's classes: with D of one over their parts in the training rows and C

