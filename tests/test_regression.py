@@ -48,10 +48,10 @@ def test_of_classes_it_is_the_linear_discriminant(cells):
     logits = regression(x, torch.tensor([[0, 1, 2, 3]]).expand(len(x), -1)).logits
     heights = cells.heights(x[:, :3])[0].numpy()
     lda = discriminant.LinearDiscriminantAnalysis().fit(heights, x[:, 3])
-    ours = logits[:, 1] - logits[:, 0] + torch.logit(regression.center[4])
+    ours = logits[:, 4] - logits[:, 3] + torch.logit(regression.center[4])
     inside = logits.abs().max(1).values < 7
     theirs = torch.from_numpy(lda.decision_function(heights)).float()
-    torch.testing.assert_close(ours[inside], theirs[inside], atol=0.15, rtol=0.05)
+    torch.testing.assert_close(ours[inside], theirs[inside], atol=0.05, rtol=0.02)
 
 
 def test_a_transformer_starts_at_it_and_still_sums_to_one(cells):
@@ -64,4 +64,4 @@ def test_a_transformer_starts_at_it_and_still_sums_to_one(cells):
     torch.testing.assert_close(apart.logsumexp(0, keepdim=True), known)
     held = p().log_prob(made(2000)).mean()
     p.regression = None
-    assert held > p().log_prob(made(2000)).mean() + 1
+    assert held > p().log_prob(made(2000)).mean() + 0.5
