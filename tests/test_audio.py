@@ -17,6 +17,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.frames import MARK, ended, extent
 from fusevae.core.spec import DataSpec
 from fusevae.data.frame_steps import StandardiseFrames
+from fusevae.data.source import read_examples
 from fusevae.distributions.frames import log_count
 from fusevae.modalities.audio.quality import mel_distance, spectral_distance, usual_view
 from fusevae.modalities.audio.schema import SoundSchema
@@ -134,6 +135,30 @@ def test_audio_folder_lj_speech_and_parquet(tmp_path):
     for given, said in ((whole, {}), (str(tmp_path / "saved"), {"modality": "audio"})):
         found = read_data(given, validation=0, test=0, **said).train
         assert [len(c) for c in clips_of(found)] == [700] * 3 and found.spec.classes == ["0", "1"]
+
+
+def test_windows_of_long_recordings_are_the_recordings_and_no_two_parts_share_a_stretch(tmp_path, caplog):
+    x = {f"{c}/{i}": tone(n) * np.linspace(0.5, 1, n, dtype=np.float32) for c in "ab" for i, n in ((0, 9100), (1, 700))}
+    folder_of(tmp_path / "d", x, subtype="FLOAT")
+    with caplog.at_level(logging.WARNING):
+        data = read_data(str(tmp_path / "d"), window=0.125, validation=0.2, test=0.2)
+    assert "4 are cut into 20 windows of about 0.125 s (data.window)" in caplog.text
+    parts = data.train, data.validation, data.test
+    found = {name: clip for part in parts for name, clip in zip(part.ids, clips_of(part), strict=True)}
+    assert [len(part) for part in parts] == [12, 4, 4] and len(found) == 20
+    for name, whole in x.items():
+        mine = sorted((n for n in found if n.startswith(f"{name}.wav @")), key=lambda n: float(n.split("@")[1][:-1]))
+        again = torch.cat([found[n] for n in mine])
+        assert torch.allclose(again, torch.from_numpy(whole), rtol=0, atol=2**-29)  # a zero at an end is marked
+        sides = [next(i for i, part in enumerate(parts) if n in part.ids) for n in mine]
+        assert sides == sorted(sides)  # training, then validation, then test: each is one stretch
+    labels = dict(zip(data.train.ids, data.train.batch(torch.arange(12))[1].flatten().tolist(), strict=True))
+    assert {(name[0], label) for name, label in labels.items()} == {("a", 0), ("b", 1)}
+    folder_of(tmp_path / "long", {"c": tone(61 * RATE)})
+    assert [len(clip) for clip in clips_of(read(tmp_path / "long"))] == [4 * RATE] * 14 + [5 * RATE]
+    assert [len(clip) for clip in clips_of(read_examples(str(tmp_path / "long"), data.spec))][-1] == 5 * RATE
+    with pytest.raises(InputError, match="window=0 was given"):
+        read(tmp_path / "d", window=0)
 
 
 def test_arrays_say_their_rate(tmp_path):

@@ -54,6 +54,7 @@ class Options:
     longest: int = 512
     stream: int | None = None
     rate: int | None = None
+    window: float | None = None
     gaps: bool = False  # missing numbers are NaN, not refused: they are to be filled in
     known: DataSpec | None = None  # of a model that the data are read for: its vocabulary and its columns hold
 

@@ -66,6 +66,7 @@ class Source(Described):
         stream: the text is one long one, cut into windows of so many tokens; validation and test are then pieces from
             its end. Windows for training overlap, so that an epoch sees a token 16 times.
         rate: of sound in Hz, to which clips of another are resampled; by default the commonest among them.
+        window: seconds that longer sound is cut into, each window an example; by default 4 where any is over a minute.
 
     Example:
         >>> splits = Source(validation=0.2).read()
@@ -99,6 +100,7 @@ class Source(Described):
         longest: int = 512,
         stream: int | None = None,
         rate: int | None = None,
+        window: float | None = None,
     ) -> None:
         for name, value in (("validation", validation), ("test", test)):
             if not 0 <= value < 1:
@@ -121,6 +123,8 @@ class Source(Described):
         ):
             if given is not None and given < least:
                 raise InputError(f"{name}={given} was given: expected at least {least}")
+        if window is not None and window < 0.1:
+            raise InputError(f"window={window} was given: expected seconds, at least 0.1")
         self.path, self.validation, self.test, self.seed = path, validation, test, seed
         self.other = {"validation": validation_path, "test": test_path}
         self.options = Options(
@@ -143,6 +147,7 @@ class Source(Described):
             longest=longest,
             stream=stream,
             rate=rate,
+            window=window,
         )
         if modality is not None:
             modality_named(modality)

@@ -24,7 +24,7 @@ from fusevae.data.splits import Splits
 from fusevae.data.streamed import Streamed
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
-from fusevae.modalities.audio import codec, pictures, reading, writing
+from fusevae.modalities.audio import codec, pictures, reading, windows, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
 from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
@@ -84,11 +84,19 @@ class Audio(Modality, Streamed):
             f"{path} holds no sound: expected {', '.join(SUFFIXES[:4])}, a folder of them, .npz or .parquet"
         )
 
+    def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
+        parts, were = windows.in_windows(parts, options)
+        if not were:
+            return parts
+        fractions = {name: f for name, f in (("test", test), ("validation", validation)) if name not in parts}
+        return parts | windows.apart(parts["train"], fractions)
+
     def examples(
         self, parts: dict[str, Part], rows: Mapping[str, Tensor] | None, options: Options
     ) -> dict[str, Examples]:
         known = options.known.schema if options.known is not None else None
         rate = known.rate if isinstance(known, SoundSchema) else common_rate(parts, options)
+        parts, _ = windows.in_windows(parts, options, rate)  # those of a model come in one piece
         clips = {name: at_one_rate(part, rate, f"the {name} part") for name, part in parts.items()}
         train = None if rows is None else rows["train"]
         conditions = conditions_of(parts, options, train)
