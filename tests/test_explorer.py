@@ -359,6 +359,20 @@ def test_what_is_asked_goes_before_what_is_prepared():
     assert order[:2] == ["aside", "asked"]
 
 
+def test_what_nobody_waits_for_gives_up_its_turn(known, runs):
+    name = next(iter(known.all()))
+    turns = known.one(name).turns
+    with served(known) as address, turns.lock:
+        port = int(address.rstrip("/").rpartition(":")[2])
+        body = json.dumps({"run": name, "n": 1}).encode()
+        head = f"POST /api/samples HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as left:
+            left.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+            waited = [time.sleep(0.02) for _ in range(250) if not turns.waiting]
+        gone = [time.sleep(0.02) for _ in range(250) if turns.waiting]
+        assert len(waited) < 250 and len(gone) < 250
+
+
 def test_a_plane_has_a_place_for_each_point():
     z = torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     plane = Plane.of(z)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import traceback
 from importlib import resources
 from typing import Any
@@ -22,7 +24,7 @@ from fusevae.explorer import single, views
 from fusevae.explorer.asked import Beside
 from fusevae.explorer.guard import Application, Guard
 from fusevae.explorer.known import Runs
-from fusevae.explorer.turns import Busy
+from fusevae.explorer.turns import GONE, OFTEN, Busy
 
 logger = logging.getLogger("fusevae")
 THREADS = 8  # that answer: each that computes keeps memory of its own
@@ -72,7 +74,13 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
             others = [runs.one(asked.other)] if isinstance(asked, Beside) else []
             return found.answer(runs.one(asked.run), asked, *others)
 
-        return await _answered(answer, threads)
+        gone = threading.Event()
+        GONE.set(gone)  # of this request alone: its thread has this context
+        watching = asyncio.ensure_future(_left(request, gone))
+        try:
+            return await _answered(answer, threads)
+        finally:
+            watching.cancel()
 
     async def file(request: Request) -> Response:
         _typed(request, "application/octet-stream")
@@ -88,6 +96,13 @@ def make(runs: Runs, host: str = "127.0.0.1", port: int = 8000, token: str = "")
         Route("/api/{name}", action, methods=["POST"]),
     ]
     return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _refusal}), host, port, token)
+
+
+async def _left(request: Request, gone: threading.Event) -> None:
+    """Notice when the page no longer waits: what it asked for need not have its turn."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(OFTEN)
+    gone.set()
 
 
 async def _answered(work: Any, threads: anyio.CapacityLimiter) -> Response:

@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from fusevae.core.errors import InputError
 
 LONGEST = 30.0  # seconds that a request waits
+OFTEN = 0.1  # seconds after which it looks whether somebody still waits for it
+GONE: ContextVar[threading.Event | None] = ContextVar("gone", default=None)  # set when whoever asked has left
 
 
 class Busy(InputError):
@@ -31,11 +34,15 @@ class Turns:
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """The turn of a request; :class:`Busy` where it doesn't come in time."""
+        """The turn of a request; :class:`Busy` where it doesn't come in time, or nobody waits for it any more."""
+        until, gone = time.monotonic() + LONGEST, GONE.get()
         self._count(1)
         try:
-            if not self.lock.acquire(timeout=LONGEST):
-                raise Busy("other requests are computed first: try again")
+            while not self.lock.acquire(timeout=OFTEN):
+                if time.monotonic() > until:
+                    raise Busy("other requests are computed first: try again")
+                if gone is not None and gone.is_set():
+                    raise Busy("nobody waits for this any more")
             try:
                 yield
             finally:

@@ -1,6 +1,6 @@
 // The page: which run, which view, at which address.
 import * as address from "./address.js";
-import { ask, el, runs, say, select } from "./page.js";
+import { ask, el, leave, runs, say, select } from "./page.js";
 import beside from "./beside.js";
 import curves from "./curves.js";
 import inside from "./inside.js";
@@ -55,6 +55,7 @@ async function show() {
   const mine = ++turn;
   end();
   end = () => {};
+  leave();
   const here = address.read();
   const run = list.some((each) => each.name === here.run) ? here.run : list[0]?.name;
   if (!run) return say("there are no runs to show");

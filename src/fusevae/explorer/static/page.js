@@ -28,15 +28,25 @@ async function sent(path, about) {
   try {
     return await answered(await fetch(path, about));
   } catch (error) {
+    if (about.signal?.aborted) return new Promise(() => {}); // the view that asked is gone
     throw error instanceof TypeError ? new Error("the explorer doesn't answer: is it still running?") : error;
   }
 }
 
 export const runs = () => sent("/api/runs", {});
 
-export const ask = (view, request) =>
+let here = new AbortController();
+
+// no view waits for what it has asked any more
+export function leave() {
+  here.abort();
+  here = new AbortController();
+}
+
+export const ask = (view, request, signal = here.signal) =>
   sent(`/api/${view}`, {
     method: "POST",
+    signal,
     headers: { "content-type": "application/json" },
     body: JSON.stringify(request),
   });
@@ -57,7 +67,7 @@ const kept = new Map();
 export async function once(view, request) {
   const key = view + JSON.stringify(request);
   if (!kept.has(key)) {
-    kept.set(key, ask(view, request).catch((error) => (kept.delete(key), Promise.reject(error))));
+    kept.set(key, ask(view, request, null).catch((error) => (kept.delete(key), Promise.reject(error))));
     if (kept.size > 600) kept.delete(kept.keys().next().value);
   }
   return kept.get(key);
