@@ -16,7 +16,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from fusevae import InputError, read_data
 from fusevae.cli import main
 
 TINY = ["--set", "training.epochs=1", "--set", "recipe.hidden=[8]"]
@@ -342,9 +341,3 @@ def test_a_full_disk(
     ours, theirs = (load_file(place / "model.safetensors") for place in (folder, run))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert "validation" in json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])  # of the start
-
-
-def test_a_sparse_matrix_in_memory_is_refused_in_a_line() -> None:
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(InputError, match="a sparse matrix in memory"):
-        read_data(sparse.csr_matrix(np.eye(3)))

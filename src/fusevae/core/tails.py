@@ -13,6 +13,7 @@ def drawn_in(x: Tensor, edge: float) -> tuple[Tensor, Tensor]:
     """``x`` up to ``edge`` as it is, and beyond as a logarithm; with the slope there.
 
     Example:
+        >>> import torch
         >>> drawn_in(torch.tensor([-3.0, 1e12]), 8.0)[0]
         tensor([-3.0000, 35.6310])
     """
@@ -24,6 +25,7 @@ def let_out(y: Tensor, edge: float) -> Tensor:
     """The reverse of :func:`drawn_in`.
 
     Example:
+        >>> import torch
         >>> let_out(torch.tensor([-3.0, 9.0]), 8.0)
         tensor([-3.0000,  9.7183])
     """
@@ -42,6 +44,7 @@ class Tails(Step):
         edge: in deviations, so many that few data have any beyond it.
 
     Example:
+        >>> import torch
         >>> y, logdet = Tails()(torch.tensor([[1.0, 1e12]]))
         >>> y, logdet
         (tensor([[ 1.0000, 47.6310]]), tensor([-27.6310]))

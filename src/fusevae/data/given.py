@@ -49,11 +49,6 @@ class Given:
 
         if isinstance(data, TensorDataset):
             data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
-        if hasattr(data, "tocsr"):
-            raise InputError(
-                f"a sparse matrix in memory ({type(data).__name__}) was given: expected a file of it "
-                "(scipy.sparse.save_npz), an AnnData, or a dense array (x.toarray())"
-            )
         self.data = data
         self.path = existing(data, "data") if isinstance(data, str | os.PathLike) else None
         self.name = str(data) if self.path is not None else f"the {type(data).__name__} in memory"

@@ -212,7 +212,11 @@ class Ordered(BoundOnly):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
             at = column[:, None]
             if bool(free.gather(1, at).any()):
-                drawn = Row(owner, owner.last(h).float(), None, self._expected(x, order)).sample().gather(1, at)
+                expected = self._expected(x, order)
+                if expected is not None:
+                    expected = Expected(*(each.view(*lead, -1) for each in expected))
+                row = Row(owner, owner.last(h).float().view(*lead, -1), None, expected)
+                drawn = row.sample().view(-1, d).gather(1, at)
                 x = x.scatter(1, at, torch.where(free.gather(1, at), drawn, x.gather(1, at)))
             told = owner.tokens(x).gather(1, at[..., None].expand(-1, -1, owner.net.width))[:, 0]
         return x.view(*lead, d)

@@ -34,10 +34,11 @@ def hint(word: str) -> str:
     """What may be wrong with a word that is nearly a number."""
     if re.fullmatch(r"[+-]?[\d.]*,[\d,]+", word):
         return " (is it a decimal comma, or one between thousands?)"
+    if len(word.split()) > 1 and all(map(is_number, word.split())):
+        return " (are these several numbers? put commas between them)"
     if re.search(r"\d", word) and SIGNS.search(word) and is_number(SIGNS.sub("", word).replace(",", "")):
         return " (is it a number? write it without %, currency or brackets, and a minus as -)"
-    several = len(word.split()) > 1 and all(map(is_number, word.split()))
-    return " (are these several numbers? put commas between them)" if several else ""
+    return ""
 
 
 def of_words(cells: Sequence[str], dtype: str = "str") -> Raw:
