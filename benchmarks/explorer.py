@@ -44,7 +44,7 @@ SLIDER = """async (moves) => {
   return found;
 }"""
 
-HOVER = """async (moves) => {
+HOVER = """async ([moves, patience]) => {
   const canvas = document.querySelector("canvas"), tip = document.querySelector(".tip"), found = [];
   const box = canvas.getBoundingClientRect();
   for (let i = 0; found.length < moves && i < 20 * moves; i++) {
@@ -57,7 +57,7 @@ HOVER = """async (moves) => {
     const at = { clientX: box.x + box.width * u, clientY: box.y + box.height * v };
     const began = performance.now();
     canvas.dispatchEvent(new PointerEvent("pointermove", at));
-    const came = await Promise.race([seen, new Promise((resolve) => setTimeout(() => resolve(false), 300))]);
+    const came = await Promise.race([seen, new Promise((resolve) => setTimeout(() => resolve(false), patience))]);
     o.disconnect();
     if (!came) continue;
     await tip.querySelector("img")?.decode();
@@ -231,6 +231,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     folder, n, moves = runs("explorer"), size(70_000, 300), size(200, 5)
+    patience = size(300, 50)  # ms for a hover, after which there is no point under it
     conv = made("conv-vae", file_of(size(2000, 60)), folder / "conv")
     dense = made("binary-vae", file_of(n), folder / "dense")
     figures: dict[str, Any] = {}
@@ -256,8 +257,8 @@ def main() -> None:
         with served(conv, dense, data=file_of(size(2000, 60))) as address:
             page.goto(f"{address}#/conv/map")
             until(page, f"document.querySelector('.bar')?.textContent.includes('{size(2000, 60):,} of')")
-            page.evaluate(HOVER, 3)
-            figures["hover"] = ends(page.evaluate(HOVER, moves))
+            page.evaluate(HOVER, [3, patience])
+            figures["hover"] = ends(page.evaluate(HOVER, [moves, patience]))
             page.evaluate(CLICK, 3)
             figures["click"] = ends(page.evaluate(CLICK, moves))
             page.goto(f"{address}#/conv/sliders?from=1")
