@@ -312,6 +312,19 @@ def test_frames_and_parquet_are_checked_like_text(tmp_path):
         read_data(pandas.DataFrame({"a": range(9), "parts": [[1, 2]] * 9}))
 
 
+def test_splits_come_as_frames_and_as_nothing_else_beside_them():
+    frame = pandas.DataFrame({"a": np.arange(50.0) + 0.5, "b": ["x", "y"] * 25})
+    splits = read_data({"train": frame, "test": frame[40:]}, validation=0.2)
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [40, 10, 10]
+    assert torch.equal(whole(splits.test)[:, 0], torch.arange(40.0, 50) + 0.5)
+    with pytest.raises(InputError, match="'holdout' names a DataFrame beside others"):
+        read_data({"train": frame, "holdout": frame})
+    with pytest.raises(InputError, match="'train' is a DataFrame and 'test' a ndarray"):
+        read_data({"train": frame, "test": frame[["a"]].to_numpy()})
+    with pytest.raises(InputError, match="the test part has no column 'b'"):
+        read_data({"train": frame, "test": frame[["a"]]})
+
+
 def test_rows_that_are_no_numbers_are_left_out_where_that_is_asked_for_and_counted(tmp_path, caplog):
     place = text(tmp_path, "a,kind,b\n1,x,2\ninf,y,3\n4,x,five\n6,y,7\n?,y,8\n")
     found = read_examples(place, skip_damaged=True, conditions=["kind"], columns=["a", "b"])

@@ -18,7 +18,7 @@ from fusevae.data import delimited, npz, parquet
 from fusevae.data.array_files import load_npy, npz_headers
 from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
-from fusevae.data.parts import splits_of
+from fusevae.data.parts import SPLITS, datasets_of, splits_of
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SHEET = "grid.png"  # what is written beside examples in a folder, so that they can be seen at once
@@ -52,6 +52,24 @@ class Given:
         self.data = data
         self.path = existing(data, "data") if isinstance(data, str | os.PathLike) else None
         self.name = str(data) if self.path is not None else f"the {type(data).__name__} in memory"
+
+    @property
+    def frames(self) -> dict[str, Given]:
+        """The DataFrames of a mapping of splits, by split; empty for anything else."""
+        data = self.data
+        found = [n for n, value in data.items() if n in SPLITS and is_frame(value)] if isinstance(data, Mapping) else []
+        if other := next((n for n, value in data.items() if not is_frame(value)), None) if found else None:
+            raise InputError(
+                f"{found[0]!r} is a DataFrame and {other!r} a {type(data[other]).__name__}: expected DataFrames for all"
+            )
+        if not found and not (isinstance(data, Mapping) and len(data) == 1 and is_frame(next(iter(data.values())))):
+            return {}
+        if unknown := [name for name in data if name not in SPLITS and len(data) > 1]:
+            raise InputError(
+                f"{unknown[0]!r} names a DataFrame beside others: expected train, validation and test; leave it out or "
+                "call it by what it is for"
+            )
+        return {name: Given(one) for name, one in datasets_of(data, self.name).items()}
 
     @property
     def suffix(self) -> str:

@@ -187,9 +187,10 @@ class Source(Described):
             kind, parts, source = modality_named("images"), read_digits(), DIGITS
         else:
             given = Given(self.path if self.path is not None else data)
+            frames = given.frames
             kind, source = recognised(given, options), given.name
             kind.check_options(options)
-            parts = kind.read(given, options)
+            parts = {n: kind.read(one, options)["train"] for n, one in frames.items()} or kind.read(given, options)
         for name, path in self.other.items():
             if path is not None:
                 other = kind.read(Given(path), options)
@@ -219,7 +220,7 @@ def read_data(data: Any, **settings: Any) -> Splits:
     Args:
         data: None for scikit-learn's digits, a path, a numpy array or tensor ``(N, *shape)``, a list of texts, a pair
             ``(x, y)`` (y a column of labels or numbers, several as an array, a mapping by name or a DataFrame), a
-            mapping of splits (``{"train": x, "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a DataFrame, a
+            mapping of splits (``{"train": x, "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a DataFrame or a mapping of splits to such, a
             map-style torch dataset or a mapping of them, a Hugging Face dataset, a :class:`Source`, or :class:`Splits`
             (returned as they are, like a Source without regard to the other settings).
         settings: those of :class:`Source` but the path, by name.
