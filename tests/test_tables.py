@@ -317,9 +317,9 @@ def test_splits_come_as_frames_and_as_nothing_else_beside_them():
     splits = read_data({"train": frame, "test": frame[40:]}, validation=0.2)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [40, 10, 10]
     assert torch.equal(whole(splits.test)[:, 0], torch.arange(40.0, 50) + 0.5)
-    with pytest.raises(InputError, match="'holdout' names a DataFrame beside others"):
+    with pytest.raises(InputError, match="'train' is a DataFrame beside 'holdout', a DataFrame"):
         read_data({"train": frame, "holdout": frame})
-    with pytest.raises(InputError, match="'train' is a DataFrame and 'test' a ndarray"):
+    with pytest.raises(InputError, match="'train' is a DataFrame beside 'test', a ndarray"):
         read_data({"train": frame, "test": frame[["a"]].to_numpy()})
     with pytest.raises(InputError, match="the test part has no column 'b'"):
         read_data({"train": frame, "test": frame[["a"]]})

@@ -56,20 +56,15 @@ class Given:
     @property
     def frames(self) -> dict[str, Given]:
         """The DataFrames of a mapping of splits, by split; empty for anything else."""
-        data = self.data
-        found = [n for n, value in data.items() if n in SPLITS and is_frame(value)] if isinstance(data, Mapping) else []
-        if other := next((n for n, value in data.items() if not is_frame(value)), None) if found else None:
+        data = self.data if isinstance(self.data, Mapping) else {}
+        frames = [name for name, value in data.items() if is_frame(value) and (name in SPLITS or len(data) == 1)]
+        if frames and (others := [name for name in data if name not in frames]):
+            other = f"{others[0]!r}, a {type(data[others[0]]).__name__}"
             raise InputError(
-                f"{found[0]!r} is a DataFrame and {other!r} a {type(data[other]).__name__}: expected DataFrames for all"
+                f"{frames[0]!r} is a DataFrame beside {other}: expected DataFrames alone, called train, validation and "
+                "test"
             )
-        if not found and not (isinstance(data, Mapping) and len(data) == 1 and is_frame(next(iter(data.values())))):
-            return {}
-        if unknown := [name for name in data if name not in SPLITS and len(data) > 1]:
-            raise InputError(
-                f"{unknown[0]!r} names a DataFrame beside others: expected train, validation and test; leave it out or "
-                "call it by what it is for"
-            )
-        return {name: Given(one) for name, one in datasets_of(data, self.name).items()}
+        return {name: Given(one) for name, one in datasets_of(data, self.name).items()} if frames else {}
 
     @property
     def suffix(self) -> str:
