@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy
+import pandas
 import pytest
 import torch
 
+import fusevae
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.nets.cells import Cells, Classes, Real
 from fusevae.nets.regression import Regression
 from fusevae.nets.transformer import Transformer
+from fusevae.recipes import table_transformer
 
 
 def made(n=400):
@@ -65,3 +69,12 @@ def test_a_transformer_starts_at_it_and_still_sums_to_one(cells):
     held = p().log_prob(made(2000)).mean()
     p.regression = None
     assert held > p().log_prob(made(2000)).mean() + 0.5
+
+
+@pytest.mark.parametrize(("columns", "rows", "has"), [("abc", 300, True), ("abc", 100, False), ("akl", 300, False)])
+def test_a_transformer_has_it_for_some_hundred_rows_mostly_of_numbers(columns, rows, has):
+    draw = numpy.random.default_rng(0)
+    values = {name: draw.normal(size=rows) for name in "abc"} | {name: draw.choice(list("xyz"), rows) for name in "kl"}
+    table = pandas.DataFrame({name: values[name] for name in columns})
+    spec = fusevae.read_data(table, validation=0, test=0).spec
+    assert (table_transformer.recipe(spec).model.regression is not None) == has

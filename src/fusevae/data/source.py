@@ -221,7 +221,8 @@ def read_data(data: Any, **settings: Any) -> Splits:
         data: None for scikit-learn's digits, a path, a numpy array or tensor ``(N, *shape)``, a list of texts, a pair
             ``(x, y)`` (y a column of labels or numbers, several as an array, a mapping by name or a DataFrame), a
             mapping of splits (``{"train": x, "test": (x, y)}``, or ``x_train``, ``y_train``, ...), a DataFrame or a
-            mapping of splits to such, a map-style torch dataset or a mapping of them, a Hugging Face dataset, a :class:`Source`, or :class:`Splits`
+            mapping of splits to such, a map-style torch dataset or a mapping of them, a Hugging Face dataset, a
+            :class:`Source`, or :class:`Splits`
             (returned as they are, like a Source without regard to the other settings).
         settings: those of :class:`Source` but the path, by name.
 
