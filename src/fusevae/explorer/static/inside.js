@@ -70,7 +70,7 @@ async function codes(place, run, point, given) {
   function bar() {
     tools.replaceChildren(
       number(`Code at place ${chosen}, of ${first.vocabulary.toLocaleString()}`, used[chosen], 0, first.vocabulary - 1, set),
-      button("Another at random", () => set(Math.floor(Math.random() * first.vocabulary))),
+      button("Another at random", () => set((used[chosen] + 1 + Math.floor(Math.random() * (first.vocabulary - 1))) % first.vocabulary)),
       button("As it was", () => set(first.own[chosen])),
       button("All as they were", () => {
         used = [...first.own];
