@@ -352,7 +352,7 @@ def test_a_cell_absurdly_far_off_is_said_and_takes_no_scale(tmp_path, caplog):
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("recipe", ["table-vae", "table-transformer", "maf", "made"])
 def test_a_cell_absurdly_far_off_takes_no_likelihood(recipe, held_out):
-    """In training it changes what others have by little; held out it costs nats by its logarithm, 28 of them: the
+    """In training it changes what others have by little; held out it costs nats by its logarithm, the
     least of a density with a tail of 1 / x."""
     a = np.random.default_rng(0).normal(size=(300, 2))
     far = np.where(np.arange(300)[:, None] == 17, 1e12, 1.0) * a
@@ -364,7 +364,7 @@ def test_a_cell_absurdly_far_off_takes_no_likelihood(recipe, held_out):
         model.start_from(lambda rows=train: torch.tensor(rows.to_numpy(), dtype=torch.float32))
         x = torch.tensor(other.to_numpy()).float()
         spent.append(log_likelihood(Artifact(model, spec), x, importance_samples=8).mean().item())
-    assert spent[1] == pytest.approx(spent[0], abs=40.0 if held_out else 1.5)
+    assert spent[1] == pytest.approx(spent[0], abs=np.log(1e12) + 5 if held_out else 1.5)
 
 
 @pytest.mark.parametrize("draw", [rng.normal, rng.standard_cauchy, lambda size: rng.random(size) < 0.01])

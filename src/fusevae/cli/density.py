@@ -138,14 +138,8 @@ def _write(
     output.examples(x, artifact.data, beside, sheet if pictured else None)
     accepted = found.accepted.mean().item()
     stuck = int((found.accepted == 0).sum())
-    print(
-        "means of the draws"
-        if options.kind == "mean"
-        else f"{draws} draws for each example"
-        if draws > 1
-        else "a draw for each example",
-        file=sys.stderr,
-    )
+    each = f"{draws} draws" if draws > 1 else "a draw"
+    print("means of the draws" if options.kind == "mean" else f"{each} for each example", file=sys.stderr)
     if stuck:
         print(
             f"warning: no proposal was accepted for {stuck} of {len(data)} examples: take more --steps", file=sys.stderr

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from fusevae.core.covariance import shrunk
 from fusevae.core.steps import Step
-from fusevae.nets.regression import shrunk
 
 
 class Whiten(Step):

@@ -27,11 +27,11 @@ Answer = dict[str, Any]
 def fills(known: Known) -> bool:
     """Whether the model can fill in what is missing, and its kind of data can be painted."""
     artifact = known.artifact
-    try:
-        with known.turns.asked():
+    with known.turns.asked():  # one who is not let in has no answer, not a no
+        try:
             space_of(artifact)
-    except InputError:
-        return False
+        except InputError:
+            return False
     lowest = torch.full((1, *artifact.data.shape), artifact.data.low).to(getattr(torch, artifact.data.dtype))
     return known.kind.paintable(lowest, artifact.data) is not None
 
