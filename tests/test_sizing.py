@@ -11,10 +11,11 @@ import torch
 
 import fusevae
 from fusevae import DataSpec, Flow, InputError, Normal, Training, describe, fit, log_likelihood, read_data
+from fusevae.core.covariance import shrunk
 from fusevae.data.baseline import Marginals
 from fusevae.data.defaults import LEAST, PLENTY, widths
 from fusevae.data.gaussianise import Gaussianise
-from fusevae.data.whiten import Whiten, shrunk
+from fusevae.data.whiten import Whiten
 from fusevae.distributions.defensive import Defensive
 from fusevae.recipes.find import find
 from fusevae.training.prepare import prepare
