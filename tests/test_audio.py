@@ -4,6 +4,7 @@ import io
 import logging
 import math
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from fusevae.modalities.audio.quality import mel_distance, spectral_distance, us
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.modalities.audio.views import LogMel
 from fusevae.nets.spectral import from_mel, griffin_lim, istft, mel_filters, n_frames, stft
+from fusevae.training.identity import fingerprints
 
 sf = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
@@ -159,6 +161,21 @@ def test_windows_of_long_recordings_are_the_recordings_and_no_two_parts_share_a_
     assert [len(clip) for clip in clips_of(read_examples(str(tmp_path / "long"), data.spec))][-1] == 5 * RATE
     with pytest.raises(InputError, match="window=0 was given"):
         read(tmp_path / "d", window=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"rate": 4000}, {"window": 0.125}])
+def test_more_sound_than_memory_holds_lies_on_disk_and_is_the_same(tmp_path, caplog, monkeypatch, options):
+    place = folder_of(tmp_path / "d", {str(i): tone(900 + 400 * i) for i in range(6)})
+    usual, few = read_data(str(place), **options), read_data(str(place), memory_gb=2e-5, **options)
+    assert "0.0 GB, more than memory_gb=2e-05" in caplog.text
+    for part in ("train", "validation", "test"):
+        a, b = (getattr(data, part) for data in (usual, few))
+        assert a.ids == b.ids and all(torch.equal(p, q) for p, q in zip(clips_of(a), clips_of(b), strict=True))
+    assert fingerprints(usual) == fingerprints(few)
+    full = type("Full", (), {"write": lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))})
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with pytest.raises(InputError, match=r"No space left on device.*set TMPDIR"):
+        read_data(str(place), memory_gb=2e-5, **options)
 
 
 def test_arrays_say_their_rate(tmp_path):

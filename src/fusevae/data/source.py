@@ -41,7 +41,8 @@ class Source(Described):
         validation: fraction of the training data that is held out, unless the data come with a validation part.
         test: fraction that is held out, unless the data come with a test part.
         seed: of the permutation that splits.
-        memory_gb: decoded images up to this size are kept in memory, others decoded when they are wanted.
+        memory_gb: decoded images up to this size are kept in memory, others decoded when they are wanted; sound beyond
+            it lies in a temporary file.
         skip_damaged: leave out examples that can't be read (they are counted in a warning), instead of refusing.
         size: (height, width) that images are scaled and cut to while reading.
         background: colour that transparent images are laid on, such as ``"white"`` or ``"#202020"``.

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.frames import ended
+from fusevae.core.frames import MARK
 from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.audio.decode import Clip, Encoded, decode
+from fusevae.modalities.audio.laid import Laid
 
 logger = logging.getLogger("fusevae")
 
 
 def collect(files: Iterable[tuple[str, Encoded]], total: int, options: Options, where: str) -> Part:
     """Decode every file once, each at its own rate. Raises :class:`InputError` for a damaged one (unless they are
-    skipped), more than memory holds, or nothing to use."""
-    clips: list[Clip] = []
+    skipped), or nothing to use."""
+    laid, ends, about = Laid(options, where), [0], list[tuple[int, int]]()
+    mixed = silent = clipped = 0
     kept: list[int] = []
     damaged: list[str] = []
-    size = 0
     for row, (name, encoded) in enumerate(files):
         try:
             clip = decode(name, encoded, options)
@@ -34,25 +37,27 @@ def collect(files: Iterable[tuple[str, Encoded]], total: int, options: Options, 
                 raise
             damaged.append(name)
             continue
-        size += clip.samples.nbytes
-        if size > options.memory:
-            raise InputError(
-                f"{where} takes more than memory_gb={options.memory_gb:g} in memory: raise it "
-                "(--set data.memory_gb=...), or give less"
-            )
-        clips.append(clip)
+        laid.add(clip.samples)
+        ends.append(ends[-1] + len(clip.samples))
+        about.append((clip.rate, clip.channels))
         kept.append(row)
-    if not clips:
+        mixed, silent, clipped = mixed + (clip.channels > 1), silent + clip.silent, clipped + clip.clipped
+    if not kept:
         raise InputError(f"{where} holds no sound that can be decoded: expected files such as .wav or .flac")
     if damaged:
         logger.warning("%s: left out %d damaged files of %d, the first %s", where, len(damaged), total, damaged[0])
-    for what, found in (
-        ("are mixed down to one channel", [clip.channels > 1 for clip in clips]),
-        ("are silent: every sample is 0", [clip.silent for clip in clips]),
-        ("are clipped: samples in a row are at full scale", [clip.clipped for clip in clips]),
+    for what, n in (
+        ("are mixed down to one channel", mixed),
+        ("are silent: every sample is 0", silent),
+        ("are clipped: samples in a row are at full scale", clipped),
     ):
-        if any(found):
-            logger.warning("%s: %d of %d clips %s", where, sum(found), len(clips), what)
+        if n:
+            logger.warning("%s: %d of %d clips %s", where, n, len(kept), what)
+    if laid.file is not None:
+        text = "%s: the samples take %.1f GB, more than memory_gb=%g, and are kept in a file in %s (TMPDIR) meanwhile"
+        logger.warning(text, where, laid.size / 1e9, options.memory_gb, tempfile.gettempdir())
+    samples = laid.whole()
+    clips = [Clip(samples[a:b], *each) for (a, b), each in zip(pairwise(ends), about, strict=True)]
     return Part(clips, kept=kept, total=total)
 
 
@@ -64,9 +69,10 @@ def common_rate(parts: Mapping[str, Part], options: Options) -> int:
     return min(counts, key=lambda rate: (-counts[rate], rate))
 
 
-def at_one_rate(part: Part, rate: int, where: str) -> list[Tensor]:
-    """The samples of each clip ``(n,)`` at a rate in Hz; what is of another is resampled (soxr), which is said."""
-    found: list[Tensor] = []
+def at_one_rate(part: Part, rate: int, options: Options, where: str) -> tuple[Tensor, Tensor]:
+    """The samples of all clips ``(total,)`` at a rate in Hz, one after the other, and how many each has ``(N,)``; what
+    is of another rate is resampled (soxr), which is said."""
+    laid, lengths = Laid(options, where), list[int]()
     others: Counter[int] = Counter()
     for clip in part.x:
         x = clip.samples
@@ -76,10 +82,12 @@ def at_one_rate(part: Part, rate: int, where: str) -> list[Tensor]:
             others[clip.rate] += 1
             x = soxr.resample(x, clip.rate, rate)
             x = x if len(x) else np.zeros(1, np.float32)
-        samples = torch.from_numpy(np.array(x, np.float32))
-        found.append(ended(samples, torch.tensor(len(samples))))
+        samples = np.array(x, np.float32)
+        samples[-1] = samples[-1] or MARK  # as :func:`fusevae.core.frames.ended` does
+        laid.add(samples)
+        lengths.append(len(x))
     if others:
         rates = ", ".join(f"{n} of {from_:,}" for from_, n in sorted(others.items()))
         text = "%s: %d of %d clips are resampled to %s Hz (%s Hz)"
         logger.warning(text, where, sum(others.values()), len(part.x), f"{rate:,}", rates)
-    return found
+    return torch.from_numpy(laid.whole()), torch.tensor(lengths)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
@@ -97,17 +96,16 @@ class Audio(Modality, Streamed):
         known = options.known.schema if options.known is not None else None
         rate = known.rate if isinstance(known, SoundSchema) else common_rate(parts, options)
         parts, _ = windows.in_windows(parts, options, rate)  # those of a model come in one piece
-        clips = {name: at_one_rate(part, rate, f"the {name} part") for name, part in parts.items()}
+        clips = {name: at_one_rate(part, rate, options, f"the {name} part") for name, part in parts.items()}
         train = None if rows is None else rows["train"]
         conditions = conditions_of(parts, options, train)
-        longest = max(len(clip) for part in clips.values() for clip in part)
-        low = min(-1.0, *(float(clip.min()) for clip in clips["train"])) if "train" in clips else -1.0
+        longest = max(int(lengths.max()) for _, lengths in clips.values())
+        low = min(-1.0, float(clips["train"][0].min())) if "train" in clips else -1.0
         spec = DataSpec((longest,), "float32", low, -low, conditions, SoundSchema(rate))
         found: dict[str, Examples] = {}
         for name, part in parts.items():
-            lengths = torch.tensor([len(clip) for clip in clips[name]])
             y = encode(conditions, part.conditions, part.names)
-            one = found[name] = Sequences(torch.cat(clips[name]), lengths, y, spec)
+            one = found[name] = Sequences(*clips[name], y, spec)
             one.ids, one.kept = part.ids, part.kept
         if rows is not None:
             whole = found["train"]

@@ -49,7 +49,7 @@ def in_windows(parts: Mapping[str, Part], options: Options, rate: int | None = N
             "text is known to be of a window; leave it out"
         )
     rate = rate or common_rate(parts, options)
-    found = {name: _cut(part, rate, round(seconds * rate), name) for name, part in parts.items()}
+    found = {name: _cut(part, rate, round(seconds * rate), options, name) for name, part in parts.items()}
     logger.warning(
         "recordings of up to %.0f s: %d are cut into %d windows of about %g s (data.window)",
         longest[0],
@@ -76,13 +76,16 @@ def apart(part: Part, fractions: Mapping[str, float]) -> dict[str, Part]:
     return {name: part.at(torch.tensor(rows)) for name, rows in chosen.items() if rows}
 
 
-def _cut(part: Part, rate: int, window: int, where: str) -> Part:
+def _cut(part: Part, rate: int, window: int, options: Options, where: str) -> Part:
     names = part.ids or [f"recording {i}" for i in range(len(part))]
-    clips, ids, rows = list[Clip](), list[str](), list[int]()
-    for i, samples in enumerate(at_one_rate(part, rate, f"the {where} part")):
-        for start, end in pairwise(places(len(samples), window)):
-            clips.append(Clip(samples[start:end].numpy(), rate))
+    samples, lengths = at_one_rate(part, rate, options, f"the {where} part")
+    whole = samples.numpy()
+    clips, ids, rows, begin = list[Clip](), list[str](), list[int](), 0
+    for i, n in enumerate(lengths.tolist()):
+        for start, end in pairwise(places(n, window)):
+            clips.append(Clip(whole[begin + start : begin + end], rate))
             ids.append(f"{names[i]} @{start / rate:g} s")
             rows.append(i)
+        begin += n
     conditions = {name: values[np.array(rows)] for name, values in part.conditions.items()}
     return replace(part, x=clips, conditions=conditions, ids=ids, kept=None, total=len(clips))
