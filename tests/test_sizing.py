@@ -183,6 +183,14 @@ def test_many_examples_get_what_recipes_had(recipe):
     assert usual["training"]["batch_size"] > few["training"]["batch_size"]
 
 
+@pytest.mark.parametrize("recipe", ["vamp-vae", "hvae-vamp"])
+def test_pseudo_inputs_are_a_fortieth_of_the_examples(recipe):
+    spec = DataSpec((1, 4, 4), "uint8", 0, 255)
+    models = [find(recipe)(spec.replaced(examples=n)).model for n in (None, 60_000, 2000, 100)]
+    found = [p.shape[0] for model in models for name, p in model.named_parameters() if name.endswith("prior.raw")]
+    assert found == [500, 500, 50, 20]
+
+
 def test_a_width_and_a_training_follow_the_number_of_examples():
     spec = DataSpec((5,))
     found = [widths(spec.replaced(examples=n), (512, 64))[0] for n in (1, 100, 1000, PLENTY - 1, PLENTY, None)]

@@ -42,6 +42,20 @@ def decay(data: DataSpec) -> float:
     return DECAY if few(data) else 0.0
 
 
+def pseudo_inputs(data: DataSpec) -> int:
+    """Components of a VampPrior, which start as examples: 500 as in its paper (of 50,000 and more), but one for each 40
+    examples and at least 20, since a mixture of the posteriors of a quarter of the data is near each of these alone.
+
+    Bounds of 600 held-out characters, learned from 1,900 others: ``vamp-vae`` in 300 s of a core -118.2 with 500, best
+    after a third of the time; in 120 s -114.7 with 50.
+
+    Example:
+        >>> pseudo_inputs(DataSpec((1, 28, 28), examples=1900)), pseudo_inputs(DataSpec((1, 28, 28), examples=60_000))
+        (47, 500)
+    """
+    return 500 if data.examples is None else min(500, max(20, data.examples // 40))
+
+
 def widths(data: DataSpec, usual: tuple[int, ...]) -> tuple[int, ...]:
     """Widths of hidden layers: the usual ones times the root of the part of PLENTY that there is, so that the weights
     between two layers are in proportion to the examples; in steps of 8, and not below LEAST.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import decay
+from fusevae.data.defaults import decay, pseudo_inputs
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.vamp import Vamp
@@ -19,12 +19,15 @@ from fusevae.training.settings import Training
 modality = "images"
 
 
-def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), components: int = 500) -> Experiment:
+def recipe(
+    data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), components: int | None = None
+) -> Experiment:
     """The nets of ``binary-vae``; prior and posterior are one encoder."""
     posterior = Gaussian(MLP(data.shape, 2 * latent, hidden))
     return Experiment(
         model=VAE(
-            Flat(Vamp(posterior, data.shape, components), posterior), decoder=Bernoulli(MLP(latent, data.shape, hidden))
+            Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior),
+            decoder=Bernoulli(MLP(latent, data.shape, hidden)),
         ),
         views=[Binarize()],
         objective=ELBO(beta=Linear(part=0.25)),
