@@ -261,8 +261,9 @@ def judged(path: Path, train: pd.DataFrame, held: pd.DataFrame) -> dict[str, Any
     real, draws = coded(held, train), np.split(coded(made, train), DRAWS)
     each = [scores(rows[: len(real)], real, words) for rows in draws]
     found = [learned(rows[: len(train)], real, bool(words[-1])) for rows in draws]
-    figures = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
-    figures["learned"] = None if None in found else float(np.mean(found))  # type: ignore[arg-type]
+    known = [figure for figure in found if figure is not None]
+    figures: dict[str, Any] = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+    figures["learned"] = float(np.mean(known)) if len(known) == DRAWS else None
     return figures | {"legal": legal(made, train), "round_trip": same}
 
 
@@ -271,7 +272,7 @@ def floor(train: pd.DataFrame, held: pd.DataFrame, seed: int) -> dict[str, Any]:
     x, real, words = coded(train, train), coded(held, train), are_words(train)
     rng = np.random.default_rng(seed)
     each = [scores(rng.permutation(x)[: len(real)], real, words) for _ in range(DRAWS)]
-    figures = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+    figures: dict[str, Any] = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
     return figures | {"learned": learned(x, real, bool(words[-1]))}
 
 
