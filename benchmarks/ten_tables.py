@@ -1,30 +1,37 @@
 """Ten tables: all numbers, all categories, with gaps, wide, tiny; what the default makes of each in a minute.
 
 Six come with scikit-learn, one with matplotlib, three are made. 70 % of the rows (by the seed) are for training, of
-which the default recipe holds a tenth out to stop by; it is trained so many seconds (60, or the first argument; a
-second one is the seed, further ones name tables), on one thread. Against the other rows: legal cells (classes, whole
-numbers, decimals, ranges as of the training rows), whether the names and dtypes of a CSV come back, the mean score of
-columns (Kolmogorov-Smirnov, total variation) and the mean error of correlations, each beside that of as many training
-rows; AUC or R2 on real rows of boosted trees that learned the last column from samples, beside those that learned from
-the training rows; the RMSE, in standard deviations, of numbers of which 20 % are hidden, beside scikit-learn's imputers
-fitted on the training rows; and where all are reals, log-likelihoods, beside scikit-learn's mixture of Gaussians and
-kernel density, each chosen on a tenth of the training rows. ``python benchmarks/ten_tables.py [SECONDS [SEED [TABLE
-...]]]``
+which the default recipe holds a tenth out to stop by; it is trained so many seconds of one core (60, or the first
+argument; a second one is the seed, further ones name tables). CTGAN and TVAE of the package ctgan (``$CTGAN_PYTHON``,
+an environment of its own) have as many seconds as that took. Against the other rows: legal cells (classes, whole
+numbers, decimals, signs as of the training rows), whether the names and dtypes of a CSV come back, the mean score of
+columns (Kolmogorov-Smirnov, total variation) and the mean error of correlations, each a mean over four draws of as many
+samples as there are such rows, beside that of as many training rows; AUC or R2 on real rows of boosted trees that
+learned the last column from as many samples as training rows (again four times), beside those that learned from these;
+the RMSE, in standard deviations, of numbers of which 20 % are hidden, beside scikit-learn's imputers fitted on the
+training rows; and where all are reals, log-likelihoods, beside scikit-learn's mixture of Gaussians and kernel density,
+each chosen on a tenth of the training rows. ``python benchmarks/ten_tables.py [SECONDS [SEED [TABLE ...]]]``
 """
 
 from __future__ import annotations
 
 import itertools
-import time
+import json
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from common import before, report, runs, size, start
+from common import before, report, runs, size, smoke, start
+from zoo_cell import by_the_core, clock
 
 from fusevae.modalities.tables.quality import correlation, kolmogorov, variation
 
 DATE = "%Y-%m-%d"
+DRAWS = size(4, 1)  # over which a figure of samples is a mean
+PEERS = ("CTGAN", "TVAE")
 
 
 def iris() -> pd.DataFrame:
@@ -178,7 +185,8 @@ def learned(rows: np.ndarray, real: np.ndarray, classes: bool) -> float | None:
     from sklearn.metrics import r2_score, roc_auc_score
 
     rows, real = (v[~np.isnan(v[:, -1])] for v in (rows, real))
-    (x, y), (z, truth) = ((v[:, :-1], v[:, -1]) for v in (rows, real))
+    there = ~np.isnan(rows[:, :-1]).all(0)
+    (x, y), (z, truth) = ((v[:, :-1][:, there], v[:, -1]) for v in (rows, real))
     if not classes:
         return float(r2_score(truth, HistGradientBoostingRegressor(random_state=0).fit(x, y).predict(z)))
     if len(np.unique(y)) < len(np.unique(truth)):
@@ -246,6 +254,37 @@ def densities(rows: np.ndarray, held: np.ndarray) -> dict[str, float]:
     }
 
 
+def judged(path: Path, train: pd.DataFrame, held: pd.DataFrame) -> dict[str, Any]:
+    """What samples in a file are like: :data:`DRAWS` times as many rows as there are for training, or held out."""
+    made, words = pd.read_csv(path), are_words(train)
+    same = list(made) == list(train) and [*map(str, made.dtypes)] == [*map(str, train.dtypes)]
+    real, draws = coded(held, train), np.split(coded(made, train), DRAWS)
+    each = [scores(rows[: len(real)], real, words) for rows in draws]
+    found = [learned(rows[: len(train)], real, bool(words[-1])) for rows in draws]
+    known = [figure for figure in found if figure is not None]
+    figures: dict[str, Any] = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+    figures["learned"] = float(np.mean(known)) if len(known) == DRAWS else None
+    return figures | {"legal": legal(made, train), "round_trip": same}
+
+
+def floor(train: pd.DataFrame, held: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """The same of training rows in place of samples."""
+    x, real, words = coded(train, train), coded(held, train), are_words(train)
+    rng = np.random.default_rng(seed)
+    each = [scores(rng.permutation(x)[: len(real)], real, words) for _ in range(DRAWS)]
+    figures: dict[str, Any] = {key: float(np.mean([one[key] for one in each])) for key in each[0]}
+    return figures | {"learned": learned(x, real, bool(words[-1]))}
+
+
+def peer(kind: str, folder: Path, name: str, seconds: float, seed: int, rows: int) -> dict[str, Any]:
+    """A peer trained as long, in its own environment: how long it took, and its samples in a file beside."""
+    arm = Path(__file__).with_name("arm_ctgan.py")
+    arguments = [folder, name, kind, seconds, seed, rows]
+    subprocess.run([os.environ["CTGAN_PYTHON"], arm, *map(str, arguments)], check=True)
+    found: dict[str, Any] = json.loads((folder / f"{name}_{kind}.json").read_text())
+    return found
+
+
 def measured(name: str, budget: float, seed: int) -> dict[str, Any]:
     import fusevae
     from fusevae.data.source import read_data, read_examples
@@ -262,39 +301,37 @@ def measured(name: str, budget: float, seed: int) -> dict[str, Any]:
     for part, rows in (("train", order[:cut]), ("held", order[cut:])):
         frame.iloc[rows].to_csv(paths[part], index=False)
     train, held = (pd.read_csv(paths[part]) for part in ("train", "held"))
-    began = time.perf_counter()
+    n = DRAWS * max(len(train), len(held))
+    began = clock()
     node, splits = compose(None, str(paths["train"]), ["data.test=0"], seed=seed)
     splits = splits or read_data(str(paths["train"]), test=0)
     artifact = fusevae.fit(configuration.experiment(node), splits, quiet=True, budget=budget)
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     artifact = getattr(artifact, "artifact", artifact)
-    drawn = pd.DataFrame(
-        fusevae.table_columns(fusevae.sample(artifact, max(len(train), len(held)), seed=seed), artifact.data)
-    )
+    drawn = pd.DataFrame(fusevae.table_columns(fusevae.sample(artifact, n, seed=seed), artifact.data))
     drawn = drawn[list(train)] if set(drawn) == set(train) else drawn
     drawn.to_csv(paths["made"], index=False)
-    made = pd.read_csv(paths["made"])
-    same = list(made) == list(train) and [*map(str, made.dtypes)] == [*map(str, train.dtypes)]
-    x, real, fake = (coded(v, train) for v in (train, held, made))
     words = are_words(train)
     found: dict[str, Any] = {"rows": len(train), "held": len(held), "dims": len(train.columns), "seconds": seconds}
-    found |= {"legal": legal(made, train), "round_trip": same}
-    found["made"], found["real"] = (scores(v[: len(real)], real, words) for v in (fake, x))
-    found["learned"] = {
-        "of": "AUC" if words[-1] else "R2",
-        "made": learned(fake[: len(train)], real, bool(words[-1])),
-        "real": learned(x, real, bool(words[-1])),
-    }
+    found |= {"learned": "AUC" if words[-1] else "R2", "real": floor(train, held, seed)}
+    found["made"] = judged(paths["made"], train, held)
+    for kind in PEERS if "CTGAN_PYTHON" in os.environ else ():
+        took = peer(kind, folder, name, seconds, seed, n)
+        found[kind] = judged(folder / f"{name}_{kind}.csv", train, held) | took
     found["imputation"] = imputed(artifact, held, train, seed)
     examples = read_examples(str(paths["held"]), artifact.data)
     likelihood = fusevae.evaluate(artifact, examples, importance_samples=size(500, 2))
     found["support"], found["log_likelihood"] = likelihood.support, likelihood.log_likelihood.value
     if likelihood.support.startswith("density"):
-        found["densities"] = densities(x, real)
+        found["densities"] = densities(coded(train, train), coded(held, train))
     return found
 
 
 def main(budget: str = size("60", "0.5"), seed: str = "0", *names: str) -> None:
+    if not smoke():  # which shares its process with others
+        by_the_core()
+    if "CTGAN_PYTHON" not in os.environ:
+        print("measured without CTGAN and TVAE: $CTGAN_PYTHON names no interpreter that has them")
     done = before("ten_tables").get("tables", {}) if names else {}
     for name in names or size([*TABLES], ["linnerud", "people"]):
         done[name] = measured(name, float(budget), int(seed))
