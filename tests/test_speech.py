@@ -16,16 +16,24 @@ from fusevae.cli import main
 from fusevae.core.columns import Text
 from fusevae.core.conditions import Conditions, Label
 from fusevae.core.frames import extent
-from fusevae.core.levels import bounds_as
+from fusevae.core.levels import bounds_as, log_bound
 from fusevae.core.speaking import Speaking, speaking
+from fusevae.data.frame_steps import FrameCoupling
 from fusevae.data.source import read_examples
 from fusevae.distributions.aligned import Aligned
 from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.frames import log_count
+from fusevae.distributions.waveform import Waveform
 from fusevae.evaluation.speaking import alignments, monotone
+from fusevae.models.measured import Measured
+from fusevae.models.preprocessed import Preprocessed
 from fusevae.nets.alignment import durations_of, monotonic_search, regulated
 from fusevae.nets.frame_net import FrameNet, TextNet
 from fusevae.nets.mlp import Constant
+from fusevae.nets.spectral_distance import SpectralDistance
+from fusevae.nets.wave import WaveDecoder, WaveEncoder
+from fusevae.nets.wave_critic import WaveCritic
+from fusevae.objectives.wave_gan import WaveGAN
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXTS = ["ab a", "ba", "bb a", "aab"]
@@ -216,17 +224,84 @@ def test_a_sample_of_a_text_does_not_depend_on_a_longer_one_beside_it():
     assert not both[:, alone.shape[-1] :].any()
 
 
+# waveforms of latents behind a flow
+
+
+def couplings() -> list[FrameCoupling]:
+    """Of which each moves something."""
+    torch.manual_seed(0)
+    steps = [FrameCoupling(3, bool(i % 2), 8, 1) for i in range(3)]
+    for step in steps:
+        torch.nn.init.normal_(step.net.head.weight, std=0.3)
+    return steps
+
+
+def test_a_flow_of_frames_has_autograds_determinant_and_is_undone():
+    whole = Preprocessed([step.double() for step in couplings()], prior().double())
+    x = torch.randn(2, 3, 4, dtype=torch.float64)
+    y, logdet = whole.into(x)
+    for i in range(2):
+        jacobian = torch.autograd.functional.jacobian(lambda v: whole.into(v[None])[0][0], x[i]).view(12, 12)
+        # the net's outputs are rounded to float32, as every net's are
+        assert logdet[i].item() == pytest.approx(torch.linalg.slogdet(jacobian)[1].item(), abs=1e-5)
+    assert not torch.allclose(y, x, atol=0.1)
+    torch.testing.assert_close(whole.back(y), x)
+    with pytest.raises(InputError, match="at least 2"):
+        FrameCoupling(1)
+
+
+def voice() -> Measured:
+    sizes = {"window": 16, "hop": 4, "stride": 2, "width": 8, "classes": KNOWN}
+    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40))
+    posterior = FrameWise(WaveEncoder(6, **sizes, blocks=(1, 1)))
+    decoder = Waveform(WaveDecoder(3, **sizes, blocks=(1, 1)))
+    return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)))
+
+
+def test_padding_of_waveform_and_text_changes_no_value_and_no_gradient_of_a_step():
+    part, objective = voice(), WaveGAN(WaveCritic((2,), (32,), (4, 4)), 1000, start=0.0)
+    x, label = 0.1 * torch.randn(2, 96), KNOWN.tensor({"who": ["y", "x"], "text": ["ab a", "b"]})
+    x[1, 70:] = 0
+    mean = part.latents.posterior(x, label).mean.detach()
+    noise, found = 0.5 * torch.randn_like(mean), []
+    for samples, characters in ((0, 0), (40, 3)):
+        given, padded = F.pad(label, (0, characters)), F.pad(x, (0, samples))
+        with bounds_as("surrogate"):
+            trace = part.trace(padded, given)
+            q = trace.terms[0].q
+            z = (q.mean + q.stddev * F.pad(noise, (0, q.mean.shape[-1] - noise.shape[-1]))) * q.there
+            trace.terms[0].z, trace.likelihood = z, part.decoder(z, given)
+            trace.distance = part.distance(trace.likelihood.mean, padded)
+            losses = objective.losses(trace, 0.5)
+        slopes = torch.autograd.grad(losses["model"].sum(), list(part.parameters()), allow_unused=True)
+        found.append((torch.stack(list(losses.values())).detach(), [g for g in slopes if g is not None]))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-3)
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * float(a.abs().max().clamp(min=1)))
+
+
+def test_the_prior_behind_a_flow_is_a_bound_by_the_change_of_variables_and_its_means_are_trained():
+    part = voice().latents.prior
+    label, z = KNOWN.tensor({"who": ["y"], "text": ["ab"]}), torch.randn(1, 3, 9)
+    u, logdet = part.into(z)
+    torch.testing.assert_close(part(label).log_bound(z), part.model(label).log_bound(u) + logdet)
+    assert part.level is fusevae.Level.BOUND and voice().level is fusevae.Level.SAMPLES
+    with bounds_as("surrogate"):
+        log_bound(part(label), z).sum().backward()
+    assert part.model.match.weight.grad.any() and part.steps[0].net.stem.weight.grad.any()
+
+
 # the command
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+@pytest.fixture(scope="module", params=["text-to-speech", "text-to-waveform"])
+def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("speech")
     data = write(folder / "data", TEXTS * 8)
-    settings = ['data.conditions="{nr}_{who}"', "recipe.width=8", "recipe.blocks=1", "training.epochs=2"]
+    settings = ['data.conditions="{nr}_{who}"', "recipe.width=8", "training.epochs=2"]
     settings += ["recipe.latent=2", "training.batch_size=8"]
     code = main(
-        ["train", "text-to-speech", "--data", str(data), "--output", str(folder / "run"), "--device", "cpu"]
+        ["train", request.param, "--data", str(data), "--output", str(folder / "run"), "--device", "cpu"]
         + [word for setting in settings for word in ("--set", setting)]
     )
     assert code == 0
