@@ -2,10 +2,11 @@
 
 The corpus is made here, in LJSpeech's layout: 1,000 strings, joined from a speaker's training clips (indices 5 and on;
 8 kHz) with pauses of 40 to 140 ms, and their words. ``text-to-speech``, or another recipe that says texts, is trained
-on it for as many minutes as are given (60 by default), everything else by default, seed 0. The recogniser is trained by connectionist temporal
-classification on strings joined from the training clips of all six speakers, drawn anew each time, never on anything
-that was made; its word errors on 100 strings joined from the speaker's test clips (indices 0 to 4) are printed beside
-those on what ``speak`` says of the same strings. Word errors are insertions, deletions and substitutions over words.
+on it for as many minutes as are given (60 by default), everything else by default, seed 0. The recogniser is trained by
+connectionist temporal classification on strings joined from the training clips of all six speakers, drawn anew each
+time, never on anything that was made; its word errors on 100 strings joined from the speaker's test clips (indices 0 to
+4) are printed beside those on what ``speak`` says of the same strings. Word errors are insertions, deletions and
+substitutions over words.
 An alignment is monotone by construction; that it is true is shown by the picture in the report. ``rate`` is the
 largest deviation of the length from what was asked for, of these strings at 0.8 and 1.25. The real-time factor is that
 of ``speak`` alone, Griffin-Lim included, a string at a time. ``mel`` and ``spectral`` are how far held-out clips of the
@@ -147,16 +148,13 @@ def measured(folder: Path, speaker: str, held: list[str]) -> dict[str, Any]:
         for name, part in parts.items()
     }
     own = clips_of(speech(), speaker, False)
-    again = [joined(digits, own, draw) for digits in held]
-    statistics = Statistics(run.data.train)
-    seen, *others = (
-        statistics.features(pad_sequence(list(map(torch.as_tensor, clips)), True)) for clips in (sound, made, again)
-    )
-    far = [energy_distance(seen, other) for other in others]
+    others = [joined(digits, own, draw) for digits in held]
+    padded = (pad_sequence([torch.as_tensor(clip) for clip in clips], True) for clips in (sound, made, others))
+    seen, said, real_too = map(Statistics(run.data.train).features, padded)
     near = sound_reconstruction(run.artifact, run.held[0])
     return {
-        "energy": far[0],
-        "energy_real": far[1],
+        "energy": energy_distance(seen, said),
+        "energy_real": energy_distance(seen, real_too),
         "mel": near.mel,
         "spectral": near.spectral,
         "word_errors_real": errors(held, heard(net, sound)),

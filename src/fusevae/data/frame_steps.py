@@ -64,9 +64,9 @@ class FrameCoupling(Step):
 
     .. math:: y_a = x_a, \quad y_{bt} = x_{bt}\, e^{s_t(x_a)} + m_t(x_a), \quad |s| < 1
 
-    (Dinh et al. 2017; over time as in VITS, Kim et al. 2021). The log-determinant of a sequence is the sum of s over its
-    frames. It starts as the identity; several, each with the other part, are a flow. Before a prior of frames
-    (``Preprocessed([FrameCoupling(16), FrameCoupling(16, first=True)], Aligned(...))``) it makes one of another form.
+    (Dinh et al. 2017; over time as in VITS, Kim et al. 2021). The log-determinant of a sequence is the sum of s over
+    its frames. It starts as the identity; several, each with the other part, are a flow. Before a prior of frames
+    (``Preprocessed([FrameCoupling(16), FrameCoupling(16, first=True)], Aligned(...))``) they make one of another form.
 
     Args:
         width: numbers of a frame, at least 2.

@@ -34,9 +34,8 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, stride: int = 2, 
     longest = 4 * (data.shape[0] // (hop * stride) + 1)
     between = [FrameCoupling(latent, bool(i % 2), width // 2) for i in range(flow)]
     prior = Preprocessed(between, Aligned(TextNet(known, width), latent, longest=longest))
-    posterior = FrameWise(
-        WaveEncoder(2 * latent, window, hop, stride, width, (1, 3), told), bounds=(-5.0, 2.0), start=-1.0
-    )
+    encoder = WaveEncoder(2 * latent, window, hop, stride, width, (1, 3), told)
+    posterior = FrameWise(encoder, bounds=(-5.0, 2.0), start=-1.0)
     decoder = Waveform(WaveDecoder(latent, window, hop, stride, width, (3, 2), told))
     critic = WaveCritic(windows=(2 * window, window, window // 2))
     return Experiment(
