@@ -420,15 +420,16 @@ def speech(f: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def said(f: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What a model that says texts says of unseen strings."""
+    if "first" in f:
+        what = f"2,000 captions said by espeak-ng, `{f['recipe']}`, {f['minutes']} minutes ({f['steps']:,} steps)"
+        return [(f"{what}: validation loss, first and last", f"{f['first']:,.0f}, {f['last']:,.0f}", "it falls")]
     what = f"Unseen strings of 3 to 5 digits said by `{f['recipe']}` after {f['minutes']} minutes ({f['speaker']})"
     real, rough = f["word_errors_real"], f["word_errors_griffin_lim"]
     heard = f"{f['word_errors']:.1%} ({real:.1%} of real ones, {rough:.1%} of these as the model sees them)"
     found = [(f"{what}: word errors", heard, "at most 10 % (real ones at most 3 %)")]
     if "mel" in f:
         near = f"{f['mel']:.2f} dB, {f['spectral']:.3f}, {f['energy']:.3f} ({f['energy_real']:.3f} of real ones)"
-        found.append(
-            ("The same: log-mel and spectral distance of reconstructions, energy distance of what is said", near, "")
-        )
+        found.append(("The same: log-mel and spectral distance of reconstructions, energy distance of said", near, ""))
     return [
         *found,
         ("The same: deviation of the length from the `rate` asked for, at most", f"{f['rate']:.1%}", "at most 5 %"),

@@ -12,22 +12,25 @@ largest deviation of the length from what was asked for, of these strings at 0.8
 of ``speak`` alone, Griffin-Lim included, a string at a time. ``mel`` and ``spectral`` are how far held-out clips of the
 corpus are from what the model makes of their own latents; ``energy`` is how far what is said is from the real strings
 in statistics of log-mel bands (real strings of the training clips are as far as ``energy_real``): 0 where nothing tells
-them apart. Resumable. ``python benchmarks/text_to_speech.py [MINUTES] [SPEAKER] [RECIPE]``
+them apart. With ``captions`` for a speaker the corpus is 2,000 captions as espeak-ng says them, at 8 kHz, and what is
+reported are the losses on held-out ones. Resumable.
+``python benchmarks/text_to_speech.py [MINUTES] [SPEAKER] [RECIPE]``
 """
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
 from typing import Any
 
 from common import before, kept, report, runs, size, smoke, start, train
-from inputs import speech
-from said_digits import RATE, Clips, clips_of, joined, strings, words, write_corpus
+from inputs import captions, speech
+from said_digits import RATE, Clips, clips_of, joined, strings, words, write_corpus, write_sentences
 
 RUNS = runs("text-to-speech")
-STRINGS, HELD, LONGEST = size((1000, 100, 5), (40, 4, 3))
+STRINGS, HELD, LONGEST, SENTENCES = size((1000, 100, 5, 2000), (40, 4, 3, 40))
 UPDATES, BATCH = size((700, 24), (3, 4))
 BLANK = 10
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -170,16 +173,30 @@ def measured(folder: Path, speaker: str, held: list[str]) -> dict[str, Any]:
     }
 
 
+def losses(folder: Path) -> dict[str, Any]:
+    """The losses on the validation part, first and last."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    found = [record for record in records if "validation" in record]
+    first, last = (record["validation"]["loss"] for record in (found[0], found[-1]))
+    return {"steps": found[-1]["step"], "first": first, "last": last}
+
+
 def main(minutes: int = 60, speaker: str = "george", recipe: str = "text-to-speech") -> None:
     name = f"{recipe}-{speaker}-{minutes}"
     corpus, folder = RUNS / f"corpus-{speaker}", RUNS / name
     said = strings(STRINGS, LONGEST, 0)
     if not (corpus / "metadata.csv").exists():
-        write_corpus(corpus, said, clips_of(speech(), speaker, False), 0)
-    tiny = size([], ["recipe.width=8"])
-    train(folder, recipe, corpus, tiny, *([] if smoke() else ["--budget", f"{minutes}m"]))
-    held = strings(HELD, LONGEST, 1, set(said))
-    figures = kept(RUNS / f"{name}.json", lambda: measured(folder, speaker, held))
+        if speaker == "captions":
+            write_sentences(corpus, captions("train").read_text(encoding="utf-8").splitlines()[:SENTENCES])
+        else:
+            write_corpus(corpus, said, clips_of(speech(), speaker, False), 0)
+    settings = [*size([], ["recipe.width=8"]), *([f"data.rate={RATE}"] if speaker == "captions" else [])]
+    train(folder, recipe, corpus, settings, *([] if smoke() else ["--budget", f"{minutes}m"]))
+    if speaker == "captions":
+        figures = losses(folder)
+    else:
+        held = strings(HELD, LONGEST, 1, set(said))
+        figures = kept(RUNS / f"{name}.json", lambda: measured(folder, speaker, held))
     found = {name: {"recipe": recipe, "minutes": minutes, "speaker": speaker, **figures}}
     report("text_to_speech", {"runs": before("text_to_speech").get("runs", {}) | found}, __doc__ or "", 0)
 
