@@ -18,13 +18,17 @@ from fusevae.core.conditions import Conditions, Label
 from fusevae.core.frames import extent
 from fusevae.core.levels import bounds_as, log_bound
 from fusevae.core.speaking import Speaking, speaking
+from fusevae.core.spec import DataSpec
 from fusevae.data.frame_steps import FrameCoupling
+from fusevae.data.sequences import Sequences
 from fusevae.data.source import read_examples
+from fusevae.data.splits import Splits
 from fusevae.distributions.aligned import Aligned
 from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.frames import log_count
 from fusevae.distributions.waveform import Waveform
 from fusevae.evaluation.speaking import alignments, monotone
+from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.models.measured import Measured
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.nets.alignment import durations_of, monotonic_search, regulated
@@ -34,6 +38,7 @@ from fusevae.nets.spectral_distance import SpectralDistance
 from fusevae.nets.wave import WaveDecoder, WaveEncoder
 from fusevae.nets.wave_critic import WaveCritic
 from fusevae.objectives.wave_gan import WaveGAN
+from fusevae.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXTS = ["ab a", "ba", "bb a", "aab"]
@@ -291,6 +296,29 @@ def test_the_prior_behind_a_flow_is_a_bound_by_the_change_of_variables_and_its_m
     assert part.model.match.weight.grad.any() and part.steps[0].net.stem.weight.grad.any()
 
 
+def test_a_training_of_waveforms_of_texts_goes_on_as_if_it_had_not_been_stopped(tmp_path):
+    lengths, label = torch.arange(16) * 3 + 60, KNOWN.tensor({"who": ["x", "y"] * 8, "text": TEXTS * 4})
+    spec = DataSpec((105,), "float32", -1, 1, KNOWN, SoundSchema(1000))
+    whole = Sequences(0.3 * torch.randn(int(lengths.sum())), lengths, label, spec)
+    data = Splits(whole, whole.subset(torch.arange(4)), whole.subset(torch.arange(0)), spec, "")
+    settings = fusevae.Training(epochs=4, batch_size=8, log_every=1, average=0.9)
+
+    def loop(folder):
+        torch.manual_seed(0)
+        objective = WaveGAN(WaveCritic((2,), (32,), (4, 4)), 1000, start=0.5)
+        return prepare(voice(), data, [], objective, settings, 0, "cpu", folder)
+
+    unbroken, cut = loop(tmp_path / "whole"), loop(tmp_path / "cut")
+    assert unbroken.run()
+    cut.callbacks = [lambda record: record["step"] < 5 and None]
+    assert not cut.run()
+    again = loop(tmp_path / "cut")
+    assert again.resume() and again.step == 5
+    again.run()
+    pairs = zip(unbroken.result().state_dict().values(), again.result().state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
 # the command
 
 
@@ -351,9 +379,15 @@ def test_what_can_not_be_said_is_refused_in_a_line(run, tmp_path, monkeypatch, c
     assert not list(tmp_path.iterdir())
 
 
+def test_a_bound_is_given_where_there_is_one(run, capsys):
+    bounded = fusevae.load(run).distribution.level >= fusevae.Level.BOUND
+    assert main(["evaluate", str(run), "--importance-samples", "1", "--device", "cpu"]) == (0 if bounded else 2)
+    told = capsys.readouterr()
+    assert ("ELBO" in told.out) if bounded else ("has no likelihood" in told.err)
+
+
 def test_the_other_commands_work_on_such_a_run(run, tmp_path, capsys):
     for arguments in (
-        ["evaluate", str(run), "--importance-samples", "1"],
         ["reconstruct", str(run), "--output", str(tmp_path / "again")],
         ["encode", str(run), "--output", str(tmp_path / "z.npz")],
         ["sample", str(run), "-n", "2", "--label", "who=x,text=ab ba", "--output", str(tmp_path / "new")],
