@@ -33,7 +33,7 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, stride: int = 2, 
     told, window, hop = known if len(known) > 1 else 0, view.window, view.hop
     longest = 4 * (data.shape[0] // (hop * stride) + 1)
     between = [FrameCoupling(latent, bool(i % 2), width // 2) for i in range(flow)]
-    prior = Preprocessed(between, Aligned(TextNet(known, width), latent, longest=longest))
+    prior = Preprocessed(between, Aligned(TextNet(known, width), latent, longest=longest, diagonal=0.1))
     encoder = WaveEncoder(2 * latent, window, hop, stride, width, (1, 3), told)
     posterior = FrameWise(encoder, bounds=(-5.0, 2.0), start=-1.0)
     decoder = Waveform(WaveDecoder(latent, window, hop, stride, width, (3, 2), told))
@@ -41,5 +41,5 @@ def recipe(data: DataSpec, latent: int = 16, width: int = 128, stride: int = 2, 
     return Experiment(
         model=Measured(Flat(prior, posterior), decoder, SpectralDistance(rate)),
         objective=WaveGAN(critic, rate, beta=0.3, start=0.5),
-        training=Training(epochs=100, batch_size=8, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998, skip=0.0),
+        training=Training(epochs=100, batch_size=4, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998, skip=0.0),
     )
