@@ -164,12 +164,13 @@ def test_regulated_lengths_are_right_to_half_a_frame_and_undo_durations():
 # the bound
 
 
-def prior() -> Aligned:
-    return Aligned(Constant((4, 3), std=1.0), 2, blocks=1, longest=20).eval()
+def prior(diagonal: float = 0.0) -> Aligned:
+    return Aligned(Constant((4, 3), std=1.0), 2, blocks=1, longest=20, diagonal=diagonal).eval()
 
 
-def test_the_bound_is_below_the_sum_over_all_alignments_and_is_one_of_its_terms():
-    part = prior()
+@pytest.mark.parametrize("diagonal", [0.0, 0.1])
+def test_the_bound_is_below_the_sum_over_all_alignments_and_is_one_of_its_terms(diagonal):
+    part = prior(diagonal)
     z = torch.randn(1, 2, 6)
     with torch.no_grad():
         h = part.net()[None]
@@ -183,6 +184,13 @@ def test_the_bound_is_below_the_sum_over_all_alignments_and_is_one_of_its_terms(
     assert found <= torch.logsumexp(whole, 0)
     assert (whole - found).abs().min() < 1e-4
     assert math.isinf(part().log_bound(z[..., :2])[0].detach())  # no position is without a frame
+
+
+def test_where_the_means_say_nothing_the_search_goes_along_the_diagonal_if_it_is_told_to():
+    part, z = prior(0.1), torch.randn(1, 2, 9)
+    torch.nn.init.zeros_(part.match.weight)
+    assert part().align(z).tolist() == [[0, 0, 0, 1, 1, 1, 2, 2, 2]]
+    torch.testing.assert_close(part().align(F.pad(z, (0, 4)))[:, :9], part().align(z))
 
 
 def test_the_surrogate_has_the_number_of_the_bound_and_trains_the_means_that_are_searched_by():
@@ -257,7 +265,7 @@ def test_a_flow_of_frames_has_autograds_determinant_and_is_undone():
 
 def voice() -> Measured:
     sizes = {"window": 16, "hop": 4, "stride": 2, "width": 8, "classes": KNOWN}
-    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40))
+    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40, diagonal=0.1))
     posterior = FrameWise(WaveEncoder(6, **sizes, blocks=(1, 1)))
     decoder = Waveform(WaveDecoder(3, **sizes, blocks=(1, 1)))
     return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)))
