@@ -67,12 +67,12 @@ def aligned(artifact: Artifact) -> Aligned:
 def alignments(artifact: Artifact, x: Tensor, label: Tensor) -> list[Tensor]:
     """Which character each frame belongs to ``(frames,)``, of raw examples ``(n, *shape)`` with their conditions, by
     the mean of the posterior."""
-    aligned(artifact)
-    device = next(artifact.distribution.parameters()).device
+    prior, device = aligned(artifact), next(artifact.distribution.parameters()).device
     artifact.eval()
     seen, model = inside(artifact.distribution, artifact.view(x.to(device)))
     z = model.encode(seen, label.to(device))["mean"]
-    u, prior = inside(model.latents.prior, z)  # a flow may stand before it
+    latents: Any = model.latents
+    u, _ = inside(latents.prior, z)  # a flow may stand before it
     paths = prior.forward(label.to(device)).align(u).cpu()
     return [path[:n] for path, n in zip(paths, (z != 0).any(1).sum(1).tolist(), strict=True)]
 
