@@ -425,7 +425,8 @@ def said(f: dict[str, Any]) -> list[tuple[str, str, str]]:
         return [(f"{what}: validation loss, first and last", f"{f['first']:,.0f}, {f['last']:,.0f}", "it falls")]
     what = f"Unseen strings of 3 to 5 digits said by `{f['recipe']}` after {f['minutes']} minutes ({f['speaker']})"
     real, rough = f["word_errors_real"], f["word_errors_griffin_lim"]
-    heard = f"{f['word_errors']:.1%} ({real:.1%} of real ones, {rough:.1%} of these as the model sees them)"
+    seen = "these through Griffin-Lim" if f["recipe"] == "text-to-speech" else "clips of the corpus"
+    heard = f"{f['word_errors']:.1%} ({real:.1%} of real ones, {rough:.1%} of {seen})"
     found = [(f"{what}: word errors", heard, "at most 10 % (real ones at most 3 %)")]
     if "mel" in f:
         near = f"{f['mel']:.2f} dB, {f['spectral']:.3f}, {f['energy']:.3f} ({f['energy_real']:.3f} of real ones)"
