@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 T = TypeVar("T")
+CORE = "import sys, time; time.monotonic = time.perf_counter = time.process_time; from fusevae.cli import main; "
 
 
 # arguments, sizes and places
@@ -39,6 +40,7 @@ def options(strict: bool = False) -> argparse.Namespace:
     parser.add_argument("--smoke", action="store_true", help="seconds long, on made data: shows only that it runs")
     parser.add_argument("--results", type=Path, help="where its JSON goes (default: benchmarks/results)")
     parser.add_argument("--minutes", type=float, default=60.0, help="of each training, where a benchmark plans them")
+    parser.add_argument("--core", action="store_true", help="such minutes are time of one core, however busy it is")
     parser.add_argument("given", nargs="*", metavar="ARGUMENT")
     return parser.parse_intermixed_args() if strict else parser.parse_known_intermixed_args()[0]
 
@@ -127,6 +129,7 @@ def report(name: str, figures: dict[str, Any], protocol: str, seed: int | None =
     """Print the figures and write them to ``NAME.json``; of a speed on the device ``on`` (``cpu`` or ``cuda``) to
     ``NAME@PROCESSOR.json``, so that figures of several processors stand beside each other."""
     more = [f"--minutes {options().minutes:g}"] if "--minutes" in sys.argv else []
+    more += ["--core"] * options().core
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options().given, *more])
     record = {"benchmark": name, "command": command, "protocol": protocol, "seed": seed}
     record |= {"hardware": hardware(), "date": time.strftime("%Y-%m-%d"), "figures": figures}
@@ -180,7 +183,8 @@ def fusevae(*arguments: str) -> None:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             code = main(arguments)
     else:
-        code = subprocess.run([sys.executable, "-m", "fusevae", *arguments], stdout=subprocess.DEVNULL).returncode
+        program = ["-c", f"{CORE}sys.exit(main(sys.argv[1:]))"] if options().core else ["-m", "fusevae"]
+        code = subprocess.run([sys.executable, *program, *arguments], stdout=subprocess.DEVNULL).returncode
     if code:
         raise SystemExit(f"fusevae {' '.join(arguments)} ended with {code}")
 

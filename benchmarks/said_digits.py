@@ -1,8 +1,11 @@
-"""Strings of spoken digits joined from single ones, as a corpus in LJSpeech's layout: who reads it needs no labels."""
+"""Corpora in LJSpeech's layout: strings of spoken digits joined from single ones, and sentences by espeak-ng. Who reads
+them needs no labels."""
 
 from __future__ import annotations
 
 import random
+import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
@@ -47,6 +50,17 @@ def joined(digits: str, clips: Clips, draw: random.Random) -> np.ndarray:
     for digit in digits:
         parts += [draw.choice(clips[int(digit)]), np.zeros(round(draw.uniform(*PAUSE) * RATE), np.float32)]
     return np.concatenate(parts[:-1])
+
+
+def write_sentences(folder: Path, texts: list[str]) -> None:
+    """``metadata.csv`` and ``wavs/`` of texts as espeak-ng says them."""
+    if shutil.which("espeak-ng") is None:
+        raise SystemExit("no espeak-ng, which says the sentences: apt-get install espeak-ng")
+    (folder / "wavs").mkdir(parents=True, exist_ok=True)
+    for i, text in enumerate(texts):
+        subprocess.run(["espeak-ng", "-v", "en", "-w", folder / "wavs" / f"C{i:05}.wav", "--", text], check=True)
+    lines = [f"C{i:05}|{text}" for i, text in enumerate(texts)]
+    (folder / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_corpus(folder: Path, said: list[str], clips: Clips, seed: int) -> None:

@@ -100,14 +100,7 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             found += [(what, figure, asked), (f"The same, its classifier on the labels alone, {arm}", alone, "")]
         return found
     if name == "text_to_speech":
-        what = f"Unseen strings of 3 to 5 digits said by `text-to-speech` after {f['minutes']} minutes ({f['speaker']})"
-        real, rough = f["word_errors_real"], f["word_errors_griffin_lim"]
-        heard = f"{f['word_errors']:.1%} ({real:.1%} of real ones, {rough:.1%} of these through Griffin-Lim)"
-        return [
-            (f"{what}: word errors", heard, "at most 10 % (real ones at most 3 %)"),
-            ("The same: deviation of the length from the `rate` asked for, at most", f"{f['rate']:.1%}", "at most 5 %"),
-            ("The same: real-time factor, one string at a time", f"{f['real_time_factor']:.3f}", "at most 0.066"),
-        ]
+        return [row for of in f["runs"].values() for row in said(of)]
     if name == "kill":
         kills = sum(task["kills"] for task in f.values())
         same = "equal bit by bit" if all(task["bit_identical"] for task in f.values()) else "DIFFERENT"
@@ -440,6 +433,26 @@ def speech(f: dict[str, Any]) -> list[tuple[str, str, str]]:
         found.append((f"Speech, `{name}`: Fréchet distance of samples", f"{j['fid']:.3f}", ""))
     peers = [(f"Speech, {name} of Debian: STOI, PESQ", figure(one), "") for name, one in f["peers"].items()]
     return found + peers
+
+
+def said(f: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What a model that says texts says of unseen strings."""
+    if "first" in f:
+        what = f"2,000 captions said by espeak-ng, `{f['recipe']}`, {f['minutes']} minutes ({f['steps']:,} steps)"
+        return [(f"{what}: validation loss, first and last", f"{f['first']:,.0f}, {f['last']:,.0f}", "it falls")]
+    what = f"Unseen strings of 3 to 5 digits said by `{f['recipe']}` after {f['minutes']} minutes ({f['speaker']})"
+    real, rough = f["word_errors_real"], f["word_errors_griffin_lim"]
+    seen = "these through Griffin-Lim" if f["recipe"] == "text-to-speech" else "clips of the corpus"
+    heard = f"{f['word_errors']:.1%} ({real:.1%} of real ones, {rough:.1%} of {seen})"
+    found = [(f"{what}: word errors", heard, "at most 10 % (real ones at most 3 %)")]
+    if "mel" in f:
+        near = f"{f['mel']:.2f} dB, {f['spectral']:.3f}, {f['energy']:.3f} ({f['energy_real']:.3f} of real ones)"
+        found.append(("The same: log-mel and spectral distance of reconstructions, energy distance of said", near, ""))
+    return [
+        *found,
+        ("The same: deviation of the length from the `rate` asked for, at most", f"{f['rate']:.1%}", "at most 5 %"),
+        ("The same: real-time factor, one string at a time", f"{f['real_time_factor']:.3f}", "at most 0.066"),
+    ]
 
 
 def text_speed(f: dict[str, Any]) -> list[tuple[str, str, str]]:

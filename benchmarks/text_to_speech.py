@@ -1,30 +1,36 @@
 """Text to speech: strings of 3 to 5 spoken digits by one speaker, of which none was in training, under a recogniser.
 
 The corpus is made here, in LJSpeech's layout: 1,000 strings, joined from a speaker's training clips (indices 5 and on;
-8 kHz) with pauses of 40 to 140 ms, and their words. ``text-to-speech`` is trained on it for as many minutes as are
-given (60 by default), everything else by default, seed 0. The recogniser is trained by connectionist temporal
-classification on strings joined from the training clips of all six speakers, drawn anew each time, never on anything
-that was made; its word errors on 100 strings joined from the speaker's test clips (indices 0 to 4) are printed beside
-those on what ``speak`` says of the same strings. Word errors are insertions, deletions and substitutions over words.
+8 kHz) with pauses of 40 to 140 ms, and their words. ``text-to-speech``, or another recipe that says texts, is trained
+on it for as many minutes as are given (60 by default), everything else by default, seed 0. The recogniser is trained by
+connectionist temporal classification on strings joined from the training clips of all six speakers, drawn anew each
+time, never on anything that was made; its word errors on 100 strings joined from the speaker's test clips (indices 0 to
+4) are printed beside those on what ``speak`` says of the same strings. Word errors are insertions, deletions and
+substitutions over words.
 An alignment is monotone by construction; that it is true is shown by the picture in the report. ``rate`` is the
 largest deviation of the length from what was asked for, of these strings at 0.8 and 1.25. The real-time factor is that
-of ``speak`` alone, Griffin-Lim included, a string at a time.
-Resumable. ``python benchmarks/text_to_speech.py [MINUTES] [SPEAKER]``
+of ``speak`` alone, Griffin-Lim included, a string at a time. ``mel`` and ``spectral`` are how far held-out clips of the
+corpus are from what the model makes of their own latents; ``energy`` is how far what is said is from the real strings
+in statistics of log-mel bands (real strings of the training clips are as far as ``energy_real``): 0 where nothing tells
+them apart. With ``captions`` for a speaker the corpus is 2,000 captions as espeak-ng says them, at 8 kHz, and what is
+reported are the losses on held-out ones. Resumable.
+``python benchmarks/text_to_speech.py [MINUTES] [SPEAKER] [RECIPE]``
 """
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
 from typing import Any
 
-from common import kept, report, runs, size, smoke, start, train
-from inputs import speech
-from said_digits import RATE, Clips, clips_of, joined, strings, words, write_corpus
+from common import before, kept, report, runs, size, smoke, start, train
+from inputs import captions, speech
+from said_digits import RATE, Clips, clips_of, joined, strings, words, write_corpus, write_sentences
 
 RUNS = runs("text-to-speech")
-STRINGS, HELD, LONGEST = size((1000, 100, 5), (40, 4, 3))
+STRINGS, HELD, LONGEST, SENTENCES = size((1000, 100, 5, 2000), (40, 4, 3, 40))
 UPDATES, BATCH = size((700, 24), (3, 4))
 BLANK = 10
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -109,10 +115,13 @@ def errors(said: list[str], found: list[str]) -> float:
 
 def measured(folder: Path, speaker: str, held: list[str]) -> dict[str, Any]:
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     import fusevae
     from fusevae.core.frames import extent
+    from fusevae.evaluation.distances import energy_distance
     from fusevae.evaluation.speaking import alignments, monotone
+    from fusevae.modalities.audio.quality import Statistics, sound_reconstruction
 
     net = recogniser({name: clips_of(speech(), name, False) for name in size(SPEAKERS, (speaker,))})
     real, draw = clips_of(speech(), speaker, True), random.Random(1)
@@ -141,7 +150,16 @@ def measured(folder: Path, speaker: str, held: list[str]) -> dict[str, Any]:
         )
         for name, part in parts.items()
     }
+    own = clips_of(speech(), speaker, False)
+    others = [joined(digits, own, draw) for digits in held]
+    padded = (pad_sequence([torch.as_tensor(clip) for clip in clips], True) for clips in (sound, made, others))
+    seen, said, real_too = map(Statistics(run.data.train).features, padded)
+    near = sound_reconstruction(run.artifact, run.held[0])
     return {
+        "energy": energy_distance(seen, said),
+        "energy_real": energy_distance(seen, real_too),
+        "mel": near.mel,
+        "spectral": near.spectral,
         "word_errors_real": errors(held, heard(net, sound)),
         "word_errors": errors(held, heard(net, made)),
         **of_parts,
@@ -151,21 +169,37 @@ def measured(folder: Path, speaker: str, held: list[str]) -> dict[str, Any]:
         "seconds_real": sum(map(len, sound)) / RATE / len(sound),
         "real_time_factor": seconds / (sum(map(len, made)) / RATE),
         "steps": run.steps,
-        "elbo": run.evaluation.elbo if run.evaluation else None,
+        "elbo": getattr(run.evaluation, "elbo", None),
     }
 
 
-def main(minutes: int = 60, speaker: str = "george") -> None:
-    corpus, folder = RUNS / "corpus", RUNS / str(minutes)
+def losses(folder: Path) -> dict[str, Any]:
+    """The losses on the validation part, first and last."""
+    records = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    found = [record for record in records if "validation" in record]
+    first, last = (record["validation"]["loss"] for record in (found[0], found[-1]))
+    return {"steps": found[-1]["step"], "first": first, "last": last}
+
+
+def main(minutes: int = 60, speaker: str = "george", recipe: str = "text-to-speech") -> None:
+    name = f"{recipe}-{speaker}-{minutes}"
+    corpus, folder = RUNS / f"corpus-{speaker}", RUNS / name
     said = strings(STRINGS, LONGEST, 0)
     if not (corpus / "metadata.csv").exists():
-        write_corpus(corpus, said, clips_of(speech(), speaker, False), 0)
-    tiny = size([], ["recipe.width=8", "recipe.blocks=1"])
-    train(folder, "text-to-speech", corpus, tiny, *([] if smoke() else ["--budget", f"{minutes}m"]))
-    held = strings(HELD, LONGEST, 1, set(said))
-    figures = kept(RUNS / f"{minutes}.json", lambda: measured(folder, speaker, held))
-    report("text_to_speech", {"minutes": minutes, "speaker": speaker, **figures}, __doc__ or "", 0)
+        if speaker == "captions":
+            write_sentences(corpus, captions("train").read_text(encoding="utf-8").splitlines()[:SENTENCES])
+        else:
+            write_corpus(corpus, said, clips_of(speech(), speaker, False), 0)
+    settings = [*size([], ["recipe.width=8"]), *([f"data.rate={RATE}"] if speaker == "captions" else [])]
+    train(folder, recipe, corpus, settings, *([] if smoke() else ["--budget", f"{minutes}m"]))
+    if speaker == "captions":
+        figures = losses(folder)
+    else:
+        held = strings(HELD, LONGEST, 1, set(said))
+        figures = kept(RUNS / f"{name}.json", lambda: measured(folder, speaker, held))
+    found = {name: {"recipe": recipe, "minutes": minutes, "speaker": speaker, **figures}}
+    report("text_to_speech", {"runs": before("text_to_speech").get("runs", {}) | found}, __doc__ or "", 0)
 
 
 if __name__ == "__main__":
-    start(main, int, str)
+    start(main, int, str, str)

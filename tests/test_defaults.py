@@ -111,7 +111,8 @@ def test_a_recipe_takes_two_steps_or_refuses_the_data_in_one_line(name):
 
 INTEGERS = "beta-tc-vae beta-vae capacity-vae conv-vae factor-vae fsq-vae info-vae logistic-vae pixel-cnn-pp vq-vae wae"
 REFUSED = {(name, "floats") for name in INTEGERS.split()} | {("glow", "odd sides")}
-REFUSED |= {("text-to-speech", "clips"), ("counts-vae", "two columns"), ("counts-vae", "thirty columns")}
+REFUSED |= {("text-to-speech", "clips"), ("text-to-waveform", "clips")}
+REFUSED |= {("counts-vae", "two columns"), ("counts-vae", "thirty columns")}
 REFUSED |= {("conditional-vae", what) for what in PICTURES if what != "grey"}
 REFUSED |= {("semi-vae", what) for what in (*PICTURES, *TABLES) if what != "grey"}
 

@@ -46,7 +46,7 @@ def some_data(name: str) -> Splits:
     if "audio" in kinds()[name]:
         lengths = torch.arange(64) * 7 + 300
         known: Conditions | list[str] = CLASSES
-        if name == "text-to-speech":
+        if name in SPEAKERS:
             known, label = Conditions([Text("text", ["a", "b"])]), torch.tensor([1.0, 2.0, 1.0]).expand(64, 3)
         spec = DataSpec((741,), "float32", -1, 1, known, SoundSchema(8000))
         whole = Sequences(0.3 * torch.randn(int(lengths.sum())), lengths, label, spec)
@@ -71,7 +71,8 @@ def some_data(name: str) -> Splits:
     )
 
 
-WRITERS = [n for n in recipes() if n.split("-")[0] in {*TEXTS} - {"pretrained", "character"} and n != "text-to-speech"]
+SPEAKERS = ("text-to-speech", "text-to-waveform")
+WRITERS = [n for n in recipes() if n.split("-")[0] in {*TEXTS} - {"pretrained", "character"} and n not in SPEAKERS]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -99,7 +100,7 @@ def test_a_recipe_is_a_configuration_that_trains(name):
     artifact = trained(loop)
     assert all(p.isfinite().all() for p in artifact.parameters())
     if artifact.distribution.level >= fusevae.Level.BOUND:
-        made = fusevae.sample(artifact, 2, {"text": "ab"} if name == "text-to-speech" else None)
+        made = fusevae.sample(artifact, 2, {"text": "ab"} if name in SPEAKERS else None)
         assert made.shape[0] == 2
         assert data.spec.modality in ("text", "molecules", "audio") or made.shape[1:] == data.spec.shape
         found = fusevae.log_likelihood(artifact, data.validation, importance_samples=3)

@@ -19,6 +19,7 @@ from fusevae.core.levels import Level as Level
 from fusevae.core.spec import DataSpec as DataSpec
 from fusevae.core.steps import Step as Step
 from fusevae.core.steps import View as View
+from fusevae.data.frame_steps import FrameCoupling as FrameCoupling
 from fusevae.data.frame_steps import StandardiseFrames as StandardiseFrames
 from fusevae.data.gaussianise import Gaussianise as Gaussianise
 from fusevae.data.preprocessing import Dequantize as Dequantize

@@ -44,6 +44,9 @@ class Aligned(Conditional):
         dims: numbers of a frame.
         blocks: of the net over frames.
         longest: frames of a position at most; a sequence in which one would have more has no density.
+        diagonal: how far, in parts of the whole, a frame may well lie from its position's place in the text: the search
+            takes :math:`\tfrac12 (\Delta / diagonal)^2` nats from each (Tachibana et al. 2017), so that it starts from
+            sensible paths while the means say nothing yet; 0 leaves that out. The bound holds for every path.
 
     Example:
         >>> p = Aligned(Constant((4, 3), std=1.0), 2, blocks=1)()
@@ -56,10 +59,10 @@ class Aligned(Conditional):
     space = "frames"
     has_mean = False
 
-    def __init__(self, net: nn.Module, dims: int, blocks: int = 3, longest: int = 250) -> None:
+    def __init__(self, net: nn.Module, dims: int, blocks: int = 3, longest: int = 250, diagonal: float = 0.0) -> None:
         super().__init__()
         width: int = net.outputs[0]  # type: ignore[index,assignment]
-        self.net, self.dims, self.longest = net, dims, longest
+        self.net, self.dims, self.longest, self.diagonal = net, dims, longest, diagonal
         self.match, self.match_scale = nn.Conv1d(width, dims, 1), nn.Parameter(torch.zeros(dims))
         self.wide, self.timing = nn.Conv1d(width, width, 3, padding=1), nn.Conv1d(width, 2, 1)
         self.place = nn.Sequential(nn.Conv1d(2, width, 1), nn.GELU(), nn.Conv1d(width, width, 1))
@@ -143,7 +146,17 @@ class AlignedTo(BoundOnly):
         mean, precision = owner.match(h).float(), (-2 * log_scale).exp()[:, None]
         square = (precision * z.square()).sum(1, keepdim=True) + (precision * mean.square()).sum(1)[..., None]
         nats = (precision * mean).transpose(1, 2) @ z - 0.5 * square - (log_scale + 0.5 * math.log(2 * math.pi)).sum()
-        return nats, monotonic_search(nats, extent(h), extent(z))
+        positions, frames = extent(h), extent(z)
+        return nats, monotonic_search(nats - self._off(positions, frames, nats), positions, frames)
+
+    def _off(self, positions: Tensor, frames: Tensor, nats: Tensor) -> Tensor | float:
+        """What the search takes from each frame at each position for how far it lies from the diagonal."""
+        if not self.owner.diagonal:
+            return 0.0
+        n, most, longest = nats.shape
+        text = (torch.arange(most, device=nats.device) + 0.5)[:, None] / positions.clamp(min=1).view(n, 1, 1)
+        sound = (torch.arange(longest, device=nats.device) + 0.5) / frames.clamp(min=1).view(n, 1, 1)
+        return 0.5 * ((text - sound) / self.owner.diagonal).square()
 
     def _both(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """The bound, and how likely the frames are by the means of their positions alone."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.frames import extent
 from fusevae.core.speaking import Speaking, speaking
 from fusevae.data.examples import Examples
 from fusevae.data.sheet import Picture, Sheet
@@ -17,6 +18,7 @@ from fusevae.distributions.aligned import Aligned
 from fusevae.evaluation.pictures import ORANGE, axes_of
 from fusevae.evaluation.samples import sample
 from fusevae.models.preprocessed import inside
+from fusevae.nets.spectral import stft
 
 SHOWN = 4  # alignments of a picture
 
@@ -32,7 +34,7 @@ def speak(
     """Texts said by a model: clips ``(n, samples)`` in units of full scale, a row a text.
 
     Args:
-        artifact: a model with a prior that is aligned to a text (the recipe text-to-speech).
+        artifact: a model with a prior that is aligned to a text (the recipe text-to-speech or text-to-waveform).
         texts: of characters that the model knows.
         label: what else is known, by name: ``{"speaker": "george"}``; what is left out is unknown.
         rate: 2 is twice as fast.
@@ -67,8 +69,11 @@ def alignments(artifact: Artifact, x: Tensor, label: Tensor) -> list[Tensor]:
     the mean of the posterior."""
     prior, device = aligned(artifact), next(artifact.distribution.parameters()).device
     artifact.eval()
-    z = artifact.distribution.encode(artifact.view(x.to(device)), label.to(device))["mean"]
-    paths = prior.forward(label.to(device)).align(z).cpu()
+    seen, model = inside(artifact.distribution, artifact.view(x.to(device)))
+    z = model.encode(seen, label.to(device))["mean"]
+    latents: Any = model.latents
+    u, _ = inside(latents.prior, z)  # a flow may stand before it
+    paths = prior.forward(label.to(device)).align(u).cpu()
     return [path[:n] for path, n in zip(paths, (z != 0).any(1).sum(1).tolist(), strict=True)]
 
 
@@ -85,11 +90,18 @@ def draw_alignments(artifact: Artifact, examples: Examples) -> dict[str, Sheet]:
     texts = known.values(label)[known.text.name].tolist()
     for axis, frames, path, text in zip(axes, seen.cpu(), alignments(artifact, x, label), texts, strict=True):
         n = len(path)
-        axis.imshow(frames[:, :n], origin="lower", aspect="auto", cmap="magma", extent=(0, n, -0.5, len(text) - 0.5))
+        shown = frames[:, :n] if frames.dim() == 2 else spectrum(frames)
+        axis.imshow(shown, origin="lower", aspect="auto", cmap="magma", extent=(0, n, -0.5, len(text) - 0.5))
         axis.step(range(n + 1), [*path.tolist(), int(path[-1])], where="post", color=ORANGE, lw=1.8)
         axis.set_yticks(range(len(text)), [sign if sign != " " else "\u2423" for sign in text], fontsize=6)
         axis.set_xlabel("frame", fontsize=8)
     return {"alignment": Picture.of(figure)}
+
+
+def spectrum(clip: Tensor) -> Tensor:
+    """Log magnitudes ``(bins, frames)`` of a clip ``(samples,)`` up to its end, to look at."""
+    clip = clip[: max(1, int(extent(clip[None])))]
+    return (stft(clip[None], 256, 64)[0].abs() + 1e-3).log()
 
 
 def monotone(path: Tensor) -> bool:
