@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import Cost
+from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
 
 SHAPE = (1, 8, 8)
@@ -135,8 +138,8 @@ class Killed(Exception):
     pass
 
 
-def halved(kept: dict, after: int | None = None) -> dict:
-    """The rounds of five candidates whose worth is their number, killed at the call ``after``."""
+def halved(kept: dict, after: int | None = None, lost: float = 0.0) -> dict:
+    """The rounds of five candidates whose worth is their number, killed at the call ``after``, which took ``lost``."""
     saved, calls = copy.deepcopy(kept), 0
 
     def save():
@@ -159,8 +162,11 @@ def halved(kept: dict, after: int | None = None) -> dict:
         call()
         return sorted("abcde", reverse=True)
 
+    def spent():
+        return lost + sum(done["seconds"] for done in kept["done"].values())
+
     try:
-        rounds.rounds("abcde", kept, 600.0, train, best, save, lambda name: False, rounds.Clock(kept), quiet=True)
+        rounds.rounds("abcde", kept, 600.0, train, best, save, lambda name: False, spent, quiet=True)
     except Killed:
         return saved
     return kept
@@ -180,6 +186,22 @@ def test_rounds_end_alike_wherever_they_are_killed():
         assert [each["names"] for each in halved(broken)["rounds"]] == names
         for name, done in whole["done"].items():
             assert broken["done"][name]["seconds"] == pytest.approx(done["seconds"], rel=0.01)
+        killed = halved(fresh(), after)
+        before = sum(done["seconds"] for done in killed["done"].values())
+        late = halved(killed, lost=200.0)  # what a killed call has taken is no longer there
+        assert [each["names"] for each in late["rounds"]] == names[: len(late["rounds"])]
+        least = rounds.LEAST * len(names[0])
+        assert sum(done["seconds"] for done in late["done"].values()) < max(before, 600 - 200) + least
+
+
+def test_a_clock_counts_what_was_killed(tmp_path):
+    for i in range(2):
+        with Clock(tmp_path, time.monotonic() - 50) as clock:
+            assert 50 * (i + 1) <= clock.seconds < 50 * (i + 1) + 5
+    with contextlib.suppress(KeyboardInterrupt), Clock(tmp_path, time.monotonic()) as clock:
+        clock.path.write_text("")  # as a disk that was full would leave it
+        raise KeyboardInterrupt
+    assert Clock(tmp_path, time.monotonic()).seconds >= 100
 
 
 def tiny(folder: Path, widths=(16, 8, 2)) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from fusevae.core import noise
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock, seconds_of
 from fusevae.core.errors import InputError
@@ -24,7 +25,7 @@ from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.recipes.candidates import UNFIT, Candidate, configured, say
 from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
-from fusevae.recipes.kept import keep, known
+from fusevae.recipes.kept import Clock, keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
 from fusevae.training import configuration
 from fusevae.training.callbacks import Moment
@@ -35,7 +36,7 @@ from fusevae.training.lock import locked
 from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
-KEPT, TRIALS = "tune.json", "trials.log"
+KEPT, TRIALS, AGAIN = "tune.json", "trials.log", "again"  # what is said of a trial that was stopped before
 SEARCH, PAIR = 0.55, 0.17  # of the time: for the trials, and for each of the two trainings at the end
 MANY = 16  # trials, about
 LEAST = 2.0  # seconds of one
@@ -113,11 +114,11 @@ def tune(
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
     asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
-    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked, "seconds": 0.0}
+    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked}
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
     node = configure({})
     search = ranges_of(make, node)
-    with locked(folder):
+    with locked(folder), Clock(folder, started) as spent:
         if "tuned" in kept:
             return _ended(folder, Tuned.from_dict(kept["tuned"]), device, trust)
         each = max(LEAST, SEARCH * seconds / MANY)
@@ -126,21 +127,20 @@ def tune(
             f"and the defaults for {clock(PAIR * seconds)} each",
             quiet,
         )
-        study = _study(folder, seed)
+        keep(folder, KEPT, kept)
+        own, study = defaults(make, node, search), _study(folder)
         if not study.trials:
-            study.enqueue_trial(defaults(make, node, search))
+            study.enqueue_trial(own)
         judge = _judge(node, splits, device, trust)
-        while kept["seconds"] + time.monotonic() - started < SEARCH * seconds:
-            begun = time.monotonic()
+        while spent.seconds < SEARCH * seconds:
+            study.sampler = _sampler(study, seed)
             if not _trial(study, search, configure, splits, each, device, trust, judge, quiet):
                 return Tuning(folder)
-            kept["seconds"], started = kept["seconds"] + time.monotonic() - begun, started + time.monotonic() - begun
-            keep(folder, KEPT, kept)
         done = [t for t in study.trials if t.state.name == "COMPLETE"]
         if not done:
             raise InputError(f"no trial of {recipe} came to its end in {clock(each)}: give more time than {total}")
         best = study.best_trial.params
-        same = best == (study.trials[0].params if study.trials else {})
+        same = best == own
         for name, params in {"defaults": {}, **({} if same else {"tuned": best})}.items():
             if not _whole(folder / name, configure(params), splits, PAIR * seconds, device, trust, quiet, command):
                 return Tuning(folder)
@@ -163,7 +163,7 @@ def _configure(
     return configured(Candidate(recipe, as_settings(params)), source, splits, seed, precision)
 
 
-def _study(folder: Path, seed: int) -> Any:
+def _study(folder: Path) -> Any:
     try:
         import optuna
         from optuna.storages import JournalStorage
@@ -171,20 +171,29 @@ def _study(folder: Path, seed: int) -> Any:
     except ImportError:
         raise InputError("tune needs optuna: pip install 'fusevae[tune]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    (folder / f"{TRIALS}.lock").unlink(missing_ok=True)  # of one that was killed: the folder's own lock is held
     storage = JournalStorage(JournalFileBackend(str(folder / TRIALS)))
     found = optuna.create_study(
         storage=storage,
         study_name="tune",
         load_if_exists=True,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=5),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
     )
     for trial in found.trials:
         if trial.state.name == "RUNNING":  # it was stopped in it
+            params = trial.params or trial.system_attrs.get("fixed_params", {})
+            found.enqueue_trial(params, user_attrs={AGAIN: True} if trial.params else None)
             found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            found.enqueue_trial(trial.params)
     return found
+
+
+def _sampler(study: Any, seed: int) -> Any:
+    """What proposes the next trial; the same wherever the tuning was killed."""
+    import optuna
+
+    proposed = sum(bool(trial.params) and AGAIN not in trial.user_attrs for trial in study.trials)
+    return optuna.samplers.TPESampler(seed=noise.key(seed, "trial", proposed) % 2**32, n_startup_trials=5)
 
 
 def _trial(
@@ -223,8 +232,8 @@ def _trial(
     history = artifact.history
     assert history is not None
     if not history.finished and not pruned and history.why == "interrupted":
+        study.enqueue_trial(params, user_attrs={AGAIN: True})
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(params)
         return False
     bounds = [value for record in history.rest.records if (value := _bound(record)) is not None]
     value = max(bounds) if judge is None else judge(artifact)
