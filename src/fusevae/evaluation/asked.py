@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.intervals import INSIDE, interval_of_part
 from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.evaluation.samples import sample
+from fusevae.evaluation.variety import shares
 
 MOST = 5000  # real examples that a teller is trained on
 HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much that is at least to be held against
@@ -154,6 +155,20 @@ class Teller:
         found = spec.schema.measured(x, [name for name in names if name in self.measured])
         seen = spec.schema.seen(x) if self.judges else None
         return {**found, **{names[i]: judge.predict(seen) for i, judge in self.judges.items()}}
+
+    @property
+    def classes(self) -> list[tuple[str, Sequence[str]]]:
+        """The columns of classes that it tells, and their names."""
+        columns = self.spec.conditions.columns if self.spec.conditions is not None else ()
+        return [(c.name, c.classes) for i, c in enumerate(columns) if i in self.judges and isinstance(c, Label)]
+
+    def shares(self, made: Tensor, real: Tensor, spec: DataSpec | None = None) -> dict[str, list[float]]:
+        """The parts of samples and of real examples that are taken for each class."""
+        ours, theirs = self.told(made, spec), self.told(real)
+        found = {}
+        for column, names in self.classes:
+            found |= shares(ours[column], theirs[column], [f"{column} {name}" for name in names])
+        return found
 
     def as_asked(self, made: Tensor, asked: Tensor, held: Examples, spec: DataSpec | None = None) -> dict[str, AsAsked]:
         """How far samples have what was asked for, by column, beside as many held-out examples."""

@@ -14,10 +14,12 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.conditions import LABELS
 from fusevae.data.examples import Examples
+from fusevae.evaluation.asked import Teller
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
 from fusevae.evaluation.judge import Judge, SampleQuality, enough, timed_samples
 from fusevae.evaluation.results import SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
+from fusevae.evaluation.variety import narrow, shares, width
 from fusevae.evaluation.verdict import Failing, of_neighbours
 from fusevae.modalities.tables.column import CLASSES, FIXED
 from fusevae.modalities.tables.neighbours import NEAREST, Neighbours, area
@@ -85,6 +87,7 @@ class TableQuality(Scores, SampleQuality):
         columns: the lowest scores of columns, by name.
         pairs: the lowest scores of pairs of columns.
         of: the class column of ``auc``.
+        width: how widely the numbers spread, as a part of what real ones do.
     """
 
     n: int = figure("judged", form=lambda n: f"{n:,} samples", hint="against as many real rows")
@@ -92,6 +95,9 @@ class TableQuality(Scores, SampleQuality):
     columns: dict[str, float]
     pairs: dict[str, float]
     of: str | None = figure("classes of the AUC", default=None)
+    width: float | None = figure(
+        "spread of numbers", form=".3f", interval="intervals", hint="as a part of that of real rows", default=None
+    )
 
     def failings(self) -> list[Failing]:
         found = [*super().failings(), *of_neighbours(self, self.real)]
@@ -102,7 +108,9 @@ class TableQuality(Scores, SampleQuality):
                 f"which training rows are told with an AUC of {self.membership:.2f} (chance: 0.5)"
             )
             found.append(Failing("copying", says, "give more data, or a smaller model, or stop earlier"))
-        return found
+        says = f"the numbers spread {self.width or 0:.2f} times as widely as in real rows"
+        draws = "draw samples in place of means (--kind sample)" if self.kind == "mean" else "train longer"
+        return found + narrow(self.intervals.get("width"), says, draws)
 
 
 class TableReference(Judge):
@@ -119,7 +127,7 @@ class TableReference(Judge):
             raise InputError(f"{len(held)} rows and {n} samples were given: expected at least four, and two")
         schema = held.spec.schema
         assert isinstance(schema, TableSchema)
-        self.n, self.schema = enough(n, len(held) // 2), schema
+        self.n, self.schema, self.held, self.trained = enough(n, len(held) // 2), schema, held, train
         generator = torch.Generator().manual_seed(noise.key("reference"))
         half, other = torch.randperm(len(held), generator=generator)[: 2 * self.n].view(2, self.n)
         x, self.label = held.batch(half)
@@ -143,8 +151,11 @@ class TableReference(Judge):
         pairs = {
             f"{names[i]}, {names[j]}": v for (i, j), v in zip(self._pairs(), self.trends(self.rows, made), strict=True)
         }
+        found = vars(self.scores(made))
+        if (spreads := self._width(x)) is not None:
+            found["intervals"] = found["intervals"] | {"width": spreads[1]}
         return TableQuality(
-            **vars(self.scores(made)),
+            **found,
             n=self.n,
             kind=kind,
             seed=seed,
@@ -154,7 +165,25 @@ class TableReference(Judge):
             columns=lowest(columns),
             pairs=lowest(pairs),
             of=None if self.target is None else self.schema.columns[self.target].name,
+            width=None if spreads is None else spreads[0],
+            shares=self._shares(made),
+            as_asked=None if label is None else Teller(self.trained).as_asked(x, label, self.held),
         )
+
+    def _width(self, x: Tensor) -> tuple[float, list[float]] | None:
+        """How widely the columns of numbers spread."""
+        numbers = [i for i, classed in zip(self.used, self.classed, strict=True) if not classed]
+        return width(torch.from_numpy(self.rows[:, numbers]), x.double()[:, numbers]) if numbers else None
+
+    def _shares(self, made: np.ndarray) -> dict[str, list[float]]:
+        """The part of samples and of real rows that have each class of each column."""
+        found = {}
+        for i, classed in zip(self.used, self.classed, strict=True):
+            if classed:
+                column, (a, b) = self.schema.columns[i], self._codes(i, made, self.rows)
+                names = column.classes or range(int(max(a.max(), b.max())))
+                found |= shares(a, b, [f"{column.name} missing", *(f"{column.name} = {name}" for name in names)])
+        return found
 
     def scores(self, made: np.ndarray) -> Scores:
         """Every figure of rows ``(n, columns)``."""
