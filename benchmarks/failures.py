@@ -93,7 +93,7 @@ def muffled(x: Tensor, spec: DataSpec) -> Tensor:
 
 
 def averaged(x: Tensor, spec: DataSpec) -> Tensor:
-    """Numbers are the means of those of five rows with the same classes as far as these are found."""
+    """Numbers are the means of those of five rows."""
     columns = spec.schema.columns  # type: ignore[attr-defined]
     numbers = [i for i, c in enumerate(columns) if c.kind not in ("categorical", "binary", "ordinal", "constant")]
     whole = x.clone()
@@ -114,7 +114,7 @@ def common(x: Tensor, spec: DataSpec) -> Tensor:
     counts = Counter(word.lower() for text in texts for word in text)
     often = {word for word, _ in counts.most_common(100)}
     short = [" ".join(word for word in text if word.lower() in often) or "the" for text in texts]
-    return spec.schema.tokens.encode(short) if hasattr(spec.schema, "tokens") else _encoded(short, spec)
+    return _encoded(short, spec)
 
 
 def _encoded(texts: list[str], spec: DataSpec) -> Tensor:
@@ -123,13 +123,14 @@ def _encoded(texts: list[str], spec: DataSpec) -> Tensor:
 
 
 def middling(x: Tensor, spec: DataSpec) -> Tensor:
-    """Of each eight molecules the one of middling weight and logP, eight times."""
+    """The third of the molecules whose weight and logP are nearest to the middle."""
     from fusevae.modalities.molecules.chemistry import properties
 
     found = properties(spec.text(x), ("weight", "logp"))
-    far = sum(abs(torch.tensor(v) - torch.tensor(v).nanmedian()) / torch.tensor(v).std() for v in found.values())
-    near = far.nan_to_num(1e9).argsort()[: max(1, len(x) // 6)]  # type: ignore[union-attr]
-    return x[near[torch.randint(len(near), (len(x),))]]
+    each = torch.stack([torch.from_numpy(v) for v in found.values()], 1)
+    middle = each.nanmedian(0).values
+    far = ((each - middle) / (each - middle).abs().nanmean(0)).square().sum(1).nan_to_num(1e9)
+    return x[far.argsort()[: len(x) // 3]]
 
 
 def of_class(place: int) -> Callable[[Tensor, Tensor, DataSpec], Tensor]:

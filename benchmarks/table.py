@@ -51,6 +51,34 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             (f"{what}: ended within the time", f"{within} of {len(f['sets'])}", "all, 10 % over at most"),
             (f"{what}: best samples by another judge, too", f"{named} of {len(f['sets'])}", "at least 4 of 5"),
         ]
+    if name == "failures":
+        good = {kind: [m for model, m in of.items() if model.startswith("good")] for kind, of in f.items()}
+        found = []
+        for kind, of in f.items():
+            bad = {model: m for model, m in of.items() if not model.startswith("good")}
+            figure = f"{sum(m['right'] for m in bad.values())} of {len(bad)}; "
+            figure += f"{sum(not m['right'] for m in good[kind])} of {len(good[kind])} good ones accused"
+            found.append((f'Made failures of {kind} ({", ".join(bad)}): named by "is it good?"', figure, "all; none"))
+        return found
+    if name == "equal_seeds":
+        return [
+            (
+                f"Two trainings of `{of['recipe']}` on {data} with other seeds: equal for {purpose}",
+                f"{equal} of {of['pairs']}",
+                "at least 9 of 10",
+            )
+            for data, of in f.items()
+            for purpose, equal in of["equal"].items()
+        ]
+    if name == "tuning":
+        return [
+            (
+                f"`tune {one['recipe']} --total {f['total']}` on {data}, better than its defaults after as long by",
+                f"{one['gain']:+.2f} nats ({one['interval'][0]:+.2f} to {one['interval'][1]:+.2f})",
+                "above 0 on 2 of 3, never below",
+            )
+            for data, one in f["sets"].items()
+        ]
     if name == "mutants":
         return [("Faults of the seams that a test notices", f"{f['killed']} of {f['n']}", "all, of at least 30")]
     if name == "training_speed":

@@ -19,7 +19,7 @@ from fusevae.evaluation.samples import sample
 from fusevae.evaluation.variety import shares
 
 MOST = 5000  # real examples that a teller is trained on
-HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much that is at least to be held against
+HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much of what could be that is at least
 
 
 class AsAsked(Result):
@@ -73,9 +73,13 @@ class AsAsked(Result):
 
     @property
     def ignored(self) -> bool:
-        """Whether samples have less than half of what real examples have beyond chance, where these have enough."""
+        """Whether samples surely have less than half of what real examples have beyond chance, where these have
+        enough."""
         chance = self.chance or 0.0
-        return self.real - chance > PLAIN and self.score - chance < HALF * (self.real - chance)
+        most = max(
+            (self.score, *self.intervals.get("accuracy" if self.accuracy is not None else "rank_correlation", ()))
+        )
+        return self.real - chance > PLAIN * (1 - chance) and most - chance < HALF * (self.real - chance)
 
 
 def of_classes(got: np.ndarray, wanted: np.ndarray, real: float | None = None) -> AsAsked:

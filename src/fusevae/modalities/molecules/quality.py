@@ -18,7 +18,7 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import Teller
 from fusevae.evaluation.intervals import interval_of_part
-from fusevae.evaluation.judge import Judge, SampleQuality, timed_samples
+from fusevae.evaluation.judge import LEAST, Judge, SampleQuality, timed_samples
 from fusevae.evaluation.results import figure
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.variety import narrow, width
@@ -241,7 +241,7 @@ def compared(made: Sequence[Any], real: Sequence[Any], fcd: bool, device: str, o
     if spreads is not None:
         found["width"], found["sides"] = spreads
     a, b = ({name: v[~np.isnan(v)] for name, v in x.items()} for x in both)
-    found["shares"] = kinds(made, real)
+    found["shares"] = kinds(made, real) if len(made) >= LEAST else None
     found["wasserstein"] = {name: wasserstein(a[name], b[name]) for name in a if len(a[name]) and len(b[name])}
     found["mean"] = {name: float(v.mean()) for name, v in a.items() if len(v)}
     found["reference_mean"] = {name: float(v.mean()) for name, v in b.items() if len(v)}
