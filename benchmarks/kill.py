@@ -115,9 +115,9 @@ def name_of(run: str) -> str:
 
 def tried(folder: Path) -> Any:
     """The trials of a tuning that came to an end, in their order, and what was chosen."""
-    from fusevae.recipes.tune import _study
+    from fusevae.recipes.trials import study_of
 
-    ended = [(t.params, t.value) for t in _study(folder).trials if t.state.name in ("COMPLETE", "PRUNED")]
+    ended = [(t.params, t.value) for t in study_of(folder).trials if t.state.name in ("COMPLETE", "PRUNED")]
     return ended, json.loads((folder / "tune.json").read_text())["tuned"]["settings"]
 
 

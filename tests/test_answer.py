@@ -261,7 +261,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(tune, "LEAST", 0.3)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
     command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
-    whole, calls = tune._trial, []
+    whole, calls = tune.trial, []
 
     def killed(*given):
         calls.append(1)
@@ -270,7 +270,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
         return whole(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(tune, "_trial", killed)
+        patched.setattr(tune, "trial", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             raise SystemExit(main(command))
     capsys.readouterr()

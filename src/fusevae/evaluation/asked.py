@@ -226,6 +226,11 @@ def as_asked(
 def remark(name: str, found: AsAsked, guided: str | None) -> str:
     """What a user is told of a condition that is ignored, with what may mend it: the setting of a model that draws with
     guidance, too."""
+    return f"the condition {name} is hardly followed: {evidence(name, found)}; {mending(guided)}"
+
+
+def evidence(name: str, found: AsAsked) -> str:
+    """By what it is seen that a condition is ignored."""
     if found.accuracy is not None:
         says = (
             f"samples are taken for the {name} that they were asked for in {found.score:.0%} of {found.n}, real "
@@ -235,12 +240,17 @@ def remark(name: str, found: AsAsked, guided: str | None) -> str:
     else:
         says = f"what samples have of {name} goes with what was asked by a rank correlation of {found.score:.2f}"
         says += f", of real examples {found.real:.2f}"
+    return says
+
+
+def mending(guided: str | None) -> str:
+    """What may mend it."""
     mend = "train longer (more epochs, or a larger --budget)"
     if guided:
-        mend += f", or draw samples with more guidance (--set {guided}=3)"
-    else:
-        mend += ", or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
-    return f"the condition {name} is hardly followed: {says}; {mend}"
+        return f"{mend}, or draw samples with more guidance (--set {guided}=3)"
+    return (
+        f"{mend}, or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
+    )
 
 
 def _judge(classes: bool, texts: bool, seed: int) -> Any:

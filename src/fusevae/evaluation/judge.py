@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.evaluation.asked import AsAsked, remark
+from fusevae.evaluation.asked import AsAsked, evidence, mending
 from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, sample
 from fusevae.evaluation.variety import left_out
@@ -81,7 +81,7 @@ class SampleQuality(Result):
     def failings(self) -> list[Failing]:
         """What is wrong with the samples, by these figures alone."""
         ignored = [
-            Failing("condition ignored", remark(name, found, None))
+            Failing("condition ignored", evidence(name, found), mending(None))
             for name, found in self.followed.items()
             if found.ignored
         ]
