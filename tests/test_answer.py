@@ -245,6 +245,18 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
     assert page.index("Which to take") < page.index("<table>") < page.index("<details>") and "real examples" in page
 
 
+def test_a_bench_of_one_round_compares_what_an_earlier_call_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    command = ["bench", tiny(tmp_path, (2,)), "--total", "5m", "--samples", "0", "--output", "b", "--json"]
+    with monkeypatch.context() as patched:
+        patched.setattr("fusevae.recipes.bench.compared", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(command)
+    capsys.readouterr()
+    assert main(command) == 0 and set(json.loads(capsys.readouterr().out)["models"]) == {"b/w2"}
+
+
 @pytest.mark.parametrize("times", [[], ["--budget", "1s", "--total", "2s"]])
 def test_one_time_is_given(times, capsys):
     assert main(["bench", *times]) == 2
@@ -259,8 +271,9 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     from fusevae.recipes import tune
 
     monkeypatch.setattr(tune, "LEAST", 0.3)
+    monkeypatch.setattr(tune, "SEARCH", 0.6)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
-    command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
+    command = ["tune", "logistic-vae", "--total", "8s", "--output", str(tmp_path / "t")]
     whole, calls = tune.trial, []
 
     def killed(*given):

@@ -28,7 +28,7 @@ from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
 from fusevae.evaluation.variety import groups, shares
-from fusevae.evaluation.verdict import COPIES, Failing, of_neighbours
+from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
 from fusevae.nets.classifier import Classifier
 
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
@@ -108,7 +108,8 @@ class Quality(Distances, SampleQuality):
         return self.reconstructions.fid if self.reconstructions else None
 
     def failings(self) -> list[Failing]:
-        found = [*super().failings(), *of_neighbours(self, self.real)]
+        found = super().failings()
+        found += further(found, of_neighbours(self, self.real))
         if self.copying is not None and min(self.copying.intervals["closest"]) > COPIES:
             says = (
                 f"{self.copying.closest:.0%} of the samples are nearer to training examples than all but 1 % of others"

@@ -148,9 +148,7 @@ def bench(
             kept["plan"] = rounds.planned(trials, whole, first, most, importance_samples, len(held))
     if whole is not None:
         say("\n".join(rounds.said(list(nodes), kept["plan"], whole, clock.seconds)), quiet)
-        found = kept["plan"]["evaluation"]
-        samples, importance_samples = found["samples"] if samples else 0, found["importance_samples"]
-        held = held.spread(found["examples"])
+        samples = kept["plan"]["evaluation"]["samples"] if samples else 0
     with locked(folder), clock:
         known(folder, KEPT, "bench", asked)  # nobody has begun in it meanwhile
         if whole is None:
@@ -162,6 +160,13 @@ def bench(
             )  # fmt: skip
         if not ended:
             return Bench(folder, work.runs, refused)
+        work.open()
+        if whole is not None:
+            there = judge is not None or "best" in kept["rounds"][0]  # what judges has been trained
+            left = whole - clock.seconds - (0.0 if there else kept["plan"]["judge_seconds"])
+            effort = rounds.lessened(kept["plan"], left)
+            samples, importance_samples = min(samples, effort.samples), effort.importance_samples
+            held = held.spread(effort.examples)
         if not work.runs:
             raise TrainingError(f"no training came to its end: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
         if samples and judge is None and not why:

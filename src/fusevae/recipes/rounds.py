@@ -89,9 +89,27 @@ def planned(
 def shared(plan: Mapping[str, Any], number: int, trainings: int, left: float, overhead: float) -> float:
     """Seconds of each training of a round, of those that are left of the whole: each round has the same."""
     rest: Sequence[int] = plan["sizes"][number:]
-    beside = plan["evaluation"]["seconds"] + plan["look_seconds"] * sum(rest[:-1]) + overhead * sum(rest)
-    beside += plan["judge_seconds"] if number == 0 else 0.0
-    return (left - beside) / len(rest) / max(1, trainings)
+    other = beside(plan, number) + plan["look_seconds"] * sum(rest[:-1]) + overhead * sum(rest)
+    return (left - other) / len(rest) / max(1, trainings)
+
+
+def beside(plan: Mapping[str, Any], number: int) -> float:
+    """Seconds of the evaluation at the end, and of what judges samples where it is not there yet."""
+    return float(plan["evaluation"]["seconds"] + (plan["judge_seconds"] if number == 0 else 0.0))
+
+
+def lessened(plan: Mapping[str, Any], left: float) -> Effort:
+    """How far models are judged at the end, with so many seconds left: less far where calls that were killed have taken
+    the time.
+
+    Example:
+        >>> lessened({"evaluation": Effort(2000, 100, 10_000, 60.0)._asdict()}, 30.0)
+        Effort(samples=1000, importance_samples=50, examples=5000, seconds=60.0)
+    """
+    found = Effort(**plan["evaluation"])
+    part = max(0.0, min(1.0, left / max(1e-6, found.seconds)))
+    n, m = (max(min(FEWEST, whole), round(part * whole)) for whole in (found.samples, found.examples))
+    return Effort(n, max(min(10, found.importance_samples), round(part * found.importance_samples)), m, found.seconds)
 
 
 def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: float) -> list[str]:
@@ -157,7 +175,7 @@ def rounds(
             open_ = [name for name in this["names"] if kept["done"].get(name, {}).get("round", -1) < number]
             if name not in open_ or (settled(name) and number):
                 continue
-            left = (total - spent() - kept["plan"]["evaluation"]["seconds"]) / len(open_)
+            left = (total - spent() - beside(kept["plan"], number)) / len(open_)
             overhead = train(name, number, max(LEAST, min(this["seconds"], left - max(overheads[-5:], default=0.0))))
             if overhead is None:
                 return False

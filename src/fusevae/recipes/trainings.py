@@ -152,6 +152,11 @@ class Work:
         late = run.seconds >= float(training.get("budget") or math.inf)
         return not late and run.steps < self._planned(name) and training.get("patience") is not None
 
+    def open(self) -> None:
+        """Open what was trained, by whichever call."""
+        for name in self.nodes:
+            self._opened(name)
+
     def _opened(self, name: str) -> Run | None:
         if not (self.folder / name / REPORT).is_file():
             return None
@@ -169,8 +174,7 @@ class Work:
         judge, why = judge_or_why(lambda: self.judge(n)) if samples else (None, "")
         held = self.splits.held[0]
         few = held.spread(max(FEWEST, round(LOOK * self.kept["plan"]["evaluation"]["examples"])))
-        for name in self.nodes:
-            self._opened(name)
+        self.open()
         runs = {name: Run.open(run.path, self.device, self.trust) for name, run in self.runs.items()}
         found = compared(runs, few, "", judge, 1, "auto", 0, why).comparison
         names = order(found.answer, runs)

@@ -22,7 +22,7 @@ from fusevae.evaluation.judge import LEAST, Judge, SampleQuality, timed_samples
 from fusevae.evaluation.results import figure
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.variety import narrow, width
-from fusevae.evaluation.verdict import PART, Failing
+from fusevae.evaluation.verdict import PART, Failing, further
 from fusevae.modalities.molecules.chemistry import canonical, fingerprints, kinds_of, measures, parse
 from fusevae.modalities.molecules.distances import (
     chemnet_distance,
@@ -99,7 +99,7 @@ class MoleculeQuality(SampleQuality):
     sides: list[float] | None = None
 
     def failings(self) -> list[Failing]:
-        found = super().failings()
+        found: list[Failing] = []
         if max(self.intervals["validity"]) < VALID:
             says = f"{self.validity:.0%} of the samples are molecules"
             found.append(
@@ -114,7 +114,8 @@ class MoleculeQuality(SampleQuality):
             says = f"{1 - self.novelty:.0%} of the molecules stand in the training data"
             found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
         says = f"weight, logP and such spread {self.width or 0:.2f} times as widely as of real molecules"
-        return found + narrow(self.sides, says, "draw at a higher temperature, or train longer")
+        found += narrow(self.sides, says, "draw at a higher temperature, or train longer")
+        return further(found, super().failings()) + found
 
     @property
     def intervals(self) -> dict[str, list[float]]:

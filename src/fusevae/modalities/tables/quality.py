@@ -20,7 +20,7 @@ from fusevae.evaluation.judge import Judge, SampleQuality, enough, timed_samples
 from fusevae.evaluation.results import SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
 from fusevae.evaluation.variety import narrow
-from fusevae.evaluation.verdict import COPIES, Failing, of_neighbours
+from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
 from fusevae.modalities.tables.column import CLASSES, FIXED
 from fusevae.modalities.tables.neighbours import AMONG, COPIED, NEAREST, Neighbours, area
 from fusevae.modalities.tables.schema import TableSchema
@@ -105,7 +105,8 @@ class TableQuality(Scores, SampleQuality):
     )
 
     def failings(self) -> list[Failing]:
-        found = [*super().failings(), *of_neighbours(self, self.real)]
+        found = super().failings()
+        found += further(found, of_neighbours(self, self.real))
         sure = {name: min(ends) for name, ends in self.intervals.items() if name in ("dcr", "membership")}
         if any(low > max(NEAR, *self.real.intervals[name]) for name, low in sure.items()):
             says = (

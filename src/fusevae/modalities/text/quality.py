@@ -27,7 +27,7 @@ from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.variety import narrow
-from fusevae.evaluation.verdict import COPIES, PART, Failing
+from fusevae.evaluation.verdict import COPIES, PART, Failing, further
 from fusevae.modalities.text.reader import Rarity, surprise
 
 MOST, OFTEN = 20_000, 0.05  # texts that words are counted in; part of the texts from which on a word is frequent
@@ -89,7 +89,7 @@ class TextQuality(Wording, SampleQuality):
     real_copied: float | None = None
 
     def failings(self) -> list[Failing]:
-        found = super().failings()
+        found: list[Failing] = []
         if min(interval_of_part(self.repeated, self.n)) > REPEATED:
             found.append(
                 Failing("not covering the data", f"{self.repeated:.0%} of the samples repeat another", LIVELIER)
@@ -106,7 +106,8 @@ class TextQuality(Wording, SampleQuality):
             says = f"another model finds a word {self.ratio:.1f} times as surprising as in real texts"
             found.append(Failing("unlike the data", says, "train longer, or take a larger model"))
         says = f"words are commoner: by that they have {self.rarity or 0:.2f} of the nats that words of real texts have"
-        return found + narrow(self.intervals.get("rarity"), says, LIVELIER)
+        found += narrow(self.intervals.get("rarity"), says, LIVELIER)
+        return further(found, super().failings()) + found
 
 
 class TextReconstruction(Result):
