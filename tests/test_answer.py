@@ -272,6 +272,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(tune, "LEAST", 0.3)
     monkeypatch.setattr(tune, "SEARCH", 0.6)
+    monkeypatch.setattr(tune, "UPDATES", 1)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
     command = ["tune", "logistic-vae", "--total", "8s", "--output", str(tmp_path / "t")]
     whole, calls = tune.trial, []
@@ -297,6 +298,17 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     assert main([*command, "--json"]) == 0 and json.loads(capsys.readouterr().out) == found
     assert main([*command, "--seed", "1"]) == 2
     assert "another seed" in capsys.readouterr().err
+
+
+def test_too_little_time_for_trials_is_left_to_the_defaults(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    command = ["tune", "logistic-vae", "--total", "3s", "--output", str(tmp_path / "t"), "--json"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert "the defaults are trained" in captured.err
+    assert (found["trials"], found["kept"], found["settings"]) == (0, "defaults", [])
+    assert "too little time" in found["says"] and main(["tune", "logistic-vae", *command[2:]]) == 0
 
 
 def test_a_recipe_states_its_own_ranges():

@@ -24,9 +24,10 @@ from fusevae.recipes.candidates import Candidate, configured, say
 from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, keep, known
-from fusevae.recipes.ranges import defaults, ranges_of
+from fusevae.recipes.ranges import Range, defaults, ranges_of
 from fusevae.recipes.trials import TRIALS, sampler, study_of, trial
 from fusevae.training import configuration
+from fusevae.training.budget import timed
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.folder import CONFIG, REPORT
@@ -36,7 +37,8 @@ from fusevae.training.train import resume, train
 
 KEPT = "tune.json"
 SEARCH, PAIR, USED = 0.4, 0.12, 0.92  # of the time: for trials, each training of the pair, and all but the last report
-MANY = 16  # trials, about
+MANY, FEWEST = 16, 4  # trials, about; fewer are not begun
+UPDATES, STEPS = 300, 10  # of a trial, at least; that are timed
 LEAST = 2.0  # seconds of one
 PATIENT = 0.9  # of its time, before which a training that came to its end had no better validation for its patience
 K, SAMPLED = 20, 500  # importance samples of the comparison; samples where there is no bound
@@ -127,34 +129,45 @@ def tune(
 
         if "tuned" in kept:
             return ended()
-        each = max(LEAST, SEARCH * seconds / MANY)
-        say(
-            f"plan for {clock(seconds)}: about {MANY} trials of {clock(each)} over {', '.join(search)}, then the best "
-            f"and the defaults for {clock(PAIR * seconds)} each; what is kept of the two is trained on for the rest",
-            quiet,
-        )
-        keep(folder, KEPT, kept)
+        if "each" not in kept:
+            step = timed(configuration.experiment(node, trust), splits, device, STEPS)[0]
+            kept["each"] = max(LEAST, SEARCH * seconds / MANY, UPDATES * step)
+            keep(folder, KEPT, kept)
+        each = kept["each"]
+        searched = SEARCH * seconds if SEARCH * seconds >= FEWEST * each else 0.0
+        say(_plan(seconds, each, searched, search), quiet)
         own, study = defaults(make, node, search), study_of(folder)
         if not study.trials:
             study.enqueue_trial(own)
         judge = _judge(node, splits, device, trust)
-        while spent.seconds < SEARCH * seconds:
+        while spent.seconds < searched:
             study.sampler = sampler(study, seed)
             if not trial(study, search, configure, splits, each, device, trust, judge, quiet):
                 return Tuning(folder)
         done = [t for t in study.trials if t.state.name == "COMPLETE"]
-        if not done:
+        if searched and not done:
             raise InputError(f"no trial of {recipe} came to its end in {clock(each)}: give more time than {total}")
-        best = study.best_trial.params
+        best = study.best_trial.params if done else own
         same = best == own
         for name, params in {"defaults": {}, **({} if same else {"tuned": best})}.items():
-            if not _whole(folder / name, configure(params), splits, PAIR * seconds, device, trust, quiet, command):
+            whole = max(LEAST, USED * seconds - spent.seconds if same else PAIR * seconds)
+            if not _whole(folder / name, configure(params), splits, whole, device, trust, quiet, command):
                 return Tuning(folder)
         pruned = sum(t.state.name == "PRUNED" for t in study.trials)
         found = _paired(folder, {} if same else best, len(done), pruned, splits, judge, seed, device, trust)
         kept["tuned"] = found.to_dict()
         keep(folder, KEPT, kept)
         return ended()
+
+
+def _plan(seconds: float, each: float, searched: float, search: Mapping[str, Range]) -> str:
+    """What a tuning will do, in a line."""
+    if not searched:
+        return f"plan for {clock(seconds)}: too little for {FEWEST} trials of {clock(each)}: the defaults are trained"
+    return (
+        f"plan for {clock(seconds)}: about {searched / each:.0f} trials of {clock(each)} over {', '.join(search)}, then "
+        f"the best and the defaults for {clock(PAIR * seconds)} each; what is kept of the two is trained on for the rest"
+    )
 
 
 def _longer(
@@ -243,7 +256,8 @@ def _paired(
         )  # fmt: skip
 
     if not best:
-        return found("defaults", "no trial was better than that of the defaults")
+        why = "no trial was better than that of the defaults" if trials else "there was too little time for trials"
+        return found("defaults", why)
     runs = {name: Run.open(folder / name, device, trust).artifact for name in ("tuned", "defaults")}
     if judge is not None:
         values = {name: judge(artifact) for name, artifact in runs.items()}

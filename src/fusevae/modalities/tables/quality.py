@@ -105,8 +105,7 @@ class TableQuality(Scores, SampleQuality):
     )
 
     def failings(self) -> list[Failing]:
-        found = super().failings()
-        found += further(found, of_neighbours(self, self.real))
+        found = [*(known := super().failings()), *further(known, of_neighbours(self, self.real))]
         sure = {name: min(ends) for name, ends in self.intervals.items() if name in ("dcr", "membership")}
         if any(low > max(NEAR, *self.real.intervals[name]) for name, low in sure.items()):
             says = (
