@@ -164,10 +164,9 @@ def _plan(seconds: float, each: float, searched: float, search: Mapping[str, Ran
     """What a tuning will do, in a line."""
     if not searched:
         return f"plan for {clock(seconds)}: too little for {FEWEST} trials of {clock(each)}: the defaults are trained"
-    return (
-        f"plan for {clock(seconds)}: about {searched / each:.0f} trials of {clock(each)} over {', '.join(search)}, then "
-        f"the best and the defaults for {clock(PAIR * seconds)} each; what is kept of the two is trained on for the rest"
-    )
+    trials = f"about {searched / each:.0f} trials of {clock(each)} over {', '.join(search)}"
+    pair = f"then the best and the defaults for {clock(PAIR * seconds)} each"
+    return f"plan for {clock(seconds)}: {trials}, {pair}; what is kept of the two is trained on for the rest"
 
 
 def _longer(
