@@ -187,8 +187,8 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
             few, lambda folder: ["fit-prior", model, "made", "--epochs", "4", "--output", str(folder)], weights
         ),
         "sample": sampled,
-        "bench --total": within("bench logistic-vae,conv-vae,sigma-vae", 150, advised, operator.eq),
-        "tune": within("tune logistic-vae", 150, tried, no_trial_lost),
+        "bench --total": within("bench logistic-vae,conv-vae,sigma-vae", 180, advised, operator.eq),
+        "tune": within("tune logistic-vae", 100, tried, no_trial_lost),
     }  # fmt: skip
 
 
@@ -278,11 +278,12 @@ def fixed_plan(task: Task) -> Iterator[None]:
     from fusevae.training.budget import Plan
 
     def plan(make: Any, data: Any, seconds: float, *given: Any) -> Plan:
-        steps = 60 if task.asked is None else min(400, round(100 * seconds))  # a tuning's are not cut by the time
+        steps = 60 if task.asked is None else round(12 * seconds)  # a tuning's are not cut by the time
         return Plan(steps, steps / 11, 20, 0.001, 0.001, 10)
 
     with contextlib.ExitStack() as stack:
-        for name in ("fusevae.recipes.trainings", "fusevae.training.budget"):
+        stack.enter_context(mock.patch("fusevae.recipes.tune.UPDATES", 50))
+        for name in ("fusevae.recipes.trainings", "fusevae.training.budget"):  # where they are planned
             if task.left is not advised:
                 stack.enter_context(mock.patch(f"{name}.plan", plan))
         yield
