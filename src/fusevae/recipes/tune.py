@@ -185,10 +185,10 @@ def _longer(
         kept["longer"] = {"epochs": epochs * (1 + USED * seconds / run.seconds), "budget": run.seconds + seconds}
         keep(folder, KEPT, kept)
     if (more := kept.get("longer")) is not None:
-        asked = [f"training.{key}={value!r}" for key, value in more.items()]
-        say(f"{place.name}: trained on for {clock(max(0.0, seconds))}", quiet)
-        begun = training.get("budget") == more["budget"]
-        if not resume(place, device, trust, 1, quiet, [] if begun else asked, splits).finished:
+        until = min(more["budget"], run.seconds + max(LEAST, seconds))  # less where calls were killed
+        asked = [f"training.epochs={more['epochs']!r}", f"training.budget={until!r}"]
+        say(f"{place.name}: trained on for {clock(max(LEAST, seconds))}", quiet)
+        if not resume(place, device, trust, 1, quiet, asked, splits).finished:
             return False
     place.rename(folder / "best")
     return True
