@@ -188,7 +188,7 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
         ),
         "sample": sampled,
         "bench --total": within("bench logistic-vae,conv-vae,sigma-vae", 180, advised, operator.eq),
-        "tune": within("tune logistic-vae", 100, tried, no_trial_lost),
+        "tune": within("tune logistic-vae", 60, tried, no_trial_lost),
     }  # fmt: skip
 
 
@@ -279,7 +279,7 @@ def fixed_plan(task: Task) -> Iterator[None]:
 
     def plan(make: Any, data: Any, seconds: float, *given: Any) -> Plan:
         steps = 60 if task.asked is None else round(12 * seconds)  # a tuning's are not cut by the time
-        return Plan(steps, steps / 11, 20, 0.001, 0.001, 10)
+        return Plan(steps, steps / 11, 20, 0.001, 0.001, 10, None, 20)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch("fusevae.recipes.tune.UPDATES", 50))
