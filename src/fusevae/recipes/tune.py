@@ -184,7 +184,8 @@ def _longer(
         epochs = max((r["epoch"] for r in run.metrics if "epoch" in r), default=0.0)
         kept["longer"] = {"epochs": epochs * (1 + USED * seconds / run.seconds), "budget": run.seconds + seconds}
         keep(folder, KEPT, kept)
-    if (more := kept.get("longer")) is not None:
+    more = kept.get("longer")
+    if more is not None and not (run.finished and training.get("epochs") == more["epochs"]):
         until = min(more["budget"], run.seconds + max(LEAST, seconds))  # less where calls were killed
         asked = [f"training.epochs={more['epochs']!r}", f"training.budget={until!r}"]
         say(f"{place.name}: trained on for {clock(max(LEAST, seconds))}", quiet)

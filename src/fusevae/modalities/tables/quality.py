@@ -75,7 +75,7 @@ class Scores(Result):
     )
     auc: float | None = figure("AUC after training on these", better="high", form=".4f", interval="intervals")
     dcr: float = figure("nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %")
-    closest: float = figure("nearer than all but 1 % of held-out", form=".1%", interval="intervals")
+    closest: float | None = figure("nearer than all but 1 %", form=".1%", interval="intervals", default=None)
     membership: float = figure(
         "membership attack", form=".3f", interval="intervals", hint="AUC of telling training rows, chance 0.5"
     )
@@ -113,7 +113,7 @@ class TableQuality(Scores, SampleQuality):
                 f"which training rows are told with an AUC of {self.membership:.2f} (chance: 0.5)"
             )
             found.append(Failing("copying", says, FEWER))
-        elif min(self.intervals["closest"]) > COPIES:
+        elif min(self.intervals.get("closest", [0.0])) > COPIES:
             says = f"{self.closest:.0%} of the samples are nearer to training rows than all but 1 % of held-out ones"
             found.append(Failing("copying", says, FEWER))
         says = f"the numbers spread {self.width or 0:.2f} times as widely as in real rows"
