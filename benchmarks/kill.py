@@ -193,7 +193,7 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
         ),
         "sample": sampled,
         "bench --total": within("bench logistic-vae,conv-vae,sigma-vae", 180, advised, operator.eq),
-        "tune": within("tune logistic-vae", 60, tried, no_trial_lost),
+        "tune": within("tune logistic-vae", 100, tried, no_trial_lost),
     }  # fmt: skip
 
 
