@@ -283,7 +283,7 @@ def fixed_plan(task: Task) -> Iterator[None]:
     from fusevae.training.budget import Plan
 
     def plan(make: Any, data: Any, seconds: float, *given: Any) -> Plan:
-        steps = 60 if task.asked is None else round(12 * seconds)  # a tuning's are not cut by the time
+        steps = 60 if task.asked is None else round(6 * seconds)  # a tuning's are not cut by the time
         return Plan(steps, steps / 11, 20, 0.001, 0.001, 10, None, 20)
 
     with contextlib.ExitStack() as stack:
