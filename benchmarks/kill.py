@@ -4,6 +4,11 @@ A VAE, a GAN and a text model are each killed 30 times while they train, `bench`
 `sample --output` 10 times each. Weights, records, figures and files must equal those of a command that nobody killed,
 bit by bit (times aside). The plan of the bench is fixed, since what fits into a time differs from one to the next.
 
+`bench --total` and `tune` share out a time, of which what a kill takes is no longer there, so that a training is a
+little shorter. Killed ten times on the way to one end, they must take no more than the time that was asked for, all
+calls together, and say the same: the bench, whose judge is trained anew for each, names the same models for each
+purpose; the tuning, whose trainings have a fixed number of steps, has the same trials as far as it came.
+
 ``python benchmarks/kill.py [FOLDER]``; given again, it goes on with what FOLDER (runs/kill by default) lacks.
 ``--smoke`` takes seconds, two kills of a training and of `sample`, and leaves the results as they are.
 """
@@ -11,8 +16,10 @@ bit by bit (times aside). The plan of the bench is fixed, since what fits into a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
+import operator
 import os
 import random
 import shutil
@@ -21,10 +28,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models, and a fork that would not take threads along
 
@@ -32,8 +40,9 @@ from common import report
 
 #: what every child needs, imported once
 IMPORTED = (
-    "fusevae.cli.train", "fusevae.cli.bench", "fusevae.cli.judge", "fusevae.cli.prior", "fusevae.cli.use",
-    "matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.datasets", "sklearn.manifold",
+    "fusevae.cli.train", "fusevae.cli.bench", "fusevae.cli.tune", "fusevae.cli.judge", "fusevae.cli.prior",
+    "fusevae.cli.use", "optuna", "matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.datasets",
+    "sklearn.manifold",
 )  # fmt: skip
 Say = Callable[[Path], list[str]]
 
@@ -48,6 +57,8 @@ class Task:
         again: the command after a kill.
         left: what must be the same, from that folder and what was printed.
         ready: whether ``again`` is the command to give.
+        asked: seconds that all of its calls may take; None where they are not limited.
+        same: whether what is left is as it should be.
     """
 
     kills: int
@@ -55,6 +66,8 @@ class Task:
     left: Callable[[Path], Any]
     again: Say | None = None
     ready: Callable[[Path], bool] = lambda folder: True
+    asked: float | None = None
+    same: Callable[[Any, Any], bool] = operator.eq
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -88,6 +101,43 @@ def evaluation(folder: Path) -> str:
 
 def benched(folder: Path) -> Any:
     return weights(folder), timeless(json.loads((folder / "comparison.json").read_text()))
+
+
+def advised(folder: Path) -> Any:
+    """What a bench names for each purpose, in order where it is sure."""
+    found = json.loads((folder / "comparison.json").read_text())["answer"]
+    return {f"{a['purpose']} {a['over']}".strip(): sorted(map(name_of, a["take"])) for a in found}
+
+
+def name_of(run: str) -> str:
+    return Path(run).name
+
+
+def tried(folder: Path) -> Any:
+    """The trials of a tuning that came to an end, in their order, and what was chosen."""
+    from fusevae.recipes.trials import study_of
+
+    ended = [(t.params, t.value) for t in study_of(folder).trials if t.state.name in ("COMPLETE", "PRUNED")]
+    return ended, json.loads((folder / "tune.json").read_text())["tuned"]["settings"]
+
+
+def no_trial_lost(whole: Any, cut: Any) -> bool:
+    """Whether a tuning that was killed has the same trials as far as it came."""
+    shorter = min(len(whole[0]), len(cut[0]))
+    return shorter > 3 and whole[0][:shorter] == cut[0][:shorter]
+
+
+def shown(left: Any) -> dict[str, Any]:
+    """What is told of it."""
+    return left if isinstance(left, dict) else {"trials": len(left[0]), "settings": left[1]}
+
+
+def within(command: str, total: float, left: Callable[[Path], Any], same: Callable[[Any, Any], bool]) -> Task:
+    """A command that shares out a time, killed ten times on the way to one end."""
+    words = [*command.split(), "--total", f"{total:g}s", "--output"]
+    return Task(
+        10, lambda folder: [*words, str(folder)], left, lambda folder: [*words, str(folder)], asked=total, same=same
+    )
 
 
 def printed(folder: Path) -> Any:
@@ -142,6 +192,8 @@ def tasks(place: Path, smoke: bool) -> dict[str, Task]:
             few, lambda folder: ["fit-prior", model, "made", "--epochs", "4", "--output", str(folder)], weights
         ),
         "sample": sampled,
+        "bench --total": within("bench logistic-vae,conv-vae,sigma-vae", 180, advised, operator.eq),
+        "tune": within("tune logistic-vae", 100, tried, no_trial_lost),
     }  # fmt: skip
 
 
@@ -157,6 +209,7 @@ def start(command: list[str], output: Path) -> int:
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), stream)
         from fusevae.cli import main
 
+        os.environ["FUSEVAE_CACHE"] = str(output.with_suffix(".judge"))
         code = main(command)
         sys.stdout.flush()
         sys.stderr.flush()
@@ -180,9 +233,15 @@ def ended(child: int, seconds: float) -> int | None:
     return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
 
 
+def anew(folder: Path) -> None:
+    """Take away what a command left, and what it trained to judge by."""
+    for place in (folder, folder.with_suffix(".judge")):
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def whole(task: Task, folder: Path) -> float:
     """Run a task that nobody kills; returns its seconds."""
-    shutil.rmtree(folder, ignore_errors=True)
+    anew(folder)
     started = time.monotonic()
     code = ended(start(task.begin(folder), folder), float("inf"))
     if code:
@@ -192,10 +251,12 @@ def whole(task: Task, folder: Path) -> float:
 
 def killed(task: Task, folder: Path, expected: Any, seconds: float, draw: random.Random) -> dict[str, Any]:
     """Kill a task as often as it says, beginning anew whenever it comes to its end."""
-    kills, endings, same = 0, 0, True
+    kills, endings, same, began = 0, 0, True, time.monotonic()
     longest = seconds / 3 if task.again else seconds  # what goes on gets further each time
+    if task.asked:
+        longest = 2 * seconds / (task.kills + 1)  # all of them on the way to one end
     while kills < task.kills or not endings:
-        shutil.rmtree(folder, ignore_errors=True)
+        anew(folder)
         while True:
             go_on = task.again is not None and task.ready(folder)
             command = task.again(folder) if go_on and task.again else task.begin(folder)
@@ -206,16 +267,31 @@ def killed(task: Task, folder: Path, expected: Any, seconds: float, draw: random
             kills += 1
         if code:
             raise SystemExit(f"{command} ended with {code}: {folder.with_suffix('.err').read_text()}")
-        endings, same = endings + 1, same and task.left(folder) == expected
-    return {"kills": kills, "ends": endings, "bit_identical": same, "seconds_unbroken": seconds}
+        left = task.left(folder)
+        endings, same = endings + 1, same and task.same(expected, left)
+    found = {"kills": kills, "ends": endings, "bit_identical": same, "seconds_unbroken": seconds}
+    if task.asked is None:
+        return found
+    del found["bit_identical"]
+    took = (time.monotonic() - began) / endings
+    return found | {"same": same, "asked": task.asked, "seconds": took, "whole": shown(expected), "cut": shown(left)}
 
 
-def fixed_plan() -> None:
-    """Let a bench plan the same whatever the time."""
-    from fusevae.recipes import bench
+@contextlib.contextmanager
+def fixed_plan(task: Task) -> Iterator[None]:
+    """Let trainings be planned the same whatever the time, but those of a bench that shares one out."""
     from fusevae.training.budget import Plan
 
-    bench.plan = lambda *given: Plan(60, 60 / 11, 20, 0.001, 0.001, 10)
+    def plan(make: Any, data: Any, seconds: float, *given: Any) -> Plan:
+        steps = 60 if task.asked is None else round(6 * seconds)  # a tuning's are not cut by the time
+        return Plan(steps, steps / 11, 20, 0.001, 0.001, 10, None, 20)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch("fusevae.recipes.tune.UPDATES", 50))
+        for name in ("fusevae.recipes.trainings", "fusevae.training.budget"):  # where they are planned
+            if task.left is not advised:
+                stack.enter_context(mock.patch(f"{name}.plan", plan))
+        yield
 
 
 def main() -> None:
@@ -227,16 +303,16 @@ def main() -> None:
     place.mkdir(parents=True, exist_ok=True)
     for name in IMPORTED:
         importlib.import_module(name)
-    fixed_plan()
     kept = place / "kept.json"
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for name, task in tasks(place, options.smoke).items():
         if name in found:
             continue
         (place / name).mkdir(exist_ok=True)
-        seconds = whole(task, place / name / "whole")
-        expected = task.left(place / name / "whole")
-        found[name] = killed(task, place / name / "cut", expected, seconds, random.Random(name))
+        with fixed_plan(task):
+            seconds = whole(task, place / name / "whole")
+            expected = task.left(place / name / "whole")
+            found[name] = killed(task, place / name / "cut", expected, seconds, random.Random(name))
         print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
         kept.write_text(json.dumps(found))
         if not options.smoke:
@@ -244,7 +320,7 @@ def main() -> None:
     if options.smoke:
         shutil.rmtree(place)
         print(json.dumps(found))
-    if not all(figures["bit_identical"] for figures in found.values()):
+    if not all(figures.get("bit_identical", figures.get("same")) for figures in found.values()):
         raise SystemExit("what was killed differs from what was not")
 
 

@@ -52,6 +52,34 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             (f"{what}: ended within the time", f"{within} of {len(f['sets'])}", "all, 10 % over at most"),
             (f"{what}: best samples by another judge, too", f"{named} of {len(f['sets'])}", "at least 4 of 5"),
         ]
+    if name == "failures":
+        good = {kind: [m for model, m in of.items() if model.startswith("good")] for kind, of in f.items()}
+        found = []
+        for kind, of in f.items():
+            bad = {model: m for model, m in of.items() if not model.startswith("good")}
+            figure = f"{sum(m['right'] for m in bad.values())} of {len(bad)}; "
+            figure += f"{sum(not m['right'] for m in good[kind])} of {len(good[kind])} good ones accused"
+            found.append((f'Made failures of {kind} ({", ".join(bad)}): named by "is it good?"', figure, "all; none"))
+        return found
+    if name == "equal_seeds":
+        return [
+            (
+                f"Two trainings of `{of['recipe']}` on {data} with other seeds: equal for {purpose}",
+                f"{equal} of {of['pairs']}",
+                "at least 9 of 10",
+            )
+            for data, of in f.items()
+            for purpose, equal in of["equal"].items()
+        ]
+    if name == "tuning":
+        return [
+            (
+                f"`tune {one['recipe']} --total {f['total']}` on {data}, better than its defaults after as long by",
+                f"{one['gain']:+.2f} nats ({one['interval'][0]:+.2f} to {one['interval'][1]:+.2f})",
+                "above 0 on 2 of 3, never below",
+            )
+            for data, one in f["sets"].items()
+        ]
     if name == "mutants":
         return [("Faults of the seams that a test notices", f"{f['killed']} of {f['n']}", "all, of at least 30")]
     if name == "training_speed":
@@ -102,9 +130,18 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
     if name == "text_to_speech":
         return [row for of in f["runs"].values() for row in said(of)]
     if name == "kill":
-        kills = sum(task["kills"] for task in f.values())
-        same = "equal bit by bit" if all(task["bit_identical"] for task in f.values()) else "DIFFERENT"
-        return [(f"{kills} random SIGKILLs in {', '.join(f)}: what is left at the end", same, "equal")]
+        timed = {name: task for name, task in f.items() if task.get("asked")}
+        bits = {name: task for name, task in f.items() if name not in timed}
+        kills = sum(task["kills"] for task in bits.values())
+        same = "equal bit by bit" if all(task["bit_identical"] for task in bits.values()) else "DIFFERENT"
+        found = [(f"{kills} random SIGKILLs in {', '.join(bits)}: what is left at the end", same, "equal")]
+        for name, task in timed.items():
+            said = "the same" if task["same"] else "ANOTHER"
+            what = (
+                f"`{name}` of {task['asked']:.0f} s killed {task['kills']} times on the way: verdict, time of all calls"
+            )
+            found.append((what, f"{said}, {task['seconds']:.0f} s", "the same, 10 % over at most"))
+        return found
     if name == "mnist_models":
         asked = {"iwae": "at most 87.5", "hvae-vamp": "at most 85.5", "ladder-vae": "at most 85.5"}
         found = []

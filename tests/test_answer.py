@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import Cost
+from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
 
 SHAPE = (1, 8, 8)
@@ -135,8 +138,8 @@ class Killed(Exception):
     pass
 
 
-def halved(kept: dict, after: int | None = None) -> dict:
-    """The rounds of five candidates whose worth is their number, killed at the call ``after``."""
+def halved(kept: dict, after: int | None = None, lost: float = 0.0) -> dict:
+    """The rounds of five candidates whose worth is their number, killed at the call ``after``, which took ``lost``."""
     saved, calls = copy.deepcopy(kept), 0
 
     def save():
@@ -159,8 +162,11 @@ def halved(kept: dict, after: int | None = None) -> dict:
         call()
         return sorted("abcde", reverse=True)
 
+    def spent():
+        return lost + sum(done["seconds"] for done in kept["done"].values())
+
     try:
-        rounds.rounds("abcde", kept, 600.0, train, best, save, lambda name: False, rounds.Clock(kept), quiet=True)
+        rounds.rounds("abcde", kept, 600.0, train, best, save, lambda name: False, spent, quiet=True)
     except Killed:
         return saved
     return kept
@@ -180,6 +186,22 @@ def test_rounds_end_alike_wherever_they_are_killed():
         assert [each["names"] for each in halved(broken)["rounds"]] == names
         for name, done in whole["done"].items():
             assert broken["done"][name]["seconds"] == pytest.approx(done["seconds"], rel=0.01)
+        killed = halved(fresh(), after)
+        before = sum(done["seconds"] for done in killed["done"].values())
+        late = halved(killed, lost=200.0)  # what a killed call has taken is no longer there
+        assert [each["names"] for each in late["rounds"]] == names[: len(late["rounds"])]
+        least = rounds.LEAST * len(names[0])
+        assert sum(done["seconds"] for done in late["done"].values()) < max(before, 600 - 200) + least
+
+
+def test_a_clock_counts_what_was_killed(tmp_path):
+    for i in range(2):
+        with Clock(tmp_path, time.monotonic() - 50) as clock:
+            assert 50 * (i + 1) <= clock.seconds < 50 * (i + 1) + 5
+    with contextlib.suppress(KeyboardInterrupt), Clock(tmp_path, time.monotonic()) as clock:
+        clock.path.write_text("")  # as a disk that was full would leave it
+        raise KeyboardInterrupt
+    assert Clock(tmp_path, time.monotonic()).seconds >= 100
 
 
 def tiny(folder: Path, widths=(16, 8, 2)) -> str:
@@ -223,6 +245,18 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
     assert page.index("Which to take") < page.index("<table>") < page.index("<details>") and "real examples" in page
 
 
+def test_a_bench_of_one_round_compares_what_an_earlier_call_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    command = ["bench", tiny(tmp_path, (2,)), "--total", "5m", "--samples", "0", "--output", "b", "--json"]
+    with monkeypatch.context() as patched:
+        patched.setattr("fusevae.recipes.bench.compared", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(command)
+    capsys.readouterr()
+    assert main(command) == 0 and set(json.loads(capsys.readouterr().out)["models"]) == {"b/w2"}
+
+
 @pytest.mark.parametrize("times", [[], ["--budget", "1s", "--total", "2s"]])
 def test_one_time_is_given(times, capsys):
     assert main(["bench", *times]) == 2
@@ -237,9 +271,11 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     from fusevae.recipes import tune
 
     monkeypatch.setattr(tune, "LEAST", 0.3)
+    monkeypatch.setattr(tune, "SEARCH", 0.6)
+    monkeypatch.setattr(tune, "UPDATES", 1)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
-    command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
-    whole, calls = tune._trial, []
+    command = ["tune", "logistic-vae", "--total", "8s", "--output", str(tmp_path / "t")]
+    whole, calls = tune.trial, []
 
     def killed(*given):
         calls.append(1)
@@ -248,7 +284,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
         return whole(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(tune, "_trial", killed)
+        patched.setattr(tune, "trial", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             raise SystemExit(main(command))
     capsys.readouterr()
@@ -262,6 +298,17 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     assert main([*command, "--json"]) == 0 and json.loads(capsys.readouterr().out) == found
     assert main([*command, "--seed", "1"]) == 2
     assert "another seed" in capsys.readouterr().err
+
+
+def test_too_little_time_for_trials_is_left_to_the_defaults(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    command = ["tune", "logistic-vae", "--total", "3s", "--output", str(tmp_path / "t"), "--json"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert "the defaults are trained" in captured.err
+    assert (found["trials"], found["kept"], found["settings"]) == (0, "defaults", [])
+    assert "too little time" in found["says"] and main(["tune", "logistic-vae", *command[2:]]) == 0
 
 
 def test_a_recipe_states_its_own_ranges():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,10 +14,12 @@ from torch.distributions import Distribution, constraints
 from fusevae import Artifact, DataSpec, Level, Source
 from fusevae.core.conditional import Conditional
 from fusevae.data.examples import InMemory
+from fusevae.evaluation.asked import of_classes
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.verdict import of_training, verdict
 from fusevae.modalities.images.quality import PictureReference
+from fusevae.modalities.tables.quality import TableReference
 from fusevae.modalities.text.quality import TextReference
 
 N = 300
@@ -51,6 +57,12 @@ class Sampler(Conditional):
 class Pixels(nn.Module):
     def features(self, x):
         return x.flatten(1) / 4
+
+
+class Given(Sampler):
+    """What is given conditions."""
+
+    classes = 2
 
 
 def some(x: Tensor, n: int) -> Tensor:
@@ -107,6 +119,45 @@ def test_rows_that_fail_are_named():
     assert "unlike the data" in names(judge, lambda n, _: some(fresh, n) + 3 * torch.randn(n, 4), spec)
 
 
+def test_one_class_of_many_that_is_never_drawn_is_named():
+    kind = torch.arange(1800) % 8
+    x = torch.randn(1800, 4, generator=torch.Generator().manual_seed(1)) + 9 * torch.stack([kind, kind**2 % 7] * 2, 1)
+    spec = DataSpec((4,))
+    train, held = InMemory(x[:600], None, spec), InMemory(x[600:1200], None, spec)
+    judge, fresh = Reference(Columns(train), held, train, N), x[1200:]
+    assert names(judge, lambda n, _: some(fresh, n), spec) == []
+    assert names(judge, lambda n, _: some(fresh[kind[1200:] != 3], n), spec) == ["not covering the data"]
+
+
+def test_mixed_rows_that_fail_are_named(tmp_path, monkeypatch):
+    rows, draw = ["size,weight,colour,shape,kind"], random.Random(0)
+    for _ in range(4000):
+        kind, size = draw.choices(["usual", "rare"], [0.8, 0.2])[0], draw.gauss(5, 2)
+        colour = draw.choice(["red", "green", "blue"] if kind == "usual" else ["black", "white", "blue"])
+        rows.append(f"{size:.4f},{draw.gauss(2 * size, 1):.4f},{colour},{draw.choice(['round', 'flat'])},{kind}")
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    splits = Source(str(tmp_path / "t.csv"), conditions="kind", validation=0.2, test=0.2).read()
+    monkeypatch.setattr(TableReference, "told_apart", lambda *given: (0.5, 0.1))  # boosted trees take seconds
+    monkeypatch.setattr(TableReference, "learned", lambda *given: None)
+    judge, spec = TableReference(splits.test, splits.train, N), splits.spec
+    (seen, _), (fresh, label) = (p.batch(torch.arange(len(p))) for p in (splits.train, splits.validation))
+    dull = torch.cat([torch.stack([some(fresh, len(fresh))[:, :2] for _ in range(5)]).mean(0), fresh[:, 2:]], 1)
+    assert names(judge, lambda n, _: some(fresh, n), spec) == []
+    assert "copying" in names(judge, lambda n, _: some(seen, n), spec)
+    assert "blurred" in names(judge, lambda n, _: some(dull, n), spec)
+    assert names(judge, lambda n, _: some(fresh[fresh[:, 2] != fresh[0, 2]], n), spec) == ["not covering the data"]
+
+    def asked(n, wanted):
+        return torch.stack([some(fresh[label == each], 1)[0] for each in (label[:n] if wanted is None else wanted)])
+
+    conditional = (
+        Artifact(Given(asked, spec.shape), spec),
+        Artifact(Given(lambda n, _: some(fresh, n), spec.shape), spec),
+    )
+    found = [[failing.name for failing in judge.judge(each).failings()] for each in conditional]
+    assert found == [[], ["condition ignored"]]
+
+
 def test_texts_that_fail_are_named(tmp_path):
     words = (
         ["a", "the"],
@@ -125,6 +176,20 @@ def test_texts_that_fail_are_named(tmp_path):
     assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], *spaced) == []
     assert names(judge, lambda n, _: known[torch.randperm(len(known))[:n]], *spaced) == ["copying"]
     assert "not covering the data" in names(judge, lambda n, _: fresh[:2].repeat(n, 1)[:n], *spaced)
+
+
+def test_texts_of_common_words_alone_are_blurred(tmp_path):
+    draw, often = random.Random(0), [1 / (i + 1) for i in range(300)]
+    texts = {" ".join(f"w{i}" for i in draw.choices(range(300), often, k=8)) for _ in range(400)}
+    (tmp_path / "t.txt").write_text("\n".join(sorted(texts)) + "\n")
+    splits = Source(str(tmp_path / "t.txt"), tokens="words", validation=0.3, test=0.3).read()
+    judge, fresh, counts = TextReference(splits.test, splits.train, 80), whole(splits.validation), Counter[int]()
+    counts.update(fresh.flatten().tolist())
+    often = torch.tensor([token for token, _ in counts.most_common(12)])
+    dull = torch.where(torch.isin(fresh, often), fresh, often[torch.randint(2, 6, fresh.shape)])
+    spaced = splits.spec, "sequences"
+    assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], *spaced) == []
+    assert "blurred" in names(judge, lambda n, _: dull[:n], *spaced)
 
 
 def whole(part) -> Tensor:
@@ -147,6 +212,8 @@ def test_molecules_that_fail_are_named(tmp_path):
     assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], *spaced) == []
     assert names(judge, lambda n, _: known[torch.randperm(len(known))[:n]], *spaced) == ["copying"]
     assert "not covering the data" in names(judge, lambda n, _: fresh[:3].repeat(n, 1)[:n], *spaced)
+    without = fresh[torch.tensor(["Cl" not in text for text in splits.spec.text(fresh)])]
+    assert names(judge, lambda n, _: some(without, n), *spaced) == ["not covering the data"]
     broken = torch.where(torch.rand(fresh.shape) < 0.5, fresh, fresh[torch.randperm(len(fresh))])
     assert "unlike the data" in names(judge, lambda n, _: broken.roll(1, 1)[:n], *spaced)
 
@@ -172,8 +239,20 @@ def test_sounds_that_fail_are_named(tmp_path):
     assert names(judge, lambda n, _: fresh[torch.randperm(len(fresh))[:n]], spec) == []
     assert "copying" in names(judge, lambda n, _: some(known, n), spec)
     assert "not covering the data" in names(judge, lambda n, _: some(low, n), spec)
+    muffled = nn.functional.avg_pool1d(fresh, 15, 1, 7) * (fresh != 0)
+    assert "blurred" in names(judge, lambda n, _: some(muffled, n), spec)
     noisy = fresh + 0.1 * torch.randn(fresh.shape)
     assert "unlike the data" in names(judge, lambda n, _: some(noisy, n), spec)
+
+
+def test_a_condition_of_uneven_classes_is_told_from_chance():
+    wanted = np.arange(400) % 4 // 3.0  # three in four are of one class
+    rare = np.flatnonzero(wanted)
+    got = wanted.copy()
+    got[rare[:40]] = 0
+    ignored = np.random.default_rng(0).permutation(wanted)
+    assert not of_classes(got, wanted, real=0.9).ignored and of_classes(ignored, wanted, real=0.9).ignored
+    assert not of_classes(ignored, wanted, real=0.78).ignored  # nobody could tell
 
 
 def test_what_training_showed_is_said():

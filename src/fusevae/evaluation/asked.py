@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.intervals import INSIDE, interval_of_part
 from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.evaluation.samples import sample
+from fusevae.evaluation.variety import shares
 
 MOST = 5000  # real examples that a teller is trained on
-HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much that is at least to be held against
+HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much of what could be that is at least
 
 
 class AsAsked(Result):
@@ -72,9 +73,13 @@ class AsAsked(Result):
 
     @property
     def ignored(self) -> bool:
-        """Whether samples have less than half of what real examples have beyond chance, where these have enough."""
+        """Whether samples surely have less than half of what real examples have beyond chance, where these have
+        enough."""
         chance = self.chance or 0.0
-        return self.real - chance > PLAIN and self.score - chance < HALF * (self.real - chance)
+        most = max(
+            (self.score, *self.intervals.get("accuracy" if self.accuracy is not None else "rank_correlation", ()))
+        )
+        return self.real - chance > PLAIN * (1 - chance) and most - chance < HALF * (self.real - chance)
 
 
 def of_classes(got: np.ndarray, wanted: np.ndarray, real: float | None = None) -> AsAsked:
@@ -155,6 +160,20 @@ class Teller:
         seen = spec.schema.seen(x) if self.judges else None
         return {**found, **{names[i]: judge.predict(seen) for i, judge in self.judges.items()}}
 
+    @property
+    def classes(self) -> list[tuple[str, Sequence[str]]]:
+        """The columns of classes that it tells, and their names."""
+        columns = self.spec.conditions.columns if self.spec.conditions is not None else ()
+        return [(c.name, c.classes) for i, c in enumerate(columns) if i in self.judges and isinstance(c, Label)]
+
+    def shares(self, made: Tensor, real: Tensor, spec: DataSpec | None = None) -> dict[str, list[float]]:
+        """The parts of samples and of real examples that are taken for each class."""
+        ours, theirs = self.told(made, spec), self.told(real)
+        found = {}
+        for column, names in self.classes:
+            found |= shares(ours[column], theirs[column], [f"{column} {name}" for name in names])
+        return found
+
     def as_asked(self, made: Tensor, asked: Tensor, held: Examples, spec: DataSpec | None = None) -> dict[str, AsAsked]:
         """How far samples have what was asked for, by column, beside as many held-out examples."""
         columns = self.spec.conditions
@@ -207,6 +226,11 @@ def as_asked(
 def remark(name: str, found: AsAsked, guided: str | None) -> str:
     """What a user is told of a condition that is ignored, with what may mend it: the setting of a model that draws with
     guidance, too."""
+    return f"the condition {name} is hardly followed: {evidence(name, found)}; {mending(guided)}"
+
+
+def evidence(name: str, found: AsAsked) -> str:
+    """By what it is seen that a condition is ignored."""
     if found.accuracy is not None:
         says = (
             f"samples are taken for the {name} that they were asked for in {found.score:.0%} of {found.n}, real "
@@ -216,12 +240,17 @@ def remark(name: str, found: AsAsked, guided: str | None) -> str:
     else:
         says = f"what samples have of {name} goes with what was asked by a rank correlation of {found.score:.2f}"
         says += f", of real examples {found.real:.2f}"
+    return says
+
+
+def mending(guided: str | None) -> str:
+    """What may mend it."""
     mend = "train longer (more epochs, or a larger --budget)"
     if guided:
-        mend += f", or draw samples with more guidance (--set {guided}=3)"
-    else:
-        mend += ", or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
-    return f"the condition {name} is hardly followed: {says}; {mend}"
+        return f"{mend}, or draw samples with more guidance (--set {guided}=3)"
+    return (
+        f"{mend}, or take a recipe that gives it to every layer and to the prior (conditional=true) or has no latents"
+    )
 
 
 def _judge(classes: bool, texts: bool, seed: int) -> Any:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.evaluation.asked import AsAsked, remark
+from fusevae.evaluation.asked import AsAsked, evidence, mending
 from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.variety import left_out
 from fusevae.evaluation.verdict import Failing
 
 LEAST = 50  # real examples that samples are held against, unless fewer are asked for
@@ -58,6 +59,7 @@ class SampleQuality(Result):
         features: what they were judged by, where that is a net or columns.
         seconds_per_sample: in batches of 256.
         as_asked: by column, of a model that was given conditions: :class:`AsAsked`.
+        shares: the parts of the samples and of real examples that are of a class, by its name.
     """
 
     section = SAMPLES
@@ -69,6 +71,7 @@ class SampleQuality(Result):
         "time of a sample", "ms", "low", of=COST, form=lambda s: f"{1000 * s:.3g}", default=None
     )
     as_asked: dict[str, AsAsked] | None = part("as asked", default=None)
+    shares: dict[str, list[float]] | None = None
 
     @property
     def followed(self) -> dict[str, AsAsked]:
@@ -77,11 +80,12 @@ class SampleQuality(Result):
 
     def failings(self) -> list[Failing]:
         """What is wrong with the samples, by these figures alone."""
-        return [
-            Failing("condition ignored", remark(name, found, None))
+        ignored = [
+            Failing("condition ignored", evidence(name, found), mending(None))
             for name, found in self.followed.items()
             if found.ignored
         ]
+        return ignored + left_out(self.shares, self.n)
 
 
 class Judge(ABC):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,8 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
-from fusevae.evaluation.verdict import COPIES, Failing, of_neighbours
+from fusevae.evaluation.variety import groups, shares
+from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
 from fusevae.nets.classifier import Classifier
 
 CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
@@ -105,7 +108,8 @@ class Quality(Distances, SampleQuality):
         return self.reconstructions.fid if self.reconstructions else None
 
     def failings(self) -> list[Failing]:
-        found = [*super().failings(), *of_neighbours(self, self.real)]
+        found = super().failings()
+        found += further(found, of_neighbours(self, self.real))
         if self.copying is not None and min(self.copying.intervals["closest"]) > COPIES:
             says = (
                 f"{self.copying.closest:.0%} of the samples are nearer to training examples than all but 1 % of others"
@@ -215,6 +219,7 @@ class Reference(Judge):
             accuracy=accuracy,
             real_accuracy=self.real_accuracy,
             copying=self.copying(made),
+            shares=self.shares(x, made),
             seconds_per_sample=seconds,
             seed=seed,
             extractor=fingerprint(self.extractor),
@@ -231,6 +236,30 @@ class Reference(Judge):
             raise InputError("the model makes values that are not finite: train it again, with a smaller learning rate")
         return features(self.extractor, x)
 
+    def classes(self, x: Tensor) -> dict[str, tuple[np.ndarray, Sequence[str]]]:
+        """What the extractor takes examples for, by column, and the names of its classes; nothing where it tells
+        none."""
+        names = self.others.spec.classes or ()
+        if not isinstance(self.extractor, Classifier) or self.extractor.head.out_features != len(names):
+            return {}
+        return {"class": (self.taken_for(x).numpy(), names)}
+
+    def shares(self, x: Tensor, made: Tensor) -> dict[str, list[float]]:
+        """The parts of samples, with their features, and of real examples that are of each class, or else of groups of
+        like ones."""
+        told, real = self.classes(x), self.real_classes
+        if not told:
+            return groups(self.features, made, self.wanted)
+        found = {}
+        for column, (ours, names) in told.items():
+            found |= shares(ours, real[column][0], [f"{column} {name}" for name in names])
+        return found
+
+    @functools.cached_property
+    def real_classes(self) -> dict[str, tuple[np.ndarray, Sequence[str]]]:
+        """The same of real examples."""
+        return self.classes(self.others.batch(torch.arange(len(self.others)))[0])
+
     @functools.cached_property
     def teller(self) -> Teller:
         """What tells the conditions that the extractor doesn't."""
@@ -242,12 +271,16 @@ class Reference(Judge):
 
     def accuracy(self, x: Tensor, label: Tensor | None) -> float | None:
         """How often the classifier finds the label of an example, of those that have one."""
-        assert isinstance(self.extractor, Classifier) and label is not None
+        assert label is not None
+        known = label >= 0
+        return (self.taken_for(x) == label)[known].double().mean().item() if bool(known.any()) else None
+
+    def taken_for(self, x: Tensor) -> Tensor:
+        """The likeliest class of each example, by the classifier."""
+        assert isinstance(self.extractor, Classifier)
         device = next(self.extractor.parameters()).device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            found = torch.cat([self.extractor(part.to(device)).argmax(-1).cpu() for part in x.split(500)])
-        known = label >= 0
-        return (found == label)[known].double().mean().item() if bool(known.any()) else None
+            return torch.cat([self.extractor(part.to(device)).argmax(-1).cpu() for part in x.split(500)])
 
     def labelled(self, label: Tensor) -> int:
         """How many examples have a label."""

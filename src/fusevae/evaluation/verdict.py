@@ -51,6 +51,11 @@ def lacking(interval: Sequence[float] | None, real: float | None, part: float = 
     return interval is not None and real is not None and max(interval) < part * real
 
 
+def further(failings: Sequence[Failing], more: Sequence[Failing]) -> list[Failing]:
+    """Those of ``more`` that are of no kind that has been named."""
+    return [each for each in more if each.name not in {known.name for known in failings}]
+
+
 class Neighbours(Protocol):
     """Figures of neighbourhoods, with their intervals."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.description import Trust, describe
-from fusevae.core.durations import clock, seconds_of
+from fusevae.core.durations import clock as in_words
+from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.core.processes import world
@@ -22,7 +23,7 @@ from fusevae.evaluation.samples import Kind
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import evaluation_cost, fitting, named, read_by, recommended, say
 from fusevae.recipes.find import reads
-from fusevae.recipes.kept import known
+from fusevae.recipes.kept import Clock, known
 from fusevae.recipes.trainings import KEPT, Work
 from fusevae.training.compare import Compared, compared, judge_or_why
 from fusevae.training.fit import pick_device
@@ -129,14 +130,16 @@ def bench(
     held, part = splits.held
     most = min(samples, max(100, len(held)))  # as many as real examples
     try_out = functools.partial(evaluation_cost, held=held, k=importance_samples, samples=most)
-    nodes, refused, trials = fitting(makers, source, splits, seed, precision, device, trust, try_out)
+    going = "plan" in kept  # what a trial would say has been planned with
+    nodes, refused, trials = fitting(makers, source, splits, seed, precision, device, trust, None if going else try_out)
     if not nodes:
         raise InputError(f"no recipe fits the data: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
     work = Work(folder, splits, nodes, refused, kept, device, trust, quiet, command)
     judge, why = None, ""
     if samples and extractor:  # that the file can't be read is said before hours of training
         judge, why = judge_or_why(lambda: work.judge(samples, extractor))
-    if whole is None or "plan" not in kept:
+    clock = Clock(folder, started)
+    if not going:
         first = modality_of(splits.spec).reference_seconds(splits, extractor, device) if samples else 0.0
         if whole is None:
             left = [name for name in nodes if not (folder / name / REPORT).is_file()]
@@ -144,23 +147,26 @@ def bench(
         else:
             kept["plan"] = rounds.planned(trials, whole, first, most, importance_samples, len(held))
     if whole is not None:
-        work.clock.mark = started  # the reading and the trials count
-        work.clock.note()
-        say("\n".join(rounds.said(list(nodes), kept["plan"], whole, kept["beside"])), quiet)
-        found = kept["plan"]["evaluation"]
-        samples, importance_samples = found["samples"] if samples else 0, found["importance_samples"]
-        held = held.spread(found["examples"])
-    with locked(folder):
+        say("\n".join(rounds.said(list(nodes), kept["plan"], whole, clock.seconds)), quiet)
+        samples = kept["plan"]["evaluation"]["samples"] if samples else 0
+    with locked(folder), clock:
         known(folder, KEPT, "bench", asked)  # nobody has begun in it meanwhile
         if whole is None:
             ended = all(work.one(name, seconds) for name in nodes)
         else:
             ended = rounds.rounds(
                 list(nodes), kept, whole, work.trained, functools.partial(work.best, samples), work.save, work.settled,
-                work.clock, quiet,
+                lambda: clock.seconds, quiet,
             )  # fmt: skip
         if not ended:
             return Bench(folder, work.runs, refused)
+        work.open()
+        if whole is not None:
+            there = judge is not None or "best" in kept["rounds"][0]  # what judges has been trained
+            left = whole - clock.seconds - (0.0 if there else kept["plan"]["judge_seconds"])
+            effort = rounds.lessened(kept["plan"], left)
+            samples, importance_samples = min(samples, effort.samples), effort.importance_samples
+            held = held.spread(effort.examples)
         if not work.runs:
             raise TrainingError(f"no training came to its end: {'; '.join(f'{k}: {v}' for k, v in refused.items())}")
         if samples and judge is None and not why:
@@ -170,15 +176,15 @@ def bench(
         found = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed, why)
         work.told(found)
         write_text(folder / "comparison.json", to_json(found.comparison) + "\n")
-        about = {"timing": TIMING} if whole is None else {"shared out": work.shares()}
+        about = {"timing": TIMING} if whole is None else {"shared out": work.shares(clock.seconds)}
         found.page(folder / "comparison.html", about | ({"command": command} if command else {}))
         return Bench(folder, work.runs, refused, found)
 
 
 def foreseen(trainings: int, budget: float, judge: float, evaluation: float) -> str:
     """What a bench will take, in a line."""
-    parts = {f"{trainings} training{'s' * (trainings != 1)} of {clock(budget)}": trainings * budget}
+    parts = {f"{trainings} training{'s' * (trainings != 1)} of {in_words(budget)}": trainings * budget}
     parts |= {"the classifier that judges samples, about": judge} if judge else {}
     parts |= {"evaluation, about": evaluation}
-    words = ", ".join(f"{name} {clock(value)}" if name.endswith("about") else name for name, value in parts.items())
-    return f"plan: {words}; about {clock(sum(parts.values()))} in all, pictures and the timing of steps beside it"
+    words = ", ".join(f"{name} {in_words(value)}" if name.endswith("about") else name for name, value in parts.items())
+    return f"plan: {words}; about {in_words(sum(parts.values()))} in all, pictures and the timing of steps beside it"

@@ -109,7 +109,7 @@ def fitting(
     precision: str | None,
     device: str,
     trust: Trust,
-    try_out: Callable[[Artifact], Cost],
+    try_out: Callable[[Artifact], Cost] | None,
 ) -> tuple[dict[str, Node], dict[str, str], dict[str, Cost]]:
     """The configurations that fit the data, by name; why others don't, each a line; what a trial of each says."""
     nodes, refused, trials = {}, {}, {}
@@ -118,7 +118,8 @@ def fitting(
             node = configured(candidate, source, splits, seed, precision)
             made = configuration.experiment(node, trust)
             loop = prepare(made.model, splits, made.views, made.objective, made.training, made.seed, device)
-            trials[name] = try_out(artifact_of(loop.game))
+            if try_out is not None:
+                trials[name] = try_out(artifact_of(loop.game))
             nodes[name] = node
         except UNFIT as error:
             refused[name] = one_line(error)

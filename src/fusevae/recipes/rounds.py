@@ -7,7 +7,6 @@ learned what it can, and leaves its time to the others.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,25 +30,6 @@ class Effort(NamedTuple):
     importance_samples: int
     examples: int
     seconds: float
-
-
-class Clock:
-    """What a bench has taken so far, over all its calls: trainings by their own clocks, and all that is beside them."""
-
-    def __init__(self, kept: dict[str, Any]) -> None:
-        self.kept, self.mark = kept, time.monotonic()
-
-    def note(self, training: float = 0.0) -> float:
-        """Count what has passed since the last note, ``training`` of it aside; returns that."""
-        now = time.monotonic()
-        beside = max(0.0, now - self.mark - training)
-        self.kept["beside"], self.mark = self.kept.get("beside", 0.0) + beside, now
-        return beside
-
-    @property
-    def seconds(self) -> float:
-        self.note()
-        return float(self.kept["beside"] + sum(done["seconds"] for done in self.kept["done"].values()))
 
 
 def effort(costs: Mapping[str, Cost], total: float, samples: int, k: int, examples: int) -> Effort:
@@ -109,9 +89,27 @@ def planned(
 def shared(plan: Mapping[str, Any], number: int, trainings: int, left: float, overhead: float) -> float:
     """Seconds of each training of a round, of those that are left of the whole: each round has the same."""
     rest: Sequence[int] = plan["sizes"][number:]
-    beside = plan["evaluation"]["seconds"] + plan["look_seconds"] * sum(rest[:-1]) + overhead * sum(rest)
-    beside += plan["judge_seconds"] if number == 0 else 0.0
-    return (left - beside) / len(rest) / max(1, trainings)
+    other = beside(plan, number) + plan["look_seconds"] * sum(rest[:-1]) + overhead * sum(rest)
+    return (left - other) / len(rest) / max(1, trainings)
+
+
+def beside(plan: Mapping[str, Any], number: int) -> float:
+    """Seconds of the evaluation at the end, and of what judges samples where it is not there yet."""
+    return float(plan["evaluation"]["seconds"] + (plan["judge_seconds"] if number == 0 else 0.0))
+
+
+def lessened(plan: Mapping[str, Any], left: float) -> Effort:
+    """How far models are judged at the end, with so many seconds left: less far where calls that were killed have taken
+    the time.
+
+    Example:
+        >>> lessened({"evaluation": Effort(2000, 100, 10_000, 60.0)._asdict()}, 30.0)
+        Effort(samples=1000, importance_samples=50, examples=5000, seconds=60.0)
+    """
+    found = Effort(**plan["evaluation"])
+    part = max(0.0, min(1.0, left / max(1e-6, found.seconds)))
+    n, m = (max(min(FEWEST, whole), round(part * whole)) for whole in (found.samples, found.examples))
+    return Effort(n, max(min(10, found.importance_samples), round(part * found.importance_samples)), m, found.seconds)
 
 
 def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: float) -> list[str]:
@@ -140,7 +138,7 @@ def rounds(
     best: Callable[[int], Sequence[str]],
     save: Callable[[], None],
     settled: Callable[[str], bool],
-    spent: Clock,
+    spent: Callable[[], float],
     quiet: bool = False,
 ) -> bool:
     """Train round by round until the time is spent; returns whether it was not stopped on the way.
@@ -150,11 +148,12 @@ def rounds(
         kept: what is known of the bench: ``plan``, and ``rounds`` as far as they have come, which this goes on with.
         total: seconds for everything.
         train: a candidate, the round's number and its seconds: trains it, or goes on with it; returns the seconds that
-            it took beside its training, None where it was stopped.
+            it took beside its training, None where it was stopped. They are fewer where calls that were killed have
+            taken so many that the time would not last.
         best: candidates after a round of so many, the best first.
         save: keeps ``kept``.
         settled: whether a candidate has learned what it can, or can't be trained.
-        spent: the time so far.
+        spent: seconds so far, all calls together.
     """
     begun = kept.setdefault("rounds", [])
     overheads: list[float] = kept.setdefault("overheads", [])
@@ -163,7 +162,7 @@ def rounds(
             chosen = list(names) if number == 0 else list(begun[-1]["best"])[:size]
             open_ = [name for name in chosen if not settled(name)] if number else chosen
             each = max(overheads[-5:], default=OVERHEAD)
-            seconds = shared(kept["plan"], number, len(open_), USED * total - spent.seconds, each)
+            seconds = shared(kept["plan"], number, len(open_), USED * total - spent(), each)
             if number and (seconds < LEAST or not open_):
                 break
             begun.append({"names": open_, "seconds": max(LEAST, seconds)})
@@ -173,15 +172,16 @@ def rounds(
             continue
         say(f"round {number + 1}: {', '.join(this['names'])}, {clock(this['seconds'])} each", quiet)
         for name in this["names"]:
-            if kept["done"].get(name, {}).get("round", -1) >= number or (settled(name) and number):
+            open_ = [name for name in this["names"] if kept["done"].get(name, {}).get("round", -1) < number]
+            if name not in open_ or (settled(name) and number):
                 continue
-            overhead = train(name, number, this["seconds"])
+            left = (total - spent() - beside(kept["plan"], number)) / len(open_)
+            overhead = train(name, number, max(LEAST, min(this["seconds"], left - max(overheads[-5:], default=0.0))))
             if overhead is None:
                 return False
             overheads.append(overhead)
             save()
         if number + 1 < len(kept["plan"]["sizes"]):
             this["best"] = list(best(number))
-        spent.note()
         save()
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.of_model import TrainingCost
 from fusevae.recipes.candidates import UNFIT, say
 from fusevae.recipes.kept import keep
-from fusevae.recipes.rounds import FEWEST, LOOK, Clock
+from fusevae.recipes.rounds import FEWEST, LOOK
 from fusevae.training import configuration
 from fusevae.training.budget import USED, Plan, plan
 from fusevae.training.compare import Compared, compared, judge_or_why
@@ -48,7 +49,6 @@ class Work:
         self.folder, self.splits, self.nodes, self.refused, self.kept = folder, splits, nodes, refused, kept
         self.device, self.trust, self.quiet, self.command = device, trust, quiet, command
         self.runs: dict[str, Run] = {}
-        self.clock = Clock(kept)
 
     def save(self) -> None:
         """Keep what is known."""
@@ -102,8 +102,7 @@ class Work:
 
     def trained(self, name: str, number: int, seconds: float) -> float | None:
         """Train a recipe for so many seconds more; returns those that it took beside, None where it was stopped."""
-        before = self._seconds(name)
-        self.clock.note()
+        before, began = self._seconds(name), time.monotonic()
         if number == 0:
             if not self.one(name, seconds):
                 return None
@@ -119,7 +118,7 @@ class Work:
         if name in self.runs:
             run = self.runs[name]
             self.kept["done"][name] = {"steps": run.steps, "seconds": run.seconds, "round": number}
-        return self.clock.note(self._seconds(name) - before)
+        return max(0.0, time.monotonic() - began - (self._seconds(name) - before))
 
     def _longer(self, name: str, seconds: float) -> Run:
         """Go on with a run that came to its end, for a longer training; its plan is kept before."""
@@ -153,6 +152,11 @@ class Work:
         late = run.seconds >= float(training.get("budget") or math.inf)
         return not late and run.steps < self._planned(name) and training.get("patience") is not None
 
+    def open(self) -> None:
+        """Open what was trained, by whichever call."""
+        for name in self.nodes:
+            self._opened(name)
+
     def _opened(self, name: str) -> Run | None:
         if not (self.folder / name / REPORT).is_file():
             return None
@@ -170,8 +174,7 @@ class Work:
         judge, why = judge_or_why(lambda: self.judge(n)) if samples else (None, "")
         held = self.splits.held[0]
         few = held.spread(max(FEWEST, round(LOOK * self.kept["plan"]["evaluation"]["examples"])))
-        for name in self.nodes:
-            self._opened(name)
+        self.open()
         runs = {name: Run.open(run.path, self.device, self.trust) for name, run in self.runs.items()}
         found = compared(runs, few, "", judge, 1, "auto", 0, why).comparison
         names = order(found.answer, runs)
@@ -194,8 +197,9 @@ class Work:
         found.comparison.budget, found.comparison.total = (self.kept["asked"].get(key) for key in ("budget", "total"))
         found.comparison.refused = self.refused
 
-    def shares(self) -> str:
-        """What became of the time, in words."""
+    def shares(self, spent: float) -> str:
+        """What became of the time, ``spent`` seconds of it so far, in words."""
         each = [f"round {i + 1}: {', '.join(r['names'])}, {clock(r['seconds'])} each"
                 for i, r in enumerate(self.kept["rounds"])]  # fmt: skip
-        return "; ".join([*each, f"all else {clock(self.kept['beside'])} so far"])
+        rest = spent - sum(done["seconds"] for done in self.kept["done"].values())
+        return "; ".join([*each, f"all else {clock(max(0.0, rest))} so far"])

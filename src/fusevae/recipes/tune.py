@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,24 +20,27 @@ from fusevae.data.source import Source
 from fusevae.data.splits import Splits
 from fusevae.evaluation.compare import compare
 from fusevae.evaluation.results import SAMPLES, Result, figure
-from fusevae.recipes.candidates import UNFIT, Candidate, configured, say
+from fusevae.recipes.candidates import Candidate, configured, say
 from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
-from fusevae.recipes.kept import keep, known
+from fusevae.recipes.kept import Clock, keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
+from fusevae.recipes.trials import TRIALS, sampler, study_of, trial
 from fusevae.training import configuration
-from fusevae.training.callbacks import Moment
-from fusevae.training.configuration import Node, one_line
-from fusevae.training.fit import fit, pick_device
+from fusevae.training.budget import timed
+from fusevae.training.configuration import Node
+from fusevae.training.fit import pick_device
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.lock import locked
 from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
-KEPT, TRIALS = "tune.json", "trials.log"
-SEARCH, PAIR = 0.55, 0.17  # of the time: for the trials, and for each of the two trainings at the end
-MANY = 16  # trials, about
+KEPT = "tune.json"
+SEARCH, PAIR, USED = 0.4, 0.12, 0.92  # of the time: for trials, each training of the pair, and all but the last report
+MANY, FEWEST = 16, 4  # trials, about; fewer are not begun
+UPDATES, STEPS = 300, 10  # of a trial, at least; that are timed
 LEAST = 2.0  # seconds of one
+PATIENT = 0.9  # of its time, before which a training that came to its end had no better validation for its patience
 K, SAMPLED = 20, 500  # importance samples of the comparison; samples where there is no bound
 
 
@@ -95,7 +97,7 @@ def tune(
     time, judged by its best bound of validation examples (by what decides about samples, where there is none); those
     that are behind the median of the others on the way are given up. The best settings and the defaults are then each
     trained for longer, and compared example by example on held-out data: where the best is not better beyond chance,
-    the defaults are kept.
+    the defaults are kept. What is kept is trained on for the time that is left.
 
     Args:
         recipe: its name.
@@ -113,143 +115,90 @@ def tune(
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
     asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
-    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked, "seconds": 0.0}
+    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked}
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
     node = configure({})
     search = ranges_of(make, node)
-    with locked(folder):
-        if "tuned" in kept:
-            return _ended(folder, Tuned.from_dict(kept["tuned"]), device, trust)
-        each = max(LEAST, SEARCH * seconds / MANY)
-        say(
-            f"plan for {clock(seconds)}: about {MANY} trials of {clock(each)} over {', '.join(search)}, then the best "
-            f"and the defaults for {clock(PAIR * seconds)} each",
-            quiet,
-        )
-        study = _study(folder, seed)
-        if not study.trials:
-            study.enqueue_trial(defaults(make, node, search))
-        judge = _judge(node, splits, device, trust)
-        while kept["seconds"] + time.monotonic() - started < SEARCH * seconds:
-            begun = time.monotonic()
-            if not _trial(study, search, configure, splits, each, device, trust, judge, quiet):
+    with locked(folder), Clock(folder, started) as spent:
+
+        def ended() -> Tuning:
+            left = USED * seconds - spent.seconds
+            if not _longer(folder, kept, left, splits, device, trust, quiet):
                 return Tuning(folder)
-            kept["seconds"], started = kept["seconds"] + time.monotonic() - begun, started + time.monotonic() - begun
+            return Tuning(folder, Tuned.from_dict(kept["tuned"]), Run.open(folder / "best", device, trust))
+
+        if "tuned" in kept:
+            return ended()
+        if "each" not in kept:
+            step = timed(configuration.experiment(node, trust), splits, device, STEPS)[0]
+            kept["each"] = max(LEAST, SEARCH * seconds / MANY, UPDATES * step)
             keep(folder, KEPT, kept)
+        each = kept["each"]
+        searched = SEARCH * seconds if SEARCH * seconds >= FEWEST * each else 0.0
+        say(_plan(seconds, each, searched, search), quiet)
+        own, study = defaults(make, node, search), study_of(folder)
+        if not study.trials:
+            study.enqueue_trial(own)
+        judge = _judge(node, splits, device, trust)
+        while spent.seconds < searched:
+            study.sampler = sampler(study, seed)
+            if not trial(study, search, configure, splits, each, device, trust, judge, quiet):
+                return Tuning(folder)
         done = [t for t in study.trials if t.state.name == "COMPLETE"]
-        if not done:
+        if searched and not done:
             raise InputError(f"no trial of {recipe} came to its end in {clock(each)}: give more time than {total}")
-        best = study.best_trial.params
-        same = best == (study.trials[0].params if study.trials else {})
+        best = study.best_trial.params if done else own
+        same = best == own
         for name, params in {"defaults": {}, **({} if same else {"tuned": best})}.items():
-            if not _whole(folder / name, configure(params), splits, PAIR * seconds, device, trust, quiet, command):
+            whole = max(LEAST, USED * seconds - spent.seconds if same else PAIR * seconds)
+            if not _whole(folder / name, configure(params), splits, whole, device, trust, quiet, command):
                 return Tuning(folder)
         pruned = sum(t.state.name == "PRUNED" for t in study.trials)
         found = _paired(folder, {} if same else best, len(done), pruned, splits, judge, seed, device, trust)
         kept["tuned"] = found.to_dict()
         keep(folder, KEPT, kept)
-        return _ended(folder, found, device, trust)
+        return ended()
 
 
-def _ended(folder: Path, found: Tuned, device: str, trust: Trust) -> Tuning:
-    if not (best := folder / "best").exists():
-        (folder / found.kept).rename(best)
-    return Tuning(folder, found, Run.open(best, device, trust))
+def _plan(seconds: float, each: float, searched: float, search: Mapping[str, Range]) -> str:
+    """What a tuning will do, in a line."""
+    if not searched:
+        return f"plan for {clock(seconds)}: too little for {FEWEST} trials of {clock(each)}: the defaults are trained"
+    trials = f"about {searched / each:.0f} trials of {clock(each)} over {', '.join(search)}"
+    pair = f"then the best and the defaults for {clock(PAIR * seconds)} each"
+    return f"plan for {clock(seconds)}: {trials}, {pair}; what is kept of the two is trained on for the rest"
+
+
+def _longer(
+    folder: Path, kept: dict[str, Any], seconds: float, splits: Splits, device: str, trust: Trust, quiet: bool
+) -> bool:
+    """Train on what is kept, unless its patience has stopped it, and name it ``best``; returns whether it was not
+    stopped by the user."""
+    if (folder / "best").exists():
+        return True
+    place = folder / kept["tuned"]["kept"]
+    run = Run.open(place, device, trust)
+    training = (run.configuration or {}).get("training") or {}
+    settled = training.get("patience") is not None and run.finished and run.seconds < PATIENT * training["budget"]
+    if "longer" not in kept and not settled and seconds > LEAST:
+        epochs = max((r["epoch"] for r in run.metrics if "epoch" in r), default=0.0)
+        kept["longer"] = {"epochs": epochs * (1 + USED * seconds / run.seconds), "budget": run.seconds + seconds}
+        keep(folder, KEPT, kept)
+    more = kept.get("longer")
+    if more is not None and not (run.finished and training.get("epochs") == more["epochs"]):
+        until = min(more["budget"], run.seconds + max(LEAST, seconds))  # less where calls were killed
+        asked = [f"training.epochs={more['epochs']!r}", f"training.budget={until!r}"]
+        say(f"{place.name}: trained on for {clock(max(LEAST, seconds))}", quiet)
+        if not resume(place, device, trust, 1, quiet, asked, splits).finished:
+            return False
+    place.rename(folder / "best")
+    return True
 
 
 def _configure(
     recipe: str, source: Source, splits: Splits, seed: int, precision: str | None, params: Mapping[str, Any]
 ) -> Node:
     return configured(Candidate(recipe, as_settings(params)), source, splits, seed, precision)
-
-
-def _study(folder: Path, seed: int) -> Any:
-    try:
-        import optuna
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError:
-        raise InputError("tune needs optuna: pip install 'fusevae[tune]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = JournalStorage(JournalFileBackend(str(folder / TRIALS)))
-    found = optuna.create_study(
-        storage=storage,
-        study_name="tune",
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=5),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
-    )
-    for trial in found.trials:
-        if trial.state.name == "RUNNING":  # it was stopped in it
-            found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            found.enqueue_trial(trial.params)
-    return found
-
-
-def _trial(
-    study: Any,
-    search: Mapping[str, Range],
-    configure: Any,
-    splits: Splits,
-    seconds: float,
-    device: str,
-    trust: Trust,
-    judge: Any,
-    quiet: bool,
-) -> bool:
-    """Train one; returns whether it was not stopped by the user."""
-    import optuna
-
-    trial = study.ask()
-    params = {name: _suggested(trial, name, values) for name, values in search.items()}
-    pruned = False
-
-    def look(record: dict[str, Any], moment: Moment) -> bool:
-        nonlocal pruned
-        value = _bound(record)
-        if value is not None:
-            trial.report(value, round(100 * moment.step / moment.total))  # part of the training: batches differ
-            pruned = moment.step < moment.total and trial.should_prune()
-        return not pruned
-
-    try:
-        experiment = configuration.experiment(configure(params), trust)
-        artifact = fit(experiment, splits, budget=seconds, device=device, callbacks=[look], quiet=True)
-    except UNFIT as error:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        say(f"trial {trial.number}: {one_line(error)}", quiet)
-        return True
-    history = artifact.history
-    assert history is not None
-    if not history.finished and not pruned and history.why == "interrupted":
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(params)
-        return False
-    bounds = [value for record in history.rest.records if (value := _bound(record)) is not None]
-    value = max(bounds) if judge is None else judge(artifact)
-    if pruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-    elif value is None or not math.isfinite(value):
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(trial, value)
-    word = "given up" if pruned else f"{value:.4g}"
-    say(f"trial {trial.number}: {word}, {' '.join(as_settings(params))}", quiet)
-    return True
-
-
-def _suggested(trial: Any, name: str, values: Range) -> Any:
-    if isinstance(values, list):
-        return trial.suggest_categorical(name, values)
-    low, high = values
-    return trial.suggest_float(name, low, high, log=low > 0)
-
-
-def _bound(record: Mapping[str, Any]) -> float | None:
-    """The bound of validation examples in a record, if there is one."""
-    seen = record.get("validation", {})
-    return next((seen[key] for key in ("elbo", "log_bound") if seen.get(key) is not None), None)
 
 
 def _judge(node: Node, splits: Splits, device: str, trust: Trust) -> Any:
@@ -307,7 +256,8 @@ def _paired(
         )  # fmt: skip
 
     if not best:
-        return found("defaults", "no trial was better than that of the defaults")
+        why = "no trial was better than that of the defaults" if trials else "there was too little time for trials"
+        return found("defaults", why)
     runs = {name: Run.open(folder / name, device, trust).artifact for name in ("tuned", "defaults")}
     if judge is not None:
         values = {name: judge(artifact) for name, artifact in runs.items()}

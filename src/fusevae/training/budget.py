@@ -25,6 +25,11 @@ USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take
 WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.2  # what a training has by default, and the part of the time that they may take
+KEPT, SOON, LATEST = (
+    0.1,
+    2.0,
+    30.0,
+)  # a checkpoint after such a part of the time, but in so many seconds: a kill loses it
 UPDATES, SMALLEST = 1000, 16  # steps below which batches are made smaller, and examples that they keep
 
 
@@ -40,6 +45,7 @@ class Plan:
         validation_seconds: of one look at the validation data.
         timed: how many steps were timed.
         batch_size: smaller than the recipe's where too few steps would fit, None for the recipe's own.
+        checkpoint_every: steps between checkpoints, None for the recipe's own.
     """
 
     steps: int
@@ -49,10 +55,12 @@ class Plan:
     validation_seconds: float
     timed: int
     batch_size: int | None = None
+    checkpoint_every: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """The settings of the training that it changes."""
         found = {"epochs": self.epochs, "validate_every": self.validate_every, "batch_size": self.batch_size}
+        found["checkpoint_every"] = self.checkpoint_every
         return {name: value for name, value in found.items() if value is not None}
 
     def __str__(self) -> str:
@@ -116,7 +124,10 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
             f"a step takes {step:.3g} s and a validation {validation:.3g} s: give more time than {seconds:g} s"
         )
     less = None if every is not None or validations == VALIDATIONS else -(-steps // validations)
-    return Plan(steps, steps / per_epoch, less, step, validation, count, size if size < usual else None)
+    often = max(1, round(min(LATEST, max(SOON, KEPT * seconds)) / step))
+    sooner = often if often < experiment.training.checkpoint_every else None
+    smaller = size if size < usual else None
+    return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner)
 
 
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:

@@ -108,13 +108,17 @@ class Columns(Player):
         return loss, {"loss_value": loss.detach(), "accuracy": right.float().mean()}
 
 
-def accuracies(net: SoundClassifier, x: Tensor, label: Tensor, spec: DataSpec) -> Tensor:
-    """How often the class of each column is found, of the clips whose class is known, and, last, all of them."""
+def found_in(net: SoundClassifier, x: Tensor) -> Tensor:
+    """The likeliest class of each column, of clips ``(n, samples)``: ``(n, columns)``."""
     device = next(net.parameters()).device
     with torch.no_grad():
-        found = torch.cat([net.found(part.to(device)).cpu() for part in x.split(200)])
+        return torch.cat([net.found(part.to(device)).cpu() for part in x.split(200)])
+
+
+def accuracies(net: SoundClassifier, x: Tensor, label: Tensor, spec: DataSpec) -> Tensor:
+    """How often the class of each column is found, of the clips whose class is known, and, last, all of them."""
     wanted = targets(label.cpu(), spec)
-    known, right = wanted >= 0, found == wanted
+    known, right = wanted >= 0, found_in(net, x) == wanted
     each = (right & known).sum(0) / known.sum(0).clamp(min=1)
     both = (right & known).all(1).sum() / known.all(1).sum().clamp(min=1)
     return torch.cat([each, both[None]]).double()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +18,17 @@ from fusevae.evaluation.judge import enough
 from fusevae.evaluation.quality import Quality, Reference
 from fusevae.evaluation.results import COST, figure
 from fusevae.evaluation.samples import Kind
-from fusevae.modalities.audio.classifier import SoundClassifier, accuracies, classifier_for, columns_of, targets
-from fusevae.modalities.audio.quality import Statistics
+from fusevae.evaluation.variety import detail_beside, narrow
+from fusevae.evaluation.verdict import Failing
+from fusevae.modalities.audio.classifier import (
+    SoundClassifier,
+    accuracies,
+    classifier_for,
+    columns_of,
+    found_in,
+    targets,
+)
+from fusevae.modalities.audio.quality import Statistics, detail_of_sound
 from fusevae.modalities.audio.schema import rate_of
 
 
@@ -24,11 +38,24 @@ class SoundQuality(Quality):
     Attributes:
         accuracy: the part of samples in which the classifier finds every class that was asked for.
         columns: the same of each column, beside that of real clips and of reconstructions.
+        detail: how much neighbouring bands and frames differ, as a part of what they do in real clips.
         real_time: seconds that a second of sound takes.
     """
 
     columns: str | None = figure("classes found", default=None)
+    detail: float | None = figure(
+        "detail",
+        form=".2f",
+        interval="intervals",
+        hint="of log-mel frames, as a part of that of real clips",
+        default=None,
+    )
     real_time: float | None = figure("real-time factor", better="low", of=COST, form=".3g", default=None)
+
+    def failings(self) -> list[Failing]:
+        says = f"neighbouring bands and moments differ {self.detail or 0:.2f} times as much as in real clips"
+        remedy = "train longer, or take codes with a learned prior: speech-codec"
+        return super().failings() + narrow(self.intervals.get("detail"), says, remedy)
 
 
 class SoundReference(Reference):
@@ -42,6 +69,8 @@ class SoundReference(Reference):
         quiet: show no progress.
         part: of the classifier's usual training.
     """
+
+    quality = SoundQuality
 
     def __init__(self, held: Examples, data: Splits, n: int, device: str, quiet: bool, part: float = 1.0) -> None:
         n = enough(n, len(held) // 2)  # before a classifier is trained
@@ -58,6 +87,7 @@ class SoundReference(Reference):
         self.made: list[Tensor] = []
         self.found = torch.zeros(0)
         quality = super().judge(artifact, kind, seed)
+        assert isinstance(quality, SoundQuality)
         words = None
         if self.knows and isinstance(self.extractor, SoundClassifier):
             told = [("", self.found), ("real ", self.real_found)]
@@ -68,7 +98,22 @@ class SoundReference(Reference):
             words = "; ".join(f"{name} {', '.join(part)}" for name, part in zip(names, parts, strict=True))
         length = float(extent(self.made[0][:, None]).double().mean()) / rate_of(self.spec)
         factor = quality.seconds_per_sample / length if quality.seconds_per_sample is not None and length else None
-        return SoundQuality(**vars(quality), columns=words, real_time=factor)
+        return replace(quality, columns=words, real_time=factor)
+
+    def classes(self, x: Tensor) -> dict[str, tuple[np.ndarray, Sequence[str]]]:
+        if not isinstance(self.extractor, SoundClassifier):
+            return {}
+        found, columns = self.taken_for(x), columns_of(self.spec)
+        return {c.name: (found[:, i].numpy(), c.classes) for i, (_, c) in enumerate(columns)}
+
+    def taken_for(self, x: Tensor) -> Tensor:
+        assert isinstance(self.extractor, SoundClassifier)
+        return found_in(self.extractor, x)
+
+    def more(self, x: Tensor) -> dict[str, Any]:
+        real = self.others.batch(torch.arange(len(self.others)))[0]
+        ratio, sides = detail_beside(*(detail_of_sound(part, rate_of(self.spec)) for part in (x, real)))
+        return {"detail": ratio, "intervals": {"detail": sides}}
 
     def features_of_made(self, x: Tensor) -> Tensor:
         self.made.append(x)  # of samples first, then of reconstructions

@@ -92,6 +92,20 @@ def spectral_distance(x: Tensor, y: Tensor, rate: int) -> Tensor:
     return total / len(WINDOWS)
 
 
+def detail_of_sound(x: Tensor, rate: int) -> Tensor:
+    """The mean square difference of neighbouring bands and frames of the log-mel frames of clips ``(n, samples)``,
+    ``(n,)``; what lies 80 dB below full scale is silence."""
+    found = []
+    for part in x.split(BLOCK):
+        y = usual_view(rate)(part)
+        n = extent(y)
+        y = y.clamp(min=math.log(1e-4))
+        there = within(n, y.shape[-1])
+        across, along = (y.diff(dim=-2) * there).square(), (y.diff(dim=-1) * there[..., 1:]).square()
+        found.append((across.mean(-2).sum(-1) + along.mean(-2).sum(-1)) / n.clamp(min=1))
+    return torch.cat(found).double()
+
+
 def sound_reconstruction(artifact: Artifact, data: Examples, seed: int = 0) -> SoundReconstruction:
     """How near clips are to themselves after encoding and decoding."""
     examples, rate = as_examples(artifact, data), rate_of(artifact.data)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fusevae.evaluation.intervals import INSIDE
 from fusevae.evaluation.quality import Quality, Reference
 from fusevae.evaluation.results import figure
+from fusevae.evaluation.variety import detail_beside, narrow
 from fusevae.evaluation.verdict import Failing
 
-BLURRED, NOISY = 0.75, 1.5  # of the detail of real pictures
+NOISY = 1.5  # times the detail of real pictures
 
 
 def detail(x: Tensor) -> Tensor:
@@ -42,10 +41,9 @@ class PictureQuality(Quality):
     def failings(self) -> list[Failing]:
         found, sides = super().failings(), self.intervals["detail"]
         says = f"neighbouring pixels differ {self.detail:.2f} times as much as in real pictures"
-        if max(sides) < BLURRED:
-            draws = "draw samples in place of means (--kind sample), " if self.kind == "mean" else ""
-            found.append(Failing("blurred", says, f"{draws}train longer, or add a critic: vae-gan"))
-        elif min(sides) > NOISY:
+        draws = "draw samples in place of means (--kind sample), " if self.kind == "mean" else ""
+        found += narrow(sides, says, f"{draws}train longer, or add a critic: vae-gan")
+        if min(sides) > NOISY:
             found.append(
                 Failing("noisy", says, "show means (--kind mean), or take a decoder of more than single pixels")
             )
@@ -59,10 +57,5 @@ class PictureReference(Reference):
 
     def more(self, x: Tensor) -> dict[str, Any]:
         ours, theirs = (detail(part.double()) for part in (x, self.others.batch(torch.arange(len(self.others)))[0]))
-        ratio, spread = 1.0, 0.0
-        if theirs.mean() > 0:
-            ratio = (ours.mean() / theirs.mean()).sqrt().item()
-            parts = [(d.var() / len(d) / d.mean().square()).item() for d in (ours, theirs) if d.mean() > 0]
-            spread = math.sqrt(sum(parts)) / 2  # of its logarithm
-        reach = float(torch.special.ndtri(torch.tensor(INSIDE, dtype=torch.float64))) * spread
-        return {"detail": ratio, "intervals": {"detail": [ratio * math.exp(-reach), ratio * math.exp(reach)]}}
+        ratio, sides = detail_beside(ours, theirs)
+        return {"detail": ratio, "intervals": {"detail": sides}}

@@ -143,6 +143,23 @@ def fingerprints(molecules: Sequence[Any]) -> list[Any]:
         return [_morgan().GetFingerprint(m) for m in molecules]
 
 
+def kinds_of(molecule: Any) -> set[str]:
+    """What kinds a molecule is of: the elements that it has or lacks, its rings, charges.
+
+    Example:
+        >>> import pytest; _ = pytest.importorskip("rdkit")
+        >>> sorted(kinds_of(parse("c1ccccc1F")))
+        ['with F', 'with an aromatic ring', 'without N', 'without O']
+    """
+    elements = {atom.GetSymbol() for atom in molecule.GetAtoms()}
+    found = {f"with {symbol}" for symbol in elements - {"C"}} | {
+        f"without {symbol}" for symbol in {"N", "O"} - elements
+    }
+    rings = [[molecule.GetAtomWithIdx(i).GetIsAromatic() for i in ring] for ring in molecule.GetRingInfo().AtomRings()]
+    found |= {"with an aromatic ring" if all(ring) else "with another ring" for ring in rings} or {"without rings"}
+    return found | {"with a charge" for atom in molecule.GetAtoms() if atom.GetFormalCharge()}
+
+
 def tanimoto(molecule: Any, others: Sequence[Any]) -> np.ndarray:
     r""":math:`|a \cap b| / |a \cup b|` of the fingerprint of one molecule and those of others, ``(len(others),)``; both
     as :func:`fingerprints` gives them."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from fusevae.core import noise
@@ -16,11 +18,12 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import Teller
 from fusevae.evaluation.intervals import interval_of_part
-from fusevae.evaluation.judge import Judge, SampleQuality, timed_samples
+from fusevae.evaluation.judge import LEAST, Judge, SampleQuality, timed_samples
 from fusevae.evaluation.results import figure
 from fusevae.evaluation.samples import Kind
-from fusevae.evaluation.verdict import PART, Failing
-from fusevae.modalities.molecules.chemistry import canonical, fingerprints, measures, parse
+from fusevae.evaluation.variety import narrow, width
+from fusevae.evaluation.verdict import PART, Failing, further
+from fusevae.modalities.molecules.chemistry import canonical, fingerprints, kinds_of, measures, parse
 from fusevae.modalities.molecules.distances import (
     chemnet_distance,
     cosine,
@@ -61,6 +64,7 @@ class MoleculeQuality(SampleQuality):
         scaffold_similarity: the cosine of their counts with those of the reference.
         wasserstein: the distances of the distributions of QED, SA, logP and weight.
         mean: of these; ``reference_mean`` of the reference.
+        width: how widely these spread, as a part of what they do in the reference, with its interval ``sides``.
     """
 
     valid: int
@@ -89,9 +93,13 @@ class MoleculeQuality(SampleQuality):
     mean: dict[str, float] | None = figure("mean", UNITS, form=".4g", real="reference_mean", default=None)
     reference_mean: dict[str, float] | None = None
     wasserstein: dict[str, float] | None = figure("Wasserstein distance", UNITS, "low", form=".4g", default=None)
+    width: float | None = figure(
+        "spread of these", form=".3f", interval="intervals", hint="as a part of that of real ones", default=None
+    )
+    sides: list[float] | None = None
 
     def failings(self) -> list[Failing]:
-        found = super().failings()
+        found: list[Failing] = []
         if max(self.intervals["validity"]) < VALID:
             says = f"{self.validity:.0%} of the samples are molecules"
             found.append(
@@ -105,13 +113,16 @@ class MoleculeQuality(SampleQuality):
         if self.novelty is not None and max(self.intervals["novelty"]) < NOVEL:
             says = f"{1 - self.novelty:.0%} of the molecules stand in the training data"
             found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
-        return found
+        says = f"weight, logP and such spread {self.width or 0:.2f} times as widely as of real molecules"
+        found += narrow(self.sides, says, "draw at a higher temperature, or train longer")
+        return further(found, super().failings()) + found
 
     @property
     def intervals(self) -> dict[str, list[float]]:
         """Where the parts that are of independent molecules are with 95 % confidence (Wilson 1927)."""
         found = {"validity": self.validity, "novelty": self.novelty}
-        return {k: interval_of_part(v, self.of[k][0]) for k, v in found.items() if v is not None and self.of[k][0]}
+        parts = {k: interval_of_part(v, self.of[k][0]) for k, v in found.items() if v is not None and self.of[k][0]}
+        return parts | ({} if self.sides is None else {"width": self.sides})
 
 
 def molecule_quality(
@@ -226,11 +237,22 @@ def compared(made: Sequence[Any], real: Sequence[Any], fcd: bool, device: str, o
         found["fcd_score"] = math.exp(-0.2 * found["fcd"]) if fcd else None
     found["kl"] = kl_divergences(*once)
     found["kl_score"] = sum(math.exp(-value) for value in found["kl"].values()) / len(found["kl"])
-    a, b = ({name: v[~torch.from_numpy(v).isnan().numpy()] for name, v in measures(x).items()} for x in (made, real))
+    both = [measures(x) for x in (made, real)]
+    spreads = width(*(torch.from_numpy(np.stack(list(x.values()), 1)) for x in reversed(both)))
+    if spreads is not None:
+        found["width"], found["sides"] = spreads
+    a, b = ({name: v[~np.isnan(v)] for name, v in x.items()} for x in both)
+    found["shares"] = kinds(made, real) if len(made) >= LEAST else None
     found["wasserstein"] = {name: wasserstein(a[name], b[name]) for name in a if len(a[name]) and len(b[name])}
     found["mean"] = {name: float(v.mean()) for name, v in a.items() if len(v)}
     found["reference_mean"] = {name: float(v.mean()) for name, v in b.items() if len(v)}
     return found
+
+
+def kinds(made: Sequence[Any], real: Sequence[Any]) -> dict[str, list[float]]:
+    """The parts of two sets that are of each kind, with an element or a ring, say, that any of the second is."""
+    ours, theirs = (Counter(kind for m in each for kind in kinds_of(m)) for each in (made, real))
+    return {f"molecules {kind}": [ours[kind] / len(made), n / len(real)] for kind, n in sorted(theirs.items())}
 
 
 def drawn(items: Sequence[Any], most: int, seed: int) -> list[Any]:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from fusevae.evaluation.distances import neighbourhoods
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
-from fusevae.evaluation.quality import part_above
+from fusevae.evaluation.quality import CLOSEST, part_above
 
 NEAREST = 2000  # samples whose nearest rows are sought
+COPIED, AMONG = 1000, 10_000  # samples that may be copies, and training rows that they may be copies of
 AT_ONCE = 1_000_000  # distances
 
 
@@ -26,7 +27,7 @@ class Neighbours:
 
     Args:
         held: that no model was trained on.
-        train: that the models were trained on.
+        train: that the models were trained on, in no order.
         used: the columns that are looked at.
         classed: of these, which are of classes.
     """
@@ -40,10 +41,20 @@ class Neighbours:
         """The part of rows that are nearer to training rows than to as many held-out ones, equally near ones by half;
         and how well training rows are told from held-out ones by the nearest of these: an AUC, with its standard
         error."""
-        seen, fresh = (self.apart(made[:NEAREST], rows) for rows in (self.train, self.held[: len(self.train)]))
+        n = min(len(self.train), len(self.held))
+        seen, fresh = (self.apart(made[:NEAREST], rows[:n]) for rows in (self.train, self.held))
         ours, theirs = seen.amin(1), fresh.amin(1)
         nearer = ((ours < theirs) + 0.5 * (ours == theirs)).double().mean().item()
         return nearer, area(-seen.amin(0).numpy(), -fresh.amin(0).numpy())
+
+    def copies(self, made: np.ndarray) -> float:
+        """The part of rows that are nearer to any training row than all but a hundredth of held-out rows are."""
+        ours = self.apart(made[:COPIED], self.train[:AMONG]).amin(1)
+        return (ours < self._usual).double().mean().item()
+
+    @functools.cached_property
+    def _usual(self) -> Tensor:
+        return self.apart(self.held[:COPIED], self.train[:AMONG]).amin(1).quantile(CLOSEST)
 
     def among(self, made: np.ndarray) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Precision, recall and coverage, and the interval of each."""

@@ -14,14 +14,17 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.conditions import LABELS
 from fusevae.data.examples import Examples
+from fusevae.evaluation.asked import Teller
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
 from fusevae.evaluation.judge import Judge, SampleQuality, enough, timed_samples
 from fusevae.evaluation.results import SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
-from fusevae.evaluation.verdict import Failing, of_neighbours
+from fusevae.evaluation.variety import narrow
+from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
 from fusevae.modalities.tables.column import CLASSES, FIXED
-from fusevae.modalities.tables.neighbours import NEAREST, Neighbours, area
+from fusevae.modalities.tables.neighbours import AMONG, COPIED, NEAREST, Neighbours, area
 from fusevae.modalities.tables.schema import TableSchema
+from fusevae.modalities.tables.variety import class_shares, widths
 
 BINS = 10  # of a number beside a class
 PAIRS = 2000  # of columns that are looked at, evenly over all
@@ -29,6 +32,7 @@ SHOWN = 10  # columns and pairs that are named, the worst
 JUDGED = 10_000  # rows of each kind that a classifier is given
 FOLDS = 3
 NEAR = 0.55  # from which on training rows are surely nearer than they should be, where chance is 0.5
+FEWER = "give more data, or a smaller model, or stop earlier"
 LEVELS = 20  # classes of a column that rows are classified by, at most
 
 
@@ -47,6 +51,8 @@ class Scores(Result):
         auc: of boosted trees that learn a class column from these rows, tested on real ones.
         dcr: the part of these rows that are nearer to the training rows than to as many held-out ones: 0.5 for fresh
             draws, 1 for copies; distances are sums of differences, of numbers in parts of their range, of classes 1.
+        closest: the part of these rows that are nearer to any of 10,000 training rows than all but a hundredth of
+            held-out ones are.
         membership: how well an attacker tells training rows from held-out ones by how near the nearest of these rows
             is (an AUC: 0.5 is chance; GAN-Leaks, Chen et al. 2020).
         precision: the part of these rows that lie among real ones, by the same distances
@@ -69,6 +75,7 @@ class Scores(Result):
     )
     auc: float | None = figure("AUC after training on these", better="high", form=".4f", interval="intervals")
     dcr: float = figure("nearer to training rows", form=".1%", interval="intervals", hint="fresh 50 %, copies 100 %")
+    closest: float | None = figure("nearer than all but 1 %", form=".1%", interval="intervals", default=None)
     membership: float = figure(
         "membership attack", form=".3f", interval="intervals", hint="AUC of telling training rows, chance 0.5"
     )
@@ -85,6 +92,7 @@ class TableQuality(Scores, SampleQuality):
         columns: the lowest scores of columns, by name.
         pairs: the lowest scores of pairs of columns.
         of: the class column of ``auc``.
+        width: how widely the numbers spread, as a part of what real ones do.
     """
 
     n: int = figure("judged", form=lambda n: f"{n:,} samples", hint="against as many real rows")
@@ -92,17 +100,24 @@ class TableQuality(Scores, SampleQuality):
     columns: dict[str, float]
     pairs: dict[str, float]
     of: str | None = figure("classes of the AUC", default=None)
+    width: float | None = figure(
+        "spread of numbers", form=".3f", interval="intervals", hint="as a part of that of real rows", default=None
+    )
 
     def failings(self) -> list[Failing]:
-        found = [*super().failings(), *of_neighbours(self, self.real)]
+        found = [*(known := super().failings()), *further(known, of_neighbours(self, self.real))]
         sure = {name: min(ends) for name, ends in self.intervals.items() if name in ("dcr", "membership")}
         if any(low > max(NEAR, *self.real.intervals[name]) for name, low in sure.items()):
             says = (
                 f"{self.dcr:.0%} of the samples are nearer to training rows than to held-out ones (fresh: 50 %), by "
                 f"which training rows are told with an AUC of {self.membership:.2f} (chance: 0.5)"
             )
-            found.append(Failing("copying", says, "give more data, or a smaller model, or stop earlier"))
-        return found
+            found.append(Failing("copying", says, FEWER))
+        elif min(self.intervals.get("closest", [0.0])) > COPIES:
+            says = f"{self.closest:.0%} of the samples are nearer to training rows than all but 1 % of held-out ones"
+            found.append(Failing("copying", says, FEWER))
+        says = f"the numbers spread {self.width or 0:.2f} times as widely as in real rows"
+        return found + narrow(self.intervals.get("width"), says, "draw samples in place of means, or train longer")
 
 
 class TableReference(Judge):
@@ -119,12 +134,13 @@ class TableReference(Judge):
             raise InputError(f"{len(held)} rows and {n} samples were given: expected at least four, and two")
         schema = held.spec.schema
         assert isinstance(schema, TableSchema)
-        self.n, self.schema = enough(n, len(held) // 2), schema
+        self.n, self.schema, self.held, self.trained = enough(n, len(held) // 2), schema, held, train
         generator = torch.Generator().manual_seed(noise.key("reference"))
         half, other = torch.randperm(len(held), generator=generator)[: 2 * self.n].view(2, self.n)
         x, self.label = held.batch(half)
         self.rows = x.double().numpy()
-        self.train = train.batch(train.evenly(self.n))[0].double().numpy()
+        rows = train.evenly(max(AMONG, self.n))
+        self.train = train.batch(rows[torch.randperm(len(rows), generator=generator)])[0].double().numpy()
         self.used = [i for i, c in enumerate(schema.columns) if c.kind not in FIXED]
         self.classed = [schema.columns[i].classes is not None or schema.columns[i].kind == "binary" for i in self.used]
         self.neighbours_of = Neighbours(self.rows, self.train, self.used, self.classed)
@@ -143,8 +159,11 @@ class TableReference(Judge):
         pairs = {
             f"{names[i]}, {names[j]}": v for (i, j), v in zip(self._pairs(), self.trends(self.rows, made), strict=True)
         }
+        found = vars(self.scores(made))
+        if (spreads := widths(self.rows, made, self._which(False))) is not None:
+            found["intervals"] = found["intervals"] | {"width": spreads[1]}
         return TableQuality(
-            **vars(self.scores(made)),
+            **found,
             n=self.n,
             kind=kind,
             seed=seed,
@@ -154,6 +173,9 @@ class TableReference(Judge):
             columns=lowest(columns),
             pairs=lowest(pairs),
             of=None if self.target is None else self.schema.columns[self.target].name,
+            width=None if spreads is None else spreads[0],
+            shares=class_shares(self.schema, self._which(True), self._codes, made, self.rows),
+            as_asked=None if label is None else Teller(self.trained).as_asked(x, label, self.held),
         )
 
     def scores(self, made: np.ndarray) -> Scores:
@@ -177,6 +199,8 @@ class TableReference(Judge):
         nearer, (members, error) = self.neighbours_of.copied(made)
         intervals["dcr"] = interval_of_part(nearer, min(len(made), NEAREST))
         intervals["membership"] = interval_of_part(members, self.n, interval(members, error, self.n))
+        copies = self.neighbours_of.copies(made)
+        intervals["closest"] = interval_of_part(copies, min(len(made), COPIED))
         among, inside = self.neighbours_of.among(made)
         return Scores(
             shape=whole["shape"],
@@ -184,6 +208,7 @@ class TableReference(Judge):
             c2st=c2st,
             auc=None if learned is None else learned[0],
             dcr=nearer,
+            closest=copies,
             membership=members,
             intervals=intervals | inside,
             **among,
@@ -249,6 +274,10 @@ class TableReference(Judge):
     def _pairs(self) -> list[tuple[int, int]]:
         pairs = list(itertools.combinations(range(len(self.used)), 2))
         return pairs[:: -(-len(pairs) // PAIRS)] if pairs else []
+
+    def _which(self, classed: bool) -> list[int]:
+        """The columns of classes, or of numbers."""
+        return [i for i, each in zip(self.used, self.classed, strict=True) if each == classed]
 
     def _binned(self, i: int, classed: bool, real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if classed:

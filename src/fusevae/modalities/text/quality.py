@@ -26,9 +26,11 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind
-from fusevae.evaluation.verdict import COPIES, PART, Failing
-from fusevae.modalities.text.reader import surprise
+from fusevae.evaluation.variety import narrow
+from fusevae.evaluation.verdict import COPIES, PART, Failing, further
+from fusevae.modalities.text.reader import Rarity, surprise
 
+MOST, OFTEN = 20_000, 0.05  # texts that words are counted in; part of the texts from which on a word is frequent
 SELF_BLEU = 200  # texts that are each held against as many others
 REPEATED, UNLIKELY = 0.2, 2.0  # a part of the samples, and times the perplexity of real texts, that are too much
 LIVELIER = "draw at a higher temperature, or see whether the latent has collapsed"
@@ -65,7 +67,9 @@ class TextQuality(Wording, SampleQuality):
         labels: what a conditional model was given.
         surprise: nats for each word of real texts, of a reader of the samples, :func:`surprise`; ``real_surprise`` of
             one of as many training texts.
-        intervals: where it is with 95 % confidence.
+        rarity: the nats that a word has by how common it is in training texts, as a part of what words of real texts
+            have.
+        intervals: where the figures are with 95 % confidence.
     """
 
     intervals: dict[str, list[float]] = field(default_factory=dict)
@@ -74,6 +78,9 @@ class TextQuality(Wording, SampleQuality):
         decides=1, default=None,
     )  # fmt: skip
     real_surprise: float | None = None
+    rarity: float | None = figure(
+        "rarity of words", form=".3f", interval="intervals", hint="as a part of that of real texts", default=None
+    )
     labels: str | None = figure("labels", default=None)
     real: Wording = part(real=True)
     ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
@@ -82,7 +89,7 @@ class TextQuality(Wording, SampleQuality):
     real_copied: float | None = None
 
     def failings(self) -> list[Failing]:
-        found = super().failings()
+        found: list[Failing] = []
         if min(interval_of_part(self.repeated, self.n)) > REPEATED:
             found.append(
                 Failing("not covering the data", f"{self.repeated:.0%} of the samples repeat another", LIVELIER)
@@ -98,7 +105,9 @@ class TextQuality(Wording, SampleQuality):
         if self.ratio is not None and self.ratio > UNLIKELY:
             says = f"another model finds a word {self.ratio:.1f} times as surprising as in real texts"
             found.append(Failing("unlike the data", says, "train longer, or take a larger model"))
-        return found
+        says = f"words are commoner: by that they have {self.rarity or 0:.2f} of the nats that words of real texts have"
+        found += narrow(self.intervals.get("rarity"), says, LIVELIER)
+        return further(found, super().failings()) + found
 
 
 class TextReconstruction(Result):
@@ -207,9 +216,10 @@ class TextReference(Judge):
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
         self.real_copied = self.copied(texts)
         self.words = [words(text) for text in texts]
-        self.real_surprise = None
+        self.real_surprise, self.rare = None, None
         if train is not None and len(train):
             read = train.spec.text(train.batch(train.evenly(self.n))[0])
+            self.rare = Rarity(words(text) for text in train.spec.text(train.batch(train.evenly(MOST))[0]))
             self.real_surprise = surprise([words(text) for text in read], self.words).mean().item()
 
     def copied(self, texts: Sequence[str]) -> float | None:
@@ -226,10 +236,16 @@ class TextReference(Judge):
         both = about.perplexity, self.real.perplexity
         each = surprise([words(text) for text in texts], self.words)
         value, error = each.mean().item(), each.std().item() / math.sqrt(len(each))
+        intervals = {"surprise": interval(value, error, len(each))} if len(each) > 1 else {}
+        rarity = None if self.rare is None else self.rare.beside([words(text) for text in texts], self.words)
+        if rarity is not None:
+            intervals["rarity"] = rarity[1]
         return TextQuality(
             **vars(about),
             surprise=value,
-            intervals={"surprise": interval(value, error, len(each))} if len(each) > 1 else {},
+            intervals=intervals,
+            rarity=None if rarity is None else rarity[0],
+            shares=self.shares(x, texts, artifact),
             real_surprise=self.real_surprise,
             n=self.n,
             kind="sample",
@@ -243,6 +259,15 @@ class TextReference(Judge):
             copied=self.copied(texts),
             real_copied=self.real_copied,
         )
+
+    def shares(self, x: Tensor, texts: Sequence[str], artifact: Artifact) -> dict[str, list[float]]:
+        """The parts of samples and of real texts that are taken for each class; of texts without any, that have each
+        frequent word."""
+        if not self.teller.classes:
+            both = [Counter(word for text in each for word in set(text)) for each in (map(words, texts), self.words)]
+            often = [word for word, count in both[1].items() if count >= OFTEN * self.n]
+            return {f"texts with {word!r}": [of[word] / self.n for of in both] for word in often}
+        return self.teller.shares(x, self.held.batch(self.held.evenly(self.n))[0], artifact.data)
 
     @functools.cached_property
     def teller(self) -> Teller:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -48,3 +48,35 @@ def _steps(text: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
     """The words of a text, each with those before it, and its end."""
     whole = ["<", *text, ">"]
     return [(tuple(whole[max(0, i - ORDER + 1) : i]), whole[i]) for i in range(1, len(whole))]
+
+
+class Rarity:
+    """How rare the words of texts are: :math:`-\\log p(w)` on average, of how common they are in other texts.
+
+    Args:
+        read: the other texts, in words.
+
+    Example:
+        >>> rare = Rarity([["a", "dog"], ["a", "heron"]])
+        >>> rare.of([["a", "a"], ["a", "dog"]]).tolist()[0] < rare.of([["dog", "heron"]]).item()
+        True
+    """
+
+    def __init__(self, read: Iterable[Sequence[str]]) -> None:
+        self.counts = Counter(word for text in read for word in text)
+        self.total = self.counts.total() + 1
+
+    def of(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """Nats for a word of each text that has any."""
+        each = [[math.log(self.total / max(1, self.counts[word])) for word in text] for text in texts if text]
+        return torch.tensor([sum(nats) / len(nats) for nats in each], dtype=torch.float64)
+
+    def beside(self, made: Sequence[Sequence[str]], real: Sequence[Sequence[str]]) -> tuple[float, list[float]] | None:
+        """That of samples as a part of that of real texts, with its interval; None where one of them has no words."""
+        ours, theirs = self.of(made), self.of(real)
+        if min(len(ours), len(theirs)) < 2 or not theirs.mean() > 0:
+            return None
+        ratio = (ours.mean() / theirs.mean()).item()
+        errors = [(x.std() / x.mean() / math.sqrt(len(x))).item() for x in (ours, theirs)]
+        reach = 1.96 * ratio * math.hypot(*errors)
+        return ratio, [ratio - reach, ratio + reach]

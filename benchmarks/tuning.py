@@ -1,0 +1,80 @@
+"""Is a recipe better for ``fusevae tune`` than its defaults are, trained for the same time in all?
+
+``python benchmarks/tuning.py [TOTAL] [SET ...]``: on a table, digits and captions (or those named). One arm tunes a
+recipe, all included, the other trains its defaults, each for TOTAL (3m) of the processor's time, so that what else the
+machine does counts for neither. What both leave is compared on held-out examples, as a pair. ``--smoke`` does it on
+digits in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from answer import data_of
+from common import report, runs, size, start, write
+
+from fusevae.evaluation.compare import compare
+from fusevae.training.run import Run
+
+RECIPES = {"table": "table-vae", "digits": "logistic-vae", "captions": "text-vae", "smiles": "molecule-vae"}
+SETS = ("table", "digits", "captions")
+K, SEED = 100, 0
+#: the command line, to which time is what the processor spends on it
+TIMED = "import sys, time; time.monotonic = time.perf_counter = time.process_time; "
+TIMED += "from fusevae.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def trained(*command: str) -> dict[str, Any]:
+    """What a command prints as JSON, by the processor's time."""
+    done = subprocess.run([sys.executable, "-c", TIMED, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    lines = done.stdout.splitlines()
+    return json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+
+
+def measured(name: str, total: str, folder: Path, scratch: Path) -> dict[str, Any]:
+    """The two arms of a set, and how far apart they are."""
+    recipe, data = RECIPES[name], data_of(name, scratch)
+    given = [] if data is None else ["--data", data]
+    tuned, plain = folder / "tuned", folder / "defaults"
+    found = trained("tune", recipe, *given, "--total", total, "--output", str(tuned), "--seed", str(SEED), "--json")
+    if not (plain / "evaluation.json").exists():
+        more = ["--output", str(plain), "--seed", str(SEED), "--importance-samples", "1"]
+        trained("train", recipe, *given, "--budget", total, *more)
+    opened = {"tuned": Run.open(tuned / "best"), "defaults": Run.open(plain)}
+    held = opened["tuned"].held[0].spread(size(2000, 50))
+    (d,) = compare({n: run.artifact for n, run in opened.items()}, held, size(K, 2), seed=SEED).differences
+    return {
+        "recipe": recipe,
+        "kept": found["kept"],
+        "settings": found["settings"],
+        "trials": found["trials"],
+        "pruned": found["pruned"],
+        "gain": d.value,
+        "interval": d.interval,
+        "seconds": {n: run.seconds for n, run in opened.items()},
+        "held": len(held),
+    }
+
+
+def main(total: str = "3m", *sets: str) -> None:
+    total, figures = size(total, "6s"), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in size(sets or SETS, ("digits",)):
+            folder = runs(f"tuning/{name}-{total}")
+            folder.mkdir(parents=True, exist_ok=True)
+            figures[name] = measured(name, total, folder, Path(scratch))
+            write(folder / "found.json", json.dumps(figures[name]))
+            print(name, json.dumps(figures[name], indent=2), file=sys.stderr, flush=True)
+    protocol = f"tune --total {total} against train --budget {total}, the processor's time; log p(x), k = {K}, as pairs"
+    report("tuning", {"total": total, "sets": figures}, protocol, SEED)
+
+
+if __name__ == "__main__":
+    start(main)

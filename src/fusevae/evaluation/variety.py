@@ -1,0 +1,105 @@
+"""Have samples the variety of real examples: each class or group of them, as wide a spread, as much detail?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from fusevae.evaluation.intervals import interval_of_part, spread
+from fusevae.evaluation.verdict import Failing
+
+LEFT_OUT = 0.25  # of its share of real examples, under which a class counts as left out
+NARROW = 0.75  # of the spread of real examples, or of their detail
+GROUPS, OF = 12, 25  # groups of features at most, and of how many examples each on average at least
+
+#: parts of the samples and of the real examples that are of a class, by its name; they may overlap
+Shares = Mapping[str, Sequence[float]]
+
+
+def shares(made: np.ndarray, real: np.ndarray, names: Sequence[str]) -> dict[str, list[float]]:
+    """The part of samples and of real examples that are of each class; classes by their places, ``(n,)``.
+
+    Example:
+        >>> shares(np.array([0, 0]), np.array([0, 1]), ["a", "b"])
+        {'a': [1.0, 0.5], 'b': [0.0, 0.5]}
+    """
+    return {name: [float((x == i).mean()) for x in (made, real)] for i, name in enumerate(names)}
+
+
+def groups(fitted: Tensor, made: Tensor, real: Tensor) -> dict[str, list[float]]:
+    """The same of groups of like examples, found by k-means on features ``(n, d)`` of other real ones."""
+    from sklearn.cluster import KMeans
+
+    k = min(GROUPS, len(fitted) // OF)
+    if k < 2:
+        return {}
+    means = KMeans(k, n_init=4, random_state=0).fit(fitted.double().numpy())
+    found = shares(*(means.predict(x.double().numpy()) for x in (made, real)), [f"group {i + 1}" for i in range(k)])
+    return {f"a group of like examples ({i + 1} of {k})": each for i, each in enumerate(found.values())}
+
+
+def left_out(found: Shares | None, n: int) -> list[Failing]:
+    """Classes that ``n`` samples surely have far less often than real examples do.
+
+    Example:
+        >>> [each.evidence for each in left_out({"cat": [0.0, 0.3], "dog": [1.0, 0.7]}, 200)]
+        ['cat: 0.0% of the samples, 30.0% of real examples']
+    """
+    lacking = {
+        name: (made, real)
+        for name, (made, real) in (found or {}).items()
+        if max(interval_of_part(made, n)) < LEFT_OUT * min(interval_of_part(real, n))
+    }
+    if not lacking:
+        return []
+    worst = sorted(lacking, key=lambda name: -lacking[name][1])
+    name, more = worst[0], f" (and {len(lacking) - 1} more)" * (len(lacking) > 1)
+    says = "{}: {:.1%} of the samples, {:.1%} of real examples".format(name, *lacking[name])
+    return [Failing("not covering the data", says + more, "train longer, or take a larger model")]
+
+
+def width(real: Tensor, made: Tensor) -> tuple[float, list[float]] | None:
+    """How widely numbers ``(n, d)`` spread, as a part of what real ones do, with the interval: the geometric mean over
+    the columns of the ratio of mean absolute deviations; NaN is left out, None where nothing varies.
+
+    Example:
+        >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+        >>> round(width(x, 0.5 * x)[0], 2)
+        0.5
+    """
+    used = [i for i in range(real.shape[1]) if _deviation(real[:, i]) > 0]
+
+    def figures(a: Tensor, b: Tensor) -> dict[str, float]:
+        pairs = [(_deviation(a[:, i]), _deviation(b[:, i])) for i in used]
+        return {"width": sum(math.log(max(y, 1e-3 * x) / x) for x, y in pairs if x > 0) / max(1, len(pairs))}
+
+    if not used or not len(made):
+        return None
+    whole = figures(real, made)
+    reach = 1.96 * spread(figures, real, made, whole).error.get("width", math.inf)
+    middle = whole["width"]
+    return math.exp(middle), [math.exp(middle - reach), math.exp(min(700.0, middle + reach))]
+
+
+def detail_beside(ours: Tensor, theirs: Tensor) -> tuple[float, list[float]]:
+    """The root of the ratio of two means of squares, each over examples ``(n,)``, with its interval."""
+    ratio, error = 1.0, 0.0
+    if theirs.mean() > 0:
+        ratio = (ours.mean() / theirs.mean()).sqrt().item()
+        parts = [(d.var() / len(d) / d.mean().square()).item() for d in (ours, theirs) if d.mean() > 0]
+        error = math.sqrt(sum(parts)) / 2  # of its logarithm
+    return ratio, [ratio * math.exp(-1.96 * error), ratio * math.exp(1.96 * error)]
+
+
+def narrow(sides: Sequence[float] | None, says: str, remedy: str) -> list[Failing]:
+    """That samples are blurred, where what is in this interval is surely less than in real examples."""
+    return [Failing("blurred", says, remedy)] if sides is not None and max(sides) < NARROW else []
+
+
+def _deviation(x: Tensor) -> float:
+    """The mean absolute deviation from the median of the numbers that are there."""
+    there = x[~x.isnan()]
+    return (there - there.median()).abs().mean().item() if len(there) else 0.0
