@@ -25,11 +25,7 @@ USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take
 WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.2  # what a training has by default, and the part of the time that they may take
-KEPT, SOON, LATEST = (
-    0.1,
-    2.0,
-    30.0,
-)  # a checkpoint after such a part of the time, but in so many seconds: a kill loses it
+KEPT, SOON, LATEST = 0.1, 2.0, 30.0  # of the time, between two checkpoints, and its seconds at least and at most
 UPDATES, SMALLEST = 1000, 16  # steps below which batches are made smaller, and examples that they keep
 
 
