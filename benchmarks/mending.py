@@ -221,7 +221,9 @@ def attempt(make: Callable[[], Case], mend: bool) -> dict[str, Any]:
     found = {"value": each.mean().item(), "constant": player.baseline.log_prob(x).mean().item(), "each": each.tolist()}
     kept = scores.index(loop.values["best"]) if mend else -1
     found |= {"kl": validations[kept].get("kl"), "best": max(scores), "kept": scores[kept]}
-    found["events"] = [r.get("says", r.get("cause")) for r in loop.records if r.get("event") in ("mended", "went back")]
+    found["events"] = [
+        r.get("says", r.get("cause")) for r in loop.records if r.get("event") in ("mended", "went back", "kept")
+    ]
     found["ended"] = bool(
         found["value"] > found["constant"]
         and (found["kl"] is None or found["kl"] >= 0.5)
