@@ -235,7 +235,7 @@ def test_one_that_begins_anew_is_the_same_after_a_stop_before_and_after(stop, tm
     (model, x, settings), (other, *_) = stuck(), stuck()
     whole = fit(model, x, training=settings, quiet=True)
     until = [lambda record: record["step"] < stop]
-    fit(other, x, training=settings, output=tmp_path / "run", quiet=True, callbacks=until)
+    fit(other, x, training=settings, folder=tmp_path / "run", quiet=True, callbacks=until)
     part = fusevae.resume(tmp_path / "run", x, quiet=True)
     assert [r["event"] for r in events(whole)] == [r["event"] for r in events(part) if r["event"] != "stopped"]
     for a, b in zip(whole.distribution.parameters(), part.distribution.parameters(), strict=True):
