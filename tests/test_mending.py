@@ -99,8 +99,10 @@ def test_the_relief_is_whole_then_falls_to_nothing_and_the_second_leaves_some():
     assert mending.relief(kl, 1.0).tolist() == pytest.approx([1.0, FLOOR])
     assert mending.after({"kl": 0.05}, 0.6) is None and len(mending.warm) == TIMES
     once = Mending()
+    once.begin(-40.0, -20.0)
     once.warm = [0.2]
-    assert once.after({"kl": 0.05}, 0.2 + RISE, lives=False) is None  # while it lived it wasn't worth its cost
+    assert once.after({"kl": 0.05, "elbo": -10.0}, 0.2 + RISE, lives=False) is None  # the decoder does without
+    assert once.after({"kl": 0.05, "elbo": -20.0}, 0.2 + RISE, lives=False)
     assert Mending().after({"kl": 0.05, "codes": {}}, 0.2) is None  # codes cost what they cost
     assert Mending().after({"kl": 0.2}, 0.2) is None  # little, but something
     assert Mending().after({"log_bound": -1.0}, 0.2) is None
@@ -219,26 +221,29 @@ def stuck(**settings):
     return model, x, usual | {"warmup": 0.0} | settings
 
 
-def test_a_training_without_headway_begins_anew_with_a_smaller_step():
+@pytest.fixture(scope="module")
+def begun_anew():
     model, x, settings = stuck()
-    found = fit(model, x, training=settings, quiet=True)
-    (event, *_) = [r for r in events(found) if r["event"] == "went back"]
+    return fit(model, x, training=settings, quiet=True)
+
+
+def test_a_training_without_headway_begins_anew_with_a_smaller_step(begun_anew):
+    (event, *_) = [r for r in events(begun_anew) if r["event"] == "went back"]
     assert "under a constant model" in event["cause"] and event["step"] == 0 and event["from"] == 99
     model, x, settings = stuck(mend=False)
     left = fit(model, x, training=settings, quiet=True)
-    values = [fusevae.log_likelihood(a, x).mean().item() for a in (found, left)]
+    values = [fusevae.log_likelihood(a, x).mean().item() for a in (begun_anew, left)]
     assert values[0] > values[1] + 1.0
 
 
 @pytest.mark.parametrize("stop", [50, 95, 130])
-def test_one_that_begins_anew_is_the_same_after_a_stop_before_and_after(stop, tmp_path):
-    (model, x, settings), (other, *_) = stuck(), stuck()
-    whole = fit(model, x, training=settings, quiet=True)
+def test_one_that_begins_anew_is_the_same_after_a_stop_before_and_after(begun_anew, stop, tmp_path):
+    model, x, settings = stuck()
     until = [lambda record: record["step"] < stop]
-    fit(other, x, training=settings, folder=tmp_path / "run", quiet=True, callbacks=until)
+    fit(model, x, training=settings, folder=tmp_path / "run", quiet=True, callbacks=until)
     part = fusevae.resume(tmp_path / "run", x, quiet=True)
-    assert [r["event"] for r in events(whole)] == [r["event"] for r in events(part) if r["event"] != "stopped"]
-    for a, b in zip(whole.distribution.parameters(), part.distribution.parameters(), strict=True):
+    assert [r["event"] for r in events(begun_anew)] == [r["event"] for r in events(part) if r["event"] != "stopped"]
+    for a, b in zip(begun_anew.distribution.parameters(), part.distribution.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

@@ -93,11 +93,13 @@ class Mending:
 
     def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
-        is one whose latent lives: where it isn't after a warm-up, the latent isn't worth its cost."""
+        is one whose latent lives: where it isn't after a warm-up, though it is ahead of a constant model, the decoder
+        does without."""
         dead = "codes" not in means and means.get("kl", DEAD) < DEAD
         if not dead or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
             return None
-        if self.warm and (progress < self.warm[-1] + RISE or not lives):
+        ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + NEAR * abs(self.constant)
+        if self.warm and (progress < self.warm[-1] + RISE or (ahead and not lives)):
             return None
         self.warm = [*self.warm, progress]
         return (
