@@ -26,6 +26,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -247,6 +248,10 @@ def both(make: Callable[[], Case]) -> dict[str, Any]:
     return pair
 
 
+def games(measure: Callable[[bool], dict[str, Any]]) -> dict[str, Any]:
+    return {"without": measure(False), "with": measure(True)}
+
+
 def once(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What is measured, or was before."""
     place = runs("mending") / f"{name.replace(', ', '_').replace(' ', '-')}.json"
@@ -261,12 +266,8 @@ def once(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def main(*names: str) -> None:
     few = ["bits, rate 2", "vamp from noise", "language model, rate 2"]
     few += ["critic, hinge, seed 0", "1,024 codes for 300 images"]
-    found = {n: once(n, lambda m=m: both(m)) for n, m in cases().items() if n in (names or size([n], few))}
-    others = {
-        n: once(n, lambda m=m: {"without": m(False), "with": m(True)})
-        for n, m in beside().items()
-        if n in (names or size([n], few))
-    }
+    found = {n: once(n, partial(both, make)) for n, make in cases().items() if n in (names or size([n], few))}
+    others = {n: once(n, partial(games, way)) for n, way in beside().items() if n in (names or size([n], few))}
     worse = [n for n, p in found.items() if (d := p.get("difference")) and d["value"] < -2 * d["stderr"]]
     figures = {
         "settings": len(found),
