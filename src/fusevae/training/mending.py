@@ -25,6 +25,7 @@ TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its en
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
+AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 WON = 0.1  # of the loss of a critic that can't tell, under which one has won
 LOOKS = 2  # means of the records in a row that say that a critic has won, before it rests
@@ -93,12 +94,12 @@ class Mending:
 
     def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
-        is one whose latent lives: where it isn't after a warm-up, though it is ahead of a constant model, the decoder
-        does without."""
+        is one whose latent lives: where it isn't after a warm-up, though it is far ahead of a constant model, the
+        decoder does without."""
         dead = "codes" not in means and means.get("kl", DEAD) < DEAD
         if not dead or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
             return None
-        ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + NEAR * abs(self.constant)
+        ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + AHEAD * abs(self.constant)
         if self.warm and (progress < self.warm[-1] + RISE or (ahead and not lives)):
             return None
         self.warm = [*self.warm, progress]
