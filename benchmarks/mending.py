@@ -7,7 +7,8 @@ decoders that need no latent. A training ended well where the held-out bound of 
 constant model's, its latent, if any, has a KL of half a nat, and the bound is at most 0.5 % below the best
 validation's. It ended worse for being mended where its bound is below that of the other by more than two standard
 errors of the paired difference. Data: scikit-learn's digits (binarized, or 17 grey values) and wine, sparse patterns,
-sentences of a grammar of 24 words. ``python benchmarks/mending.py [NAME ...]``
+sentences of a grammar of 24 words. ``python benchmarks/mending.py [NAME ...]``; what is done stays in
+``runs/mending``, and what was stopped goes on.
 
 Beside these 30, which have a bound to go by, games and codebooks: a GAN on the digits whose critic moves five times as
 often as the generator, at ten times its rate and without a penalty, two seeds of two losses, by the kernel distance of
@@ -18,16 +19,18 @@ codes in use and the bound. Without mending the dead codes of the last rest (``r
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from common import moments, report, size, start
+from common import moments, report, runs, size, start, write
 from stability import bits, columns, grey, images, table
 
 SETTINGS: dict[str, Any] = {"epochs": size(60, 2), "batch_size": 40, "log_every": 20}
@@ -221,7 +224,9 @@ def attempt(make: Callable[[], Case], mend: bool) -> dict[str, Any]:
     found = {"value": each.mean().item(), "constant": player.baseline.log_prob(x).mean().item(), "each": each.tolist()}
     kept = scores.index(loop.values["best"]) if mend else -1
     found |= {"kl": validations[kept].get("kl"), "best": max(scores), "kept": scores[kept]}
-    found["events"] = [r.get("says", r.get("cause")) for r in loop.records if r.get("event") in ("mended", "went back")]
+    found["events"] = [
+        r.get("says", r.get("cause")) for r in loop.records if r.get("event") in ("mended", "went back", "kept")
+    ]
     found["ended"] = bool(
         found["value"] > found["constant"]
         and (found["kl"] is None or found["kl"] >= 0.5)
@@ -230,27 +235,39 @@ def attempt(make: Callable[[], Case], mend: bool) -> dict[str, Any]:
     return found
 
 
+def both(make: Callable[[], Case]) -> dict[str, Any]:
+    """What became of a training without mending and with it."""
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        off, on = attempt(make, False), attempt(make, True)
+    pair = {"without": off, "with": on, "seconds": round(time.perf_counter() - started, 1)}
+    apart = [a - b for a, b in zip(on.pop("each", ()), off.pop("each", ()), strict=False)]
+    if apart and all(map(math.isfinite, apart)):
+        pair["difference"] = moments(apart)
+    return pair
+
+
+def games(measure: Callable[[bool], dict[str, Any]]) -> dict[str, Any]:
+    return {"without": measure(False), "with": measure(True)}
+
+
+def once(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is measured, or was before."""
+    place = runs("mending") / f"{name.replace(', ', '_').replace(' ', '-')}.json"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write(place, json.dumps(measure()))
+        print(name, place.read_text(), file=sys.stderr, flush=True)
+    figures: dict[str, Any] = json.loads(place.read_text())
+    return figures
+
+
 def main(*names: str) -> None:
-    found: dict[str, Any] = {}
-    for name, make in cases().items():
-        if name not in (names or size([name], ["bits, rate 2", "vamp from noise", "language model, rate 2"])):
-            continue
-        started = time.perf_counter()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            off, on = attempt(make, False), attempt(make, True)
-        pair = {"without": off, "with": on, "seconds": round(time.perf_counter() - started, 1)}
-        if "each" in off and "each" in on:
-            apart = [a - b for a, b in zip(on.pop("each"), off.pop("each"), strict=True)]
-            if all(map(math.isfinite, apart)):
-                pair["difference"] = moments(apart)
-        found[name] = pair
-        print(name, pair, file=sys.stderr, flush=True)
-    others = {}
-    for name, measure in beside().items():
-        if name in (names or size([name], ["critic, hinge, seed 0", "1,024 codes for 300 images"])):
-            others[name] = {"without": measure(False), "with": measure(True)}
-            print(name, others[name], file=sys.stderr, flush=True)
+    few = ["bits, rate 2", "vamp from noise", "language model, rate 2"]
+    few += ["critic, hinge, seed 0", "1,024 codes for 300 images"]
+    found = {n: once(n, partial(both, make)) for n, make in cases().items() if n in (names or size([n], few))}
+    others = {n: once(n, partial(games, way)) for n, way in beside().items() if n in (names or size([n], few))}
     worse = [n for n, p in found.items() if (d := p.get("difference")) and d["value"] < -2 * d["stderr"]]
     figures = {
         "settings": len(found),

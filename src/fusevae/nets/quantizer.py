@@ -158,6 +158,7 @@ class VectorQuantizer(Quantizer):
         self.register_buffer("share", torch.full((levels,), 1 / levels))  # N
         self.register_buffer("updates", torch.zeros(()))  # t
         self.revived: Tensor | int = 0  # how often a code was started anew; no part of the model
+        self.rests = False  # the dead are left from now on, in this training
 
     def forward(self, h: Tensor) -> Codes:
         h = self._scaled(h)
@@ -215,7 +216,7 @@ class VectorQuantizer(Quantizer):
         weight = torch.clamp(9 / (self.updates + 9), min=1 - self.decay)
         share = self.share + weight * (part - self.share)
         codebook = self.codebook + (weight * part / share.clamp(min=1e-12))[:, None] * (mean - self.codebook)
-        if self.revive:
+        if self.revive and not self.rests:
             equal = share.sum() / self.levels
             dead = share < self.revive * equal
             codebook = torch.where(dead[:, None], self._worst_served(flat, apart), codebook)

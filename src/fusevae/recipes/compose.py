@@ -44,7 +44,7 @@ def compose(
 
     Example:
         >>> node, data = compose("logistic-vae", settings=["training.epochs=3", "recipe.latent=2"])
-        >>> node["training"]["epochs"], node["model"]["model"]["latents"]["prior"]["shape"], len(data.train)
+        >>> node["training"]["epochs"], node["model"]["model"]["decoder"]["net"]["inputs"], len(data.train)
         (3, 2, 1437)
     """
     ours: dict[str, Any] = {"path": data} if data is not None else {}

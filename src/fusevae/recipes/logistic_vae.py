@@ -11,7 +11,7 @@ from fusevae.modalities.images.levels import levels_of
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
-from fusevae.nets.mlp import MLP
+from fusevae.nets.mlp import MLP, Embedding
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -19,11 +19,13 @@ modality = "images"
 
 
 def recipe(data: DataSpec, latent: int = 12, hidden: tuple[int, ...] = (256, 256), components: int = 3) -> Experiment:
-    """For small integer images; the label is a condition of encoder and decoder."""
+    """For small integer images; the label is a condition of prior, encoder and decoder: a style that no example of a
+    class has is not drawn for it."""
     classes = data.condition
+    prior = Gaussian(Embedding(classes, 2 * latent)) if classes else Normal(latent)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
-        Flat(prior=Normal(latent), posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
+        Flat(prior=prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
         decoder=DiscretizedLogistic(MLP(latent, outputs, hidden, "silu", classes), components, levels=levels_of(data)),
     )
     return Experiment(

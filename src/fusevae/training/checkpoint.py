@@ -43,8 +43,10 @@ def write(folder: Path, state: State) -> Path:
     header = {"values": json.dumps(state.values), "digest": digest(state.tensors)}
     with written_whole(path) as beside:
         save_file(state.tensors, str(beside), metadata=header)
-    for old in sorted(folder.glob("step-*.safetensors"))[:-KEEP]:
-        old.unlink()
+    there = sorted(folder.glob("step-*.safetensors"))
+    upto = there.index(path) + 1
+    for other in [*there[: max(0, upto - KEEP)], *there[upto:]]:  # later ones are of a way that was left
+        other.unlink()
     for leftover in folder.glob(".step-*.part.safetensors"):  # of a process that was killed while it wrote
         leftover.unlink(missing_ok=True)
     return path

@@ -118,7 +118,7 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool) -> Non
     leader = loop.game.players[judged[0]]
     score, lives = leader.score(means), alive(means)
     if better(score, lives, loop.values["best"], loop.values["lives"]):
-        loop.values |= {"best": score, "lives": lives, "stale": 0, "kept": loop.step}
+        loop.values |= {"best": score, "lives": lives, "stale": 0, "kept": loop.step, "climbed": loop.mending.mean}
         if loop.settings.patience or (loop.settings.mend and leader.kept):
             loop.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
     elif not early:
@@ -126,11 +126,13 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool) -> Non
     loop.write({"validation": means})
     if not loop.doubtful():
         loop.good = loop.state()  # a short training may make no checkpoint
-    if leader.mending is not None and leader.kept and (says := loop.mending.after(means, loop.step / loop.total)):
-        loop.values["stale"] = 0  # what is done takes time
-        loop.tell("mended", says)
+    if leader.mending is not None and leader.kept:
+        if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"]):
+            loop.values["stale"] = 0  # what is done takes time
+            loop.tell("mended", says)
     loop.finished = loop.settings.ended(loop.values)
-    if (loop.finished or loop.step == loop.total) and loop.best and (says := fallen(score, loop.values)):
+    ends = loop.finished or loop.step == loop.total
+    if ends and loop.best and (says := fallen(score, loop.values, loop.mending.mean)):
         loop.tell("kept", says)
 
 

@@ -21,7 +21,7 @@ from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.figures import Figures
-from fusevae.training.mending import SMALLER, Mending
+from fusevae.training.mending import HEADWAY, SMALLER, Mending, beginning
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import together, wrap
 from fusevae.training.players import Batch, Game, Losses
@@ -80,6 +80,7 @@ class Loop:
         self.callbacks: list[Callback] = []
         self.figures = Figures(list(game.players), device)
         self.best: dict[str, Tensor] = {}
+        self.first: dict[str, Tensor] = {}  # the weights of the start, until it is seen that there is headway
         self.records = Records(folder if self.rank == 0 else None)
 
     # ---------------------------------------------------------------- the loop
@@ -87,6 +88,8 @@ class Loop:
     def run(self) -> bool:
         """Train to the end, or until interrupted or told to stop; returns whether it came to the end."""
         keep_freed_memory()
+        if self.step == 0 and self.settings.mend and self.mending.floor is not None:
+            self.first = {k: v for k, v in self.state().tensors.items() if k.startswith(("game/", "buffer/"))}
         self.good = self.state()
         with Interrupt() as interrupt, self.progress.showing(self.total, self.step), together(self.folder):
             batches = self.batches.since(self.step)
@@ -203,6 +206,11 @@ class Loop:
         elif may and (why := self.mending.too_far(record["train"], steps, note=True)):
             self._go_back(why, SMALLER)
             return True
+        elif may and self.first and (why := self.mending.no_headway(self.step / self.total)):
+            self._go_back(why, SMALLER, beginning(self))
+            return True
+        if self.step >= HEADWAY[1] * self.total:
+            self.first = {}
         return bool(bad)
 
     @torch.no_grad()
@@ -247,8 +255,8 @@ class Loop:
         with noise.keyed(self.seed, "step", step, leader, device=self.device, rows=self.batches.rows):
             return diagnosis.first_bad_tensor(self.game, name, batch, step / self.total)
 
-    def _go_back(self, cause: str, smaller: float | None = None) -> None:
-        """Return to the last good state with a smaller step, the first time half of it, and say why."""
+    def _go_back(self, cause: str, smaller: float | None = None, to: checkpoint.State | None = None) -> None:
+        """Return to the last good state, or another, with a smaller step, the first time half of it, and say why."""
         smaller = smaller or (SMALLER if self.values["rollbacks"] and self.settings.mend else 0.5)
         at, rollbacks, scale = self.step - 1, self.values["rollbacks"] + 1, smaller * self.values["rate_scale"]
         if rollbacks > ROLLBACKS:
@@ -257,8 +265,8 @@ class Loop:
                 "training.learning_rate, or look at the data"
             )
         best = self.best  # nothing was wrong with it
-        kept = {name: self.values[name] for name in ("best", "lives", "kept")}
-        self.restore(self.good)
+        kept = {name: self.values[name] for name in ("best", "lives", "kept", "climbed") if name in self.values}
+        self.restore(to or self.good)
         self.best, self.values = best, self.values | kept | {"rollbacks": rollbacks, "rate_scale": scale}
         self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})
         self.progress.warn(f"step {at}: {cause}; back to step {self.step} with {scale:g} of the learning rate")
@@ -274,7 +282,7 @@ class Loop:
         for name, optimizer in self.optimizers.items():
             tensors |= {f"optimizer/{name}/{k}": v for k, v in optimizer.state().items()}
         tensors |= {f"sums/{k}": sum_over_processes(v) / self.processes for k, v in self.figures.sums.items()}
-        tensors |= {f"best/{k}": v for k, v in self.best.items()}
+        tensors |= {f"best/{k}": v for k, v in self.best.items()} | {f"first/{k}": v for k, v in self.first.items()}
         copies = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
         return checkpoint.State(copies, {"step": self.step, **self.values, **self.mending.state()})
 
@@ -294,7 +302,7 @@ class Loop:
             prefix = f"{name}/"
             optimizer.load({k.removeprefix(prefix): v for k, v in groups["optimizer"].items() if k.startswith(prefix)})
         self.figures.sums = {k: v.to(self.device, copy=True) for k, v in groups.get("sums", {}).items()}
-        self.best = groups.get("best", {})
+        self.best, self.first = groups.get("best", {}), groups.get("first", {})
         self.step = state.values["step"]
         looked = self.step - (self.step % self.settings.log_every if self.figures.sums else 0)  # of earlier versions
         self.values = {"looked": looked, "diagnosed": self.step, "lives": True, "validated": self.step, "kept": 0}

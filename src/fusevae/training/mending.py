@@ -1,5 +1,5 @@
 """What a training does about what it finds: a latent that has collapsed, a step that is too large, a
-critic that has won.
+critic that has won, no headway.
 
 Each action is an event among the records, with its reason. What is done depends on figures that all processes share and
 stands in the state of the training, so that a resumed one goes on with it. The bound that is reported stays the true
@@ -12,10 +12,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fusevae.evaluation.collapse import COLLAPSED
 from fusevae.nets.quantizer import VectorQuantizer
+from fusevae.training.checkpoint import State
 
 FROM, LATEST = 0.1, 0.6  # of the training: a collapse before may pass by itself, one after leaves no time
 FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and until the cost is whole again
@@ -23,13 +25,16 @@ TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its en
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
+AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 WON = 0.1  # of the loss of a critic that can't tell, under which one has won
 LOOKS = 2  # means of the records in a row that say that a critic has won, before it rests
 RESTS, AGAIN = 4, 2  # of so many steps a critic then moves at one; how often that is done
 MANY = 0.05  # of the codes of a codebook that died, from which on it is said
+CHURN = 1  # times that the codes of a codebook died, on the average, from which on the dead are left
 LAST = 0.8  # of the training: a critic that has won after this is left alone
 SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
+HEADWAY = 0.2, 0.4  # of the training: who is then under a constant model, no nearer since FROM, took too large a step
 
 
 class Mending:
@@ -40,6 +45,8 @@ class Mending:
         floor: nats that no training should fall to: a constant model's, or those that it begins with, and as many again
             as the first has; None where neither is known.
         mean: of what is climbed, over the last steps.
+        constant: nats of a constant model.
+        earlier: the mean at FROM of the training.
         rests: how often each player that has won was made to rest.
         wins: looks in a row at which one had won.
         codebooks: of the model, by name, which revive their dead codes by themselves.
@@ -50,6 +57,8 @@ class Mending:
         self.warm: list[float] = []
         self.floor: float | None = None
         self.mean = 0.0
+        self.constant: float | None = None
+        self.earlier: float | None = None
         self.rests: dict[str, int] = {}
         self.wins = 0
         self.codebooks: dict[str, VectorQuantizer] = {}
@@ -59,26 +68,39 @@ class Mending:
         """Note what is climbed before the first step, and what a constant model has."""
         if math.isfinite(start):
             self.mean, self.floor = start, min(start, constant) - FAR * abs(constant)
+            self.constant = constant
 
     def state(self) -> dict[str, Any]:
         mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
+        mine |= {"constant": self.constant, "earlier": self.earlier}
         revived = {name: int(codebook.revived) for name, codebook in self.codebooks.items()}
-        return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told}
+        left = [name for name, codebook in self.codebooks.items() if codebook.rests]
+        return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told, "left": left}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
+        self.constant, self.earlier = state.get("constant"), state.get("earlier")
         self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
         self.told = dict(state.get("told", {}))
         for name, count in state.get("revived", {}).items():
             if name in self.codebooks:
                 self.codebooks[name].revived = count
+                self.codebooks[name].rests = name in state.get("left", ())
 
-    def after(self, means: Mapping[str, Any], progress: float) -> str | None:
-        """What is done about figures of held-out data, in words; None for nothing."""
+    def anew(self) -> dict[str, Any]:
+        """The state of a training that begins once more."""
+        none = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
+        return self.state() | {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None} | none
+
+    def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
+        """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
+        is one whose latent lives: where it isn't after a warm-up, though it is far ahead of a constant model, the
+        decoder does without."""
         dead = "codes" not in means and means.get("kl", DEAD) < DEAD
         if not dead or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
             return None
-        if self.warm and progress < self.warm[-1] + RISE:
+        ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + AHEAD * abs(self.constant)
+        if self.warm and (progress < self.warm[-1] + RISE or (ahead and not lives)):
             return None
         self.warm = [*self.warm, progress]
         return (
@@ -102,10 +124,12 @@ class Mending:
         return not step % RESTS ** self.rests.get(player, 0)
 
     def count(self, loop: Any, means: Mapping[str, Any]) -> None:
-        """Say how many codes of a codebook were dead and started anew: first and, where it goes on, once more."""
+        """Say how many codes of a codebook were dead and started anew: first, and when the dead are left because there
+        were as many as codes. What is started anew and dies again only makes the codes hard to foresee."""
         for name, codebook in self.codebooks.items():
-            revived, before = int(codebook.revived), self.told.get(name, 0)
-            if revived < MANY * codebook.levels or (before and revived < 10 * before):
+            revived, before, rested = int(codebook.revived), self.told.get(name, 0), codebook.rests
+            codebook.rests = rested or revived >= CHURN * codebook.levels
+            if codebook.rests == rested and (before or revived < MANY * codebook.levels):
                 continue
             self.told = self.told | {name: revived}
             places = [codes for key, codes in means.items() if key.rpartition("/")[2] == "codes"]
@@ -113,7 +137,8 @@ class Mending:
             loop.tell(
                 "mended",
                 f"codes of a codebook of {codebook.levels:,} had died, {revived:,} so far: each was started anew where "
-                f"the codebook serves the data worst{used}",
+                f"the codebook serves the data worst{used}"
+                + (". They die again: from now on the dead are left, fewer codes would do" if codebook.rests else ""),
             )
 
     def look(self, loop: Any, means: Mapping[str, Any]) -> None:
@@ -149,6 +174,32 @@ class Mending:
             return None
         return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
 
+    def no_headway(self, progress: float) -> str | None:
+        """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that
+        such steps drove where it has no gradient stays there, however small they become."""
+        if self.constant is None or progress < FROM:
+            return None
+        if self.earlier is None:
+            self.earlier = self.mean
+            return None
+        margin = NEAR * abs(self.constant)
+        if progress < HEADWAY[0] or self.mean > min(self.constant - margin, self.earlier + margin):
+            return None
+        return (
+            f"after {100 * progress:.0f} % of the training what is climbed stands at {self.mean:.5g} nats, under a "
+            f"constant model ({self.constant:.5g})"
+        )
+
+
+def beginning(loop: Any) -> State:
+    """The state of a training before its first step, from its first weights, when its optimizers have just been
+    read."""
+    tensors = {k: torch.zeros_like(v) for k, v in loop.state().tensors.items() if k.startswith("optimizer/")}
+    tensors |= loop.first | {f"first/{k}": v for k, v in loop.first.items()}
+    tensors |= {k.replace("game/", "average/", 1): v for k, v in loop.first.items() if k.startswith("game/")}
+    none = dict.fromkeys(("step", "looked", "diagnosed", "validated", "stale"), 0)
+    return State(tensors, {**loop.values, **loop.mending.anew(), **none})
+
 
 def alive(means: Mapping[str, Any]) -> bool:
     """Whether the figures of held-out data are of a latent that hasn't collapsed, or of none that could."""
@@ -169,11 +220,17 @@ def better(score: float, lives: bool, best: float | None, best_lives: bool) -> b
     return score > best - margin if lives else score > best + margin
 
 
-def fallen(score: float, values: Mapping[str, Any]) -> str | None:
-    """What is kept, in words, where what validation examples have fell since by more than NEAR of it."""
+def fallen(score: float, values: Mapping[str, Any], climbed: float) -> str | None:
+    """What is kept, in words, where what validation examples have fell since by more than NEAR of it; ``climbed`` is
+    what training examples have in the end, and whether it fell, too, tells too large a step from overfitting."""
     best = values["best"]
     if best - score <= NEAR * abs(best):
         return None
+    if climbed < values.get("climbed", climbed):
+        return (
+            f"kept is the state of step {values['kept']:,}: what came after is worse, of held-out examples "
+            f"({score:.5g} after {best:.5g}) as of training ones. A smaller training.learning_rate may help"
+        )
     return (
         f"kept is the state of step {values['kept']:,}: from there on the training examples were learned by heart, and "
         f"those held out fell from {best:.5g} to {score:.5g}. More examples help, or a smaller model, "

@@ -41,8 +41,9 @@ class Training(Described):
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
         mend: act on what is found: a latent that has collapsed has its cost taken away for a while, too large a step is
-            taken back and made smaller, a critic that has won rests, and of the states at validations the best is kept
-            (of a model that is trained by its own bound). Each action is an event of the records.
+            taken back and made smaller, a training without headway begins anew with a smaller step, a critic that has
+            won rests, codes that die again and again are left, and of the states at validations the best is kept (of a
+            model that is trained by its own bound). Each action is an event of the records.
         unlabelled: part of the labels replaced by "unknown" in training, so that one model samples with and without.
         labelled: least part of a batch whose labels are known, where they are unknown in part: such examples are then
             drawn more often than others. 0 draws all alike.
