@@ -22,6 +22,7 @@ from fusevae.data.parts import SPLITS, datasets_of, splits_of
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SHEET = "grid.png"  # what is written beside examples in a folder, so that they can be seen at once
+LISTED = "metadata.jsonl"  # what says more of the files of a folder
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
 
 
@@ -49,6 +50,8 @@ class Given:
 
         if isinstance(data, TensorDataset):
             data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
+        if isinstance(data, Mapping) and hasattr(data, "tocsr"):  # one of the kinds of sparse matrix
+            data = data.tocsr()
         self.data = data
         self.path = existing(data, "data") if isinstance(data, str | os.PathLike) else None
         self.name = str(data) if self.path is not None else f"the {type(data).__name__} in memory"
@@ -76,7 +79,7 @@ class Given:
         """The endings of the files in a folder and below it, hidden ones and our own sheets left out."""
         if self.path is None or not self.path.is_dir():
             return set()
-        return {file.suffix.lower() for file in files_in(self.path) if file.name != SHEET}
+        return {file.suffix.lower() for file in files_in(self.path) if file.name not in (SHEET, LISTED)}
 
     @property
     def is_saved(self) -> bool:
@@ -131,8 +134,9 @@ class Given:
         """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
         with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio, other."""
         if self.tables:
-            names, body, _ = delimited.read_table(next(iter(self.tables.values()))[0], None, say=False)
-            return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
+            path = next(iter(self.tables.values()))[0]
+            names, body, *_ = delimited.read_table(path, None, say=False, most=LOOKED_AT + 1)
+            return {n: words_kind(row[i] for row in body) for i, n in enumerate(names)}
         files = [self._file] if self.suffix == ".parquet" else []
         if self.path is not None and self.path.is_dir() and not self.is_saved:
             files = next(iter(parquet.parquet_splits(self.path).values()), [])
@@ -185,7 +189,7 @@ class Given:
                 raise InputError(
                     f"{where} has {len(shape)} dimensions {shape}: expected at most 4; flatten to (N, features)"
                 )
-        if self.is_dataset:
+        if self.is_dataset and not hasattr(self.data, "to_pandas") and not hasattr(self.data, "to_frame"):
             for dataset in self.data.values() if isinstance(self.data, Mapping) else [self.data]:
                 check_dataset(dataset)
                 split_item(dataset[0], "item 0")
@@ -196,6 +200,10 @@ class Given:
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
             if not about and self.is_dataset and hasattr(self.item, "shape"):
                 about = f"items of shape {tuple(self.item.shape)}"
+            if not about and hasattr(self.data, "to_pandas"):
+                raise InputError(f"{type(self.data).__name__} was given as data: give its to_pandas()")
+            if not about and hasattr(self.data, "to_frame"):
+                raise InputError(f"{type(self.data).__name__} was given as data: give a DataFrame, its to_frame()")
             if not about:
                 raise InputError(
                     f"{type(self.data).__name__} was given as data: expected a path, an array, a list of texts, a pair "
@@ -203,13 +211,15 @@ class Given:
                 )
             raise InputError(f"{self.name} holds {about}, which may be anything: say what it is ({known})")
         if self.path.is_dir():
+            ends = ", ".join(sorted(end or "no type" for end in self.inside)[:8])
+            held = f", but files of {ends}, here or in folders below it" if ends else ""
             raise InputError(
-                f"{self.path} holds no images, no sound, no parquet files and no text: expected some ({known})"
+                f"{self.path} holds no images, no sound, no parquet files and no text{held}: expected some ({known})"
             )
         if self.suffix in PICKLES:
             raise InputError(f"{self.path} is a pickle, which can run any code when opened: save arrays as .npz")
         what = f"a file of type {self.suffix!r}" if self.suffix else "a file without a type"
-        raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type ({known})")
+        raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type; convert it ({known})")
 
 
 def _dtype(x: Tensor | np.ndarray) -> np.dtype:
@@ -241,7 +251,7 @@ def files_in(folder: Path) -> list[Path]:
     walked: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
-        inside = [one for one in folders if not one.startswith(".") and one != "__MACOSX"]
+        inside = [one for one in folders if not one.startswith(".") and one not in ("__MACOSX", "@eaDir")]
         folders[:] = [] if real in walked else sorted(inside)  # a link may lead back
         names = [] if real in walked else names
         walked.add(real)

@@ -224,7 +224,7 @@ def read_condition_file(path: Path, options: Options) -> dict[str | None, dict[s
             need_memory(size, options, str(path))
         arrays = load_arrays(path, keys, headers)
         return {split: named(arrays[key], Asked(), str(path)) for split, key in zip(splits, keys, strict=True)}
-    rows = delimited.read_rows(path)
+    rows = delimited.read_rows(path)[0]
     columns = [parsed(column) for column in zip(*rows[1:], strict=True)] if len(rows) > 1 else []
     whole = [parsed(column) for column in zip(*rows, strict=True)]
     # text above numbers is a header; text above text is told by the name

@@ -14,7 +14,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.frames import ended
 from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.audio.decode import Clip, Encoded, decode
+from fusevae.modalities.audio.decode import SHIFTED, Clip, Encoded, decode
 
 logger = logging.getLogger("fusevae")
 
@@ -49,6 +49,7 @@ def collect(files: Iterable[tuple[str, Encoded]], total: int, options: Options, 
     for what, found in (
         ("are mixed down to one channel", [clip.channels > 1 for clip in clips]),
         ("are silent: every sample is 0", [clip.silent for clip in clips]),
+        (f"have a constant offset, a mean beyond {SHIFTED:g} (kept)", [clip.shifted for clip in clips]),
         ("are clipped: samples in a row are at full scale", [clip.clipped for clip in clips]),
     ):
         if any(found):

@@ -138,7 +138,7 @@ def text_splits(folder: Path, looks: Looks) -> dict[str, list[Path]]:
 
 def read_table(path: Path, options: Options, looks: Looks = TEXT) -> Part:
     """A column of a ``.csv`` or ``.tsv``."""
-    names, body, line = delimited.read_table(path, options.header)
+    names, body, line, _ = delimited.read_table(path, options.header)
     kinds = {name: words_kind(row[i] for row in body[:LOOKED_AT]) for i, name in enumerate(names)}
     column, beside = pick_columns(kinds, options, str(path), looks)
     columns = {name: [row[names.index(name)] for row in body] for name in [column, *beside]}
@@ -218,7 +218,10 @@ def read_saved(folder: Path, options: Options, looks: Looks = TEXT) -> dict[str,
 def _wrong(cell: Any) -> str | None:
     """Why a cell holds no text; None where it does."""
     if isinstance(cell, str):
+        if "\0" in cell:
+            return "holds a zero byte, as no text does"
         half = not cell.isascii() and any("\ud800" <= c <= "\udfff" for c in cell)
         return "holds half a character (a lone surrogate)" if half else None
     other = str(cell) if isinstance(cell, ValueError) else f"is no text but {str(cell)[:40]!r}"
-    return "is no UTF-8" if isinstance(cell, bytes) else other
+    foreign = "is no UTF-8 (is the file in Windows-1252 or another encoding? Save it as UTF-8)"
+    return foreign if isinstance(cell, bytes) else other
