@@ -75,11 +75,11 @@ def test_the_same_table_is_read(content, tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("Export of 2024\nby hand\n" + TABLE, "row 3, 'x' ..., has 3 cells, row 1 has 1.*first 2 rows"),
+        ("Export of 2024\nby hand\n" + TABLE, r"row 3 has 3 cells \(the first is 'x'\), row 1 has 1.*first 2 rows"),
         ("Report,,\n" + TABLE, "2 columns without a name.*delete what stands above"),
         (TABLE.replace("\n", "\n[m],[1],[-]\n", 1), r"row 2, column x is '\[m\]'.*a row of units"),
         (TABLE + "Total,99,\n", r"row 42, column x is 'Total'.*\(is the last row"),
-        (TABLE + "# end\n", "row 42, '# end' ..., has 1 cell"),
+        (TABLE + "# end\n", r"row 42 has 1 cells \(the first is '# end'"),
         (TABLE.replace(",red", ',"red', 1), "line 2 has a cell that begins with a quote"),
         (TABLE.replace(",red", ',"r"ed', 1), "line 2 has a cell that begins with a quote"),
         (TABLE.replace("red", "r\0d", 1), "line 2 holds a zero byte"),
@@ -115,6 +115,7 @@ def test_a_table_that_is_refused(content, says, tmp_path):
         (column("y", every(X, 1e20)), "column y holds 1e.20|column y holds 1000"),
         (column("day", every(DAYS, "9999-12-31")), "column day holds 9999-12-31 in 7 cells"),
         (column("c", every(COLOURS, "Unknown")), "holds 'Unknown' in 7 cells, taken for a class"),
+        (column("c", every(COLOURS, "None")), "holds 'None' in 7 cells, which were taken for missing"),
         (column("c", every(COLOURS, "RED")), "'RED', 'red' differ in case"),
         (column("c", [("caf\u00e9", "cafe\u0301")[i % 2] for i in range(N)]), "code points"),
         ("name;pay\n" + "".join(f"{c};{1 + i}.{i:03}\n" for i, c in enumerate(COLOURS)), "pay has three digits after"),

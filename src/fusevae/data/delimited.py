@@ -61,17 +61,17 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
     names = [cell.strip() for cell in rows[0]]
     if len(rows) == 1:
         raise InputError(f"{path} has a header and no rows: expected at least one row of numbers")
+    if names.count("") > 1:
+        raise InputError(
+            f"{path} has {names.count('')} columns without a name: name each in the first row, delete what stands "
+            "above that, or say that there are no names (data.header=false)"
+        )
     check_names(names, str(path))
     return Table(names, rows[1:], above + 2, delimiter)
 
 
 def check_names(names: Sequence[str], where: str) -> None:
     """Refuse two columns of one name."""
-    if names.count("") > 1:
-        raise InputError(
-            f"{where} has {names.count('')} columns without a name: name each in the first row, delete what stands "
-            "above that, or say that there are no names (data.header=false)"
-        )
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{where} has two columns of the name {twice[0]!r}: rename one")
 
@@ -196,8 +196,8 @@ def _even(path: Path, rows: list[list[str]], above: int) -> list[list[str]]:
             why = " (a name is missing in the first row: that of the rows' names, say)"
     shown = rows[i][0].strip()[:40]
     raise InputError(
-        f"{path}: row {i + 1 + above}, {shown!r} ..., has {len(rows[i])} cells, row {1 + above} has {n}: expected the "
-        f"same in every row{why}"
+        f"{path}: row {i + 1 + above} has {len(rows[i])} cells (the first is {shown!r}), row {1 + above} has {n}: "
+        f"expected the same in every row{why}"
     )
 
 

@@ -11,16 +11,16 @@ from fusevae.core.untrusted import regular
 #: how files that are no text begin, and what to do with each
 FOREIGN = {
     b"\x1f\x8b": "compressed by gzip: unpack it",
-    b"BZh": "compressed by bzip2: unpack it",
+    b"BZh91AY": "compressed by bzip2: unpack it",
     b"\xfd7zXZ": "compressed by xz: unpack it",
     b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it",
     b"PK\x03\x04": "a zip, or of Excel: unpack it, or save the sheet as .csv",
     b"\xd0\xcf\x11\xe0": "of an old Excel or Word: save the sheet as .csv",
-    b"PAR1": "parquet: let its name end in .parquet",
-    b"ARROW1": "an Arrow (feather) file: save it as .parquet",
+    b"PAR1\x15": "parquet: let its name end in .parquet",
+    b"ARROW1\0": "an Arrow (feather) file: save it as .parquet",
     b"\x93NUMPY": "an array of numpy: let its name end in .npy",
     b"\x89HDF": "HDF5: save it as .parquet or .csv",
-    b"SQLite format 3": "a database of SQLite: save the table as .csv",
+    b"SQLite format 3\0": "a database of SQLite: save the table as .csv",
     b"%PDF": "PDF: save its text",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself: get that by git lfs pull",
     b"<!doctype html": "a web page: was the download refused? Get the file itself",
@@ -66,8 +66,8 @@ def encoding_of(data: bytes) -> str:
 
 def foreign(data: bytes) -> str:
     """What a file is that begins so, and what to do with it; empty where it may be text."""
-    head = data[:30].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
-    return next((found for begin, found in FOREIGN.items() if head.startswith(begin.lower())), "")
+    page = data[:30].lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((found for begin, found in FOREIGN.items() if data.startswith(begin) or page.startswith(begin)), "")
 
 
 def check_known(path: Path, data: bytes, what: str) -> None:

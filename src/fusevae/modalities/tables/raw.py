@@ -15,7 +15,9 @@ from fusevae.core.errors import InputError
 from fusevae.data.delimited import GAPS, is_flag, is_number
 
 SIGNS = re.compile(r"^\(|[\s%$€£¥₹−'’]|\)$|-$")  # what stands beside numbers that are written for people
-CODE = re.compile(r"(?m)^\s*(?:[+-]?0\d+|\+\d{7,})\s*$")  # numbers written as codes, telephone numbers
+CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
+EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
+SPELLED = {"none", "null", "na", "n/a"}  # gaps that may be words
 WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
 MANY = 20  # rows from which on words that are all different are identifiers
 DIGITS = 17  # characters of a number, beyond which float64 may not hold it
@@ -65,33 +67,34 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
         where: it is.
         worded: whether it is read as words, where that is said.
     """
-    raw = None if worded else _all_numbers(column, f"{where}: column {name}")
-    if worded is None:
-        counts = Counter(map(str.strip, column)) if raw is None else Counter[str]()
-        known = {cell: n for cell, n in counts.items() if cell.lower() not in GAPS}
-        coded = bool(CODE.search("\n".join(column if raw is not None else known)))
-        if coded:
-            text = "%s: column %s is written with leading zeros or a + and taken for codes"
-            logger.warning(text + " (data.columns.%s=integer: numbers)", where, name, name)
-        elif raw is not None and is_long(raw):
-            coded = True
-            logger.warning(
-                "%s: column %s holds numbers beyond 2^53, all different: taken for an identifier", where, name
-            )
-        elif raw is not None and re.search(r"(?m)^\d+[eE]\d+$", "\n".join(column)):
-            text = "%s: column %s is written like 12e3 and taken for numbers (data.columns.%s=categorical: codes)"
-            logger.warning(text, where, name, name)
-        numbers = sum(n for cell, n in known.items() if is_number(cell))
-        flags = sum(n for cell, n in known.items() if is_flag(cell))
-        worded = coded or (raw is None and (2 * max(numbers, flags) < sum(known.values()) or not known))
-        if worded and not coded:
+    raw = None if worded else _all_numbers(column)
+    counts = Counter(map(str.strip, column)) if raw is None else Counter[str]()
+    known = {cell: n for cell, n in counts.items() if cell.lower() not in GAPS}
+    if worded is None and CODE.search("\n".join(column if raw is not None else known)):
+        text = "%s: column %s is written with leading zeros or a + and taken for codes"
+        logger.warning(text + " (data.columns.%s=integer: numbers)", where, name, name)
+        worded = True
+    elif worded is None and raw is None:
+        most = max(sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
+        if 2 * most < sum(known.values()) or not known:
             _check_words(known, name, where)
+            worded = True
     if worded:
+        if known and (gaps := [cell for cell in counts if cell.lower() in SPELLED]):
+            text = "%s: column %s holds %r in %d cells, which were taken for missing ones"
+            logger.warning(text, where, name, gaps[0], counts[gaps[0]])
         return of_words(list(map(str.strip, column)))
-    return raw or of_numbers([cell.strip() for cell in column], f"{where}: column {name}")
+    raw = raw or of_numbers([cell.strip() for cell in column], f"{where}: column {name}")
+    if worded is None and is_long(raw) and len(set(column)) == len(column):
+        logger.warning("%s: column %s holds numbers beyond 2^53, all different: taken for an identifier", where, name)
+        return of_words(list(map(str.strip, column)))
+    if worded is None and raw.dtype == "float64" and EXPONENT.search("\n".join(column)):
+        text = "%s: column %s is written like 12e3 and taken for numbers (data.columns.%s=categorical: codes)"
+        logger.warning(text, where, name, name)
+    return raw
 
 
-def _all_numbers(column: Sequence[str], what: str) -> Raw | None:
+def _all_numbers(column: Sequence[str]) -> Raw | None:
     """A column in which each cell is a number or missing, looked at as a whole; None for any other."""
     try:
         try:
@@ -169,12 +172,13 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
             logger.warning("%s holds numbers beyond 2^53, all different: taken for an identifier", what)
         return _as_words(array.tolist()) if worded or long else raw
     if array.dtype.kind == "M":
-        if bool((array.astype("datetime64[us]") != array)[~np.isnat(array)].any()):
+        whole = array.astype("datetime64[us]")
+        if np.datetime_data(array.dtype)[0] == "ns" and bool((whole != array)[~np.isnat(array)].any()):
             raise InputError(
                 f"{what} holds times finer than a microsecond: round them, or give them as numbers from a start"
             )
-        whole = np.datetime_as_string(array.astype("datetime64[us]")).tolist()
-        return of_words(["" if word == "NaT" else word for word in whole], str(array.dtype))
+        words = np.datetime_as_string(whole).tolist()
+        return of_words(["" if word == "NaT" else word for word in words], str(array.dtype))
     if array.dtype.kind in "US":
         return of_words([str(word) for word in array.astype(str).tolist()])
     if array.dtype.kind != "O":

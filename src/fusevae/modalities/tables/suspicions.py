@@ -57,7 +57,7 @@ def _say_gaps(column: Column, known: np.ndarray) -> None:
             continue
         width = float(others.max() - others.min())
         away = float(np.abs(others - end).min())
-        if away > APART * width or (end == -1 and others.min() >= 0):
+        if away > APART * width or (end == -1 and others.min() >= 0 and others.max() > 1):
             word = column.words(column.typed(np.array([end])))[0]
             text = (
                 "column %s holds %s in %d cells, away from all other values: if it stands for a missing one, empty them"
