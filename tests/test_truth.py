@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from fusevae import InputError, read_data
+from fusevae.data.modality import modality_of
 from fusevae.data.source import read_examples
 from fusevae.modalities.tables.dates import numbers_of, words_of
 from fusevae.modalities.tables.schema import table_columns
@@ -109,7 +110,7 @@ def test_a_table_that_is_refused(content, says, tmp_path):
     ("content", "says"),
     [
         (column("y", every(X, -999)), "column y holds -999.* in 7 cells"),
-        (column("y", every(-X, -999.9)), "column y holds -999.9 in 7 cells"),
+        (column("y", every(-X, -999.9)), "column y holds -999.9.* in 7 cells"),
         (column("age", every(range(20, 20 + N), 9999)), "column age holds 9999 in 7 cells"),
         (column("age", every(range(20, 20 + N), -1)), "column age holds -1 in 7 cells"),
         (column("y", every(X, 1e20)), "column y holds 1e.20|column y holds 1000"),
@@ -182,9 +183,7 @@ def test_frames_are_read_truly(tmp_path, caplog):
         {"x": X, "v": pandas.date_range("2024-03-30", periods=N, freq="h").astype("datetime64[ns]")}
     )
     found = read_data(frame, validation=0, test=0)
-    assert "2024-03-30 01:00:00" in found.spec.schema.columns[1].about.replace("00:00:00 to", "01:00:00 to")
-    from fusevae.data.modality import modality_of
-
+    assert "2024-03-30 00:00:00 to 2024-03-31" in found.spec.schema.columns[1].about
     modality_of(found.spec).write(found.train.batch(torch.arange(3))[0], found.spec, tmp_path / "s.csv", {})
     assert (tmp_path / "s.csv").read_text().splitlines()[2].endswith(",2024-03-30 01:00:00")
     scalars = pandas.Series([np.int64(i % 5) for i in range(N)], dtype=object)
@@ -196,7 +195,7 @@ def test_frames_are_read_truly(tmp_path, caplog):
     fine = pandas.Series(pandas.date_range("2024-03-30", periods=N, freq="7ns"))
     for data, says in (
         (frame.assign(v=fine), "finer than a microsecond"),
-        (frame.x, "give a DataFrame"),
+        (frame.x, "the DataFrame of its to_frame"),
         (pyarrow.table({"x": X}), "to_pandas"),
     ):
         with pytest.raises(InputError, match=says):
@@ -233,7 +232,7 @@ def test_lines_of_text(content, says, tmp_path, caplog):
     (tmp_path / "t.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
     found = read_data(tmp_path / "t.txt", tokens="characters", validation=0, test=0)
     if says is None:
-        assert len(found.train) == len(LINES) and found.spec.high < 40 and not caplog.records
+        assert len(found.train) == len(LINES) and found.spec.high < 40 and "each line" not in caplog.text
     else:
         assert re.search(says, caplog.text)
 
@@ -283,3 +282,20 @@ def test_an_offset_of_sound_is_said(tmp_path, caplog):
         soundfile.write(tmp_path / f"{i}.wav", 0.3 + 0.1 * np.sin(np.arange(800) / 5), 8000)
     read_data(tmp_path)
     assert "6 of 6 clips have a constant offset" in caplog.text
+
+
+def test_a_file_of_labels_goes_by_the_names_of_files(tmp_path, caplog):
+    (tmp_path / "i").mkdir()
+    for i in range(12):
+        Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(tmp_path / "i" / f"{i}.png")
+    order = [*range(11, -1, -1)]  # neither theirs, 0, 1, 10, 11, 2, nor that of numbers
+    for form in ("{}.png", "pictures/{}.png", "{}"):
+        rows = "".join(f"{form.format(i)},{'low' if i < 6 else 'high'}\n" for i in order)
+        (tmp_path / "labels.csv").write_text("file,label\n" + rows)
+        found = read_data(tmp_path / "i", conditions=str(tmp_path / "labels.csv"), validation=0, test=0)
+        x, y = found.train.batch(torch.arange(12))
+        assert found.spec.classes == ["high", "low"]
+        assert (y == (x[:, 0, 0, 0] < 120)).all() and "belong to the files" in caplog.text
+    (tmp_path / "labels.csv").write_text("file,label\n" + rows.replace("\n7,", "\n77,"))
+    with pytest.raises(InputError, match="names files, and not '7'"):
+        read_data(tmp_path / "i", conditions=str(tmp_path / "labels.csv"))

@@ -175,6 +175,9 @@ class Given:
 
     def refuse(self, kinds: Mapping[str, Any]) -> NoReturn:
         """Raise :class:`InputError`: nobody knows what this is."""
+        for way in ("to_pandas", "to_frame"):  # of pyarrow; of one column
+            if hasattr(self.data, way):
+                raise InputError(f"a {type(self.data).__name__} was given as data: give the DataFrame of its {way}()")
         known = "; ".join(f"{one.what}, data.modality={name}" for name, one in kinds.items())
         for key, (shape, dtype) in self.arrays.items():
             where = self.name if self.path is None or (key == "x" and self.suffix == ".npy") else f"{self.name}: {key}"
@@ -189,7 +192,7 @@ class Given:
                 raise InputError(
                     f"{where} has {len(shape)} dimensions {shape}: expected at most 4; flatten to (N, features)"
                 )
-        if self.is_dataset and not hasattr(self.data, "to_pandas") and not hasattr(self.data, "to_frame"):
+        if self.is_dataset:
             for dataset in self.data.values() if isinstance(self.data, Mapping) else [self.data]:
                 check_dataset(dataset)
                 split_item(dataset[0], "item 0")
@@ -200,10 +203,6 @@ class Given:
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
             if not about and self.is_dataset and hasattr(self.item, "shape"):
                 about = f"items of shape {tuple(self.item.shape)}"
-            if not about and hasattr(self.data, "to_pandas"):
-                raise InputError(f"{type(self.data).__name__} was given as data: give its to_pandas()")
-            if not about and hasattr(self.data, "to_frame"):
-                raise InputError(f"{type(self.data).__name__} was given as data: give a DataFrame, its to_frame()")
             if not about:
                 raise InputError(
                     f"{type(self.data).__name__} was given as data: expected a path, an array, a list of texts, a pair "

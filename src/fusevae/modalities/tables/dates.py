@@ -94,13 +94,14 @@ def _variants(words: Sequence[str]) -> list[str]:
 
 def strangers(words: Sequence[str]) -> tuple[str, list[int]]:
     """The form of dates that the most of some words have, and the places of those that are none; no place where all
-    are, or too few."""
+    are of one form, or too few."""
     some = words[:: -(-len(words) // TRIED)] if words else []
     dated = [word for word in some if re.search(r"\d\D+\d", word)]
-    for form in _variants(dated) if 2 * len(dated) > len(some) else ():
-        if 2 * sum(parsed_date(word, form) is not None for word in some) > len(some):
-            return form, [i for i, word in enumerate(words) if parsed_date(word, form) is None]
-    return "", []
+    if 2 * len(dated) <= len(some) or forms_of(words):
+        return "", []
+    count, form = max((sum(parsed_date(w, f) is not None for w in some), f) for f in _variants(dated))
+    found = [i for i, word in enumerate(words) if parsed_date(word, form) is None] if 2 * count > len(some) else []
+    return form, found
 
 
 def numbers_of(words: Sequence[str], form: str) -> np.ndarray:

@@ -46,7 +46,7 @@ def hint(word: str) -> str:
         return " (is it a decimal comma, or one between thousands?)"
     if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3}){2,}", word):
         return " (are these points between thousands?)"
-    if re.fullmatch(r"[+-]?[\d.]+[dD][+-]?\d+", word):
+    if re.fullmatch(r"[+-]?\d*\.\d*[dD][+-]?\d+", word):
         return " (is it a number of Fortran's? write e for its D)"
     if len(word.split()) > 1 and all(map(is_number, word.split())):
         return " (are these several numbers? put commas between them)"
@@ -67,28 +67,29 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
         where: it is.
         worded: whether it is read as words, where that is said.
     """
+    told = worded is not None
     raw = None if worded else _all_numbers(column)
     counts = Counter(map(str.strip, column)) if raw is None else Counter[str]()
     known = {cell: n for cell, n in counts.items() if cell.lower() not in GAPS}
-    if worded is None and CODE.search("\n".join(column if raw is not None else known)):
+    if not told and CODE.search("\n".join(column if raw is not None else known)):
         text = "%s: column %s is written with leading zeros or a + and taken for codes"
         logger.warning(text + " (data.columns.%s=integer: numbers)", where, name, name)
         worded = True
-    elif worded is None and raw is None:
+    elif not told and raw is None:
         most = max(sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
         if 2 * most < sum(known.values()) or not known:
             _check_words(known, name, where)
             worded = True
     if worded:
-        if known and (gaps := [cell for cell in counts if cell.lower() in SPELLED]):
+        if not told and known and (gaps := [cell for cell in counts if cell.lower() in SPELLED]):
             text = "%s: column %s holds %r in %d cells, which were taken for missing ones"
             logger.warning(text, where, name, gaps[0], counts[gaps[0]])
         return of_words(list(map(str.strip, column)))
     raw = raw or of_numbers([cell.strip() for cell in column], f"{where}: column {name}")
-    if worded is None and is_long(raw) and len(set(column)) == len(column):
+    if not told and is_long(raw) and len(set(column)) == len(column):
         logger.warning("%s: column %s holds numbers beyond 2^53, all different: taken for an identifier", where, name)
         return of_words(list(map(str.strip, column)))
-    if worded is None and raw.dtype == "float64" and EXPONENT.search("\n".join(column)):
+    if not told and raw.dtype == "float64" and EXPONENT.search("\n".join(column)):
         text = "%s: column %s is written like 12e3 and taken for numbers (data.columns.%s=categorical: codes)"
         logger.warning(text, where, name, name)
     return raw

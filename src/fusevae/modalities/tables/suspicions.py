@@ -114,7 +114,7 @@ def say_levels(name: str, levels: Sequence[str], column: Column) -> None:
     if column.kind not in (*CLASSES, "identifier") or len(levels) < 2:
         return
     what = "an identifier, which is never learned," if column.kind == "identifier" else f"{len(levels)} classes"
-    if all(map(is_number, levels)) and not any(re.fullmatch(r"[+-]?0\d+|[+-]?\d{16,}", word) for word in levels):
+    if all(map(is_number, levels)) and not any(re.fullmatch(r"[+-]?0\d+|\+\d{7,}|\d{16,}", word) for word in levels):
         text = (
             "column %s holds words that are numbers, such as %r, and was taken for %s: convert it if they are meant so"
         )
