@@ -74,7 +74,8 @@ def text_part(
         if reason is None:
             (kept if cell.strip() or options.stream is not None else empty).append(i)
             continue
-        refuse(f"{place(part, i)} {reason}: mend it", options)
+        also = "; if all of it is in another encoding (Windows-1252, say), save it as UTF-8"
+        refuse(f"{place(part, i)} {reason}: mend it", options, also if isinstance(cell, bytes) else "")
         damaged.append(i)
     say_left_out(part, empty, "empty texts")
     say_left_out(part, damaged, "damaged texts")
@@ -89,10 +90,10 @@ def text_part(
     return part
 
 
-def refuse(message: str, options: Options) -> None:
+def refuse(message: str, options: Options, also: str = "") -> None:
     """Raise for a damaged text, unless such are left out."""
     if not options.skip_damaged:
-        raise InputError(f"{message}, or pass --skip-damaged (skip_damaged=True) to use the others")
+        raise InputError(f"{message}, or pass --skip-damaged (skip_damaged=True) to use the others{also}")
 
 
 def place(part: Part, i: int) -> str:
@@ -218,10 +219,7 @@ def read_saved(folder: Path, options: Options, looks: Looks = TEXT) -> dict[str,
 def _wrong(cell: Any) -> str | None:
     """Why a cell holds no text; None where it does."""
     if isinstance(cell, str):
-        if "\0" in cell:
-            return "holds a zero byte, as no text does"
         half = not cell.isascii() and any("\ud800" <= c <= "\udfff" for c in cell)
         return "holds half a character (a lone surrogate)" if half else None
     other = str(cell) if isinstance(cell, ValueError) else f"is no text but {str(cell)[:40]!r}"
-    foreign = "is no UTF-8 (is the file in Windows-1252 or another encoding? Save it as UTF-8)"
-    return foreign if isinstance(cell, bytes) else other
+    return "is no UTF-8" if isinstance(cell, bytes) else other
