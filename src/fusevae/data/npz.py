@@ -256,7 +256,8 @@ def with_condition_file(parts: dict[str, Part], path: Path, options: Options) ->
 
 def _by_names(columns: Mapping[str, np.ndarray], part: Part, where: str) -> dict[str, np.ndarray]:
     """The other columns in the order of the examples, where one of them holds the names of their files; else none."""
-    for form in (str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem):
+    forms: list[Callable[[str], str]] = [str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem]
+    for form in forms:
         ours = [form(name) for name in part.ids or ()]
         for name, values in columns.items() if len(set(ours)) == len(ours) > 0 and len(columns) > 1 else ():
             theirs = [form(str(value)) for value in values.tolist()]

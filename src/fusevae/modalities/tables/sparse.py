@@ -186,7 +186,8 @@ def npz_part(path: Path, options: Options) -> Part:
     arrays = load_arrays(path, sorted(ARRAYS & headers.keys()), headers)
     kind = bytes(np.asarray(arrays["format"]).item() or b"") if arrays["format"].dtype.kind == "S" else b"?"
     shape = tuple(int(v) for v in np.asarray(arrays["shape"]).reshape(-1))
-    found = compressed(arrays["data"], *map(arrays.get, ("indices", "indptr")), shape, kind.decode(), str(path))
+    indices, starts = arrays.get("indices"), arrays.get("indptr")  # other formats have others
+    found = compressed(arrays["data"], indices, starts, shape, kind.decode(), str(path))
     return matrix_part(found, None, options, str(path))
 
 
