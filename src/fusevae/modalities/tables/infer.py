@@ -39,8 +39,9 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
         else:
             columns.append(kinds.numbers_column(name, dtypes[i], first.x[:, i].numpy(), said.get(name)))
     if all(column.kind in FIXED and column.name in first.levels for column in columns):
+        one = " (is it one column? expected commas, semicolons, tabs or | between cells)" if len(names) == 1 else ""
         raise InputError(
-            f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn"
+            f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn{one}"
         )
     return TableSchema([*columns], options.constraints)
 

@@ -206,7 +206,7 @@ def _part(
     if options.known is None:
         numbers = [name for name, is_worded in zip(names, worded, strict=True) if not is_worded]
         _say_far(x[:, ~worded], numbers, where, start)
-    x = x if kept is None else x[kept]
+    total, x = len(x), x if kept is None else x[kept]
     levels = {name: column.levels for name, column in known.items() if column.levels is not None}
     for name in forms if kept is not None else ():  # dates are left
         values = x[:, names.index(name)]
@@ -214,7 +214,7 @@ def _part(
         used, values[there] = np.unique(values[there], return_inverse=True)
         levels[name] = [levels[name][int(i)] for i in used]
     found = torch.from_numpy(x)
-    part = Part(found, columns=names, dtypes=dtypes, total=len(x), kept=kept, levels=levels)
+    part = Part(found, columns=names, dtypes=dtypes, total=total, kept=kept, levels=levels)
     part.beside(beside, where, kept)
     return part
 

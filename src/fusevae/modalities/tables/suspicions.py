@@ -30,6 +30,7 @@ SERIAL = (20_000, 60_000)  # days since 1899, as a sheet counts them: 1954 to 20
 #: numbers in a form that is not read: with a unit, a duration, hexadecimal, several with signs between
 FORMED = re.compile(
     r"[-+]?[\d.,]*\d\s*[^\W\d_]{1,3}|P[\dTYMWDHS.,]+|0x[\da-f]+|"
+    r"\d{4}-\d\d-\d\d.*|\d{4}-?[QW]\d+|\d+(_\d+)+|"
     r"(?=\D*\d)[^\W\d_]{0,3}[\s\d+-]*[.,:/°'()\[\]{}\"][\d.,:/°'()\[\]{}+\s\"-]*[^\W\d_]{0,3}"
 )
 
@@ -113,7 +114,7 @@ def say_levels(name: str, levels: Sequence[str], column: Column) -> None:
     """Say that words of a column hold numbers, in a form that is not read as such."""
     if column.kind not in (*CLASSES, "identifier") or len(levels) < 2:
         return
-    what = "an identifier, which is never learned," if column.kind == "identifier" else f"{len(levels)} classes"
+    what = "an identifier, never learned" if column.kind == "identifier" else f"{len(levels)} classes"
     if all(map(is_number, levels)) and not any(re.fullmatch(r"[+-]?0\d+|\+\d{7,}|\d{16,}", word) for word in levels):
         text = (
             "column %s holds words that are numbers, such as %r, and was taken for %s: convert it if they are meant so"
