@@ -83,7 +83,7 @@ def test_the_same_table_is_read(content, tmp_path):
         (TABLE + "# end\n", r"row 42 has 1 cells \(the first is '# end'"),
         (TABLE.replace(",red", ',"red', 1), "line 2 has a cell that begins with a quote"),
         (TABLE.replace(",red", ',"r"ed', 1), "line 2 has a cell that begins with a quote"),
-        (TABLE.replace("red", "r\0d", 1), "line 2 holds a zero byte"),
+        (TABLE.replace("red", "r\0d", 1), "column colour holds .*with a zero byte: mend it"),
         (TABLE.replace("red", "röd", 1).encode("latin-1"), r"line 2 is no UTF-8 \(byte 0xf6\): save it as UTF-8"),
         (gzip.compress(TABLE.encode()), "compressed by gzip: unpack it"),
         (b"PK\x03\x04" + bytes(99), "of Excel.*save the sheet as .csv"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from fusevae.core.errors import InputError
 from fusevae.core.untrusted import regular
 
+ZEROS = 0.1  # part of the characters of a text that no text has
 #: how files that are no text begin, and what to do with each
 FOREIGN = {
     b"\x1f\x8b": "compressed by gzip: unpack it",
@@ -46,11 +47,8 @@ def decoded(path: Path, what: str) -> str:
             f"{path}: line {line} is no {encoding.upper().removesuffix('-SIG')} (byte 0x{shown}): save it as UTF-8 "
             "(it may be in Windows-1252, Latin-1 or another encoding), with the same letters"
         ) from None
-    if (at := text.find("\0")) >= 0:
-        raise InputError(
-            f"{path}: line {text.count(chr(10), 0, at) + 1} holds a zero byte, as no {what} does: is it damaged, or "
-            "not all of one encoding? Save it as UTF-8"
-        )
+    if text.count("\0") > ZEROS * len(text):
+        raise InputError(f"{path} holds zero bytes, as no {what} does: is it damaged, or in UTF-16? Save it as UTF-8")
     return text
 
 

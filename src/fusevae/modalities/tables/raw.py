@@ -81,6 +81,8 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
             _check_words(known, name, where)
             worded = True
     if worded:
+        if foreign := next((cell for cell in counts if "\0" in cell), None):
+            raise InputError(f"{where}: column {name} holds {foreign[:40]!r}, with a zero byte: mend it")
         if not told and known and (gaps := [cell for cell in counts if cell.lower() in SPELLED]):
             text = "%s: column %s holds %r in %d cells, which were taken for missing ones"
             logger.warning(text, where, name, gaps[0], counts[gaps[0]])
