@@ -505,13 +505,15 @@ UTF = "one two\nthree é\nfour \U0001f600\n"
         (UTF.encode("utf-8-sig"), None),
         (UTF.encode("utf-16"), None),
         (b"\xfe\xff" + UTF.encode("utf-16-be"), None),
+        (UTF.encode("utf-16-le"), None),
+        (UTF.encode("utf-32"), None),
         (UTF.replace("\n", "\r\n").encode(), None),
         (UTF.replace("\n", "\r").encode(), None),
         (b"one two\r\nthree\nand\rmore\n", ["one two", "three", "and\rmore"]),
         ("a\u2028b\nc\x85d\n\x0ce\na\0b\n".encode(), ["a\u2028b", "c\x85d", "\x0ce", "a\0b"]),
         ("\u05e9\u05dc\u05d5\u05dd  \n\U0001f468\u200d\U0001f467 e\u0301\t\n".encode() * 2, None),
     ],
-    ids=["mark", "utf-16", "utf-16 big", "crlf", "cr", "mixed", "separators", "joined"],
+    ids=["mark", "utf-16", "utf-16 big", "utf-16 no mark", "utf-32", "crlf", "cr", "mixed", "separators", "joined"],
 )  # fmt: skip
 def test_lines_are_read_as_they_stand(tmp_path, caplog, content, wanted):
     (tmp_path / "a.txt").write_bytes(content)
@@ -527,8 +529,7 @@ def test_lines_are_read_as_they_stand(tmp_path, caplog, content, wanted):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (UTF.encode("utf-16-le"), "holds zeros as no text in UTF-8 does: save it as UTF-8"),
-        (UTF.encode("utf-32"), "holds zeros as no text in UTF-8 does: save it as UTF-8"),
+        (("\u4eca\u5929\n" + UTF).encode("utf-16-le"), "line 1 is no UTF-8|holds zeros as no text in UTF-8 does"),
         (UTF[:18].encode("latin-1"), "line 2 is no UTF-8"),
     ],
 )

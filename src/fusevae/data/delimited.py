@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
+import io
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from fusevae.core.errors import InputError
-from fusevae.core.untrusted import regular
+from fusevae.data.encodings import decoded
 
 GAPS = {"", "?", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"}  # cells that hold no value
 LOOKED_AT = 100  # rows below the first by which it is judged
 ENOUGH = 10  # of them to tell a first row from chance
+HEAD = 100_000  # characters by which the delimiter is told
+FEW = 20  # rows above a table, at most, that may be a title
+COMMENT = ("#", "%", "//")  # begin lines that are no rows
 
 logger = logging.getLogger("fusevae")
 
 
-def read_table(path: Path, header: bool | None, say: bool = True) -> tuple[list[str], list[list[str]], int]:
-    """The names of the columns, the rows below them, and the number of the first row's line.
+class Table(NamedTuple):
+    """A text table.
+
+    Attributes:
+        names: of the columns.
+        rows: below them.
+        line: number of the first of these.
+        delimiter: between cells.
+    """
+
+    names: list[str]
+    rows: list[list[str]]
+    line: int
+    delimiter: str
+
+
+def read_table(path: Path, header: bool | None, say: bool = True, most: int | None = None) -> Table:
+    """A text table, or ``most`` of its rows.
 
     ``header`` says whether the first row names the columns; None looks (:func:`is_header`), and says what was found
     where a first row may be either, if ``say``.
     """
-    rows = read_rows(path)
+    rows, above, delimiter = read_rows(path, most, say)
     if header is None:
         header, sure = is_header(rows)
         if not sure and say:
@@ -34,14 +55,19 @@ def read_table(path: Path, header: bool | None, say: bool = True) -> tuple[list[
             how = "names of the columns (data.header=false" if header else "data (data.header=true"
             logger.warning("%s: the first row, %s, was taken for %s, if it is not)", path, shown, how)
     if not header:
-        return nameless(len(rows[0])), rows, 1
+        return Table(nameless(len(rows[0])), rows, above + 1, delimiter)
     if empty := [i for i in range(len(rows[0])) if not any(row[i].strip() for row in rows)]:  # commas at the ends
         rows = [[cell for i, cell in enumerate(row) if i not in empty] for row in rows]
     names = [cell.strip() for cell in rows[0]]
     if len(rows) == 1:
         raise InputError(f"{path} has a header and no rows: expected at least one row of numbers")
+    if names.count("") > 1:
+        raise InputError(
+            f"{path} has {names.count('')} columns without a name: name each in the first row, delete what stands "
+            "above that, or say that there are no names (data.header=false)"
+        )
     check_names(names, str(path))
-    return names, rows[1:], 2
+    return Table(names, rows[1:], above + 2, delimiter)
 
 
 def check_names(names: Sequence[str], where: str) -> None:
@@ -78,7 +104,8 @@ def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
         return False, True
     values = [float(cell) for cell in first]
     whole = all(cell.isdecimal() for cell in first)
-    if whole and len(first) >= 5 and values in ([*range(len(first))], [*range(1, len(first) + 1)]):
+    counts = ([*range(len(first))], [*range(1, len(first) + 1)])
+    if whole and len(first) >= 5 and values in counts:
         return True, False
     below = [[float(row[i]) for row in body if is_number(row[i].strip())] for i in range(len(first))]
     many = len(body) >= ENOUGH and all(len(column) >= ENOUGH for column in below)
@@ -89,7 +116,8 @@ def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     )
     ordered = len(first) >= 3 and _ordered(values) and not all(map(_ordered, zip(*below, strict=False)))
     unlike = written + apart + ordered
-    return unlike >= 2, unlike == 0 or (unlike == 1 and ordered)
+    counted = whole and values in counts and any("." in cell for row in body for cell in row)
+    return unlike >= 2, not counted and (unlike == 0 or (unlike == 1 and ordered))
 
 
 def _ordered(values: Sequence[float]) -> bool:
@@ -97,28 +125,80 @@ def _ordered(values: Sequence[float]) -> bool:
     return all(step > 0 for step in steps) or all(step < 0 for step in steps)
 
 
-def read_rows(path: Path) -> list[list[str]]:
-    """The cells of a delimited text file, each row as long as the first; empty lines are left out."""
-    try:
-        with open(regular(path, "text table"), "rb") as raw:
-            wide = raw.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # what Excel calls Unicode text
-        with open(path, newline="", encoding="utf-16" if wide else "utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            delimiter = max(";,\t|", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if len(row) > 1 or (row and row[0].strip())]
-    except (UnicodeError, csv.Error) as error:
-        raise InputError(
-            f"{path} is no text table ({error}): expected UTF-8 rows of numbers with commas between"
-        ) from None
+def read_rows(path: Path, most: int | None = None, say: bool = False) -> tuple[list[list[str]], int, str]:
+    """The cells of a delimited text file, or ``most`` rows of it, each as long as the first; empty lines are left out,
+    and comments above the first row, of which the number is given back (and said, if ``say``); then the delimiter."""
+    text = decoded(path, "text table")
+    if re.match(r'\s*(\[\s*\{|\{\s*")', text):
+        raise InputError(f"{path} holds JSON, no text table: save it as .csv or .parquet, or texts as .jsonl")
+    told = re.match(r'"?sep=(.)"?\r?\n', text)  # for Excel
+    text = text[told.end() :] if told else text
+    delimiter = told[1] if told else _delimiter([line for line in text[:HEAD].splitlines() if line.strip()])
+    rows = _rows(path, text, delimiter, most, bool(told))
     if not rows:
         raise InputError(f"{path} is empty: expected rows of numbers")
-    for i, row in enumerate(rows):
-        if len(row) != len(rows[0]):
-            raise InputError(
-                f"{path}: row {i + 1} has {len(row)} cells, row 1 has {len(rows[0])}: expected the same in every row"
-            )
-    return rows
+    usual = Counter(map(len, rows[: LOOKED_AT + 1])).most_common(1)[0][0]
+    above = 0
+    while above < len(rows) - 1 and rows[above][0].lstrip().startswith(COMMENT) and len(rows[above]) != usual:
+        above += 1
+    if above and say:
+        logger.warning("%s: %d lines above the first row begin with %s and are left out", path, above, rows[0][0][:1])
+    return _even(path, rows[above:], above), above + bool(told), delimiter
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What stands between the cells of the first line that has some and is no comment."""
+    for line in [line for line in lines if not line.startswith(COMMENT)] or lines:
+        cells = {one: len(next(csv.reader([line], delimiter=one), [])) for one in ";,\t|"}
+        if max(cells.values()) > 1:
+            return max(cells, key=lambda one: cells[one])
+    return ","
+
+
+def _rows(path: Path, text: str, delimiter: str, most: int | None, line: int) -> list[list[str]]:
+    csv.field_size_limit(2**31 - 1)  # a text may be long
+    found: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    first = line
+    try:
+        for row in reader:
+            if len(row) > 1 or (row and row[0].strip()):
+                found.append(row)
+                if len(found) == most:
+                    break
+            line = first + reader.line_num
+    except csv.Error:
+        plain = [line.split(delimiter) for line in text.splitlines() if line.strip()] if delimiter == "\t" else []
+        if plain and {len(row) for row in plain} == {len(plain[0])}:  # tabs need no quotes
+            return plain[:most]
+        raise InputError(
+            f"{path}: line {line + 1} has a cell that begins with a quote and does not end with one before the next "
+            f"{delimiter!r}: close it, and write a quote within quotes twice"
+        ) from None
+    return found
+
+
+def _even(path: Path, rows: list[list[str]], above: int) -> list[list[str]]:
+    """Rows, each as long as the first: a delimiter too much at the end of the first or of all others is taken off."""
+    n = len(rows[0])
+    others = set(map(len, rows[1:]))
+    if others == {n + 1} and not any(row[-1].strip() for row in rows[1:]):
+        return [rows[0], *(row[:-1] for row in rows[1:])]
+    if others == {n - 1} and not rows[0][-1].strip():
+        return [rows[0][:-1], *rows[1:]]
+    if others <= {n}:
+        return rows
+    i = next(i for i, row in enumerate(rows) if len(row) != n)
+    why = ""
+    if i < FEW and len({len(row) for row in rows[i:]}) == 1:
+        why = f" (what stands in the first {i} rows? delete it if it is no header)"
+        if i == 1 and len(rows[1]) == n + 1:
+            why = " (a name is missing in the first row: that of the rows' names, say)"
+    shown = rows[i][0].strip()[:40]
+    raise InputError(
+        f"{path}: row {i + 1 + above} has {len(rows[i])} cells (the first is {shown!r}), row {1 + above} has {n}: "
+        f"expected the same in every row{why}"
+    )
 
 
 def is_number(cell: str) -> bool:

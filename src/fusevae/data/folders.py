@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from posixpath import normpath
 
 from fusevae.core.errors import InputError
+from fusevae.core.untrusted import from_json, text_of
 from fusevae.data import delimited
 from fusevae.data.conditions import LABELS, USUAL, Asked, parsed
-from fusevae.data.given import SHEET, files_in
+from fusevae.data.given import LISTED, SHEET, files_in
 from fusevae.data.parts import SPLITS, Options, Part
 
 INDEX, NAME = "metadata.csv", "file_name"  # what says more of the files of a folder, as Hugging Face has it
@@ -38,7 +40,7 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
         what: they are, in words.
     """
     ours = {*paths, Path(options.conditions.file or "")}
-    if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, *SYSTEM)]:
+    if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, LISTED, *SYSTEM)]:
         kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
         text = "%s: left out %d files that are no %s (%s), such as %s"
         logger.warning(text, folder, len(others), what, kinds, others[0].relative_to(folder))
@@ -90,8 +92,8 @@ class Split:
         if asked.pattern:
             depth = asked.pattern.count("/") + 1
             part.beside(asked.in_names(["/".join(names[i].split("/")[-depth:]) for i in rows]), str(root))
-        elif index and (chosen := asked.among(index, f"{root}/{INDEX}") or usual(index, asked)):
-            part.beside({name: parsed(index[name]) for name in chosen}, f"{root}/{INDEX}", rows)
+        elif index and (chosen := asked.among(index, str(index_of(root))) or usual(index, asked)):
+            part.beside({name: parsed(index[name]) for name in chosen}, str(index_of(root)), rows)
         elif self.inside and len(self.inside) == len(self.paths) and not asked.file:
             name = asked.names[0] if asked.names else USUAL
             part.beside({name: [names[i].split("/")[0] for i in rows]}, str(root))
@@ -102,10 +104,10 @@ class Split:
         """The files that an index names, in its order; others are counted in a warning."""
         root, known = self.root, {path.relative_to(self.root).as_posix(): path for path in paths}
         if missing := [name for name in names if name not in known]:
-            raise InputError(f"{root}/{INDEX} names {missing[0]!r}, which isn't there: mend it, or delete the row")
+            raise InputError(f"{index_of(root)} names {missing[0]!r}, which isn't there: mend it, or delete the row")
         if others := [name for name in known.keys() - set(names) if name != SHEET]:
             said = "%s: left out %d %s that %s doesn't name, such as %s"
-            logger.warning(said, root, len(others), self.what, INDEX, min(others))
+            logger.warning(said, root, len(others), self.what, index_of(root).name, min(others))
         return [known[name] for name in names]
 
 
@@ -115,16 +117,33 @@ def usual(names: Iterable[str], asked: Asked) -> list[str]:
     return [] if asked.file or asked.names else [name for name in LABELS if name in known][:1]
 
 
+def index_of(root: Path) -> Path:
+    """The file that says more of those of a folder, where there is one."""
+    return root / (INDEX if (root / INDEX).is_file() else LISTED)
+
+
 def read_index(root: Path) -> dict[str, list[str]] | None:
-    """The columns of a folder's ``metadata.csv``, if there is one with a ``file_name``; in the order of those names."""
-    path = root / INDEX
+    """The columns of a folder's ``metadata.csv`` or ``metadata.jsonl``, if there is one with a ``file_name``; in the
+    order of those names."""
+    path = index_of(root)
     if not path.is_file():
         return None
-    names, body, _ = delimited.read_table(path, True)
+    names, body = _objects(path) if path.name == LISTED else delimited.read_table(path, True)[:2]
     if NAME not in names:
         return None
-    body = sorted(body, key=lambda row: row[names.index(NAME)])
+    at = names.index(NAME)
+    body = sorted(([*row[:at], normpath(row[at]), *row[at + 1 :]] for row in body), key=lambda row: row[at])
     columns = {name: [row[i] for row in body] for i, name in enumerate(names)}
     if len(set(columns[NAME])) < len(body):
         raise InputError(f"{path} names a file twice: expected a row for each")
     return columns
+
+
+def _objects(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The names and the values of JSON objects, one a line."""
+    lines = [line for line in text_of(path, "JSON objects").splitlines() if line.strip()]
+    rows = [from_json(line, f"{path}: line {i}") for i, line in enumerate(lines, 1)]
+    if bad := [i for i, row in enumerate(rows, 1) if not isinstance(row, dict) or not isinstance(row.get(NAME), str)]:
+        raise InputError(f"{path}: line {bad[0]} is no object with a {NAME}: mend it")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return names, [["" if row.get(name) is None else str(row[name]) for name in names] for row in rows]

@@ -22,6 +22,7 @@ from fusevae.data.parts import SPLITS, datasets_of, splits_of
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SHEET = "grid.png"  # what is written beside examples in a folder, so that they can be seen at once
+LISTED = "metadata.jsonl"  # what says more of the files of a folder
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
 
 
@@ -49,6 +50,8 @@ class Given:
 
         if isinstance(data, TensorDataset):
             data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
+        if isinstance(data, Mapping) and hasattr(data, "tocsr"):  # one of the kinds of sparse matrix
+            data = data.tocsr()
         self.data = data
         self.path = existing(data, "data") if isinstance(data, str | os.PathLike) else None
         self.name = str(data) if self.path is not None else f"the {type(data).__name__} in memory"
@@ -76,7 +79,7 @@ class Given:
         """The endings of the files in a folder and below it, hidden ones and our own sheets left out."""
         if self.path is None or not self.path.is_dir():
             return set()
-        return {file.suffix.lower() for file in files_in(self.path) if file.name != SHEET}
+        return {file.suffix.lower() for file in files_in(self.path) if file.name not in (SHEET, LISTED)}
 
     @property
     def is_saved(self) -> bool:
@@ -131,8 +134,9 @@ class Given:
         """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
         with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio, other."""
         if self.tables:
-            names, body, _ = delimited.read_table(next(iter(self.tables.values()))[0], None, say=False)
-            return {n: words_kind(row[i] for row in body[:LOOKED_AT]) for i, n in enumerate(names)}
+            path = next(iter(self.tables.values()))[0]
+            names, body, *_ = delimited.read_table(path, None, say=False, most=LOOKED_AT + 1)
+            return {n: words_kind(row[i] for row in body) for i, n in enumerate(names)}
         files = [self._file] if self.suffix == ".parquet" else []
         if self.path is not None and self.path.is_dir() and not self.is_saved:
             files = next(iter(parquet.parquet_splits(self.path).values()), [])
@@ -171,6 +175,9 @@ class Given:
 
     def refuse(self, kinds: Mapping[str, Any]) -> NoReturn:
         """Raise :class:`InputError`: nobody knows what this is."""
+        for way in ("to_pandas", "to_frame"):  # of pyarrow; of one column
+            if hasattr(self.data, way):
+                raise InputError(f"a {type(self.data).__name__} was given as data: give the DataFrame of its {way}()")
         known = "; ".join(f"{one.what}, data.modality={name}" for name, one in kinds.items())
         for key, (shape, dtype) in self.arrays.items():
             where = self.name if self.path is None or (key == "x" and self.suffix == ".npy") else f"{self.name}: {key}"
@@ -203,13 +210,15 @@ class Given:
                 )
             raise InputError(f"{self.name} holds {about}, which may be anything: say what it is ({known})")
         if self.path.is_dir():
+            ends = ", ".join(sorted(end or "no type" for end in self.inside)[:8])
+            held = f", but files of {ends}, here or in folders below it" if ends else ""
             raise InputError(
-                f"{self.path} holds no images, no sound, no parquet files and no text: expected some ({known})"
+                f"{self.path} holds no images, no sound, no parquet files and no text{held}: expected some ({known})"
             )
         if self.suffix in PICKLES:
             raise InputError(f"{self.path} is a pickle, which can run any code when opened: save arrays as .npz")
         what = f"a file of type {self.suffix!r}" if self.suffix else "a file without a type"
-        raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type ({known})")
+        raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type; convert it ({known})")
 
 
 def _dtype(x: Tensor | np.ndarray) -> np.dtype:
@@ -241,7 +250,7 @@ def files_in(folder: Path) -> list[Path]:
     walked: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
-        inside = [one for one in folders if not one.startswith(".") and one != "__MACOSX"]
+        inside = [one for one in folders if not one.startswith(".") and one not in ("__MACOSX", "@eaDir")]
         folders[:] = [] if real in walked else sorted(inside)  # a link may lead back
         names = [] if real in walked else names
         walked.add(real)

@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -224,7 +224,7 @@ def read_condition_file(path: Path, options: Options) -> dict[str | None, dict[s
             need_memory(size, options, str(path))
         arrays = load_arrays(path, keys, headers)
         return {split: named(arrays[key], Asked(), str(path)) for split, key in zip(splits, keys, strict=True)}
-    rows = delimited.read_rows(path)
+    rows = delimited.read_rows(path)[0]
     columns = [parsed(column) for column in zip(*rows[1:], strict=True)] if len(rows) > 1 else []
     whole = [parsed(column) for column in zip(*rows, strict=True)]
     # text above numbers is a header; text above text is told by the name
@@ -249,8 +249,29 @@ def with_condition_file(parts: dict[str, Part], path: Path, options: Options) ->
                 f".npz with {', '.join(f'y_{name}' for name in parts)}"
             )
         part.conditions, part.names = {}, {}
-        part.beside(found[split], f"{path} ({split})", part.kept)
+        columns = _by_names(found[split], part, f"{path} ({split})")
+        part.beside(columns or found[split], f"{path} ({split})", None if columns else part.kept)
     return parts
+
+
+def _by_names(columns: Mapping[str, np.ndarray], part: Part, where: str) -> dict[str, np.ndarray]:
+    """The other columns in the order of the examples, where one of them holds the names of their files; else none."""
+    forms: list[Callable[[str], str]] = [str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem]
+    for form in forms:
+        ours = [form(name) for name in part.ids or ()]
+        for name, values in columns.items() if len(set(ours)) == len(ours) > 0 and len(columns) > 1 else ():
+            theirs = [form(str(value)) for value in values.tolist()]
+            places = {word: i for i, word in enumerate(theirs)}
+            if 2 * len(places.keys() & set(ours)) <= len(ours):
+                continue
+            if missing := [word for word in ours if word not in places]:
+                raise InputError(f"{where}: column {name} names files, and not {missing[0]!r}: add a row for it")
+            if twice := [word for word in ours if theirs.count(word) > 1][:1] if len(places) < len(theirs) else []:
+                raise InputError(f"{where}: column {name} names {twice[0]!r} twice: expected a row for each file")
+            logger.warning("%s: its rows belong to the files that its column %s names", where, name)
+            rows = [places[word] for word in ours]
+            return {other: column[rows] for other, column in columns.items() if other != name}
+    return {}
 
 
 def _words(key: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -16,8 +16,16 @@ from fusevae.core.errors import InputError
 from fusevae.core.frames import MARK
 from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.audio.decode import Clip, Encoded, decode
+from fusevae.modalities.audio.decode import SHIFTED, Clip, Encoded, decode
 from fusevae.modalities.audio.laid import Laid
+
+#: what is said of clips, with how many there are
+REMARKS: dict[str, Callable[[Clip], bool]] = {
+    "are mixed down to one channel": lambda clip: clip.channels > 1,
+    "are silent: every sample is 0": lambda clip: clip.silent,
+    f"have a constant offset, a mean beyond {SHIFTED:g} (kept)": lambda clip: clip.shifted,
+    "are clipped: samples in a row are at full scale": lambda clip: clip.clipped,
+}
 
 logger = logging.getLogger("fusevae")
 
@@ -26,7 +34,7 @@ def collect(files: Iterable[tuple[str, Encoded]], total: int, options: Options, 
     """Decode every file once, each at its own rate. Raises :class:`InputError` for a damaged one (unless they are
     skipped), or nothing to use."""
     laid, ends, about = Laid(options, where), [0], list[tuple[int, int]]()
-    mixed = silent = clipped = 0
+    found = dict.fromkeys(REMARKS, 0)
     kept: list[int] = []
     damaged: list[str] = []
     for row, (name, encoded) in enumerate(files):
@@ -41,16 +49,13 @@ def collect(files: Iterable[tuple[str, Encoded]], total: int, options: Options, 
         ends.append(ends[-1] + len(clip.samples))
         about.append((clip.rate, clip.channels))
         kept.append(row)
-        mixed, silent, clipped = mixed + (clip.channels > 1), silent + clip.silent, clipped + clip.clipped
+        for what, is_it in REMARKS.items():
+            found[what] += is_it(clip)
     if not kept:
         raise InputError(f"{where} holds no sound that can be decoded: expected files such as .wav or .flac")
     if damaged:
         logger.warning("%s: left out %d damaged files of %d, the first %s", where, len(damaged), total, damaged[0])
-    for what, n in (
-        ("are mixed down to one channel", mixed),
-        ("are silent: every sample is 0", silent),
-        ("are clipped: samples in a row are at full scale", clipped),
-    ):
+    for what, n in found.items():
         if n:
             logger.warning("%s: %d of %d clips %s", where, n, len(kept), what)
     if laid.file is not None:

@@ -16,6 +16,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", "
 NEEDS = "reading and writing sound needs soundfile and soxr; pip install 'fusevae[audio]'"
 PEAK = 16.0  # beyond which numbers are no samples in units of full scale
 STREAMED = (0, 2**32 - 1)  # sizes of a chunk that was written before its length was known
+SHIFTED = 0.05  # mean of samples, which sound does not have
 CLIPPED = 3  # samples at full scale, one after the other, that are no chance
 
 CANCELLED = 1e-3  # of the power of the channels, which a mixture of them has at least
@@ -34,6 +35,11 @@ class Clip(NamedTuple):
     def silent(self) -> bool:
         """Whether every sample is 0."""
         return not self.samples.any()
+
+    @property
+    def shifted(self) -> bool:
+        """Whether its samples lie about another value than 0."""
+        return abs(float(self.samples.mean())) > SHIFTED
 
     @property
     def clipped(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.data.encodings import foreign
 from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options
 
@@ -58,11 +60,21 @@ def decode(name: str, encoded: Encoded, options: Options, page: int | None = Non
         raise
     except Exception as error:  # Pillow raises whatever its parts do
         told = not isinstance(error, OSError) or "truncated" in str(error)
-        reason = " ".join(str(error).split()) if told else "no whole image"
+        reason = " ".join(str(error).split()) if told else _why(encoded)
         raise InputError(
             f"{name} can't be decoded ({reason}): mend or delete it, or pass --skip-damaged "
             "(skip_damaged=True) to use the others"
         ) from None
+
+
+def _why(encoded: Encoded) -> str:
+    """Why a file is no image."""
+    if isinstance(encoded, Path) and not encoded.exists():
+        return "a link to nothing"
+    with contextlib.suppress(OSError):
+        data = encoded if isinstance(encoded, bytes) else encoded.read_bytes()
+        return f"it is {foreign(data)}" if foreign(data) else "no whole image" if data else "it is empty"
+    return "no whole image"
 
 
 def _pages(name: str, file: ImageFile, options: Options) -> int:

@@ -144,7 +144,7 @@ def known(part: Part, options: Options) -> Part:
         are = "no molecules" if checked else "no SMILES by their spelling"
         raise InputError(
             f"{file_of(part)}: {len(bad) / n:.0%} of {n} strings are {are}, the first is {part.x[bad[0]][:40]!r}: give "
-            "SMILES, or say what it is (data.modality=text)"
+            "SMILES, first in each line, or say what it is (data.modality=text)"
         )
     if not checked:
         logger.warning(

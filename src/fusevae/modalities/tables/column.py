@@ -83,6 +83,11 @@ class Column(Described):
         return self.classes is not None or self.form is not None or self.dtype == "str"
 
     @property
+    def dated(self) -> bool:
+        """Whether its numbers tell a year."""
+        return self.kind == "date" and (self.form is None or "%Y" in self.form or "%y" in self.form)
+
+    @property
     def limits(self) -> tuple[float, float]:
         """Where what a model makes may lie: as in training where the values are whole or never negative."""
         if self.kind == "identifier" or self.low is None or self.high is None or not (self.whole or self.low >= 0):
@@ -128,7 +133,8 @@ class Column(Described):
             places = {word: float(i) for i, word in enumerate(self.classes)}
             return np.array([places.get(word, np.nan) for word in words])
         if self.kind == "date" and self.form is not None:
-            return dates.numbers_of(words, self.form) / self.step
+            found = dates.numbers_of(words, self.form) / self.step
+            return found.round() if self.step < 1 else found
         if self.kind == "identifier":
             return np.arange(len(words), dtype=np.float64)
         return np.full(len(words), np.nan)  # its cells were all missing
@@ -192,6 +198,7 @@ class Column(Described):
     def words(self, x: np.ndarray) -> list[str]:
         """Values ``(n,)`` to be read by people."""
         if x.dtype.kind != "f":
+            x = x.astype("datetime64[us]") if x.dtype.kind == "M" else x  # finer ones are numbers to Python
             return ["" if v is None else str(v) for v in x.tolist()]
         form = ".12g" if self.offset or self.whole else ".4g" if self.decimals is None else f".{self.decimals}f"
         return ["" if v != v else f"{v:{form}}" for v in x.tolist()]

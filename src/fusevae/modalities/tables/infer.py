@@ -12,7 +12,7 @@ from fusevae.core.errors import InputError
 from fusevae.data.delimited import nameless
 from fusevae.data.examples import kind_of
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.tables import kinds
+from fusevae.modalities.tables import kinds, suspicions
 from fusevae.modalities.tables.column import CLASSES, FIXED, Column
 from fusevae.modalities.tables.schema import TableSchema
 
@@ -34,11 +34,14 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
             levels = sorted({word for part in parts for word in part.levels.get(name, ())})
             known = int((~first.x[:, i].isnan()).sum())
             columns.append(kinds.words_column(name, dtypes[i], levels, known, said.get(name)))
+            if name not in said:
+                suspicions.say_levels(name, levels, columns[-1])
         else:
             columns.append(kinds.numbers_column(name, dtypes[i], first.x[:, i].numpy(), said.get(name)))
     if all(column.kind in FIXED and column.name in first.levels for column in columns):
+        one = " (is it one column? expected commas, semicolons, tabs or | between cells)" if len(names) == 1 else ""
         raise InputError(
-            f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn"
+            f"{', '.join(names[:5])}: the same words in each row, or others in each: there is nothing to learn{one}"
         )
     return TableSchema([*columns], options.constraints)
 

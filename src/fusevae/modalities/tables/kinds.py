@@ -12,8 +12,8 @@ from fusevae.core.errors import InputError, near
 from fusevae.data.delimited import is_number
 from fusevae.modalities.tables import dates
 from fusevae.modalities.tables.column import CLASSES, KINDS, Column, id_form
+from fusevae.modalities.tables.raw import MANY
 
-MANY = 20  # rows from which on words that are all different are identifiers
 SKEW = 2.0  # standardised third moment of a skewed column
 NAMED_ID = re.compile(r"^([iI][dD]|index|key|uuid|guid)$|[_\s.-](id|ID)$|[a-z]I[dD]$")
 
@@ -65,6 +65,10 @@ def words_column(name: str, dtype: str, levels: Sequence[str], known: int, said:
             if other := next((f for f in forms[1:] if (dates.numbers_of(levels, f) != read).any()), None):
                 text = "column %s: %s may be %s or %s, and was read as the first (data.columns.%s='%s': the other)"
                 logger.warning(text, name, levels[0], forms[0], other, name, other)
+            if forms[0].endswith("%z"):
+                logger.warning(
+                    "column %s holds times of several zones: read as instants, and written in that of UTC", name
+                )
             return _date(name, dtype, levels, forms[0])
         if kind == "date":
             word = levels[0] if levels else ""
@@ -107,5 +111,8 @@ def numbers_column(name: str, dtype: str, x: np.ndarray, said: str | None) -> Co
 
 def _date(name: str, dtype: str, levels: Sequence[str], form: str) -> Column:
     seconds = dates.numbers_of(levels, form)
-    step = next((s for s in (dates.DAY, 60.0, 1.0, 1e-6) if bool((np.abs(seconds % s) < 1e-9).all())), 1.0)
+    step = next(
+        (s for s in (dates.DAY, 60.0, 1.0, 1e-3) if bool((np.abs(seconds - s * np.round(seconds / s)) < 5e-7).all())),
+        1e-6,
+    )
     return Column(name, dtype, kind="date", form=form, step=step)

@@ -29,7 +29,7 @@ from fusevae.evaluation.fidelity import reconstruction_quality
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
-from fusevae.modalities.tables import pictures
+from fusevae.modalities.tables import pictures, suspicions
 from fusevae.modalities.tables.constraints import check_rows
 from fusevae.modalities.tables.families import cells_of
 from fusevae.modalities.tables.h5ad import anndata_part, h5ad_part, is_anndata
@@ -39,7 +39,7 @@ from fusevae.modalities.tables.reading import frame_part, parquet_part, table_pa
 from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.reconstruction import table_reconstruction
 from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
-from fusevae.modalities.tables.sparse import ARRAYS, is_sparse, npz_part, sparse_part
+from fusevae.modalities.tables.sparse import MARKS, is_sparse, npz_part, sparse_part
 from fusevae.modalities.tables.writing import plain
 from fusevae.nets.mlp import Constant
 
@@ -124,6 +124,8 @@ class Tables(Modality):
                 for name, part in parts.items() if schema.constrained else ():
                     check_rows([one.fitted(part.x) for one in schema.constraints], part.x, f"{name} part")
                 schema = schema.fitted(train.numpy(), first.columns is not None)
+                if first.columns is not None:
+                    suspicions.say_columns(schema.columns, first.x.numpy())
             exact = options.known is not None and options.known.dtype == "float64"
             double = exact or any(_double(schema, part) for part in parts.values())
             ends = schema.into(train).float()
@@ -213,7 +215,7 @@ class Tables(Modality):
 
 def _is_sparse(given: Given) -> bool:
     """Whether it is a file of scipy.sparse.save_npz."""
-    return given.suffix == ".npz" and given.arrays.keys() >= ARRAYS
+    return given.suffix == ".npz" and given.arrays.keys() >= MARKS
 
 
 def _rows(x: Any, name: str, gaps: bool = False) -> Part:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -12,8 +14,16 @@ import numpy as np
 from fusevae.core.errors import InputError
 from fusevae.data.delimited import GAPS, is_flag, is_number
 
-SIGNS = re.compile(r"^\(|[\s%$€£¥₹−]|\)$")  # what stands beside numbers that are written for people
+SIGNS = re.compile(r"^\(|[\s%$€£¥₹−'’]|\)$|-$")  # what stands beside numbers that are written for people
+CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
+EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
+SPELLED = {"none", "null", "na", "n/a"}  # gaps that may be words
+WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
+MANY = 20  # rows from which on words that are all different are identifiers
 DIGITS = 17  # characters of a number, beyond which float64 may not hold it
+
+
+logger = logging.getLogger("fusevae")
 
 
 class Raw(NamedTuple):
@@ -34,20 +44,87 @@ def hint(word: str) -> str:
     """What may be wrong with a word that is nearly a number."""
     if re.fullmatch(r"[+-]?[\d.]*,[\d,]+", word):
         return " (is it a decimal comma, or one between thousands?)"
+    if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3}){2,}", word):
+        return " (are these points between thousands?)"
+    if re.fullmatch(r"[+-]?\d*\.\d*[dD][+-]?\d+", word):
+        return " (is it a number of Fortran's? write e for its D)"
     if len(word.split()) > 1 and all(map(is_number, word.split())):
         return " (are these several numbers? put commas between them)"
     if re.search(r"\d", word) and SIGNS.search(word) and is_number(SIGNS.sub("", word).replace(",", "")):
-        return " (is it a number? write it without %, currency or brackets, and a minus as -)"
+        return " (is it a number? write it without %, currency, brackets or marks, and a minus as - before it)"
     return ""
+
+
+def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -> Raw:
+    """A column of a text table: numbers where most of its cells are such, NaN for what is none; flags; else words.
+
+    What is written like codes, or beyond what a float tells apart and different in each row, is taken for words, and
+    said; words that are nearly numbers are refused.
+
+    Args:
+        column: its cells.
+        name: of the column.
+        where: it is.
+        worded: whether it is read as words, where that is said.
+    """
+    told = worded is not None
+    raw = None if worded else _all_numbers(column)
+    counts = Counter(map(str.strip, column)) if raw is None else Counter[str]()
+    known = {cell: n for cell, n in counts.items() if cell.lower() not in GAPS}
+    if not told and CODE.search("\n".join(column if raw is not None else known)):
+        text = "%s: column %s is written with leading zeros or a + and taken for codes"
+        logger.warning(text + " (data.columns.%s=integer: numbers)", where, name, name)
+        worded = True
+    elif not told and raw is None:
+        most = max(sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
+        if 2 * most < sum(known.values()) or not known:
+            _check_words(known, name, where)
+            worded = True
+    if worded:
+        if foreign := next((cell for cell in counts if "\0" in cell), None):
+            raise InputError(f"{where}: column {name} holds {foreign[:40]!r}, with a zero byte: mend it")
+        if not told and known and (gaps := [cell for cell in counts if cell.lower() in SPELLED]):
+            text = "%s: column %s holds %r in %d cells, which were taken for missing ones"
+            logger.warning(text, where, name, gaps[0], counts[gaps[0]])
+        return of_words(list(map(str.strip, column)))
+    raw = raw or of_numbers([cell.strip() for cell in column], f"{where}: column {name}")
+    if not told and is_long(raw) and len(set(column)) == len(column):
+        logger.warning("%s: column %s holds numbers beyond 2^53, all different: taken for an identifier", where, name)
+        return of_words(list(map(str.strip, column)))
+    if not told and raw.dtype == "float64" and EXPONENT.search("\n".join(column)):
+        text = "%s: column %s is written like 12e3 and taken for numbers (data.columns.%s=categorical: codes)"
+        logger.warning(text, where, name, name)
+    return raw
+
+
+def _all_numbers(column: Sequence[str]) -> Raw | None:
+    """A column in which each cell is a number or missing, looked at as a whole; None for any other."""
+    try:
+        try:
+            values = np.fromiter(map(float, column), np.float64, len(column))
+        except ValueError:
+            column = ["nan" if cell.strip().lower() in GAPS else cell for cell in column]
+            values = np.fromiter(map(float, column), np.float64, len(column))
+    except ValueError:
+        return None
+    text = "\n".join(column)
+    if "_" in text or bool(np.isnan(values).all()) or max(map(len, column)) > DIGITS:
+        return None  # which needs a closer look
+    return Raw(values, "int64" if re.fullmatch(r"[\d\s+-]*", text.lower().replace("nan", "")) else "float64")
+
+
+def is_long(raw: Raw) -> bool:
+    """Whether it is whole numbers that no float tells apart, all different, as identifiers are."""
+    return "int" in raw.dtype and len(raw.values) >= MANY and bool((np.abs(raw.values) >= WHOLE).any())
 
 
 def of_words(cells: Sequence[str], dtype: str = "str") -> Raw:
     """Words; those that stand for nothing are missing cells."""
-    places: dict[str, int] = {}
-    values = np.array([places.setdefault(cell, len(places)) for cell in cells], dtype=np.int64)
-    levels = sorted(word for word in places if word.strip().lower() not in GAPS)  # one word may be very long
+    different = dict.fromkeys(cells)  # one word may be very long
+    levels = sorted(word for word in different if word.strip().lower() not in GAPS)
     rank = {word: float(i) for i, word in enumerate(levels)}
-    return Raw(np.array([rank.get(word, np.nan) for word in places], dtype=np.float64)[values], dtype, levels)
+    places = {word: rank.get(word, np.nan) for word in different}
+    return Raw(np.fromiter(map(places.__getitem__, cells), np.float64, len(cells)), dtype, levels)
 
 
 def of_numbers(cells: Sequence[str], what: str) -> Raw:
@@ -62,6 +139,17 @@ def of_numbers(cells: Sequence[str], what: str) -> Raw:
     if not whole and any(len(cell) > DIGITS for cell in words):
         _tell_apart([Decimal(cell) for cell in words], values, what)
     return Raw(values, "int64" if whole and words else "float64")
+
+
+def _check_words(counts: Mapping[str, int], name: str, where: str) -> None:
+    """Refuse words that are nearly numbers, as most of a column."""
+    words = {cell: n for cell, n in counts.items() if not is_number(cell)}
+    if words and 2 * sum(n for word, n in words.items() if hint(word)) > sum(words.values()):
+        first = next(iter(words))
+        raise InputError(
+            f"{where}: column {name} holds no numbers; the first holds {first[:40]!r}{hint(first)}: mend it, or "
+            f"take it for words (data.columns.{name}=categorical)"
+        )
 
 
 def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None:
@@ -81,10 +169,19 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     array = np.asarray(column)
     if array.dtype.kind in "biuf":
-        return _as_words(array.tolist()) if worded else Raw(array.astype(np.float64), str(array.dtype))
+        raw = Raw(array.astype(np.float64), str(array.dtype))
+        long = worded is None and is_long(raw) and len(np.unique(array)) == len(array)
+        if long:
+            logger.warning("%s holds numbers beyond 2^53, all different: taken for an identifier", what)
+        return _as_words(array.tolist()) if worded or long else raw
     if array.dtype.kind == "M":
-        whole = np.datetime_as_string(array.astype("datetime64[us]")).tolist()
-        return of_words(["" if word == "NaT" else word for word in whole], str(array.dtype))
+        whole = array.astype("datetime64[us]")
+        if np.datetime_data(array.dtype)[0] == "ns" and bool((whole != array)[~np.isnat(array)].any()):
+            raise InputError(
+                f"{what} holds times finer than a microsecond: round them, or give them as numbers from a start"
+            )
+        words = np.datetime_as_string(whole).tolist()
+        return of_words(["" if word == "NaT" else word for word in words], str(array.dtype))
     if array.dtype.kind in "US":
         return of_words([str(word) for word in array.astype(str).tolist()])
     if array.dtype.kind != "O":
@@ -92,7 +189,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     values: list[float] = []
     exact: list[Decimal] = []
     kinds: set[type] = set()
-    for value in array.tolist():
+    for value in [v.item() if isinstance(v, np.generic) else v for v in array.tolist()]:
         missing = _is_missing(value)
         if worded or not (missing or isinstance(value, bool | int | float | Decimal)):
             return _as_words(array.tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,18 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.data import delimited, parquet
 from fusevae.data.conditions import parsed
-from fusevae.data.delimited import GAPS, check_names, is_flag, is_number, nameless
+from fusevae.data.delimited import GAPS, check_names, is_number, nameless
 from fusevae.data.parts import Options, Part, need_memory, pick
+from fusevae.modalities.tables import dates, suspicions
 from fusevae.modalities.tables.column import Column, single
 from fusevae.modalities.tables.kinds import as_words
-from fusevae.modalities.tables.raw import Raw, hint, of_array, of_numbers, of_words
+from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_text
 
-WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
-INDEX = ("", "Unnamed: 0")  # names of a first column that has none
-CODE = re.compile(r"[+-]?0\d+")  # a number written as a code
+INDEX = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # names of a first column that has none
 FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
 MENDS = (
-    "mend it, leave such rows out (data.skip_damaged=true), or take the column for words (data.columns.{}=categorical)"
+    "mend it, empty it if it is not known, leave such rows out (data.skip_damaged=true), or take the column for words "
+    "(data.columns.{}=categorical)"
 )
 
 logger = logging.getLogger("fusevae")
@@ -34,32 +35,24 @@ logger = logging.getLogger("fusevae")
 
 def table_part(path: Path, options: Options) -> Part:
     """Rows of a text table; a first row that isn't numbers names the columns."""
-    names, body, line = delimited.read_table(path, options.header)
-    beside = options.conditions.among(names, f"{path}, {'with' if line == 2 else 'without'} a header row,")
-    cells = dict(zip(names, ([cell.strip() for cell in column] for column in zip(*body, strict=True)), strict=True))
-    names = without_index(
-        names,
-        options,
-        str(path),
-        lambda name: of_words(cells[name]) if _holds_words(cells[name]) else of_numbers(cells[name], name),
+    every, body, line, delimiter = delimited.read_table(path, options.header)
+    beside = options.conditions.among(
+        every, f"{path}, {'without' if every == nameless(len(every)) else 'with'} a header row,"
     )
+    places = {name: i for i, name in enumerate(every)}
+
+    def column(name: str) -> list[str]:
+        return list(map(itemgetter(places[name]), body))
+
+    names = without_index(every, options, str(path), lambda name: of_text(column(name), name, str(path), None))
     wanted = chosen(names, beside, options, str(path))
-    columns = {}
-    for name in wanted:
-        worded = said_words(name, options)
-        if worded is None:
-            codes = any(CODE.fullmatch(cell) for cell in cells[name])
-            worded = codes or _holds_words(cells[name])
-            if codes:
-                text = (
-                    "%s: column %s is written with leading zeros and taken for codes (data.columns.%s=integer: numbers)"
-                )
-                logger.warning(text, path, name, name)
-            elif worded:
-                check_words(cells[name], name, str(path))
-        columns[name] = of_words(cells[name]) if worded else of_numbers(cells[name], f"{path}: column {name}")
-    given = {name: parsed(cells[name]) for name in beside}
-    return _part(columns, given, options, str(path), line, lambda i, name: cells[name][i])
+    columns = {name: of_text(column(name), name, str(path), said_words(name, options)) for name in wanted}
+    if options.known is None and body:
+        suspicions.say_last(body[-1], every, columns, str(path))
+        if delimiter == ";":
+            suspicions.say_thousands({name: column(name) for name in columns}, str(path))
+    given = {name: parsed(column(name)) for name in beside}
+    return _part(columns, given, options, str(path), line, lambda i, name: body[i][places[name]].strip())
 
 
 def parquet_part(paths: list[Path], options: Options) -> Part:
@@ -113,9 +106,9 @@ def said_words(name: str, options: Options) -> bool | None:
 def without_index(names: Sequence[str], options: Options, where: str, values: Callable[[str], Raw | None]) -> list[str]:
     """The names without that of a first column which only counts or names the rows, as pandas and R write them: it has
     no name, and whole numbers or words that are all different."""
-    first = names[0] if names else None
+    first = names[0] if names else "x"
     known = getattr(options.known.schema, "names", ()) if isinstance(options.known, DataSpec) else ()
-    if first in INDEX and first not in (*known, *(options.columns or ()), *options.conditions.names):
+    if INDEX.fullmatch(first) and first not in (*known, *(options.columns or ()), *options.conditions.names):
         found = values(first)
         counts = found is not None and ("int" in found.dtype or found.levels is not None)
         if counts and found is not None and len(np.unique(found.values)) == len(found.values):
@@ -123,7 +116,7 @@ def without_index(names: Sequence[str], options: Options, where: str, values: Ca
             logger.warning(
                 "%s: the first column, %r, %s the rows and is left out; name it if it is data", where, first, does
             )
-            return list(names[1:])
+            return without_index(names[1:], options, where, values)
     return list(names)
 
 
@@ -152,16 +145,6 @@ def chosen(names: Sequence[str], beside: Sequence[str], options: Options, where:
     return found
 
 
-def check_words(cells: Sequence[str], name: str, where: str) -> None:
-    """Refuse words that are nearly numbers, as most of a column."""
-    words = [cell for cell in cells if cell.lower() not in GAPS and not is_number(cell)]
-    if words and 2 * sum(bool(hint(word)) for word in words) > len(words):
-        raise InputError(
-            f"{where}: column {name} holds no numbers; the first holds {words[0][:40]!r}{hint(words[0])}: mend it, or "
-            f"take it for words (data.columns.{name}=categorical)"
-        )
-
-
 def _part(
     columns: Mapping[str, Raw | None],
     beside: Mapping[str, Any],
@@ -184,8 +167,15 @@ def _part(
     names, dtypes = list(known), [column.dtype for column in known.values()]
     worded = np.array([column.levels is not None for column in known.values()])
     bad = ~np.isfinite(single(x)) & ~worded
+    forms: dict[str, str] = {}
     if takes_gaps(options):
         bad &= ~np.isnan(x) if cell is None else _no_gaps(bad, names, cell)
+    for j, (name, column) in enumerate(known.items()):
+        if column.levels is not None and options.known is None and name not in dict(options.kinds):
+            form, others = dates.strangers(column.levels)
+            if others:
+                forms[name] = form
+                bad[:, j] = np.isin(x[:, j], others)
     for name, values, dtype in zip(names, x.T, dtypes, strict=True):
         if "int" in dtype and bool((np.abs(values) >= WHOLE).any()):
             i = int((np.abs(values) >= WHOLE).argmax())
@@ -198,14 +188,17 @@ def _part(
     if bad.any():
         rows = np.flatnonzero(bad.any(1))
         i, j = int(rows[0]), int(bad[rows[0]].argmax())
-        word = cell(i, names[j]) if cell is not None else "" if np.isnan(x[i, j]) else str(x[i, j])
+        form, levels = forms.get(names[j]), known[names[j]].levels
+        word = "" if np.isnan(x[i, j]) else levels[int(x[i, j])] if levels else str(x[i, j])
+        word = word if cell is None else cell(i, names[j])
         wrong = "NaN, infinite or too large for float32" if is_number(word) else "no number"
+        wrong = wrong if form is None else f"no date of the form {form}, as others are"
         what = f"{word[:40]!r}, {wrong}" if word else "empty"
-        what += hint(word)
+        what += hint(word) or _around(bad, i)
         if not options.skip_damaged or len(rows) == len(x):
             raise InputError(
-                f"{where}: row {i + start}, column {names[j]} is {what}: expected numbers in the column; "
-                f"{MENDS.format(names[j])}"
+                f"{where}: row {i + start}, column {names[j]} is {what}: expected "
+                f"{'numbers' if form is None else 'dates'} in the column; {MENDS.format(names[j])}"
             )
         text = "%s: %d of %d rows were left out, the first row %d, whose column %s is %s"
         logger.warning(text, where, len(rows), len(x), i + start, names[j], what)
@@ -213,11 +206,24 @@ def _part(
     if options.known is None:
         numbers = [name for name, is_worded in zip(names, worded, strict=True) if not is_worded]
         _say_far(x[:, ~worded], numbers, where, start)
-    found = torch.from_numpy(x if kept is None else x[kept])
+    total, x = len(x), x if kept is None else x[kept]
     levels = {name: column.levels for name, column in known.items() if column.levels is not None}
-    part = Part(found, columns=names, dtypes=dtypes, total=len(x), kept=kept, levels=levels)
+    for name in forms if kept is not None else ():  # dates are left
+        values = x[:, names.index(name)]
+        there = ~np.isnan(values)
+        used, values[there] = np.unique(values[there], return_inverse=True)
+        levels[name] = [levels[name][int(i)] for i in used]
+    found = torch.from_numpy(x)
+    part = Part(found, columns=names, dtypes=dtypes, total=total, kept=kept, levels=levels)
     part.beside(beside, where, kept)
     return part
+
+
+def _around(bad: np.ndarray, i: int) -> str:
+    """What a row that holds no number may be, by its place."""
+    if i == 0 and not bad[1:].any() and bad[0].sum() > bad.shape[1] // 2:
+        return " (is it a row of units, or a second header?)"
+    return " (is the last row a note, or a sum?)" if i == len(bad) - 1 else ""
 
 
 def _no_gaps(bad: np.ndarray, names: Sequence[str], cell: Any) -> np.ndarray:
@@ -244,10 +250,3 @@ def _say_far(x: np.ndarray, names: Sequence[str], where: str, start: int) -> Non
                 "if it is an error",
                 *(where, i + start, name, values[i], times, more),
             )
-
-
-def _holds_words(cells: Sequence[str]) -> bool:
-    """Whether a column holds words; else numbers (or flags), some of which may be missing or wrong."""
-    known = [cell for cell in cells if cell.lower() not in GAPS]
-    right = max(sum(map(is_number, known)), sum(map(is_flag, known)))
-    return 2 * right < len(known) or not known

@@ -19,7 +19,8 @@ from fusevae.modalities.tables.column import Column
 from fusevae.modalities.tables.reading import chosen
 from fusevae.modalities.tables.schema import TableSchema
 
-ARRAYS = {"data", "indices", "indptr", "shape", "format"}  # of an .npz by scipy.sparse.save_npz
+MARKS = {"data", "shape", "format"}  # what each .npz by scipy.sparse.save_npz has
+ARRAYS = MARKS | {"indices", "indptr"}
 CELLS = 4_000_000  # of a matrix that are looked at at once
 SHOWN = 5
 
@@ -182,10 +183,11 @@ def npz_part(path: Path, options: Options) -> Part:
     """A matrix of ``scipy.sparse.save_npz``: its rows have no names."""
     headers = npz_headers(path)
     need_memory(sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in headers.values()), options, str(path))
-    arrays = load_arrays(path, sorted(ARRAYS), headers)
+    arrays = load_arrays(path, sorted(ARRAYS & headers.keys()), headers)
     kind = bytes(np.asarray(arrays["format"]).item() or b"") if arrays["format"].dtype.kind == "S" else b"?"
     shape = tuple(int(v) for v in np.asarray(arrays["shape"]).reshape(-1))
-    found = compressed(arrays["data"], arrays["indices"], arrays["indptr"], shape, kind.decode(), str(path))
+    indices, starts = arrays.get("indices"), arrays.get("indptr")  # other formats have others
+    found = compressed(arrays["data"], indices, starts, shape, kind.decode(), str(path))
     return matrix_part(found, None, options, str(path))
 
 

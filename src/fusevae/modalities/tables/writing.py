@@ -28,6 +28,8 @@ def plain(values: Sequence[Any]) -> np.ndarray:
         found = array.astype(object)
         found[np.isnan(array)] = None
         return found
+    if array.dtype.kind == "M":
+        return array.astype("datetime64[us]")  # finer ones are numbers to Python
     if array.dtype.kind not in "OU":
         return array
     unsafe = [isinstance(v, str) and v.startswith(FORMULA) and not is_number(v) for v in array.tolist()]

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+import logging
+import re
+from codecs import BOM_UTF8
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from fusevae.core.errors import InputError
 from fusevae.core.untrusted import regular
+from fusevae.data.delimited import is_number
+from fusevae.data.encodings import check_known, encoding_of
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
 
 ZEROS = 0.25  # part of a file's bytes that no UTF-8 text has
+FEW = 10  # lines, below which what they have in common is chance
+
+logger = logging.getLogger("fusevae")
 
 
 def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part:
@@ -34,6 +42,8 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
             raise InputError(f"{path} has lines and no columns: leave column={options.column!r} out")
         else:
             options.conditions.among((), str(path), looks.computed)
+            if options.known is None and options.stream is None and suffix not in looks.fields:
+                _say_form(path, [line for line in lines[:LOOKED_AT] if isinstance(line, str) and line.strip()])
         if suffix in looks.fields:
             lines = [_field(line) if isinstance(line, str) else line for line in lines]
         cells += lines
@@ -63,14 +73,35 @@ def _lines(path: Path, whole: bool) -> list[str | bytes]:
 
 
 def _utf8(path: Path) -> bytes:
-    """The bytes of a file without the mark of its encoding; UTF-16 with such a mark as UTF-8."""
+    """The bytes of a file without the mark of its encoding; UTF-16 and UTF-32 as UTF-8."""
     data = regular(path, "text").read_bytes()
-    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        with suppress(UnicodeDecodeError):
-            data = data.decode("utf-16").encode("utf-8")
+    check_known(path, data, "text")
+    if (encoding := encoding_of(data)) not in ("utf-8", "utf-8-sig"):
+        with suppress(UnicodeError):
+            data = data.decode(encoding).encode("utf-8")
     if data.count(0) > ZEROS * len(data):
         raise InputError(f"{path} holds zeros as no text in UTF-8 does: save it as UTF-8, if it is text (UTF-16, say)")
-    return data.removeprefix(BOM_UTF8)
+    while data.startswith(BOM_UTF8):  # two programs may have set one
+        data = data.removeprefix(BOM_UTF8)
+    return data
+
+
+def _say_form(path: Path, lines: Sequence[str]) -> None:
+    """Say that lines, which are read as texts, may be something else."""
+    tabs, commas = ({line.count(one) for line in lines} for one in "\t,")
+    if len(lines) < FEW:
+        return
+    if all(line.lstrip().startswith("{") and isinstance(_object(line), dict) for line in lines):
+        what, end = "is a JSON object", ".jsonl"
+    elif all(map(is_number, re.split(r"[\s,;]+", " ".join(lines).strip()))):
+        what, end = "holds numbers alone", ".csv, with commas between them,"
+    elif len(tabs) == 1 and 0 not in tabs:
+        what, end = f"has {max(tabs)} tabs", ".tsv"
+    elif len(commas) == 1 and 0 not in commas:
+        what, end = f"has {max(commas)} commas", ".csv"
+    else:
+        return
+    logger.warning("%s: each line %s, and is taken for a text as it stands: name it %s if it isn't", path, what, end)
 
 
 def _field(line: str) -> str:

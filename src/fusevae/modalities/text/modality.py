@@ -18,7 +18,7 @@ from fusevae.core.vocabulary import Vocabulary
 from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
 from fusevae.data.examples import Examples, InMemory
-from fusevae.data.given import Given, is_frame, is_hugging_face
+from fusevae.data.given import LISTED, Given, is_frame, is_hugging_face
 from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import beside_others, write_columns
@@ -61,7 +61,8 @@ class Text(Modality):
             kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
             words = is_hugging_face(given.data) and bool({"text", "words"} & set(kinds))
             return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
-        here = {path.suffix.lower() for path in given.path.iterdir()} if given.path and given.path.is_dir() else set()
+        inside = given.path.iterdir() if given.path and given.path.is_dir() else ()
+        here = {path.suffix.lower() for path in inside if path.name != LISTED}
         return bool(here & set(self.looks.lines)) or (asked and bool(here & set(reading.TABLES)))
 
     def check_options(self, options: Options) -> None:

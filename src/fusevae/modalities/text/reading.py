@@ -74,7 +74,8 @@ def text_part(
         if reason is None:
             (kept if cell.strip() or options.stream is not None else empty).append(i)
             continue
-        refuse(f"{place(part, i)} {reason}: mend it", options)
+        also = "; if all of it is in another encoding (Windows-1252, say), save it as UTF-8"
+        refuse(f"{place(part, i)} {reason}: mend it", options, also if isinstance(cell, bytes) else "")
         damaged.append(i)
     say_left_out(part, empty, "empty texts")
     say_left_out(part, damaged, "damaged texts")
@@ -89,10 +90,10 @@ def text_part(
     return part
 
 
-def refuse(message: str, options: Options) -> None:
+def refuse(message: str, options: Options, also: str = "") -> None:
     """Raise for a damaged text, unless such are left out."""
     if not options.skip_damaged:
-        raise InputError(f"{message}, or pass --skip-damaged (skip_damaged=True) to use the others")
+        raise InputError(f"{message}, or pass --skip-damaged (skip_damaged=True) to use the others{also}")
 
 
 def place(part: Part, i: int) -> str:
@@ -138,7 +139,7 @@ def text_splits(folder: Path, looks: Looks) -> dict[str, list[Path]]:
 
 def read_table(path: Path, options: Options, looks: Looks = TEXT) -> Part:
     """A column of a ``.csv`` or ``.tsv``."""
-    names, body, line = delimited.read_table(path, options.header)
+    names, body, line, _ = delimited.read_table(path, options.header)
     kinds = {name: words_kind(row[i] for row in body[:LOOKED_AT]) for i, name in enumerate(names)}
     column, beside = pick_columns(kinds, options, str(path), looks)
     columns = {name: [row[names.index(name)] for row in body] for name in [column, *beside]}

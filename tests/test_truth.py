@@ -1,0 +1,300 @@
+"""Inputs as users have them: read truly, with a word where something is assumed, or refused in a line that helps."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+import re
+
+import numpy as np
+import pandas
+import pyarrow
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from fusevae import InputError, read_data
+from fusevae.data.modality import modality_of
+from fusevae.data.source import read_examples
+from fusevae.modalities.tables.dates import numbers_of, words_of
+from fusevae.modalities.tables.schema import table_columns
+
+N = 40
+rng = np.random.default_rng(0)
+X = (rng.normal(size=N) * 3 + 20).round(2)
+COLOURS = [("red", "green", "blue")[i % 3] for i in range(N)]
+ROWS = "".join(f"{x},{i % 7},{c}\n" for i, (x, c) in enumerate(zip(X, COLOURS, strict=True)))
+TABLE = "x,count,colour\n" + ROWS
+SEMI = TABLE.replace(",", ";")
+DAYS = [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(N)]
+
+
+def column(name, values):
+    """A text table of X and a column."""
+    return f"x,{name}\n" + "".join(f"{x},{v}\n" for x, v in zip(X, values, strict=True))
+
+
+def every(values, fill, step=6):
+    return [fill if i % step == 0 else v for i, v in enumerate(values)]
+
+
+def table(path, **settings):
+    """The columns of a table as they are written back, in its order."""
+    found = read_data(path, validation=0, test=0, modality="tables", **settings)
+    return table_columns(found.train.batch(torch.arange(len(found.train)))[0], found.spec)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode("utf-16-le"),
+        TABLE.encode("utf-16-be"),
+        TABLE.encode("utf-32"),
+        ("\ufeff\ufeff" + TABLE).encode(),
+        ("sep=;\n" + SEMI).encode(),
+        ('"sep=;"\r\n' + SEMI.replace("\n", "\r\n")).encode(),
+        ("# sensor 3\n# of 2024\n" + TABLE).encode(),
+        ("x,count,colour\n" + ROWS.replace("\n", ",\n")).encode(),
+        ("x,count,colour,\n" + ROWS).encode(),
+        TABLE.replace("\n", "\r").encode(),
+        (",x,count,colour\n" + "".join(f"{i},{row}\n" for i, row in enumerate(ROWS.split()))).encode(),
+        ("Unnamed: 0.1,Unnamed: 0,x,count,colour\n"
+         + "".join(f"{i},{i},{row}\n" for i, row in enumerate(ROWS.split()))).encode(),
+    ],
+    ids="utf-16-le utf-16-be utf-32 marks sep sep-quoted comments ends-of-rows end-of-header cr index indices".split(),
+)  # fmt: skip
+def test_the_same_table_is_read(content, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    found = table(tmp_path / "t.csv")
+    assert list(found) == ["x", "count", "colour"]
+    assert found["x"].tolist() == X.tolist() and found["colour"].tolist() == COLOURS
+    assert found["count"].tolist() == [i % 7 for i in range(N)]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("Export of 2024\nby hand\n" + TABLE, r"row 3 has 3 cells \(the first is 'x'\), row 1 has 1.*first 2 rows"),
+        ("Report,,\n" + TABLE, "2 columns without a name.*delete what stands above"),
+        (TABLE.replace("\n", "\n[m],[1],[-]\n", 1), r"row 2, column x is '\[m\]'.*a row of units"),
+        (TABLE + "Total,99,\n", r"row 42, column x is 'Total'.*\(is the last row"),
+        (TABLE + "# end\n", r"row 42 has 1 cells \(the first is '# end'"),
+        (TABLE.replace(",red", ',"red', 1), "line 2 has a cell that begins with a quote"),
+        (TABLE.replace(",red", ',"r"ed', 1), "line 2 has a cell that begins with a quote"),
+        (TABLE.replace("red", "r\0d", 1), "column colour holds .*with a zero byte: mend it"),
+        (TABLE.replace("red", "röd", 1).encode("latin-1"), r"line 2 is no UTF-8 \(byte 0xf6\): save it as UTF-8"),
+        (gzip.compress(TABLE.encode()), "compressed by gzip: unpack it"),
+        (b"PK\x03\x04" + bytes(99), "of Excel.*save the sheet as .csv"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
+        ("<!DOCTYPE html>\n<html></html>\n", "a web page"),
+        (json.dumps([{"x": 1}, {"x": 2}]), "holds JSON"),
+        (column("day", every(DAYS, "0000-00-00")), r"row 2, column day is '0000-00-00', no date of the form %Y-%m-%d"),
+        (column("pay", [f"1'{i:03}" for i in range(N)]), "column pay holds no numbers.*marks"),
+        (column("pay", [f"1.000.{i:03}" for i in range(N)]), "points between thousands"),
+        (column("pay", [f"{i}.5-" for i in range(N)]), "a minus as - before it"),
+        (column("v", [f"1.{i}D-3" for i in range(N)]), "write e for its D"),
+        (column("v", [2**53 + i % 9 for i in range(N)]), r"row 2, column v is beyond 2\^53"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) and value.isprintable() else "",
+)
+def test_a_table_that_is_refused(content, says, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=says) as error:
+        table(tmp_path / "t.csv")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (column("y", every(X, -999)), "column y holds -999.* in 7 cells"),
+        (column("y", every(-X, -999.9)), "column y holds -999.9.* in 7 cells"),
+        (column("age", every(range(20, 20 + N), 9999)), "column age holds 9999 in 7 cells"),
+        (column("age", every(range(20, 20 + N), -1)), "column age holds -1 in 7 cells"),
+        (column("y", every(X, 1e20)), "column y holds 1e.20|column y holds 1000"),
+        (column("day", every(DAYS, "9999-12-31")), "column day holds 9999-12-31 in 7 cells"),
+        (column("c", every(COLOURS, "Unknown")), "holds 'Unknown' in 7 cells, taken for a class"),
+        (column("c", every(COLOURS, "None")), "holds 'None' in 7 cells, which were taken for missing"),
+        (column("c", every(COLOURS, "RED")), "'RED', 'red' differ in case"),
+        (column("c", [("caf\u00e9", "cafe\u0301")[i % 2] for i in range(N)]), "code points"),
+        ("name;pay\n" + "".join(f"{c};{1 + i}.{i:03}\n" for i, c in enumerate(COLOURS)), "pay has three digits after"),
+        (column("day", [day.replace("-", "") for day in DAYS]), "column day holds whole numbers such as 20240101"),
+        (column("date", range(45292, 45292 + N)), "as a sheet counts them"),
+        (column("code", [f"{i + 10}e{i % 5}" for i in range(N)]), "column code is written like 12e3"),
+        (column("tel", [f"+4790{i % 9:06}" for i in range(N)]), r"leading zeros or a \+"),
+        (column("id", [2**60 + i for i in range(N)]), r"column id holds numbers beyond 2\^53, all different"),
+        (column("for", [f"PT{i}M" for i in range(N)]), "column for holds words such as 'PT0M'"),
+        ("name,v\n" + "".join(f"p{i},{x}\n" for i, x in enumerate(X)) + "Total,800\n", "last row has 'Total'"),
+        ("1,2,3\n" + "".join(f"{x},{i},{x}\n" for i, x in enumerate(X)), "first row, 1, 2, 3, was taken for data"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) and value.isprintable() else "",
+)  # fmt: skip
+def test_what_may_not_be_meant_so_is_said(content, says, tmp_path, caplog):
+    (tmp_path / "t.csv").write_text(content)
+    table(tmp_path / "t.csv")
+    said = [r.message for r in caplog.records if r.name == "fusevae"]
+    assert any(re.search(says, line) for line in said), said
+
+
+def test_nothing_is_said_of_a_plain_table(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text(TABLE)
+    table(tmp_path / "t.csv")
+    assert [r.message for r in caplog.records if r.name == "fusevae"] == []
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%Y-%m-%dT%H:%M:%S+02:00",
+        "%Y-%m-%d %H:%M:%S-0330",
+        "%Y-%m-%dT%H:%M:%S%.3fZ",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%d-%b-%Y",
+        "%b %-d, %Y",
+        "%-m/%-d/%Y %-I:%M %p",
+        "%m/%d/%y",
+        "%Y-%m",
+        "%-H:%M",
+        "%a, %d %b %Y %H:%M:%S GMT",
+    ],
+)
+def test_times_are_written_back_as_they_were(form, tmp_path):
+    seconds = np.arange(N) * (5000 if "%M" in form else 86400 * 31 if form == "%Y-%m" else 86400)
+    seconds = seconds + ("." in form) * 0.125 * (np.arange(N) % 2) + ("%Y" in form or "%y" in form) * 86400 * 19000
+    words = words_of(seconds, form)
+    (tmp_path / "t.tsv").write_text("x\twhen\n" + "".join(f"{x}\t{w}\n" for x, w in zip(X, words, strict=True)))
+    found = table(tmp_path / "t.tsv")
+    assert found["when"].tolist() == words
+
+
+def test_times_of_several_zones_are_instants(tmp_path, caplog):
+    words = [f"{day}T12:00:00+0{1 + i % 2}:00" for i, day in enumerate(DAYS)]
+    (tmp_path / "t.csv").write_text(column("when", words))
+    found = table(tmp_path / "t.csv")["when"].tolist()
+    assert [datetime.datetime.fromisoformat(w) for w in found] == [datetime.datetime.fromisoformat(w) for w in words]
+    assert "several zones" in caplog.text
+    assert np.isnan(numbers_of(["x"], "%Y-%m-%dT%H:%M:%S%z")).all()
+
+
+def test_frames_are_read_truly(tmp_path, caplog):
+    frame = pandas.DataFrame(
+        {"x": X, "v": pandas.date_range("2024-03-30", periods=N, freq="h").astype("datetime64[ns]")}
+    )
+    found = read_data(frame, validation=0, test=0)
+    assert "2024-03-30 00:00:00 to 2024-03-31" in found.spec.schema.columns[1].about
+    modality_of(found.spec).write(found.train.batch(torch.arange(3))[0], found.spec, tmp_path / "s.csv", {})
+    assert (tmp_path / "s.csv").read_text().splitlines()[2].endswith(",2024-03-30 01:00:00")
+    scalars = pandas.Series([np.int64(i % 5) for i in range(N)], dtype=object)
+    assert read_data(frame.assign(v=scalars)).spec.schema.columns[1].kind == "count"
+    ids = read_data(frame.assign(v=np.arange(N) + 2**60), validation=0, test=0)
+    assert ids.spec.schema.columns[1].kind == "identifier"
+    read_data(frame.assign(v=[str(i / 2) for i in range(N)]))
+    assert "column v holds words that are numbers" in caplog.text
+    fine = pandas.Series(pandas.date_range("2024-03-30", periods=N, freq="7ns"))
+    for data, says in (
+        (frame.assign(v=fine), "finer than a microsecond"),
+        (frame.x, "the DataFrame of its to_frame"),
+        (pyarrow.table({"x": X}), "to_pandas"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_data(data)
+
+
+@pytest.mark.parametrize("kind", ["coo", "dia", "bsr"])
+def test_other_sparse_formats_say_what_is_expected(kind, tmp_path):
+    from scipy import sparse
+
+    matrix = sparse.random(30, 6, 0.4, random_state=0)
+    sparse.save_npz(tmp_path / "x.npz", matrix.asformat(kind))
+    with pytest.raises(InputError, match=f"of the format '{kind}': expected csr; convert it"):
+        read_data(tmp_path / "x.npz")
+    assert read_data(matrix.todok()).spec.shape == (6,)
+
+
+LINES = ["the cat sat down", "a dog ran far off", "some birds sing well"] * 8
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("\n".join(LINES).encode("utf-16-le"), None),
+        ("\n".join(LINES).encode("utf-32"), None),
+        ("\ufeff\ufeff" + "\n".join(LINES), None),
+        ("\n".join(json.dumps({"text": line}) for line in LINES), "is a JSON object.*name it .jsonl"),
+        ("\n".join(f"{i}\t{line}" for i, line in enumerate(LINES)), "has 1 tabs.*name it .tsv"),
+        ("\n".join(f"{line},1" for line in LINES), "has 1 commas.*name it .csv"),
+        ("\n".join(f"{i} {i + 1}" for i in range(30)), "holds numbers alone"),
+    ],
+)
+def test_lines_of_text(content, says, tmp_path, caplog):
+    (tmp_path / "t.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = read_data(tmp_path / "t.txt", tokens="characters", validation=0, test=0)
+    if says is None:
+        assert len(found.train) == len(LINES) and found.spec.high < 40 and "each line" not in caplog.text
+    else:
+        assert re.search(says, caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("caf\xe9 here\n".encode("latin-1") * 9, "line 1 is no UTF-8.*save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"%PDF-1.4\n" + bytes(range(1, 256)), "PDF"),
+    ],
+)
+def test_text_that_is_refused(content, says, tmp_path):
+    (tmp_path / "t.txt").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_examples(tmp_path / "t.txt")
+
+
+def test_folders_as_others_write_them(tmp_path, caplog):
+    for i in range(8):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "@eaDir").mkdir()
+    (tmp_path / "@eaDir" / "0.png").write_bytes(b"x")
+    listed = [{"file_name": f"./{i}.png", "label": "ab"[i % 2]} for i in range(8)]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, listed)))
+    found = read_data(tmp_path, validation=0, test=0)
+    assert found.spec.classes == ["a", "b"] and found.train.batch(torch.arange(8))[1].tolist() == [0, 1] * 4
+    assert not caplog.records
+    (tmp_path / "metadata.jsonl").unlink()
+    for content, says in ((b"<html>404</html>", "it is a web page"), (b"", "it is empty"), (None, "a link to nothing")):
+        (tmp_path / "9.png").unlink(missing_ok=True)
+        if content is None:
+            (tmp_path / "9.png").symlink_to(tmp_path / "nowhere.png")
+        else:
+            (tmp_path / "9.png").write_bytes(content)
+        with pytest.raises(InputError, match=says):
+            read_data(tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.heic").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"but files of \.heic"):
+        read_data(tmp_path / "other")
+
+
+def test_an_offset_of_sound_is_said(tmp_path, caplog):
+    for i in range(6):
+        soundfile.write(tmp_path / f"{i}.wav", 0.3 + 0.1 * np.sin(np.arange(800) / 5), 8000)
+    read_data(tmp_path)
+    assert "6 of 6 clips have a constant offset" in caplog.text
+
+
+def test_a_file_of_labels_goes_by_the_names_of_files(tmp_path, caplog):
+    (tmp_path / "i").mkdir()
+    for i in range(12):
+        Image.fromarray(np.full((8, 8), 20 * i, np.uint8)).save(tmp_path / "i" / f"{i}.png")
+    order = [*range(11, -1, -1)]  # neither theirs, 0, 1, 10, 11, 2, nor that of numbers
+    for form in ("{}.png", "pictures/{}.png", "{}"):
+        rows = "".join(f"{form.format(i)},{'low' if i < 6 else 'high'}\n" for i in order)
+        (tmp_path / "labels.csv").write_text("file,label\n" + rows)
+        found = read_data(tmp_path / "i", conditions=str(tmp_path / "labels.csv"), validation=0, test=0)
+        x, y = found.train.batch(torch.arange(12))
+        assert found.spec.classes == ["high", "low"]
+        assert (y == (x[:, 0, 0, 0] < 120)).all() and "belong to the files" in caplog.text
+    (tmp_path / "labels.csv").write_text("file,label\n" + rows.replace("\n7,", "\n77,"))
+    with pytest.raises(InputError, match="names files, and not '7'"):
+        read_data(tmp_path / "i", conditions=str(tmp_path / "labels.csv"))
