@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.waveform import Waveform
+from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.paths import way
 from fusevae.modalities.audio import codec
+from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.models.coded import Coded
 from fusevae.models.flat import Flat
@@ -300,6 +303,36 @@ def test_a_prior_over_its_codes_makes_a_codec_generate():
     assert made.isfinite().all() and len(lengths.unique()) > 2
     assert (lengths.mean() - 260).abs() < 100  # of what was given: at first half of the longest, 400, is usual
     assert codec.Codec(found).name == codec.Codec(artifact).name  # codes stay what they were
+    older = artifact.distribution.latents.replaced(prior=AutoregressiveFrames(4, 60, hidden=4))  # of vectors
+    assert older.generate((3,)).shape == (3, 4, 60)
+
+
+def told_codec():
+    """A codec of clips of two classes, tones of different pitch and length, and 40 of them."""
+    artifact = small_codec()
+    artifact.data = DataSpec((400,), "float32", -1, 1, ["high", "low"], SoundSchema(RATE))
+    label = torch.arange(40) % 2
+    x = ended(torch.sin((1 - 0.8 * label)[:, None] * torch.arange(1, 401)), 100 + 150 * label)
+    return artifact, x, ["low" if i else "high" for i in label]
+
+
+def test_a_prior_over_codes_is_told_labels_and_gives_the_bits_that_they_take():
+    artifact, x, label = told_codec()
+    settings = fusevae.Training(epochs=40, batch_size=20, learning_rate=1e-2)
+    found = fit_prior(artifact, x, "autoregressive", label, training=settings, quiet=True)
+    assert found.is_conditional and not artifact.is_conditional
+    made = [extent(fusevae.sample(found, 20, [name] * 20, seed=1)[:, None]).float().mean() for name in ("high", "low")]
+    assert made[0] < 150 < 200 < made[1]
+    plain, prior = (code_rate(each, as_examples(each, x, label)) for each in (artifact, found))
+    assert plain.entropy is None and plain.stored == prior.stored == pytest.approx(9 * RATE / 8, rel=0.05)
+    latents, bits, samples = found.distribution.latents, 0.0, 0
+    for clip, name in zip(x, label, strict=True):  # one by one, of what there is of each
+        clip = clip[: int(extent(clip[None]))]
+        codes = latents.encode(clip[None])[1]["codes"]
+        p = latents.prior(torch.tensor([["high", "low"].index(name)]))
+        bits -= p.log_prob(codes.float() + 1).item() / math.log(2)
+        samples += len(clip)
+    assert prior.entropy == pytest.approx(bits * RATE / samples, rel=1e-4) and prior.entropy < 0.7 * prior.stored
 
 
 def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys, monkeypatch):

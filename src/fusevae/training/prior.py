@@ -17,10 +17,9 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples, InMemory
-from fusevae.data.frame_steps import StandardiseFrames
 from fusevae.data.preprocessing import Standardise
 from fusevae.data.splits import Splits
-from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
+from fusevae.distributions.autoregressive_codes import AutoregressiveCodes
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
@@ -80,9 +79,9 @@ def fit_prior(
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
             VAE of the latents; ``"diffusion"``: latent diffusion (Rombach et al. 2022), a U-Net for images of latents.
             Latents are brought to mean 0 and deviation 1 first, each by what is measured. Of codes: ``"pixel-cnn"`` or
-            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``, over the vectors
-            that stand for them, whose samples are coded.
-        label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture.
+            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``.
+        label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture; so does a codec
+            whose data have conditions.
         components: of the mixture.
         training: of the others.
         seed: of the latents drawn and of the fit.
@@ -110,9 +109,8 @@ def fit_prior(
         raise InputError(
             f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
         )
-    prior = _fitted(
-        z, labels if artifact.is_conditional else None, artifact, kind, components, training, seed, device, quiet
-    )
+    told = artifact.is_conditional or (isinstance(latents, Coded) and artifact.data.condition)
+    prior = _fitted(z, labels if told else None, artifact, kind, components, training, seed, device, quiet)
     artifact = copy.deepcopy(artifact).cpu()
     model = with_prior(artifact.distribution, prior)
     return Artifact(model, artifact.data, list(artifact.views)).eval()
@@ -120,7 +118,7 @@ def fit_prior(
 
 def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor, Tensor | None]:
     """A latent z ~ q(z | x) of each example, ``(n, *shape)``, of the top level in a hierarchy, or its codes ``(n, 1, h,
-    w)``, or the vectors ``(n, d, places)`` that stand for those of a sequence; and the labels."""
+    w)``, or those of a sequence ``(n, Q, places)``, counted from 1; and the labels."""
     model = artifact.distribution
     latents = latents_of(model)
     device = next(model.parameters()).device
@@ -131,7 +129,7 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
             with noise.keyed(seed, "aggregate", block.number, device=device):
                 terms = model.trace(block.x, block.label).terms
                 z = terms[0].z if terms else next(iter(model.encode(block.x, block.label).values()))
-                z = latents.complete(z) if isinstance(latents, Coded) else z
+                z = z + 1 if isinstance(latents, Coded) else z
             found.append(z.cpu())
             if block.label is not None:
                 labels.append(block.label.cpu())
@@ -186,13 +184,12 @@ def _fitted(
             levels = latents.quantizer.levels
             z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1)
             model = _of_codes(kind, shape, levels, classes)
+        elif isinstance(latents, Coded):
+            stages, longest = shape
+            spec = DataSpec(shape, "int64", 0, latents.quantizer.levels)
+            model = AutoregressiveCodes(stages, latents.quantizer.levels, 2 * longest, classes=classes)
         else:
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
-        if isinstance(latents, Coded):
-            width, longest = shape
-            inside: Conditional = AutoregressiveFrames(width, 2 * longest, classes=classes)
-            model = Preprocessed([StandardiseFrames(width)], inside)
-        elif not isinstance(latents, Quantized):
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
             model = Preprocessed([Standardise(shape)], inside)
         order = torch.randperm(len(z))

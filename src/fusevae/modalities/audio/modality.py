@@ -30,6 +30,7 @@ from fusevae.modalities.audio.classifier import columns_of, kept, training_secon
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
+from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
 from fusevae.modalities.audio.schema import SoundSchema, rate_of
@@ -152,3 +153,6 @@ class Audio(Modality, Streamed):
 
     def decompress(self, artifact: Artifact, path: Path, output: Path) -> dict[str, Any]:
         return codec.decompress(artifact, path, output)
+
+    def bits(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
+        return code_rate(artifact, held, seed)
