@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 import fusevae
 from fusevae.cli import main
+from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError, SlotError
-from fusevae.core.frames import ended, extent
+from fusevae.core.frames import ended, extent, within
 from fusevae.core.levels import log_bound
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
@@ -24,6 +25,7 @@ from fusevae.evaluation.paths import way
 from fusevae.modalities.audio import codec
 from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.schema import SoundSchema
+from fusevae.modalities.audio.views import Varied
 from fusevae.models.coded import Coded
 from fusevae.models.flat import Flat
 from fusevae.models.measured import Measured
@@ -169,6 +171,22 @@ def test_the_critics_tell_apart_what_they_learn_to():
         loss.backward()
         optimizer.step()
     assert (critic(real).mean(1) > critic(fake).mean(1)).all()
+
+
+def test_another_pace_and_level_are_those_of_the_sound_itself():
+    view, n = Varied(1.25, 6.0), torch.tensor([300, 200, 250] * 20)
+    x = ended(torch.sin(0.5 * torch.arange(300.0)).expand(60, -1), n)
+    assert view.eval()(x) is x and torch.allclose(Varied(1.0, 0.0)(x), x, atol=1e-6)
+    with noise.keyed(0):
+        made = view.train()(x)
+    with noise.keyed(0):
+        u = torch.rand(60, 1), torch.rand(60, 1)
+    pace, level = 1.25 ** (2 * u[0] - 1), 10 ** (0.3 * (2 * u[1] - 1))
+    assert pace.min() < 0.9 and pace.max() > 1.1 and level.max() > 1.5 * level.min()
+    assert ((extent(made[:, None]) - n / pace[:, 0]).abs() <= 1).all()
+    exact = level * torch.sin(0.5 * pace * torch.arange(made.shape[-1]))
+    inside = within(n / pace[:, 0] - 8, made.shape[-1])[:, 0] * (torch.arange(made.shape[-1]) > 8)
+    assert ((made - exact) * inside).abs().max() < 0.02
 
 
 # ---------------------------------------------------------------- codes

@@ -26,11 +26,11 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import codec, pictures, reading, windows, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
+from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
-from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.quality import sound_reconstruction
 from fusevae.modalities.audio.recommend import choices
 from fusevae.modalities.audio.schema import SoundSchema, rate_of
