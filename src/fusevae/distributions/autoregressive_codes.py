@@ -62,7 +62,7 @@ class AutoregressiveCodes(Stepwise):
         super().__init__(stages, longest, features, stages * inner, hidden, classes)
         self.levels, self.inner = levels, inner
         self.vectors = nn.Parameter(torch.randn(stages, levels, features))
-        self.before = nn.Parameter(torch.randn(stages, features, inner) / features**0.5)
+        self.before = nn.Parameter(torch.randn(stages - 1, features, inner) / features**0.5)
         self.query = nn.Parameter(torch.randn(stages, inner, features) / (inner * features) ** 0.5)
         self.usual = nn.Parameter(torch.zeros(stages, levels))
 
@@ -89,7 +89,7 @@ class AutoregressiveCodes(Stepwise):
 
     def _logits(self, i: int, state: Tensor, before: Tensor) -> Tensor:
         """Of the codes of a stage, ``(n, K)``."""
-        h = F.silu(state + before @ self.before[i])
+        h = F.silu(state + before @ self.before[i - 1] if i else state)
         return (h @ self.query[i] @ self.vectors[i].T + self.usual[i]).float()
 
     def _vectors(self, z: Tensor) -> Tensor:
@@ -103,5 +103,5 @@ class AutoregressiveCodes(Stepwise):
         small: dict[str, int] = {"hidden": 4, "features": 3, "inner": 3}
         return [
             (cls(2, 2, 2, **small), ()),
-            (cls(1, 3, 2, **small, classes=2), (torch.tensor([0, 1, 1]),)),
+            (cls(2, 2, 2, **small, classes=2), (torch.tensor([0, 1, 1]),)),
         ]
