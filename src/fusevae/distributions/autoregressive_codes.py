@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -97,6 +98,12 @@ class AutoregressiveCodes(Stepwise):
         code = z.long() - 1
         found = [F.embedding(code[..., i].clamp(min=0), self.vectors[i]) for i in range(self.width)]
         return torch.stack(found, -2) * (code >= 0)[..., None]
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Codes begin as frequent as they are in the examples, with one more of each."""
+        code = examples().long().transpose(1, 2).reshape(-1, self.width)
+        counts = torch.stack([torch.bincount(one, minlength=self.levels + 1)[1:] for one in code.unbind(1)]) + 1
+        self.usual.data.copy_((counts / counts.sum(1, keepdim=True)).log())
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

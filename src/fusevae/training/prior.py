@@ -39,6 +39,7 @@ from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
+from fusevae.nets.residual import ResidualQuantizer
 from fusevae.nets.time_mlp import TimeMLP
 from fusevae.nets.unet import UNet
 from fusevae.objectives.elbo import ELBO
@@ -185,9 +186,8 @@ def _fitted(
             z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1)
             model = _of_codes(kind, shape, levels, classes)
         elif isinstance(latents, Coded):
-            stages, longest = shape
             spec = DataSpec(shape, "int64", 0, latents.quantizer.levels)
-            model = AutoregressiveCodes(stages, latents.quantizer.levels, 2 * longest, classes=classes)
+            model = _of_sequences(latents.quantizer, shape, classes)
         else:
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
@@ -211,6 +211,17 @@ def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int | Co
     if kind == "pixel-cnn":
         return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
     return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
+
+
+def _of_sequences(
+    quantizer: ResidualQuantizer, shape: tuple[int, ...], classes: int | Conditions
+) -> AutoregressiveCodes:
+    """Codes begin with the vectors that stand for them, each codebook at variance 1."""
+    books = torch.stack([stage.codebook for stage in quantizer.stages]).cpu()  # type: ignore[misc]
+    features = max(64, quantizer.features)
+    model = AutoregressiveCodes(shape[0], quantizer.levels, 2 * shape[1], features=features, classes=classes)
+    model.vectors.data[..., : quantizer.features] = books / books.square().mean((1, 2), keepdim=True).sqrt()
+    return model
 
 
 def _density(kind: Kind, dims: int, classes: int | Conditions) -> Conditional:
