@@ -77,8 +77,7 @@ class Coded(Latents):
         return self.quantizer.lookup(checked(z.long(), self.quantizer.levels, NONE))
 
     def log_mass(self, codes: Tensor, *conditions: Tensor | None) -> Tensor:
-        """The log-probability ``(n,)`` in nats that a prior over codes gives to ``(n, Q, places)``; None for a prior
-        over vectors."""
+        """The log-probability ``(n,)`` in nats that a prior over codes gives to ``(n, Q, places)``."""
         assert self.prior is not None and self.prior.discrete
         return self.prior(*conditions).log_prob(codes.float() + 1)
 
