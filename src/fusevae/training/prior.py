@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -217,7 +217,7 @@ def _of_sequences(
     quantizer: ResidualQuantizer, shape: tuple[int, ...], classes: int | Conditions
 ) -> AutoregressiveCodes:
     """Codes begin with the vectors that stand for them, each codebook at variance 1."""
-    books = torch.stack([stage.codebook for stage in quantizer.stages]).cpu()  # type: ignore[misc]
+    books = torch.stack([cast(Tensor, stage.codebook) for stage in quantizer.stages]).cpu()
     features = max(64, quantizer.features)
     model = AutoregressiveCodes(shape[0], quantizer.levels, 2 * shape[1], features=features, classes=classes)
     model.vectors.data[..., : quantizer.features] = books / books.square().mean((1, 2), keepdim=True).sqrt()
