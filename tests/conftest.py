@@ -19,12 +19,12 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.description import library_classes
 from fusevae.core.levels import Level, log_bound
 from fusevae.core.vocabulary import END, counted
-from fusevae.distributions.autoregressive_frames import _Sequence
 from fusevae.distributions.counts import _Counts
 from fusevae.distributions.frame_wise import _FrameWise
 from fusevae.distributions.frames import _Frames
 from fusevae.distributions.hypersphere import Sphere
 from fusevae.distributions.language_model import _Sequences
+from fusevae.distributions.stepwise import Steps
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -85,7 +85,7 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     event = drawn.shape[1:]
     if isinstance(getattr(type(p), "support", None), Sphere):
         return points_of_sphere(event.numel())
-    if isinstance(p, (_Frames, _FrameWise, _Sequence)):
+    if isinstance(p, (_Frames, _FrameWise, Steps)) and not discrete:
         return points_of_frames(drawn)
     dims = event.numel()
     if discrete:

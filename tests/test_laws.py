@@ -53,6 +53,7 @@ NETS_IN_LOG_PROB = {
     "ImageTransformer",
     "LanguageModel",
     "AutoregressiveFrames",
+    "AutoregressiveCodes",
     "PretrainedLanguageModel",
     "Frames",
     "AnyOrder",

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,17 +11,21 @@ from torch.nn import functional as F
 
 import fusevae
 from fusevae.cli import main
+from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError, SlotError
-from fusevae.core.frames import ended, extent
+from fusevae.core.frames import ended, extent, within
 from fusevae.core.levels import log_bound
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.distributions.frame_wise import FrameWise
 from fusevae.distributions.waveform import Waveform
+from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.paths import way
 from fusevae.modalities.audio import codec
+from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.schema import SoundSchema
+from fusevae.modalities.audio.views import Varied
 from fusevae.models.coded import Coded
 from fusevae.models.flat import Flat
 from fusevae.models.measured import Measured
@@ -168,6 +173,22 @@ def test_the_critics_tell_apart_what_they_learn_to():
     assert (critic(real).mean(1) > critic(fake).mean(1)).all()
 
 
+def test_another_pace_and_level_are_those_of_the_sound_itself():
+    view, n = Varied(1.25, 6.0), torch.tensor([300, 200, 250] * 20)
+    x = ended(torch.sin(0.5 * torch.arange(300.0)).expand(60, -1), n)
+    assert view.eval()(x) is x and torch.allclose(Varied(1.0, 0.0)(x), x, atol=1e-6)
+    with noise.keyed(0):
+        made = view.train()(x)
+    with noise.keyed(0):
+        u = torch.rand(60, 1), torch.rand(60, 1)
+    pace, level = 1.25 ** (2 * u[0] - 1), 10 ** (0.3 * (2 * u[1] - 1))
+    assert pace.min() < 0.9 and pace.max() > 1.1 and level.max() > 1.5 * level.min()
+    assert ((extent(made[:, None]) - n / pace[:, 0]).abs() <= 1).all()
+    exact = level * torch.sin(0.5 * pace * torch.arange(made.shape[-1]))
+    inside = within(n / pace[:, 0] - 8, made.shape[-1])[:, 0] * (torch.arange(made.shape[-1]) > 8)
+    assert ((made - exact) * inside).abs().max() < 0.02
+
+
 # ---------------------------------------------------------------- codes
 
 
@@ -287,19 +308,40 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
     assert main(["decode", str(run), "--data", str(tmp_path / "bad.npz"), "--output", again]) == 2
 
 
-def test_a_prior_over_its_codes_makes_a_codec_generate():
-    artifact, x = small_codec(), clips((400, 350, 200, 90) * 10)
+def test_a_prior_over_codes_is_told_labels_generates_and_says_how_many_bits_they_take(tmp_path, capsys):
+    artifact = small_codec()
+    artifact.data = DataSpec((400,), "float32", -1, 1, ["high", "low"], SoundSchema(RATE))
+    label = torch.arange(24) % 2
+    x = ended(torch.sin((1 - 0.8 * label)[:, None] * torch.arange(1, 401)), 100 + 150 * label)
+    names = ["low" if i else "high" for i in label]
     with pytest.raises(SlotError, match="fit-prior"):
         fusevae.sample(artifact, 1)
     with pytest.raises(InputError, match="sequences of codes"):
         fit_prior(artifact, x, "flow", quiet=True)
-    settings = fusevae.Training(epochs=8, batch_size=8, learning_rate=2e-3)
-    found = fit_prior(artifact, x, "autoregressive", training=settings, quiet=True)
-    made = fusevae.sample(found, 50, seed=0)
-    lengths = extent(made[:, None]).float()
-    assert made.isfinite().all() and len(lengths.unique()) > 2
-    assert (lengths.mean() - 260).abs() < 100  # of what was given: at first half of the longest, 400, is usual
+    settings = fusevae.Training(epochs=30, batch_size=20, learning_rate=1e-2)
+    found = fit_prior(artifact, x, "autoregressive", names, training=settings, quiet=True)
+    assert found.is_conditional and not artifact.is_conditional
     assert codec.Codec(found).name == codec.Codec(artifact).name  # codes stay what they were
+    high, low = (extent(fusevae.sample(found, 20, [name] * 20, seed=1)[:, None]).float() for name in ("high", "low"))
+    assert low.mean() > 1.5 * high.mean() > 90
+    plain, prior = (code_rate(each, as_examples(each, x, names)) for each in (artifact, found))
+    assert plain.entropy is None and plain.stored == prior.stored == pytest.approx(9 * RATE / 8, rel=0.05)
+    latents, bits, samples = found.distribution.latents, 0.0, 0
+    for one, clip in zip(label, x, strict=True):  # alone, without what is not there
+        clip = clip[: int(extent(clip[None]))]
+        codes = latents.encode(clip[None])[1]["codes"]
+        bits -= latents.prior(one[None]).log_prob(codes + 1).item() / math.log(2)
+        samples += len(clip)
+    assert prior.entropy == pytest.approx(bits * RATE / samples, rel=1e-4) and prior.entropy < 0.7 * prior.stored
+    for i in range(12):
+        (folder := tmp_path / "clips" / names[i]).mkdir(parents=True, exist_ok=True)
+        sf.write(folder / f"{i}.wav", x[i, : int(extent(x[i][None]))].numpy(), RATE, subtype="FLOAT")
+    found.save(tmp_path / "run")
+    assert main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "clips"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["codes"]
+    assert said["n"] == 12 and said["entropy"] < said["stored"]
+    older = artifact.distribution.latents.replaced(prior=AutoregressiveFrames(4, 60, hidden=4))  # of vectors
+    assert older.generate((3,)).shape == (3, 4, 60)
 
 
 def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys, monkeypatch):

@@ -33,6 +33,7 @@ from fusevae.data.source import read_data as read_data
 from fusevae.data.splits import Splits as Splits
 from fusevae.data.whiten import Whiten as Whiten
 from fusevae.distributions.aligned import Aligned as Aligned
+from fusevae.distributions.autoregressive_codes import AutoregressiveCodes as AutoregressiveCodes
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames as AutoregressiveFrames
 from fusevae.distributions.bernoulli import Bernoulli as Bernoulli
 from fusevae.distributions.categorical import Categorical as Categorical
@@ -110,6 +111,7 @@ from fusevae.evaluation.search import optimise as optimise
 from fusevae.evaluation.speaking import speak as speak
 from fusevae.modalities.audio.views import Excerpt as Excerpt
 from fusevae.modalities.audio.views import LogMel as LogMel
+from fusevae.modalities.audio.views import Varied as Varied
 from fusevae.modalities.images.extractor import extractor_for as extractor_for
 from fusevae.modalities.images.extractor import train_extractor as train_extractor
 from fusevae.modalities.images.shapes import shapes as shapes

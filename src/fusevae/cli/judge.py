@@ -15,6 +15,7 @@ from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.modality import modality_of
+from fusevae.data.streamed import Streamed
 from fusevae.evaluation.judge import SampleQuality
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
@@ -28,7 +29,9 @@ def evaluate(options: Namespace) -> int:
     """Print the figures of a model on held-out data."""
     run = load.opened(options)
     artifact = run.artifact
-    if not options.samples or artifact.distribution.level >= Level.BOUND:
+    kind = modality_of(artifact.data)
+    codec = kind if isinstance(kind, Streamed) and kind.is_codec(artifact) else None
+    if artifact.distribution.level >= Level.BOUND or not (options.samples or codec):
         check_samples(artifact, options.importance_samples)
     if options.extractor and not options.samples:
         raise InputError("--extractor is what samples are judged by: add --samples")
@@ -41,10 +44,12 @@ def evaluate(options: Namespace) -> int:
         whole: Size = Size.of(artifact)
         if artifact.distribution.level >= Level.BOUND:
             whole = evaluate_artifact(artifact, data, None, options.importance_samples, options.seed)
+        if codec is not None:
+            parts["codes"] = codec.bits(artifact, data, options.seed)
         if reference is not None:
             parts["samples"] = made = reference.judge(artifact, options.kind, options.seed)
             if artifact.distribution.has_latents:
-                parts["reconstructions"] = modality_of(artifact.data).reconstruction(artifact, data, options.seed)
+                parts["reconstructions"] = kind.reconstruction(artifact, data, options.seed)
     found = of_training(run.metrics) + (made.failings() if made is not None else [])
     if options.json:
         failings = [vars(each) for each in found]

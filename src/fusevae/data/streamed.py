@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fusevae.core.artifact import Artifact
+from fusevae.data.examples import Examples
 
 
 class Streamed(ABC):
@@ -23,3 +24,7 @@ class Streamed(ABC):
     @abstractmethod
     def decompress(self, artifact: Artifact, path: Path, output: Path) -> dict[str, Any]:
         """Write what the codes of a file stand for, and return what is to be told of it."""
+
+    @abstractmethod
+    def bits(self, artifact: Artifact, held: Examples, seed: int = 0) -> Any:
+        """How many bits the codes of held-out examples take: a :class:`fusevae.evaluation.results.Result`."""

@@ -31,7 +31,8 @@ class Coded(Latents):
     Args:
         encoder: from x to vectors ``(*batch, d, places)``, zeros after the end.
         quantizer: of d features.
-        prior: over sequences of vectors, whose samples are coded; None for none.
+        prior: over sequences of codes (:class:`fusevae.AutoregressiveCodes`), or of vectors, whose samples are coded;
+            None for none.
 
     Example:
         >>> latents, x = Coded.examples()[0]
@@ -63,6 +64,9 @@ class Coded(Latents):
                 "fit-prior RUN autoregressive, or take speech-vae"
             )
         z = noise.sample_to(self.prior(*conditions), shape)
+        if self.prior.discrete:
+            found = self.quantizer.lookup(z.reshape(-1, *z.shape[-2:]).long() - 1)
+            return found.view(*z.shape[:-2], *found.shape[-2:])
         return self.quantizer(z.reshape(-1, *z.shape[-2:])).z.view(z.shape)
 
     def encode(self, x: Tensor, *conditions: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -71,6 +75,11 @@ class Coded(Latents):
 
     def complete(self, z: Tensor, *conditions: Tensor | None) -> Tensor:
         return self.quantizer.lookup(checked(z.long(), self.quantizer.levels, NONE))
+
+    def log_mass(self, codes: Tensor, *conditions: Tensor | None) -> Tensor:
+        """The log-probability ``(n,)`` in nats that a prior over codes gives to ``(n, Q, places)``."""
+        assert self.prior is not None and self.prior.discrete
+        return self.prior(*conditions).log_prob(codes.float() + 1)
 
     def inference(self) -> list[nn.Module]:
         return [self.encoder, self.quantizer]

@@ -200,10 +200,13 @@ class VectorQuantizer(Quantizer):
     def _totals(self, flat: Tensor, codes: Tensor) -> Tensor:
         """The sum of the vectors ``(n, d)`` given to each code, and their number: ``(K, d + 1)``."""
         good = flat.isfinite().all(1)  # an abnormal batch, whose update is left out, must not stay in the codebook
+        counted = torch.cat([_finite(flat), torch.ones_like(flat[:, :1])], 1) * good[:, None]
+        if flat.device.type == "cpu":
+            return counted.new_zeros(self.levels, counted.shape[1]).index_add_(0, codes, counted)
         # a product of matrices adds up in one order, an indexed sum on a GPU doesn't
-        given = (codes[:, None] == torch.arange(self.levels, device=codes.device)) & good[:, None]
+        given = codes[:, None] == torch.arange(self.levels, device=codes.device)
         with torch.autocast(flat.device.type, enabled=False):
-            return given.float().T @ torch.cat([_finite(flat), torch.ones_like(flat[:, :1])], 1)
+            return given.float().T @ counted
 
     @torch.no_grad()
     def _follow(self, flat: Tensor, codes: Tensor) -> None:

@@ -77,8 +77,9 @@ class WaveGAN(Adversarial, Simultaneous):
             asked.append(mean_where(self.each_asked(b.scores), there))
             told.append(mean_where(self.each_told(a.scores, b.scores), there))
             for wanted, found, mask in zip(a.features, b.features, a.there, strict=True):
-                size = mean_where(wanted.detach().abs(), mask)
-                matched.append(mean_where((wanted.detach() - found).abs(), mask) / (size + 1e-6))
+                wanted, numbers = wanted.detach(), mask.flatten(1).sum(1) * wanted.shape[1]
+                apart, size = (each.abs().flatten(1).sum(1) for each in (wanted - found, wanted))  # 0 after the end
+                matched.append(apart / (size + 1e-6 * numbers))
         seconds = extent(x[:, None]) / self.rate
         pull = self.strength * torch.stack(asked).mean(0) + self.features * torch.stack(matched).mean(0)
         return {"model": rest + seconds * pull, "critic": torch.stack(told).mean(0)}

@@ -6,7 +6,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.distributions.waveform import Waveform
 from fusevae.modalities.audio.quality import usual_view
 from fusevae.modalities.audio.schema import rate_of
-from fusevae.modalities.audio.views import Excerpt
+from fusevae.modalities.audio.views import Excerpt, Varied
 from fusevae.models.coded import Coded
 from fusevae.models.measured import Measured
 from fusevae.nets.residual import ResidualQuantizer
@@ -28,12 +28,13 @@ def recipe(
     rate, view = rate_of(data), usual_view(rate_of(data))
     window, hop = view.window, view.hop
     latents = Coded(
-        WaveEncoder(features, window, hop, stride, width, (1, 3)), ResidualQuantizer(codes, features, stages)
+        WaveEncoder(features, window, hop, stride, width, (1, 3)),
+        ResidualQuantizer(codes, features, stages, commitment=0.01, revive=0.1),
     )
     decoder = Waveform(WaveDecoder(features, window, hop, stride, width, (3, 2)))
     return Experiment(
         model=Measured(latents, decoder, SpectralDistance(rate)),
-        views=[Excerpt(0.5, rate)],
+        views=[Excerpt(0.55, rate), Varied()],
         objective=WaveGAN(WaveCritic(windows=(2 * window, window, window // 2)), rate),
         training=Training(epochs=40, batch_size=16, learning_rate=8e-4, betas=(0.8, 0.99), average=0.998, skip=0.0),
     )

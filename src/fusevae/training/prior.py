@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -17,10 +17,9 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples, InMemory
-from fusevae.data.frame_steps import StandardiseFrames
 from fusevae.data.preprocessing import Standardise
 from fusevae.data.splits import Splits
-from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
+from fusevae.distributions.autoregressive_codes import AutoregressiveCodes
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
 from fusevae.distributions.gaussian import Gaussian
@@ -40,6 +39,7 @@ from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
+from fusevae.nets.residual import ResidualQuantizer
 from fusevae.nets.time_mlp import TimeMLP
 from fusevae.nets.unet import UNet
 from fusevae.objectives.elbo import ELBO
@@ -80,9 +80,9 @@ def fit_prior(
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
             VAE of the latents; ``"diffusion"``: latent diffusion (Rombach et al. 2022), a U-Net for images of latents.
             Latents are brought to mean 0 and deviation 1 first, each by what is measured. Of codes: ``"pixel-cnn"`` or
-            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``, over the vectors
-            that stand for them, whose samples are coded.
-        label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture.
+            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``.
+        label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture; so does a codec
+            whose data have conditions.
         components: of the mixture.
         training: of the others.
         seed: of the latents drawn and of the fit.
@@ -110,9 +110,8 @@ def fit_prior(
         raise InputError(
             f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
         )
-    prior = _fitted(
-        z, labels if artifact.is_conditional else None, artifact, kind, components, training, seed, device, quiet
-    )
+    told = artifact.is_conditional or (isinstance(latents, Coded) and artifact.data.condition)
+    prior = _fitted(z, labels if told else None, artifact, kind, components, training, seed, device, quiet)
     artifact = copy.deepcopy(artifact).cpu()
     model = with_prior(artifact.distribution, prior)
     return Artifact(model, artifact.data, list(artifact.views)).eval()
@@ -120,7 +119,7 @@ def fit_prior(
 
 def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor, Tensor | None]:
     """A latent z ~ q(z | x) of each example, ``(n, *shape)``, of the top level in a hierarchy, or its codes ``(n, 1, h,
-    w)``, or the vectors ``(n, d, places)`` that stand for those of a sequence; and the labels."""
+    w)``, or those of a sequence ``(n, Q, places)``, counted from 1; and the labels."""
     model = artifact.distribution
     latents = latents_of(model)
     device = next(model.parameters()).device
@@ -131,7 +130,7 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
             with noise.keyed(seed, "aggregate", block.number, device=device):
                 terms = model.trace(block.x, block.label).terms
                 z = terms[0].z if terms else next(iter(model.encode(block.x, block.label).values()))
-                z = latents.complete(z) if isinstance(latents, Coded) else z
+                z = z + 1 if isinstance(latents, Coded) else z
             found.append(z.cpu())
             if block.label is not None:
                 labels.append(block.label.cpu())
@@ -186,13 +185,11 @@ def _fitted(
             levels = latents.quantizer.levels
             z, spec = z.long(), DataSpec(shape, "int64", 0, levels - 1)
             model = _of_codes(kind, shape, levels, classes)
+        elif isinstance(latents, Coded):
+            spec = DataSpec(shape, "int64", 0, latents.quantizer.levels)
+            model = _of_sequences(latents.quantizer, shape, classes)
         else:
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
-        if isinstance(latents, Coded):
-            width, longest = shape
-            inside: Conditional = AutoregressiveFrames(width, 2 * longest, classes=classes)
-            model = Preprocessed([StandardiseFrames(width)], inside)
-        elif not isinstance(latents, Quantized):
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
             model = Preprocessed([Standardise(shape)], inside)
         order = torch.randperm(len(z))
@@ -214,6 +211,17 @@ def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int | Co
     if kind == "pixel-cnn":
         return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
     return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
+
+
+def _of_sequences(
+    quantizer: ResidualQuantizer, shape: tuple[int, ...], classes: int | Conditions
+) -> AutoregressiveCodes:
+    """Codes begin with the vectors that stand for them, each codebook at variance 1."""
+    books = torch.stack([cast(Tensor, stage.codebook) for stage in quantizer.stages]).cpu()
+    features = max(64, quantizer.features)
+    model = AutoregressiveCodes(shape[0], quantizer.levels, 2 * shape[1], features=features, classes=classes)
+    model.vectors.data[..., : quantizer.features] = books / books.square().mean((1, 2), keepdim=True).sqrt()
+    return model
 
 
 def _density(kind: Kind, dims: int, classes: int | Conditions) -> Conditional:

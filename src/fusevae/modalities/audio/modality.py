@@ -25,6 +25,7 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.audio import codec, pictures, reading, windows, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
+from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
 from fusevae.modalities.audio.collect import at_one_rate, common_rate
 from fusevae.modalities.audio.decode import SUFFIXES
@@ -150,3 +151,6 @@ class Audio(Modality, Streamed):
 
     def decompress(self, artifact: Artifact, path: Path, output: Path) -> dict[str, Any]:
         return codec.decompress(artifact, path, output)
+
+    def bits(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
+        return code_rate(artifact, held, seed)

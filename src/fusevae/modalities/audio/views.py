@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.errors import InputError
@@ -17,6 +18,7 @@ from fusevae.nets.spectral import ROUNDS, from_mel, griffin_lim, mel_filters, n_
 
 LEAST = 1e-5  # magnitude of a band, in units of full scale: silence of 16 bits lies above it
 AT_ONCE = 2**22  # samples that are transformed at once
+TAPS = 4  # samples to either side that make one at another pace
 
 
 class LogMel(View):
@@ -121,6 +123,52 @@ class Excerpt(View):
         first = (noise.uniform((len(x),), x.device) * (room + 1)).long()
         at = first[:, None] + torch.arange(samples, device=x.device)
         return ended(x.gather(1, at), n.clamp(max=samples))
+
+    def spec(self, data: DataSpec) -> DataSpec:
+        return data
+
+    def restore(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Varied(View):
+    r"""In training each clip at another pace and level, so that voices and loudness are more than those of the data:
+
+    .. math:: y_t = a \sum_k w(t v - k)\, x_k, \quad v = V^u, \quad a = 10^{L u' / 20}
+
+    with u, u' uniform on (-1, 1) for each clip and w a sinc within a Hann window. Pitch and formants go with the pace.
+    Otherwise clips are as they are.
+
+    Args:
+        pace: V, at least 1.
+        decibels: L.
+
+    Example:
+        >>> x = Varied(1.1, 6.0)(torch.randn(2, 900))
+        >>> x.shape, (extent(x[:, None]) > 800).all().item()
+        (torch.Size([2, 990]), True)
+    """
+
+    def __init__(self, pace: float = 1.15, decibels: float = 6.0) -> None:
+        super().__init__()
+        if not (pace >= 1 and decibels >= 0):
+            raise InputError(f"Varied was given pace={pace}, decibels={decibels}: expected at least 1 and 0")
+        self.pace, self.decibels = pace, decibels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        first, second = (2 * noise.uniform((len(x), 1), x.device) - 1 for _ in range(2))
+        pace, level = self.pace**first, 10 ** (self.decibels / 20 * second)
+        n = (extent(x[:, None])[:, None] / pace).floor().clamp(min=1)
+        place = torch.arange(math.ceil(x.shape[-1] * self.pace), device=x.device) * pace
+        begin, made = place.floor(), torch.zeros_like(place)
+        padded = F.pad(x, (TAPS, TAPS + made.shape[-1]))
+        for k in range(1 - TAPS, TAPS + 1):
+            away = place - begin - k
+            weight = torch.sinc(away) * (math.pi / 2 / TAPS * away).cos().square()
+            made += weight * padded.gather(1, (begin.long() + (k + TAPS)).clamp(max=padded.shape[-1] - 1))
+        return ended(level * made, n[:, 0].long())
 
     def spec(self, data: DataSpec) -> DataSpec:
         return data
