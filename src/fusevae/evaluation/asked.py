@@ -169,7 +169,7 @@ class Teller:
     def shares(self, made: Tensor, real: Tensor, spec: DataSpec | None = None) -> dict[str, list[float]]:
         """The parts of samples and of real examples that are taken for each class."""
         ours, theirs = self.told(made, spec), self.told(real)
-        found = {}
+        found: dict[str, list[float]] = {}
         for column, names in self.classes:
             found |= shares(ours[column], theirs[column], [f"{column} {name}" for name in names])
         return found

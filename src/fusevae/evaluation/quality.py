@@ -250,7 +250,7 @@ class Reference(Judge):
         told, real = self.classes(x), self.real_classes
         if not told:
             return groups(self.features, made, self.wanted)
-        found = {}
+        found: dict[str, list[float]] = {}
         for column, (ours, names) in told.items():
             found |= shares(ours, real[column][0], [f"{column} {name}" for name in names])
         return found

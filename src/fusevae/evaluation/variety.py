@@ -37,8 +37,8 @@ def groups(fitted: Tensor, made: Tensor, real: Tensor) -> dict[str, list[float]]
     if k < 2:
         return {}
     means = KMeans(k, n_init=4, random_state=0).fit(fitted.double().numpy())
-    found = shares(*(means.predict(x.double().numpy()) for x in (made, real)), [f"group {i + 1}" for i in range(k)])
-    return {f"a group of like examples ({i + 1} of {k})": each for i, each in enumerate(found.values())}
+    ours, theirs = (means.predict(x.double().numpy()) for x in (made, real))
+    return shares(ours, theirs, [f"a group of like examples ({i + 1} of {k})" for i in range(k)])
 
 
 def left_out(found: Shares | None, n: int) -> list[Failing]:

@@ -163,8 +163,8 @@ def bench(
         work.open()
         if whole is not None:
             there = judge is not None or "best" in kept["rounds"][0]  # what judges has been trained
-            left = whole - clock.seconds - (0.0 if there else kept["plan"]["judge_seconds"])
-            effort = rounds.lessened(kept["plan"], left)
+            over = whole - clock.seconds - (0.0 if there else kept["plan"]["judge_seconds"])
+            effort = rounds.lessened(kept["plan"], over)
             samples, importance_samples = min(samples, effort.samples), effort.importance_samples
             held = held.spread(effort.examples)
         if not work.runs:

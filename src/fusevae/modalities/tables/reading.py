@@ -188,17 +188,17 @@ def _part(
     if bad.any():
         rows = np.flatnonzero(bad.any(1))
         i, j = int(rows[0]), int(bad[rows[0]].argmax())
-        form, levels = forms.get(names[j]), known[names[j]].levels
-        word = "" if np.isnan(x[i, j]) else levels[int(x[i, j])] if levels else str(x[i, j])
+        wanted, words = forms.get(names[j]), known[names[j]].levels
+        word = "" if np.isnan(x[i, j]) else words[int(x[i, j])] if words else str(x[i, j])
         word = word if cell is None else cell(i, names[j])
         wrong = "NaN, infinite or too large for float32" if is_number(word) else "no number"
-        wrong = wrong if form is None else f"no date of the form {form}, as others are"
+        wrong = wrong if wanted is None else f"no date of the form {wanted}, as others are"
         what = f"{word[:40]!r}, {wrong}" if word else "empty"
         what += hint(word) or _around(bad, i)
         if not options.skip_damaged or len(rows) == len(x):
             raise InputError(
                 f"{where}: row {i + start}, column {names[j]} is {what}: expected "
-                f"{'numbers' if form is None else 'dates'} in the column; {MENDS.format(names[j])}"
+                f"{'numbers' if wanted is None else 'dates'} in the column; {MENDS.format(names[j])}"
             )
         text = "%s: %d of %d rows were left out, the first row %d, whose column %s is %s"
         logger.warning(text, where, len(rows), len(x), i + start, names[j], what)

@@ -23,7 +23,7 @@ def class_shares(
     schema: TableSchema, classed: Sequence[int], codes: Codes, made: np.ndarray, real: np.ndarray
 ) -> dict[str, list[float]]:
     """The parts of samples and of real rows that have each class of some columns."""
-    found = {}
+    found: dict[str, list[float]] = {}
     for i in classed:
         column, (a, b) = schema.columns[i], codes(i, made, real)
         names = column.classes or range(int(max(a.max(initial=0), b.max(initial=0))))
