@@ -136,11 +136,11 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         same = "equal bit by bit" if all(task["bit_identical"] for task in bits.values()) else "DIFFERENT"
         found = [(f"{kills} random SIGKILLs in {', '.join(bits)}: what is left at the end", same, "equal")]
         for name, task in timed.items():
-            said = "the same" if task["same"] else "ANOTHER"
+            outcome = "the same" if task["same"] else "ANOTHER"
             what = (
                 f"`{name}` of {task['asked']:.0f} s killed {task['kills']} times on the way: verdict, time of all calls"
             )
-            found.append((what, f"{said}, {task['seconds']:.0f} s", "the same, 10 % over at most"))
+            found.append((what, f"{outcome}, {task['seconds']:.0f} s", "the same, 10 % over at most"))
         return found
     if name == "mnist_models":
         asked = {"iwae": "at most 87.5", "hvae-vamp": "at most 85.5", "ladder-vae": "at most 85.5"}

@@ -348,7 +348,7 @@ def test_a_plan_fits_the_time_and_counts_what_happens_in_a_part_of_it(monkeypatc
     assert found.steps * found.step_seconds + 20 * found.validation_seconds < 20
     assert found.steps * found.step_seconds > 0.7 * 20
     assert found.epochs == pytest.approx(found.steps / 11)
-    assert found.settings() == {"epochs": found.epochs}
+    assert found.settings() == {"epochs": found.epochs, "checkpoint_every": found.checkpoint_every}
     monkeypatch.setattr("fusevae.training.budget.timed", lambda *_: (0.01, 1.0, 10))  # dear to validate
     found = plan(make, data, 20, "cpu")
     validations = found.steps / found.validate_every

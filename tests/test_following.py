@@ -153,14 +153,14 @@ def test_figures_of_numbers_and_classes() -> None:
     assert low < found.rank_correlation < high and found.error < found.by_chance and not found.ignored
     assert of_numbers(np.ones(9), np.arange(9.0)).rank_correlation == 0
     assert of_numbers(rng.normal(size=200), wanted).ignored
-    told = of_classes(np.array([0, 1, 1, NAN]), np.array([0.0, 1, 0, 0]), real=0.9)
-    assert told.n == 3 and told.accuracy == pytest.approx(2 / 3) and told.chance == pytest.approx(2 / 3)
+    told = of_classes(np.tile([0, 1, 1, NAN], 20), np.tile([0.0, 1, 0, 0], 20), real=0.9)
+    assert told.n == 60 and told.accuracy == pytest.approx(2 / 3) and told.chance == pytest.approx(2 / 3)
     assert (
         told.ignored
         and "--set decoder.guidance=3" in remark("mood", told, "decoder.guidance")
         and not of_classes(np.arange(2.0), np.arange(2.0), 0.9).ignored
     )
-    assert "67% of 3, real examples in 90%" in remark("mood", told, None)
+    assert "67% of 60, real examples in 90%" in remark("mood", told, None)
 
 
 def test_conditions_are_told_by_what_learned_them_from_real_examples() -> None:

@@ -66,6 +66,7 @@ def width(real: Tensor, made: Tensor) -> tuple[float, list[float]] | None:
     the columns of the ratio of mean absolute deviations; NaN is left out, None where nothing varies.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
         >>> round(width(x, 0.5 * x)[0], 2)
         0.5

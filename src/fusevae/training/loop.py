@@ -21,7 +21,7 @@ from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.figures import Figures
-from fusevae.training.mending import HEADWAY, SMALLER, Mending, beginning
+from fusevae.training.mending import ENOUGH, HEADWAY, SMALLER, Mending, beginning
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import together, wrap
 from fusevae.training.players import Batch, Game, Losses
@@ -88,7 +88,7 @@ class Loop:
     def run(self) -> bool:
         """Train to the end, or until interrupted or told to stop; returns whether it came to the end."""
         keep_freed_memory()
-        if self.step == 0 and self.settings.mend and self.mending.floor is not None:
+        if not self.step and self.total >= ENOUGH and self.settings.mend and self.mending.floor is not None:
             self.first = {k: v for k, v in self.state().tensors.items() if k.startswith(("game/", "buffer/"))}
         self.good = self.state()
         with Interrupt() as interrupt, self.progress.showing(self.total, self.step), together(self.folder):

@@ -35,6 +35,7 @@ CHURN = 1  # times that the codes of a codebook died, on the average, from which
 LAST = 0.8  # of the training: a critic that has won after this is left alone
 SMALLER, STEPS = 0.1, 10  # the step after; steps that a mean is of, at least
 HEADWAY = 0.2, 0.4  # of the training: who is then under a constant model, no nearer since FROM, took too large a step
+ENOUGH = 150  # steps of a training in which that can be told
 
 
 class Mending:

@@ -161,7 +161,7 @@ class Varied(View):
         first, second = (2 * noise.uniform((len(x), 1), x.device) - 1 for _ in range(2))
         pace, level = self.pace**first, 10 ** (self.decibels / 20 * second)
         n = (extent(x[:, None])[:, None] / pace).floor().clamp(min=1)
-        place = torch.arange(math.ceil(x.shape[-1] * self.pace), device=x.device) * pace
+        place = torch.arange(math.ceil(round(x.shape[-1] * self.pace, 6)), device=x.device) * pace
         begin, made = place.floor(), torch.zeros_like(place)
         padded = F.pad(x, (TAPS, TAPS + made.shape[-1]))
         for k in range(1 - TAPS, TAPS + 1):
