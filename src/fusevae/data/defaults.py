@@ -47,7 +47,7 @@ def pseudo_inputs(data: DataSpec) -> int:
     examples and at least 20, since a mixture of the posteriors of a quarter of the data is near each of these alone.
 
     Bounds of 600 held-out characters, learned from 1,900 others: ``vamp-vae`` in 300 s of a core -118.2 with 500, best
-    after a third of the time; in 120 s -114.7 with 50.
+    after a third of the time; in 200 s -113.6 with 47.
 
     Example:
         >>> pseudo_inputs(DataSpec((1, 28, 28), examples=1900)), pseudo_inputs(DataSpec((1, 28, 28), examples=60_000))

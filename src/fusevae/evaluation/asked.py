@@ -76,9 +76,8 @@ class AsAsked(Result):
         """Whether samples surely have less than half of what real examples have beyond chance, where these have
         enough."""
         chance = self.chance or 0.0
-        most = max(
-            (self.score, *self.intervals.get("accuracy" if self.accuracy is not None else "rank_correlation", ()))
-        )
+        name = "accuracy" if self.accuracy is not None else "rank_correlation"
+        most = max((self.score, *self.intervals.get(name, ())))
         return self.real - chance > PLAIN * (1 - chance) and most - chance < HALF * (self.real - chance)
 
 

@@ -85,14 +85,21 @@ def width(real: Tensor, made: Tensor) -> tuple[float, list[float]] | None:
     return math.exp(middle), [math.exp(middle - reach), math.exp(min(700.0, middle + reach))]
 
 
-def detail_beside(ours: Tensor, theirs: Tensor) -> tuple[float, list[float]]:
-    """The root of the ratio of two means of squares, each over examples ``(n,)``, with its interval."""
-    ratio, error = 1.0, 0.0
+def ratio(ours: Tensor, theirs: Tensor, power: float = 1.0) -> tuple[float, list[float]]:
+    """The ratio of two means, each over examples ``(n,)`` that are never negative, to a power (0.5 for squares), with
+    its interval; 1 where the second is 0.
+
+    Example:
+        >>> import torch
+        >>> round(ratio(torch.full((9,), 1.0), torch.full((9,), 4.0), 0.5)[0], 3)
+        0.5
+    """
+    found, error = 1.0, 0.0
     if theirs.mean() > 0:
-        ratio = (ours.mean() / theirs.mean()).sqrt().item()
+        found = (ours.mean() / theirs.mean()).item() ** power
         parts = [(d.var() / len(d) / d.mean().square()).item() for d in (ours, theirs) if d.mean() > 0]
-        error = math.sqrt(sum(parts)) / 2  # of its logarithm
-    return ratio, [ratio * math.exp(-1.96 * error), ratio * math.exp(1.96 * error)]
+        error = power * math.sqrt(sum(parts))  # of its logarithm
+    return found, [found * math.exp(-1.96 * error), found * math.exp(1.96 * error)]
 
 
 def narrow(sides: Sequence[float] | None, says: str, remedy: str) -> list[Failing]:

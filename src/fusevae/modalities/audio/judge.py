@@ -18,7 +18,7 @@ from fusevae.evaluation.judge import enough
 from fusevae.evaluation.quality import Quality, Reference
 from fusevae.evaluation.results import COST, figure
 from fusevae.evaluation.samples import Kind
-from fusevae.evaluation.variety import detail_beside, narrow
+from fusevae.evaluation.variety import narrow, ratio
 from fusevae.evaluation.verdict import Failing
 from fusevae.modalities.audio.classifier import (
     SoundClassifier,
@@ -112,8 +112,9 @@ class SoundReference(Reference):
 
     def more(self, x: Tensor) -> dict[str, Any]:
         real = self.others.batch(torch.arange(len(self.others)))[0]
-        ratio, sides = detail_beside(*(detail_of_sound(part, rate_of(self.spec)) for part in (x, real)))
-        return {"detail": ratio, "intervals": {"detail": sides}}
+        ours, theirs = (detail_of_sound(part, rate_of(self.spec)) for part in (x, real))
+        found, sides = ratio(ours, theirs, 0.5)
+        return {"detail": found, "intervals": {"detail": sides}}
 
     def features_of_made(self, x: Tensor) -> Tensor:
         self.made.append(x)  # of samples first, then of reconstructions

@@ -20,7 +20,5 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     mel = Choice("mel-vae", f"{said}: log-mel frames with a bound, sound by Griffin-Lim", options)
     found = [mel, waves] if seconds is not None and seconds < SHORT else [waves, mel]
     if spec.conditions is not None and spec.conditions.text is not None:
-        spoken = f"{said} with what is said in each: says other texts"
-        heard = Choice("text-to-waveform", f"{spoken}, as waveforms by critics, without a bound")
-        return [Choice("text-to-speech", spoken, options), heard, *found]
+        return [Choice("text-to-speech", f"{said} with what is said in each: says other texts", options), *found]
     return found

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusevae.evaluation.quality import Quality, Reference
 from fusevae.evaluation.results import figure
-from fusevae.evaluation.variety import detail_beside, narrow
+from fusevae.evaluation.variety import narrow, ratio
 from fusevae.evaluation.verdict import Failing
 
 NOISY = 1.5  # times the detail of real pictures
@@ -57,5 +57,5 @@ class PictureReference(Reference):
 
     def more(self, x: Tensor) -> dict[str, Any]:
         ours, theirs = (detail(part.double()) for part in (x, self.others.batch(torch.arange(len(self.others)))[0]))
-        ratio, sides = detail_beside(ours, theirs)
-        return {"detail": ratio, "intervals": {"detail": sides}}
+        found, sides = ratio(ours, theirs, 0.5)
+        return {"detail": found, "intervals": {"detail": sides}}

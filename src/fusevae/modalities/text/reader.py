@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from fusevae.evaluation.variety import ratio
+
 ORDER = 3  # words that are looked at together
 Grams = dict[tuple[str, ...], Counter[str]]
 
@@ -76,7 +78,4 @@ class Rarity:
         ours, theirs = self.of(made), self.of(real)
         if min(len(ours), len(theirs)) < 2 or not theirs.mean() > 0:
             return None
-        ratio = (ours.mean() / theirs.mean()).item()
-        errors = [(x.std() / x.mean() / math.sqrt(len(x))).item() for x in (ours, theirs)]
-        reach = 1.96 * ratio * math.hypot(*errors)
-        return ratio, [ratio - reach, ratio + reach]
+        return ratio(ours, theirs)
