@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import Turn, last, serve, size
+from common import Turn, last, now, serve, size
 from inputs import images
 from torch import Tensor, nn
 
@@ -32,9 +31,9 @@ def by_library(flow: str) -> Turn:
         else:
             experiment = glow.recipe(spec, **GLOW)
         loop = prepare(experiment.model, data, [], fusevae.ELBO(), training, seed=0, device="cpu")
-        started = time.perf_counter()
+        started = now()
         loop.run()
-        seconds = time.perf_counter() - started
+        seconds = now() - started
         return {"seconds": seconds, "steps": loop.total, "log_bound": last(loop.records)["train"]["log_bound"]}
 
     return turn
@@ -59,7 +58,7 @@ def by_hand(layers: Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]) 
         averages = [p.detach().clone() for p in parameters]
         optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.0, fused=True)
         logged = torch.zeros(())
-        started = time.perf_counter()
+        started = now()
         order = torch.randperm(len(raw))
         for step in range(STEPS):
             y, log_det = logits(raw[order[step * BATCH : (step + 1) * BATCH]])
@@ -73,7 +72,7 @@ def by_hand(layers: Callable[[], tuple[nn.Module, Callable[[Tensor], Tensor]]]) 
             with torch.no_grad():
                 torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
                 logged += value.mean()
-        seconds = time.perf_counter() - started
+        seconds = now() - started
         return {"seconds": seconds, "steps": STEPS, "log_bound": float(logged) / STEPS}
 
     return turn

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 
 import torch
-from common import Turn, serve, size
+from common import Turn, now, serve, size
 from inputs import images
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,9 +27,9 @@ def by_library(name: str) -> Turn:
         settings = {"epochs": 1, "batch_size": BATCH, "learning_rate": RATE, "betas": BETAS, "clip": 0.0, "skip": 0.0}
         training = fusevae.Training(**settings, validate_every=10**9)
         loop = prepare(made.model, data, made.views, made.objective, training, seed=0, device="cpu")
-        started = time.perf_counter()
+        started = now()
         loop.run()
-        return {"seconds": time.perf_counter() - started, "steps": loop.total}
+        return {"seconds": now() - started, "steps": loop.total}
 
     return turn
 
@@ -115,13 +114,13 @@ def by_hand(name: str) -> Turn:
         nets = parts(name)
         optimizers, logged = Optimizers(nets), torch.zeros(())
         step_of = gan_step if name == "gan" else vae_gan_step
-        started = time.perf_counter()
+        started = now()
         order = torch.randperm(len(data))
         for step in range(STEPS):
             x = data[order[step * BATCH : (step + 1) * BATCH]].float() / 127.5 - 1
             logged += step_of(nets, optimizers, x)
             optimizers.follow(step)
-        return {"seconds": time.perf_counter() - started, "steps": STEPS, "loss": logged.item() / STEPS}
+        return {"seconds": now() - started, "steps": STEPS, "loss": logged.item() / STEPS}
 
     return turn
 

@@ -7,7 +7,7 @@ import time
 
 import inputs
 import torch
-from common import Turn, serve, size
+from common import Turn, now, serve, size
 from pythae.data.datasets import BaseDataset
 from pythae.models import VAE, VAEConfig
 from pythae.models.base.base_utils import ModelOutput
@@ -55,9 +55,9 @@ def train() -> Turn:
     model.train()
 
     def turn() -> dict[str, float]:
-        started = time.perf_counter()
+        started = now()
         trainer.train_step(epoch=1)
-        return {"seconds": time.perf_counter() - started, "steps": len(x) // 128}
+        return {"seconds": now() - started, "steps": len(x) // 128}
 
     return turn
 
