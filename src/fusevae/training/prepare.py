@@ -57,7 +57,8 @@ def prepare(
 ) -> Loop:
     """The loop, ready to run: views and preprocessing fitted, model and data checked against each other."""
     artifact = Artifact(model, data.spec, list(views))
-    remarks = not world()[0] and (progress is None or not progress.trial)
+    trial = progress is not None and progress.trial  # of the time of a step, for which any start will do
+    remarks = not world()[0] and not trial
     if len(data.train) < world()[1]:
         raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
     data.spec.schema.check_model(data.spec, model.mixed)
@@ -70,7 +71,8 @@ def prepare(
             for line in data.spec.schema.remarks(data.spec):
                 progress.say(line)
         held = freeze(model, training.frozen)
-        some = data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # the first may be of one class
+        many = STARTS if trial else max(1000, int(FITTED_ON / data.spec.dims))
+        some = data.train.evenly(many)  # the first may be of one class
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
     found = players(artifact, objective, training)
