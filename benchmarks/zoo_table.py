@@ -35,13 +35,14 @@ PAIRS = {
 SUBSETS = 10  # that the error of a kernel distance is over
 WITHIN, TOLD = 0.01, 3.0  # of the parent's value; nats of I(x; z)
 MARKS = {
-    "W": "worse than the constant model",
+    "W": "worse than the constant model; of `vae-gan` and `patch-gan-vae` by the FID of samples",
     "C": "collapsed: KL under half a nat",
     "K": "exploded: one dimension of the latent costs 10 nats",
     "D": "most codes dead",
     "O": f"overfitted: what is kept is over {OVERFITTED} % of the bound below the best validation",
     "X": "crash",
 }
+CRITICS = {"vae-gan", "patch-gan-vae"}  # have a bound, but are trained for their samples, and judged by these
 OF_WRONG = {"collapsed": "C", "exploded": "K", "dead codes": "D", "worse than a constant model": "W"}
 
 
@@ -59,9 +60,10 @@ def marks(record: Record) -> str:
         return "X"
     found = {OF_WRONG[name] for name in (record.get("latents") or {}).get("wrong", {}) if name in OF_WRONG} - {"W"}
     scored, over, made = (record.get(key) or {} for key in ("likelihood", "overfitting", "quality"))
-    if scored and not (scored["gain"] or -math.inf) > 0:
+    for_samples = "constant" in made and (not scored or record.get("recipe") in CRITICS)
+    if scored and not for_samples and not (scored["gain"] or -math.inf) > 0:
         found.add("W")
-    if not scored and "constant" in made and not (made["fid"] or math.inf) < made["constant"]["fid"]:
+    if for_samples and not (made["fid"] or math.inf) < made["constant"]["fid"]:
         found.add("W")
     if over and not (over["percent"] if over["percent"] is not None else math.inf) <= OVERFITTED:
         found.add("O")

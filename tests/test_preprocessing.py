@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch.distributions import Normal as TorchNormal
 
-from fusevae import Bytes
+from fusevae import MLP, Bytes, DiscretizedLogistic, Gaussian, Preprocessed, fit, log_likelihood, read_data, sample
 from fusevae.core import noise
 from fusevae.core.description import build, describe
-from fusevae.core.errors import InputError
+from fusevae.core.errors import InputError, SlotError
 from fusevae.core.spec import DataSpec
 from fusevae.core.tails import Tails
 from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Standardise
+from fusevae.data.used_levels import UsedLevels
 from fusevae.modalities.images.views import Binarize, Crop, Flip, Resize, content_noise
 from fusevae.modalities.text.schema import TextSchema
+from fusevae.recipes.find import find
 
 GREY = DataSpec((1, 8, 8), "uint8", 0, 255)
 
@@ -105,6 +107,42 @@ def test_dequantization_noise_is_keyed_and_doesnt_depend_on_the_number_of_proces
     with noise.keyed(1, rows=noise.Rows(2, 5, 6)):
         part = Dequantize()(x[2:5])[0]
     assert torch.equal(whole[2:5], part)
+
+
+def test_whole_numbers_of_which_few_are_used_keep_a_mass_over_all_of_them():
+    values, x = (2, 3, 40, 90, 99), torch.arange(0.0, 101)[:, None]
+    step = UsedLevels(values, 0, 100)
+    seen = torch.tensor([2.0] * 6 + [3.0] * 3 + [40.0] * 2 + [41.0])[:, None]
+    step.fit(seen)
+    assert step.odd[2].item() == pytest.approx(2 / 5)  # one of three is none of the values, by the rule of succession
+    decoder = DiscretizedLogistic(MLP(2, DiscretizedLogistic.outputs((1,), 2), hidden=(4,)), 2, levels=5)
+    p = Preprocessed([step, Normalise(0, 4, -1, 1)], decoder)(torch.randn(1, 2))
+    masses = p.log_bound(x[:, None]).exp()
+    assert masses.sum().item() == pytest.approx(1, abs=1e-5)
+    inside = decoder(torch.zeros(1, 2)).log_prob(torch.tensor([[0.0]]))  # the place of 40 in the middle
+    far = Preprocessed([step, Normalise(0, 4, -1, 1)], decoder)(torch.zeros(1, 2)).log_bound(torch.tensor([[[50.0]]]))
+    others = sum(21.5 < v <= 65 for v in range(101)) - 1
+    assert far.item() == pytest.approx(inside.item() + math.log(0.4 / others), abs=1e-5)
+    assert set(p.sample((200,)).unique().tolist()) <= set(values)
+    with pytest.raises(SlotError, match="take a mass"):
+        Preprocessed([step], Gaussian(MLP(2, 2)))
+
+
+def test_pictures_of_few_greys_are_learned_as_these():
+    greys = torch.tensor([0, 60, 128, 255], dtype=torch.uint8)
+    x = greys[torch.randint(4, (300, 1, 8, 8), generator=torch.Generator().manual_seed(0))]
+    data = read_data(x, validation=0.0, test=0.0)
+    for name in ("conv-vae", "vq-vae", "fsq-vae", "logistic-vae"):
+        model = find(name)(data.spec).model
+        assert isinstance(model.steps[0], UsedLevels), name
+    artifact = fit("logistic-vae", data, training={"epochs": 2}, quiet=True)
+    assert artifact.support == "mass on {0..255}^1x8x8"
+    assert set(sample(artifact, 8, kind="sample").unique().tolist()) <= {0, 60, 128, 255}
+    other = x.clone()
+    other[0, 0, 0, 0] = 200  # none of them has it
+    each = log_likelihood(artifact, torch.stack([x[0], other[0]]), importance_samples=4)
+    assert each.isfinite().all()
+    assert each[1] < each[0] - 5
 
 
 def test_standardise_gives_mean_zero_and_deviation_one_on_what_it_was_fitted_on():

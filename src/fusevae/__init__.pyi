@@ -31,6 +31,7 @@ from fusevae.data.preprocessing import VariationalDequantize as VariationalDequa
 from fusevae.data.source import Source as Source
 from fusevae.data.source import read_data as read_data
 from fusevae.data.splits import Splits as Splits
+from fusevae.data.used_levels import UsedLevels as UsedLevels
 from fusevae.data.whiten import Whiten as Whiten
 from fusevae.distributions.aligned import Aligned as Aligned
 from fusevae.distributions.autoregressive_codes import AutoregressiveCodes as AutoregressiveCodes

@@ -52,11 +52,14 @@ class Step(Described, nn.Module):
     Attributes:
         dequantizes: whether it turns integers into reals by noise; what follows is then an evidence bound on
             the probability of the integers.
+        shares: whether several whole numbers become one, of whose probability each has a share: its logarithm, in the
+            place of the log-determinant, counts for a mass too.
         fitted: whether it has what it takes from training data, by :meth:`fit` or from a file; a training then keeps
             it.
     """
 
     dequantizes: bool = False
+    shares: bool = False
     fitted: bool = False
 
     @abstractmethod

@@ -24,7 +24,8 @@ class Preprocessed(Conditional):
     :math:`\log p(x) = \log p(y) + \log|\det f'(x)|`.
 
     Where the model gives probabilities of discrete values, a change of units changes no probability and no
-    log-determinant is added. Where a step dequantizes, the result bounds the probability of the integers.
+    log-determinant is added (but for a step by which several values share a probability). Where a step dequantizes, the
+    result bounds the probability of the integers.
 
     Args:
         steps: applied in order on the way in, undone in reverse on the way out.
@@ -41,6 +42,11 @@ class Preprocessed(Conditional):
             raise SlotError(
                 f"{type(model).__name__} is over a sphere, which the steps would leave: leave the steps out, or take a "
                 "density over reals (Gaussian)"
+            )
+        if any(s.shares for s in steps) and not model.discrete:
+            raise SlotError(
+                f"{type(model).__name__} gives a density, the steps give places of whole numbers: take a mass "
+                "(DiscretizedLogistic, Categorical) as decoder, or leave the UsedLevels out"
             )
         if dequantizes:
             self.level = min(Level.EVIDENCE, model.level)
@@ -96,8 +102,9 @@ class Preprocessed(Conditional):
         total: Tensor | float = 0.0
         for step in self.steps:
             x, log_det = step(x)
-            total = total + log_det
-        return x, 0.0 if self.model.discrete else total
+            if step.shares or not self.model.discrete:
+                total = total + log_det
+        return x, total
 
     def back(self, y: Tensor) -> Tensor:
         """x for ``y`` of shape ``(*sample, *batch, *event)``."""

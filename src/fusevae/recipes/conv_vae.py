@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import few
-from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
-from fusevae.modalities.images.levels import levels_of
+from fusevae.modalities.images.levels import scaled
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -32,16 +31,17 @@ def recipe(
     prior, encoder and decoder the label."""
     classes = data.condition if conditional else 0
     prior = Gaussian(Embedding(classes, 2 * latent)) if classes else Normal(latent)
+    steps, levels = scaled(data)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Flat(prior, posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, classes))),
         decoder=DiscretizedLogistic(
             ConvDecoder(latent, outputs, channels[::-1], blocks, classes, places=few(data)),
             components,
-            levels=levels_of(data),
+            levels=levels,
         ),
     )
     return Experiment(
-        model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),
+        model=Preprocessed(steps, vae),
         training=Training(epochs=30, batch_size=64, learning_rate=1e-3),
     )

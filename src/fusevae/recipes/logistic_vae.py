@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
-from fusevae.modalities.images.levels import levels_of
+from fusevae.modalities.images.levels import scaled
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -23,12 +22,13 @@ def recipe(data: DataSpec, latent: int = 12, hidden: tuple[int, ...] = (256, 256
     class has is not drawn for it."""
     classes = data.condition
     prior = Gaussian(Embedding(classes, 2 * latent)) if classes else Normal(latent)
+    steps, levels = scaled(data)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Flat(prior=prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
-        decoder=DiscretizedLogistic(MLP(latent, outputs, hidden, "silu", classes), components, levels=levels_of(data)),
+        decoder=DiscretizedLogistic(MLP(latent, outputs, hidden, "silu", classes), components, levels=levels),
     )
     return Experiment(
-        model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),
+        model=Preprocessed(steps, vae),
         training=Training(epochs=80, learning_rate=2e-3, weight_decay=0.3, average=0.99),
     )

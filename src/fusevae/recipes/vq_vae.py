@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import few
-from fusevae.data.preprocessing import Normalise
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.pixel_cnn import PixelCNN
-from fusevae.modalities.images.levels import levels_of
+from fusevae.modalities.images.levels import scaled
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
@@ -43,6 +42,7 @@ def quantized(
     classes = data.condition if conditional else 0
     encoder = SpatialEncoder(data.shape, quantizer.features, channels, blocks, classes)
     grid = (1, *encoder.outputs[1:])
+    steps, levels = scaled(data)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Quantized(
@@ -55,10 +55,10 @@ def quantized(
         decoder=DiscretizedLogistic(
             SpatialDecoder(quantizer.features, outputs, channels[::-1], blocks, classes, places=few(data)),
             components,
-            levels=levels_of(data),
+            levels=levels,
         ),
     )
     return Experiment(
-        model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], vae),
+        model=Preprocessed(steps, vae),
         training=Training(epochs=20, batch_size=64, learning_rate=1e-3),
     )

@@ -27,6 +27,7 @@ from fusevae.modalities.images import columns, folders, pictures, writing
 from fusevae.modalities.images.decode import SUFFIXES, background
 from fusevae.modalities.images.extractor import extractor_for, kept_at, training_seconds
 from fusevae.modalities.images.layout import as_images, channels_first, item_looks_like_image, looks_like_images
+from fusevae.modalities.images.levels import used
 from fusevae.modalities.images.quality import PictureReference
 from fusevae.modalities.images.recommend import choices
 from fusevae.training.fit import pick_device
@@ -39,12 +40,13 @@ class ImageSchema(Schema):
 
     Args:
         ink: part of the values that are nearly black or nearly white, where it was measured.
+        used: the whole numbers that the values are, where these are few of all that they could be.
     """
 
     modality = "images"
 
-    def __init__(self, ink: float | None = None) -> None:
-        self.ink = ink
+    def __init__(self, ink: float | None = None, used: tuple[int, ...] | None = None) -> None:
+        self.ink, self.used = ink, used
 
     def about(self, spec: DataSpec) -> str:
         channels, height, width = spec.shape
@@ -115,10 +117,11 @@ class Images(Modality):
 
     def schema_of(self, part: Part, options: Options) -> Schema:
         some = range(0, len(part), max(1, len(part) // LOOKED_AT))
-        x = torch.stack([split_item(part.x[i], f"item {i}")[0] for i in some]).float()
+        given = torch.stack([split_item(part.x[i], f"item {i}")[0] for i in some])
+        x = given.float()
         low, high = x.aminmax()
         near = ((x - low).minimum(high - x) <= 0.1 * (high - low)).double().mean().item()
-        return ImageSchema(round(near, 3))
+        return ImageSchema(round(near, 3), None if given.is_floating_point() else used(given))
 
     def layout(self, x: Tensor, name: str) -> Tensor:
         return channels_first(x, name, sure=True) if x.dim() in (3, 4) else x
