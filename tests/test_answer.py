@@ -275,7 +275,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(tune, "UPDATES", 1)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
     command = ["tune", "logistic-vae", "--total", "8s", "--output", str(tmp_path / "t")]
-    whole, calls = tune.trial, []
+    whole, calls = tune.Trials.one, []
 
     def killed(*given):
         calls.append(1)
@@ -284,7 +284,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
         return whole(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(tune, "trial", killed)
+        patched.setattr(tune.Trials, "one", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             raise SystemExit(main(command))
     capsys.readouterr()
