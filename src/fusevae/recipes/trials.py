@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,9 +117,10 @@ class Trials:
         lengths = self.lengths(params, seconds, looks)
         experiment = self.configure(params)
         training = experiment.training.replaced(**lengths, budget=2 * seconds, planned=True)  # where steps get slower
-        return fit(
-            experiment.replaced(training=training), self.splits, device=self.device, callbacks=callbacks, quiet=True
-        ), lengths
+        experiment = experiment.replaced(training=training)
+        with warnings.catch_warnings():  # of so short a training they say little
+            warnings.simplefilter("ignore")
+            return fit(experiment, self.splits, device=self.device, callbacks=callbacks, quiet=True), lengths
 
     def one(self, seconds: float) -> bool:
         """Train one; returns whether it was not stopped by the user."""
