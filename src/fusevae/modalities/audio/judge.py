@@ -75,9 +75,7 @@ class SoundQuality(Quality):
         remedy = "train longer, or take codes with a learned prior: speech-codec"
         blurred = narrow(self.intervals.get("detail"), says, remedy)
         if not blurred and max(self.intervals.get("treble", [0.0])) < DULL:
-            says = (
-                f"the upper bands are {-(self.treble or 0.0):.0f} dB weaker than in real clips, beside the lower ones"
-            )
+            says = f"upper bands are {-(self.treble or 0.0):.0f} dB weaker beside lower ones than in real clips"
             blurred = [Failing("blurred", says, remedy)]
         return super().failings() + blurred
 
