@@ -25,9 +25,10 @@ from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
-from fusevae.recipes.trials import TRIALS, Fallen, Trials, study_of
+from fusevae.recipes.trials import STEPS, TRIALS, Fallen, Trials, study_of
 from fusevae.recipes.tuned import Tuned, better, chosen
 from fusevae.training import configuration
+from fusevae.training.budget import fewer, timed
 from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
@@ -38,6 +39,7 @@ from fusevae.training.train import resume, train
 
 KEPT = "tune.json"
 SEARCH, EACH, LONGER = 0.2, 0.025, 2.5  # of the time: for trials, for one; how much longer a training of the pair is
+LAST = 0.6  # of the time, about: for the last training
 USED = 0.92  # of the time: the rest is for the last report
 FEWEST = 4  # trials: where there is no time for so many, none is begun
 UPDATES, LEAST = 40, 2.0  # of a trial, at least; seconds of one
@@ -98,10 +100,15 @@ def tune(
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
     kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked, "speeds": {}, "pair": {}}
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
-    node = configure({})
-    search = ranges_of(make, node)
     few = replace(splits, validation=splits.validation.spread(FEW))
     with locked(folder), Clock(folder, started) as spent:
+        node = configure({})
+        if "batch" not in kept:  # of the last training, which is planned for the time: trials are to be like it
+            experiment = configuration.experiment(node, trust)
+            size, more = min(experiment.training.batch_size, len(splits.train)), experiment.training.accumulate
+            kept["batch"] = fewer(size, timed(experiment, few, device, STEPS)[0], LAST * seconds, more)[0]
+        node = configure({"training.batch_size": kept["batch"]})
+        search = ranges_of(make, node)
         trials = Trials(
             study_of(folder), search, defaults(make, node, search),
             lambda params: configuration.experiment(configure(params), trust),

@@ -100,8 +100,7 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     experiment = make()
     usual = size = min(experiment.training.batch_size, len(data.train))
     rough, _, _ = timed(experiment, data, device, WARM)
-    while USED * seconds / rough < UPDATES and size >= 2 * SMALLEST * experiment.training.accumulate:
-        size, rough = size // 2, rough / 2  # at best
+    size, rough = fewer(size, rough, seconds, experiment.training.accumulate)
     count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
     experiment = make()
     if size < usual:
@@ -125,6 +124,18 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     sooner = often if often < experiment.training.checkpoint_every else None
     smaller = size if size < usual else None
     return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner)
+
+
+def fewer(size: int, step: float, seconds: float, accumulate: int = 1) -> tuple[int, float]:
+    """Examples of a batch, halved until enough steps fit into the time, and the seconds that one takes at best.
+
+    Example:
+        >>> fewer(64, 0.4, 200.0), fewer(64, 0.01, 200.0)
+        ((16, 0.1), (64, 0.01))
+    """
+    while USED * seconds / step < UPDATES and size >= 2 * SMALLEST * accumulate:
+        size, step = size // 2, step / 2
+    return size, step
 
 
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
