@@ -54,6 +54,7 @@ def measured(name: str, total: str, folder: Path, scratch: Path) -> dict[str, An
         "recipe": recipe,
         "kept": found["kept"],
         "settings": found["settings"],
+        "epochs": found["epochs"],
         "trials": found["trials"],
         "pruned": found["pruned"],
         "gain": d.value,
