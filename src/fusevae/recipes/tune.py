@@ -98,7 +98,7 @@ def tune(
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
     asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
-    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked, "speeds": {}, "pair": {}}
+    kept = {"speeds": {}, "pair": {}} | (known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked})
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
     few = replace(splits, validation=splits.validation.spread(FEW))
     with locked(folder), Clock(folder, started) as spent:
