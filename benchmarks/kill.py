@@ -287,7 +287,7 @@ def fixed_plan(task: Task) -> Iterator[None]:
         return Plan(steps, steps / 11, 20, 0.001, 0.001, 10, None, 20)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch("fusevae.recipes.tune.UPDATES", 50))
+        stack.enter_context(mock.patch("fusevae.recipes.trials.timed", return_value=(0.02, 0.0, 11)))
         for name in ("fusevae.recipes.trainings", "fusevae.training.budget"):  # where they are planned
             if task.left is not advised:
                 stack.enter_context(mock.patch(f"{name}.plan", plan))

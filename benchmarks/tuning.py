@@ -23,7 +23,7 @@ from fusevae.training.run import Run
 
 RECIPES = {"table": "table-vae", "digits": "logistic-vae", "captions": "text-vae", "smiles": "molecule-vae"}
 SETS = ("table", "digits", "captions")
-K, SEED = 100, 0
+K, SEED = 20, 0
 #: the command line, to which time is what the processor spends on it
 TIMED = "import sys, time; time.monotonic = time.perf_counter = time.process_time; "
 TIMED += "from fusevae.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -54,6 +54,7 @@ def measured(name: str, total: str, folder: Path, scratch: Path) -> dict[str, An
         "recipe": recipe,
         "kept": found["kept"],
         "settings": found["settings"],
+        "epochs": found["epochs"],
         "trials": found["trials"],
         "pruned": found["pruned"],
         "gain": d.value,

@@ -274,8 +274,8 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(tune, "SEARCH", 0.6)
     monkeypatch.setattr(tune, "UPDATES", 1)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
-    command = ["tune", "logistic-vae", "--total", "8s", "--output", str(tmp_path / "t")]
-    whole, calls = tune.trial, []
+    command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
+    whole, calls = tune.Trials.one, []
 
     def killed(*given):
         calls.append(1)
@@ -284,7 +284,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
         return whole(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(tune, "trial", killed)
+        patched.setattr(tune.Trials, "one", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             raise SystemExit(main(command))
     capsys.readouterr()
@@ -298,6 +298,26 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     assert main([*command, "--json"]) == 0 and json.loads(capsys.readouterr().out) == found
     assert main([*command, "--seed", "1"]) == 2
     assert "another seed" in capsys.readouterr().err
+
+
+def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_more_is_no_better(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes import tune
+    from fusevae.recipes.trials import study_of
+
+    monkeypatch.setattr(tune, "LEAST", 0.2)
+    monkeypatch.setattr(tune.Work, "figures", lambda self, artifact: {"value": -artifact.history.steps})
+    found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
+    assert found.run is not None and found.tuned is not None
+    made, kept = found.run.configuration["training"], json.loads((tmp_path / "t/tune.json").read_text())
+    assert found.run.finished and made["epochs"] == found.tuned.epochs
+    assert made["epochs"] in [pair["lengths"]["epochs"] for pair in kept["pair"].values()]
+    tried = [trial.params for trial in study_of(tmp_path / "t").trials if trial.params]
+    assert tried[0] == {
+        "training.learning_rate": 0.002, "training.batch_size": 128, "recipe.latent": 12, "training.weight_decay": 0.3
+    }  # fmt: skip
+    for i, one in enumerate(tried[1:8], 1):
+        assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
 
 
 def test_too_little_time_for_trials_is_left_to_the_defaults(tmp_path, monkeypatch, capsys):

@@ -245,6 +245,22 @@ def test_sounds_that_fail_are_named(tmp_path):
     assert "unlike the data" in names(judge, lambda n, _: some(noisy, n), spec)
 
 
+def test_sound_is_muffled_without_its_upper_bands_and_each_condition_is_told_for_itself():
+    from fusevae.core.conditions import Conditions, Label
+    from fusevae.modalities.audio.judge import SoundReference
+    from fusevae.modalities.audio.quality import treble
+
+    noise = 0.1 * torch.randn(8, 4000, generator=torch.Generator().manual_seed(0))
+    muffled = nn.functional.avg_pool1d(noise, 9, 1, 4)
+    assert (treble(noise, 8000) - treble(muffled, 8000)).min() > 10
+    assert torch.allclose(treble(noise, 8000), treble(0.5 * noise, 8000), atol=0.1)  # however loud
+    judge = SoundReference.__new__(SoundReference)
+    judge.spec = DataSpec((4000,), conditions=Conditions([Label("digit", ["0", "1"]), Label("who", ["a", "b"])]))
+    judge.label = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 1.0], [1.0, 0.0]]).repeat(50, 1)
+    judge.found, judge.real_found = torch.tensor([0.9, 0.5, 0.45]), torch.tensor([0.98, 0.97, 0.95])
+    assert {name: found.ignored for name, found in judge._asked().items()} == {"digit": False, "who": True}
+
+
 def test_a_condition_of_uneven_classes_is_told_from_chance():
     wanted = np.arange(400) % 4 // 3.0  # three in four are of one class
     rare = np.flatnonzero(wanted)

@@ -1,25 +1,35 @@
-"""The trials of a tuning: short trainings with proposed settings, kept in a file so that none is lost."""
+"""The trials of a tuning: short trainings, each one step from the best settings so far, kept in a file so that none is
+lost."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fusevae.core import noise
-from fusevae.core.description import Trust
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.splits import Splits
 from fusevae.recipes.candidates import UNFIT, say
 from fusevae.recipes.default import as_settings
-from fusevae.recipes.ranges import Range
-from fusevae.training import configuration
-from fusevae.training.callbacks import Moment
+from fusevae.recipes.ranges import Range, moves
+from fusevae.training.budget import timed
+from fusevae.training.callbacks import Callback, Moment
 from fusevae.training.configuration import one_line
+from fusevae.training.experiment import Experiment
 from fusevae.training.fit import fit
 
-TRIALS, AGAIN = "trials.log", "again"  # the file; what is said of a trial that was stopped before
+TRIALS, AGAIN, MOVED = "trials.log", "again", "moved"  # the file; what is said of a trial that was stopped, and of one
+LOOKS = 2  # at held-out examples in a trial: one on the way, after which it may be given up, and one at its end
+STEPS = 5  # that are timed
+FALLEN = 0.1  # of what a training has gained on validation examples: once it has lost so much, more time won't help
+#: settings by which a step is neither longer nor shorter
+FREE = ("training.learning_rate", "training.weight_decay", "recipe.dropout")
 
 
 def study_of(folder: Path) -> Any:
@@ -38,74 +48,173 @@ def study_of(folder: Path) -> Any:
         study_name="tune",
         load_if_exists=True,
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=1),
     )
     for trial in found.trials:
         if trial.state.name == "RUNNING":  # it was stopped in it
             params = trial.params or trial.system_attrs.get("fixed_params", {})
-            found.enqueue_trial(params, user_attrs={AGAIN: True} if trial.params else None)
+            found.enqueue_trial(params, user_attrs=trial.user_attrs | ({AGAIN: True} if trial.params else {}))
             found.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return found
 
 
-def sampler(study: Any, seed: int) -> Any:
-    """What proposes the next trial; the same wherever the tuning was killed."""
-    import optuna
+@dataclass
+class Trials:
+    """What is needed to train some settings for a short time.
 
-    proposed = sum(bool(trial.params) and AGAIN not in trial.user_attrs for trial in study.trials)
-    return optuna.samplers.TPESampler(seed=noise.key(seed, "trial", proposed) % 2**32, n_startup_trials=5)
+    Attributes:
+        study: what is known of all trials.
+        search: the ranges.
+        own: the recipe's settings, the first trial.
+        configure: makes the experiment of some settings.
+        splits: the data, with the examples that a trial is judged by.
+        device: where it is trained.
+        seed: of what is proposed.
+        judge: of an artifact that has no bound.
+        quiet: show no progress.
+        speeds: seconds of a step and of a look, and the steps of an epoch, by the settings that they depend on.
+    """
+
+    study: Any
+    search: Mapping[str, Range]
+    own: Mapping[str, Any]
+    configure: Callable[[Mapping[str, Any]], Experiment]
+    splits: Splits
+    device: str
+    seed: int
+    judge: Callable[[Artifact], float | None] | None
+    quiet: bool
+    speeds: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def done(self) -> list[Any]:
+        """Trials that came to their end."""
+        return [t for t in self.study.trials if t.state.name == "COMPLETE"]
+
+    @property
+    def pruned(self) -> int:
+        """Trials that were given up on the way."""
+        return sum(t.state.name == "PRUNED" for t in self.study.trials)
+
+    def speed(self, params: Mapping[str, Any]) -> list[float]:
+        """Seconds of a step and of a look, and the steps of an epoch, of some settings."""
+        key = json.dumps({name: value for name, value in params.items() if name not in FREE}, sort_keys=True)
+        if key not in self.speeds:
+            self.speeds[key] = list(timed(self.configure(params), self.splits, self.device, STEPS))
+        found: list[float] = self.speeds[key]
+        return found
+
+    def lengths(self, params: Mapping[str, Any], seconds: float, looks: int) -> dict[str, Any]:
+        """The settings of a training that takes so long."""
+        step, look, per_epoch = self.speed(params)
+        steps = max(looks, int((seconds - (looks + 1) * look) / step))
+        return {"epochs": steps / per_epoch, "validate_every": -(-steps // looks), "patience": None}
+
+    def trained(
+        self, params: Mapping[str, Any], seconds: float, looks: int, callbacks: tuple[Callback, ...] = ()
+    ) -> tuple[Artifact, dict[str, Any]]:
+        """A training of some settings for a time, and its length as settings."""
+        lengths = self.lengths(params, seconds, looks)
+        experiment = self.configure(params)
+        training = experiment.training.replaced(**lengths, budget=2 * seconds, planned=True)  # where steps get slower
+        experiment = experiment.replaced(training=training)
+        with warnings.catch_warnings():  # of so short a training they say little
+            warnings.simplefilter("ignore")
+            return fit(experiment, self.splits, device=self.device, callbacks=callbacks, quiet=True), lengths
+
+    def one(self, seconds: float) -> bool:
+        """Train one; returns whether it was not stopped by the user."""
+        import optuna
+
+        self._propose()
+        trial = self.study.ask()
+        params = {name: _suggested(trial, name, values) for name, values in self.search.items()}
+        pruned, seen = False, set()
+
+        def look(record: dict[str, Any], moment: Moment) -> bool:
+            nonlocal pruned
+            value, part = bound(record), LOOKS * moment.step // moment.total
+            if value is not None and part not in seen and part:
+                seen.add(part)
+                trial.report(value, part)  # a part of the training: batches differ
+                pruned = moment.step < moment.total and trial.should_prune()
+            return not pruned
+
+        failed = optuna.trial.TrialState.FAIL
+        try:
+            artifact, _ = self.trained(params, seconds, LOOKS, (look,))
+        except UNFIT as error:
+            self.study.tell(trial, state=failed)
+            say(f"trial {trial.number}: {one_line(error)}", self.quiet)
+            return True
+        history = artifact.history
+        assert history is not None
+        if not history.finished and not pruned and history.why == "interrupted":
+            self.study.enqueue_trial(params, user_attrs=trial.user_attrs | {AGAIN: True})
+            self.study.tell(trial, state=failed)
+            return False
+        value = None if pruned else self.value(artifact)
+        if pruned:
+            self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        elif value is None or not math.isfinite(value):
+            self.study.tell(trial, state=failed)
+        else:
+            self.study.tell(trial, value)
+        word = "given up" if pruned else "no figure" if value is None else f"{value:.4g}"
+        say(f"trial {trial.number}: {word}, {' '.join(as_settings(params))}", self.quiet)
+        return True
+
+    def value(self, artifact: Artifact) -> float | None:
+        """What a trial is judged by, higher for better: its best bound of held-out examples."""
+        if self.judge is not None:
+            return self.judge(artifact)
+        assert artifact.history is not None
+        records = artifact.history.rest.records if artifact.history.rest is not None else []
+        return max((value for record in records if (value := bound(record)) is not None), default=None)
+
+    def _propose(self) -> None:
+        """Say what is tried next: the recipe's own settings, then each that is one step from the best so far, first of
+        the setting by which this became the best; once all have been tried, what optuna proposes."""
+        import optuna
+
+        trials = self.study.trials
+        proposed = sum(bool(t.params) and AGAIN not in t.user_attrs for t in trials)
+        self.study.sampler = optuna.samplers.TPESampler(
+            seed=noise.key(self.seed, "trial", proposed) % 2**32, n_startup_trials=5
+        )  # the same wherever the tuning was killed
+        if any(t.state.name == "WAITING" for t in trials):
+            return
+        if not trials:
+            self.study.enqueue_trial(dict(self.own))
+        elif self.done:
+            best, tried = self.study.best_trial, [t.params for t in trials]
+            near = moves(self.search, best.params, best.user_attrs.get(MOVED, ""))
+            name, params = next(((n, p) for n, p in near if p not in tried), ("", None))
+            if params is not None:
+                self.study.enqueue_trial(params, user_attrs={MOVED: name})
 
 
-def trial(
-    study: Any,
-    search: Mapping[str, Range],
-    configure: Any,
-    splits: Splits,
-    seconds: float,
-    device: str,
-    trust: Trust,
-    judge: Any,
-    quiet: bool,
-) -> bool:
-    """Train one; returns whether it was not stopped by the user."""
-    import optuna
+class Fallen:
+    """A callback that ends a training which learns by heart: one that has lost a part of what it had gained on
+    validation examples.
 
-    one = study.ask()
-    params = {name: _suggested(one, name, values) for name, values in search.items()}
-    pruned = False
+    Example:
+        >>> fallen = Fallen()
+        >>> [fallen({"validation": {"elbo": value}}) for value in (-100.0, -50.0, -54.0, -56.0)]
+        [True, True, True, False]
+    """
 
-    def look(record: dict[str, Any], moment: Moment) -> bool:
-        nonlocal pruned
+    def __init__(self) -> None:
+        self.first: float | None = None
+        self.most, self.seen = -math.inf, False
+
+    def __call__(self, record: dict[str, Any]) -> bool:
         value = bound(record)
         if value is not None:
-            one.report(value, round(100 * moment.step / moment.total))  # part of the training: batches differ
-            pruned = moment.step < moment.total and one.should_prune()
-        return not pruned
-
-    try:
-        experiment = configuration.experiment(configure(params), trust)
-        artifact = fit(experiment, splits, budget=seconds, device=device, callbacks=[look], quiet=True)
-    except UNFIT as error:
-        study.tell(one, state=optuna.trial.TrialState.FAIL)
-        say(f"trial {one.number}: {one_line(error)}", quiet)
-        return True
-    history = artifact.history
-    assert history is not None
-    if not history.finished and not pruned and history.why == "interrupted":
-        study.enqueue_trial(params, user_attrs={AGAIN: True})
-        study.tell(one, state=optuna.trial.TrialState.FAIL)
-        return False
-    bounds = [value for record in history.rest.records if (value := bound(record)) is not None]
-    value = max(bounds) if judge is None else judge(artifact)
-    if pruned:
-        study.tell(one, state=optuna.trial.TrialState.PRUNED)
-    elif value is None or not math.isfinite(value):
-        study.tell(one, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(one, value)
-    word = "given up" if pruned else f"{value:.4g}"
-    say(f"trial {one.number}: {word}, {' '.join(as_settings(params))}", quiet)
-    return True
+            self.first = value if self.first is None else self.first
+            self.most = max(self.most, value)
+            self.seen = self.most - value > FALLEN * (self.most - self.first) > 0
+        return not self.seen
 
 
 def _suggested(trial: Any, name: str, values: Range) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock, seconds_of
 from fusevae.core.errors import InputError
@@ -18,16 +18,18 @@ from fusevae.data.examples import data_fingerprint
 from fusevae.data.modality import modality_of
 from fusevae.data.source import Source
 from fusevae.data.splits import Splits
-from fusevae.evaluation.compare import compare
-from fusevae.evaluation.results import SAMPLES, Result, figure
+from fusevae.evaluation.likelihood import log_likelihood
+from fusevae.evaluation.results import SAMPLES
 from fusevae.recipes.candidates import Candidate, configured, say
 from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
-from fusevae.recipes.trials import TRIALS, sampler, study_of, trial
+from fusevae.recipes.trials import STEPS, TRIALS, Fallen, Trials, study_of
+from fusevae.recipes.tuned import Tuned, better, chosen
 from fusevae.training import configuration
-from fusevae.training.budget import timed
+from fusevae.training.budget import fewer, timed
+from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.folder import CONFIG, REPORT
@@ -36,35 +38,14 @@ from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
 KEPT = "tune.json"
-SEARCH, PAIR, USED = 0.4, 0.12, 0.92  # of the time: for trials, each training of the pair, and all but the last report
-MANY, FEWEST = 16, 4  # trials, about; fewer are not begun
-UPDATES, STEPS = 300, 10  # of a trial, at least; that are timed
-LEAST = 2.0  # seconds of one
-PATIENT = 0.9  # of its time, before which a training that came to its end had no better validation for its patience
-K, SAMPLED = 20, 500  # importance samples of the comparison; samples where there is no bound
-
-
-class Tuned(Result):
-    """What came of a tuning.
-
-    Attributes:
-        settings: the best ones, as ``--set`` takes them; none where the defaults are kept.
-        trials: how many were trained to their end, and how many were given up on the way.
-        pruned: those.
-        gain: nats by which the best is better than the defaults on held-out examples, each trained for the same time.
-        interval: where that is with 95 % confidence.
-        kept: ``tuned`` or ``defaults``: what ``best`` is.
-        says: why, in words.
-    """
-
-    section = "Tuning"
-    trials: int = figure("trials", form=",")
-    pruned: int = figure("given up on the way", form=",")
-    settings: list[str]
-    gain: float | None = figure("better than the defaults", "nats per example", form="+.3f", interval="interval")
-    interval: list[float] | None = None
-    kept: str = figure("kept")
-    says: str = figure("since")
+SEARCH, EACH, LONGER = 0.2, 0.025, 2.5  # of the time: for trials, for one; how much longer a training of the pair is
+LAST = 0.6  # of the time, about: for the last training
+USED = 0.92  # of the time: the rest is for the last report
+FEWEST = 4  # trials: where there is no time for so many, none is begun
+UPDATES, LEAST = 40, 2.0  # of a trial, at least; seconds of one
+LOOKS = 5  # at held-out examples, of a training of the pair
+FEW = 300  # validation examples that trials are judged by
+HELD, K, SAMPLED = 500, 5, 500  # examples of the pair and their importance samples; samples where there is no bound
 
 
 @dataclass
@@ -93,11 +74,13 @@ def tune(
     """Search the settings of a recipe, and leave the best as a run in ``output/best``. The same call goes on with one
     that was stopped.
 
-    The first trial has the recipe's defaults. A trial is a short training whose schedules come to their end in its
-    time, judged by its best bound of validation examples (by what decides about samples, where there is none); those
-    that are behind the median of the others on the way are given up. The best settings and the defaults are then each
-    trained for longer, and compared example by example on held-out data: where the best is not better beyond chance,
-    the defaults are kept. What is kept is trained on for the time that is left.
+    The first trial has the recipe's defaults; each other is one step in one setting from the best so far. A trial is a
+    short training whose schedules come to their end in its time, judged by its best bound of some validation examples
+    (by what decides about samples, where there is none); those that are behind the median of the others half on the
+    way are given up. The best settings and the defaults are then each trained for longer, and compared example by
+    example on held-out data: where the best is not better beyond chance, the defaults are kept. What is kept is trained
+    anew for all the time that is left. Where that is no better on validation examples than the shorter training was (it
+    learns by heart), the time goes to further trials, and the best shorter training is the run.
 
     Args:
         recipe: its name.
@@ -115,49 +98,162 @@ def tune(
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
     asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
-    kept = known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked}
+    kept = {"speeds": {}, "pair": {}} | (known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked})
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
-    node = configure({})
-    search = ranges_of(make, node)
+    few = replace(splits, validation=splits.validation.spread(FEW))
     with locked(folder), Clock(folder, started) as spent:
+        node = configure({})
+        if "batch" not in kept:  # of the last training, which is planned for the time: trials are to be like it
+            experiment = configuration.experiment(node, trust)
+            size, more = min(experiment.training.batch_size, len(splits.train)), experiment.training.accumulate
+            kept["batch"] = fewer(size, timed(experiment, few, device, STEPS)[0], LAST * seconds, more)[0]
+        node = configure({"training.batch_size": kept["batch"]})
+        search = ranges_of(make, node)
+        trials = Trials(
+            study_of(folder), search, defaults(make, node, search),
+            lambda params: configuration.experiment(configure(params), trust),
+            few, device, seed, _judge(node, splits, device, trust), quiet, kept["speeds"],
+        )  # fmt: skip
+        work = Work(folder, kept, trials, configure, splits, seconds, spent, seed, device, trust, quiet, command)
+        if not work.all():
+            return Tuning(folder)
+        return Tuning(folder, Tuned.from_dict(kept["tuned"]), Run.open(folder / "best", device, trust))
 
-        def ended() -> Tuning:
-            left = USED * seconds - spent.seconds
-            if not _longer(folder, kept, left, splits, device, trust, quiet):
-                return Tuning(folder)
-            return Tuning(folder, Tuned.from_dict(kept["tuned"]), Run.open(folder / "best", device, trust))
 
-        if "tuned" in kept:
-            return ended()
-        if "each" not in kept:
-            step = timed(configuration.experiment(node, trust), splits, device, STEPS)[0]
-            kept["each"] = max(LEAST, SEARCH * seconds / MANY, UPDATES * step)
-            keep(folder, KEPT, kept)
-        each = kept["each"]
-        searched = SEARCH * seconds if SEARCH * seconds >= FEWEST * each else 0.0
-        say(_plan(seconds, each, searched, search), quiet)
-        own, study = defaults(make, node, search), study_of(folder)
-        if not study.trials:
-            study.enqueue_trial(own)
-        judge = _judge(node, splits, device, trust)
-        while spent.seconds < searched:
-            study.sampler = sampler(study, seed)
-            if not trial(study, search, configure, splits, each, device, trust, judge, quiet):
-                return Tuning(folder)
-        done = [t for t in study.trials if t.state.name == "COMPLETE"]
-        if searched and not done:
-            raise InputError(f"no trial of {recipe} came to its end in {clock(each)}: give more time than {total}")
-        best = study.best_trial.params if done else own
-        same = best == own
-        for name, params in {"defaults": {}, **({} if same else {"tuned": best})}.items():
-            whole = max(LEAST, USED * seconds - spent.seconds if same else PAIR * seconds)
-            if not _whole(folder / name, configure(params), splits, whole, device, trust, quiet, command):
-                return Tuning(folder)
-        pruned = sum(t.state.name == "PRUNED" for t in study.trials)
-        found = _paired(folder, {} if same else best, len(done), pruned, splits, judge, seed, device, trust)
-        kept["tuned"] = found.to_dict()
-        keep(folder, KEPT, kept)
-        return ended()
+@dataclass
+class Work:
+    """A tuning that goes on where it was stopped: ``kept`` says what is done. Each part returns whether it came to its
+    end; a user may stop it."""
+
+    folder: Path
+    kept: dict[str, Any]
+    trials: Trials
+    configure: Callable[[Mapping[str, Any]], Node]
+    splits: Splits
+    seconds: float
+    spent: Clock
+    seed: int
+    device: str
+    trust: Trust
+    quiet: bool
+    command: str | None
+
+    def save(self) -> None:
+        keep(self.folder, KEPT, self.kept)
+
+    def all(self) -> bool:
+        """Everything."""
+        if (self.folder / "best" / REPORT).is_file() and "tuned" in self.kept:
+            return True
+        if "each" not in self.kept:
+            step = self.trials.speed(self.trials.own)[0]
+            self.kept["each"] = max(LEAST, EACH * self.seconds, UPDATES * step)
+        each, searched = self.kept["each"], SEARCH * self.seconds
+        searched = searched if searched >= FEWEST * each else 0.0
+        self.save()
+        say(_plan(self.seconds, each, searched, self.trials.search), self.quiet)
+        if not self._search(searched):
+            return False
+        if searched and not self.trials.done:
+            raise InputError(f"no trial came to its end in {clock(each)}: give more time than {clock(self.seconds)}")
+        if searched and not self._pair():
+            return False
+        if "short" not in self.kept and not self._last():
+            return False
+        if not self.kept.get("short"):
+            return True
+        return self._search(USED * self.seconds - (2 * LONGER + 0.5) * each) and self._pair() and self._shorter()
+
+    def _search(self, until: float) -> bool:
+        while self.spent.seconds < until:
+            if not self.trials.one(self.kept["each"]):
+                return False
+            self.save()
+        return True
+
+    @property
+    def best(self) -> Mapping[str, Any]:
+        """The settings of the best trial."""
+        found: Mapping[str, Any] = self.trials.study.best_trial.params if self.trials.done else self.trials.own
+        return found
+
+    def _pair(self) -> bool:
+        """Train the best settings and the defaults for longer, unless that is done, and choose one."""
+        own, best = self.trials.own, self.best
+        for params in [own] if best == own else [own, best]:
+            if (key := _key(params)) in self.kept["pair"]:
+                continue
+            say(f"{'defaults' if params == own else 'best'}: {clock(LONGER * self.kept['each'])}", self.quiet)
+            artifact, lengths = self.trials.trained(params, LONGER * self.kept["each"], LOOKS)
+            if artifact.history is not None and artifact.history.why == "interrupted":
+                return False
+            found = self.figures(artifact)
+            if self.trials.judge is None:
+                held = self.splits.held[0].spread(HELD)
+                found["held"] = log_likelihood(artifact, held, None, K, self.seed).tolist()
+            self.kept["pair"][key] = found | {"lengths": lengths}
+            self.save()
+        self.kept["tuned"] = self._chosen(best).to_dict()
+        self.kept["settings"] = dict(best if self.kept["tuned"]["kept"] == "tuned" else own)
+        self.save()
+        return True
+
+    def figures(self, artifact: Artifact) -> dict[str, Any]:
+        """By what a training of some settings is held against another length of it."""
+        if self.trials.judge is not None:
+            return {"value": self.trials.judge(artifact)}
+        found = log_likelihood(artifact, self.trials.splits.validation, None, K, self.seed)
+        return {"value": found.mean().item()}
+
+    def _chosen(self, best: Mapping[str, Any]) -> Tuned:
+        ours, theirs = (self.kept["pair"].get(_key(params)) for params in (best, self.trials.own))
+        settings = [] if best == self.trials.own else as_settings(best)
+        return chosen(settings, ours, theirs, len(self.trials.done), self.trials.pruned)
+
+    def _last(self) -> bool:
+        """Train what was chosen for the time that is left, and say whether a shorter training was better."""
+        if "tuned" not in self.kept:
+            self.kept["tuned"] = self._chosen(self.trials.own).to_dict()
+            self.kept["settings"] = {}
+        params, place = self.kept["settings"], self.folder / "last"
+        left = max(LEAST, USED * self.seconds - self.spent.seconds)
+        if not (place / CONFIG).is_file():
+            say(f"{self.kept['tuned']['kept']}: a training of {clock(left)}", self.quiet)
+        fallen = Fallen()
+        run = self._whole(place, self.configure(params), {"budget": left, "planned": False}, fallen)
+        if not run.finished and not fallen.seen:
+            return False
+        before = self.kept["pair"].get(_key(params))
+        short = before is not None and (fallen.seen or not better(self.figures(run.artifact), before))
+        self.kept["short"] = short
+        if not short:
+            place.rename(self.folder / "best")
+        self.save()
+        return True
+
+    def _shorter(self) -> bool:
+        """The chosen settings at the length of the pair, as a run."""
+        lengths = self.kept["pair"][_key(self.kept["settings"])]["lengths"]
+        self.kept["tuned"]["epochs"] = lengths["epochs"]
+        self.save()
+        say(f"{self.kept['tuned']['kept']}: {lengths['epochs']:.3g} epochs, more are no better", self.quiet)
+        return self._whole(self.folder / "best", self.configure(self.kept["settings"]), lengths).finished
+
+    def _whole(self, place: Path, node: Node, training: dict[str, Any], *callbacks: Callback) -> Run:
+        """Train a configuration into a folder, or go on with it."""
+        if (place / REPORT).is_file():
+            return Run.open(place, self.device, self.trust)
+        if (place / CONFIG).is_file():
+            return resume(place, self.device, self.trust, 1, self.quiet, splits=self.splits)
+        node["training"] = {"class": "Training", **(node.get("training") or {}), **training}
+        return train(
+            node, place, self.splits, device=self.device, trust=self.trust, importance_samples=1, quiet=self.quiet,
+            command=self.command, callbacks=callbacks,
+        )  # fmt: skip
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return json.dumps(params, sort_keys=True)
 
 
 def _plan(seconds: float, each: float, searched: float, search: Mapping[str, Range]) -> str:
@@ -165,34 +261,8 @@ def _plan(seconds: float, each: float, searched: float, search: Mapping[str, Ran
     if not searched:
         return f"plan for {clock(seconds)}: too little for {FEWEST} trials of {clock(each)}: the defaults are trained"
     trials = f"about {searched / each:.0f} trials of {clock(each)} over {', '.join(search)}"
-    pair = f"then the best and the defaults for {clock(PAIR * seconds)} each"
-    return f"plan for {clock(seconds)}: {trials}, {pair}; what is kept of the two is trained on for the rest"
-
-
-def _longer(
-    folder: Path, kept: dict[str, Any], seconds: float, splits: Splits, device: str, trust: Trust, quiet: bool
-) -> bool:
-    """Train on what is kept, unless its patience has stopped it, and name it ``best``; returns whether it was not
-    stopped by the user."""
-    if (folder / "best").exists():
-        return True
-    place = folder / kept["tuned"]["kept"]
-    run = Run.open(place, device, trust)
-    training = (run.configuration or {}).get("training") or {}
-    settled = training.get("patience") is not None and run.finished and run.seconds < PATIENT * training["budget"]
-    if "longer" not in kept and not settled and seconds > LEAST:
-        epochs = max((r["epoch"] for r in run.metrics if "epoch" in r), default=0.0)
-        kept["longer"] = {"epochs": epochs * (1 + USED * seconds / run.seconds), "budget": run.seconds + seconds}
-        keep(folder, KEPT, kept)
-    more = kept.get("longer")
-    if more is not None and not (run.finished and training.get("epochs") == more["epochs"]):
-        until = min(more["budget"], run.seconds + max(LEAST, seconds))  # less where calls were killed
-        asked = [f"training.epochs={more['epochs']!r}", f"training.budget={until!r}"]
-        say(f"{place.name}: trained on for {clock(max(LEAST, seconds))}", quiet)
-        if not resume(place, device, trust, 1, quiet, asked, splits).finished:
-            return False
-    place.rename(folder / "best")
-    return True
+    pair = f"then the best and the defaults for {clock(LONGER * each)} each"
+    return f"plan for {clock(seconds)}: {trials}, {pair}; what is kept of the two is trained anew for the rest"
 
 
 def _configure(
@@ -219,52 +289,3 @@ def _judge(node: Node, splits: Splits, device: str, trust: Trust) -> Any:
         return (known[0].value if known[0].better == "high" else -known[0].value) if known else None
 
     return value
-
-
-def _whole(
-    place: Path, node: Node, splits: Splits, seconds: float, device: str, trust: Trust, quiet: bool, command: str | None
-) -> bool:
-    """Train a configuration into a folder, or go on with it; returns whether it was not stopped."""
-    if (place / REPORT).is_file():
-        return True
-    if (place / CONFIG).is_file():
-        return resume(place, device, trust, 1, quiet, splits=splits).finished
-    node["training"] = {"class": "Training", **(node.get("training") or {}), "budget": seconds, "planned": False}
-    say(f"{place.name}: a training of {clock(seconds)}", quiet)
-    settings: dict[str, Any] = {"device": device, "trust": trust, "quiet": quiet, "command": command}
-    return train(node, place, splits, importance_samples=1, **settings).finished
-
-
-def _paired(
-    folder: Path,
-    best: Mapping[str, Any],
-    trials: int,
-    pruned: int,
-    splits: Splits,
-    judge: Any,
-    seed: int,
-    device: str,
-    trust: Trust,
-) -> Tuned:
-    """The best settings beside the defaults."""
-    settings, held = as_settings(best), splits.held[0]
-
-    def found(kept: str, says: str, gain: float | None = None, interval: list[float] | None = None) -> Tuned:
-        ours = settings if kept == "tuned" else []
-        return Tuned(
-            trials=trials, pruned=pruned, settings=ours, gain=gain, interval=interval, kept=kept, says=says
-        )  # fmt: skip
-
-    if not best:
-        why = "no trial was better than that of the defaults" if trials else "there was too little time for trials"
-        return found("defaults", why)
-    runs = {name: Run.open(folder / name, device, trust).artifact for name in ("tuned", "defaults")}
-    if judge is not None:
-        values = {name: judge(artifact) for name, artifact in runs.items()}
-        better = values["tuned"] is not None and (values["defaults"] is None or values["tuned"] > values["defaults"])
-        return found("tuned" if better else "defaults", "the figure of samples is better; it has no pair, no interval")
-    with torch.no_grad():
-        (d,) = compare(runs, held, importance_samples=K, seed=seed).differences
-    if d.interval[0] > 0:
-        return found("tuned", "it is better beyond chance", d.value, d.interval)
-    return found("defaults", f"{' '.join(settings)} is not better beyond chance", d.value, d.interval)

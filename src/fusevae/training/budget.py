@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.2  # what a training has by default, and the part of the time that they may take
 KEPT, SOON, LATEST = 0.1, 2.0, 30.0  # of the time, between two checkpoints, and its seconds at least and at most
+LOOKED_AT = 500  # held-out examples at most, by which a validation is timed
 UPDATES, SMALLEST = 1000, 16  # steps below which batches are made smaller, and examples that they keep
 
 
@@ -99,8 +100,7 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     experiment = make()
     usual = size = min(experiment.training.batch_size, len(data.train))
     rough, _, _ = timed(experiment, data, device, WARM)
-    while USED * seconds / rough < UPDATES and size >= 2 * SMALLEST * experiment.training.accumulate:
-        size, rough = size // 2, rough / 2  # at best
+    size, rough = fewer(size, rough, seconds, experiment.training.accumulate)
     count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
     experiment = make()
     if size < usual:
@@ -126,9 +126,23 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner)
 
 
+def fewer(size: int, step: float, seconds: float, accumulate: int = 1) -> tuple[int, float]:
+    """Examples of a batch, halved until enough steps fit into the time, and the seconds that one takes at best.
+
+    Example:
+        >>> fewer(64, 0.4, 200.0), fewer(64, 0.01, 200.0)
+        ((16, 0.1), (64, 0.01))
+    """
+    while USED * seconds / step < UPDATES and size >= 2 * SMALLEST * accumulate:
+        size, step = size // 2, step / 2
+    return size, step
+
+
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
-    """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps."""
-    watch = Stopwatch()
+    """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps, and a
+    look at some held-out examples."""
+    watch, held = Stopwatch(), data.validation
+    data = replace(data, validation=held.spread(LOOKED_AT))
     size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
@@ -140,6 +154,7 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
         raise KeyboardInterrupt
     step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
     both = torch.tensor([max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step)], dtype=torch.float64)
+    both[1] *= len(held) / max(1, len(data.validation))
     step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
     return step, validation, loop.per_epoch
 

@@ -20,6 +20,7 @@ from fusevae.core.weights import weights_follow
 from fusevae.data.splits import Splits
 from fusevae.training import configuration
 from fusevae.training.budget import planned
+from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.diagnosis import look_at_conditions
 from fusevae.training.experiment import Experiment
@@ -44,6 +45,7 @@ def train(
     importance_samples: int | None = None,
     quiet: bool = False,
     command: str | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train what a configuration describes, judge it on held-out data and write everything into a folder.
 
@@ -59,6 +61,7 @@ def train(
         importance_samples: k of the final evaluation; by default 100, or fewer where there are many large examples.
         quiet: show no progress.
         command: what made the run, for the report.
+        callbacks: as for :func:`fusevae.fit`.
 
     Raises :class:`InputError` before anything is written. Ctrl-C saves and returns with ``finished`` False.
     """
@@ -70,6 +73,7 @@ def train(
         take_weights(experiment.model, weights, trust, only)
     experiment, plan = planned(experiment, splits, str(place))
     loop = _loop(experiment, splits, folder, place, quiet)
+    loop.callbacks = list(callbacks)
     if plan is not None and loop.rank == 0:
         loop.progress.say(f"planned for {experiment.training.budget}: {plan}")
     loop.values["identity"] = identity(experiment, splits)

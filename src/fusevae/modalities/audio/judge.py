@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,8 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.frames import extent
 from fusevae.data.examples import Examples
 from fusevae.data.splits import Splits
+from fusevae.evaluation.asked import AsAsked
+from fusevae.evaluation.intervals import interval, interval_of_part
 from fusevae.evaluation.judge import enough
 from fusevae.evaluation.quality import Quality, Reference
 from fusevae.evaluation.results import COST, figure
@@ -28,8 +31,10 @@ from fusevae.modalities.audio.classifier import (
     found_in,
     targets,
 )
-from fusevae.modalities.audio.quality import Statistics, detail_of_sound
+from fusevae.modalities.audio.quality import Statistics, detail_of_sound, treble
 from fusevae.modalities.audio.schema import rate_of
+
+DULL = -6.0  # dB: upper bands of half the amplitude that real clips have
 
 
 class SoundQuality(Quality):
@@ -38,6 +43,7 @@ class SoundQuality(Quality):
     Attributes:
         accuracy: the part of samples in which the classifier finds every class that was asked for.
         columns: the same of each column, beside that of real clips and of reconstructions.
+        treble: decibels by which the upper half of the bands is above the lower one, beside real clips.
         detail: how much neighbouring bands and frames differ, as a part of what they do in real clips.
         real_time: seconds that a second of sound takes.
     """
@@ -50,12 +56,28 @@ class SoundQuality(Quality):
         hint="of log-mel frames, as a part of that of real clips",
         default=None,
     )
+    treble: float | None = figure(
+        "upper bands",
+        "dB",
+        form="+.1f",
+        interval="intervals",
+        hint="over the lower ones, beside real clips",
+        default=None,
+    )
     real_time: float | None = figure("real-time factor", better="low", of=COST, form=".3g", default=None)
+
+    @property
+    def followed(self) -> dict[str, AsAsked]:
+        return self.as_asked or {}  # each column for itself
 
     def failings(self) -> list[Failing]:
         says = f"neighbouring bands and moments differ {self.detail or 0:.2f} times as much as in real clips"
         remedy = "train longer, or take codes with a learned prior: speech-codec"
-        return super().failings() + narrow(self.intervals.get("detail"), says, remedy)
+        blurred = narrow(self.intervals.get("detail"), says, remedy)
+        if not blurred and max(self.intervals.get("treble", [0.0])) < DULL:
+            says = f"upper bands are {-(self.treble or 0.0):.0f} dB weaker beside lower ones than in real clips"
+            blurred = [Failing("blurred", says, remedy)]
+        return super().failings() + blurred
 
 
 class SoundReference(Reference):
@@ -98,7 +120,24 @@ class SoundReference(Reference):
             words = "; ".join(f"{name} {', '.join(part)}" for name, part in zip(names, parts, strict=True))
         length = float(extent(self.made[0][:, None]).double().mean()) / rate_of(self.spec)
         factor = quality.seconds_per_sample / length if quality.seconds_per_sample is not None and length else None
-        return replace(quality, columns=words, real_time=factor)
+        asked = self._asked() if quality.accuracy is not None else None
+        return replace(quality, columns=words, real_time=factor, as_asked=asked)
+
+    def _asked(self) -> dict[str, AsAsked]:
+        """How often the class of each column was found that was asked for."""
+        assert self.label is not None
+        columns, found = columns_of(self.spec), {}
+        for i, wanted in enumerate(targets(self.label, self.spec).unbind(1)):
+            known, accuracy = wanted[wanted >= 0], self.found[i].item()
+            if len(known):
+                found[columns[i][1].name] = AsAsked(
+                    n=len(known),
+                    accuracy=accuracy,
+                    real_accuracy=self.real_found[i].item(),
+                    chance=known.bincount().max().item() / len(known),
+                    intervals={"accuracy": interval_of_part(accuracy, len(known))},
+                )
+        return found
 
     def classes(self, x: Tensor) -> dict[str, tuple[np.ndarray, Sequence[str]]]:
         if not isinstance(self.extractor, SoundClassifier):
@@ -114,7 +153,11 @@ class SoundReference(Reference):
         real = self.others.batch(torch.arange(len(self.others)))[0]
         ours, theirs = (detail_of_sound(part, rate_of(self.spec)) for part in (x, real))
         found, sides = ratio(ours, theirs, 0.5)
-        return {"detail": found, "intervals": {"detail": sides}}
+        bright = [treble(part, rate_of(self.spec)) for part in (x, real)]
+        above = (bright[0].mean() - bright[1].mean()).item()
+        error = math.sqrt(sum((each.var() / len(each)).item() for each in bright))
+        known = {"detail": sides, "treble": interval(above, error, len(x))}
+        return {"detail": found, "treble": above, "intervals": known}
 
     def features_of_made(self, x: Tensor) -> Tensor:
         self.made.append(x)  # of samples first, then of reconstructions

@@ -106,6 +106,19 @@ def detail_of_sound(x: Tensor, rate: int) -> Tensor:
     return torch.cat(found).double()
 
 
+def treble(x: Tensor, rate: int) -> Tensor:
+    """Decibels by which the upper half of the log-mel bands of clips ``(n, samples)`` is above the lower half,
+    ``(n,)``: means over the frames, in which what lies 80 dB below full scale is silence. A muffled clip has little."""
+    found = []
+    for part in x.split(BLOCK):
+        y = usual_view(rate)(part)
+        n = extent(y)
+        y = y.clamp(min=math.log(1e-4)) * within(n, y.shape[-1])
+        low, high = (half.mean(-2).sum(-1) / n.clamp(min=1) for half in y.tensor_split(2, -2))
+        found.append(NEPER * (high - low))
+    return torch.cat(found).double()
+
+
 def sound_reconstruction(artifact: Artifact, data: Examples, seed: int = 0) -> SoundReconstruction:
     """How near clips are to themselves after encoding and decoding."""
     examples, rate = as_examples(artifact, data), rate_of(artifact.data)
