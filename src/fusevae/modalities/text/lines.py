@@ -17,6 +17,7 @@ from fusevae.data.delimited import is_number
 from fusevae.data.encodings import check_known, encoding_of
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
+from fusevae.modalities.molecules.spelling import is_spelt
 from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
 
 ZEROS = 0.25  # part of a file's bytes that no UTF-8 text has
@@ -95,6 +96,8 @@ def _say_form(path: Path, lines: Sequence[str]) -> None:
         what, end = "is a JSON object", ".jsonl"
     elif all(map(is_number, re.split(r"[\s,;]+", " ".join(lines).strip()))):
         what, end = "holds numbers alone", ".csv, with commas between them,"
+    elif all(map(is_spelt, lines)) and any(set(line) & set("=#()[]") for line in lines):
+        what, end = "is spelt as SMILES", ".smi"
     elif len(tabs) == 1 and 0 not in tabs:
         what, end = f"has {max(tabs)} tabs", ".tsv"
     elif len(commas) == 1 and 0 not in commas:
