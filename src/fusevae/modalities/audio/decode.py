@@ -145,21 +145,25 @@ def missing(encoded: Encoded) -> str:
     elif kind == b"riff":  # W64
         said, there = int.from_bytes(data[16:24], "little"), len(data)
     elif kind == b"RIFF" and data[8:12] == b"WAVE":
-        said, there = _samples(data)
+        return _missing_of_wav(data)
     else:
         return ""
-    return f"{there:,} of {said:,} bytes" if said > there and said not in STREAMED else ""
+    return _fewer(there, said)
 
 
-def _samples(data: bytes) -> tuple[int, int]:
-    """How many bytes of samples a WAV file says that it has, and how many there are; where more than it says follow
-    that are no chunk, its header is wrong, and it is the other way round."""
+def _missing_of_wav(data: bytes) -> str:
+    """The same of a WAV file; where more samples follow than its header says, that is wrong."""
     at = 12
     while at + 8 <= len(data):
         size, begin = int.from_bytes(data[at + 4 : at + 8], "little"), at + 8
         if data[at : at + 4] == b"data":
             rest = data[begin + size + size % 2 :]
-            wrong = 0 < size < len(rest) and not rest[:4].decode("latin-1").isprintable()
-            return (size + len(rest), size) if wrong else (size, len(data) - begin)
+            if 0 < size < len(rest) and not rest[:4].decode("latin-1").isprintable():  # no chunk, and more than half
+                return f"its header tells of {size:,} of {size + len(rest):,} bytes"
+            return _fewer(len(data) - begin, size)
         at = begin + size + size % 2
-    return 0, 0
+    return ""
+
+
+def _fewer(there: int, said: int) -> str:
+    return f"{there:,} of {said:,} bytes" if there < said and said not in STREAMED else ""
