@@ -192,8 +192,8 @@ def test_what_an_index_does_not_name_or_hold_is_said(tmp_path, caplog):
         place = folder_of(tmp_path / "hf", {"a": tone(400), "b": tone(500)})
         (place / "metadata.csv").write_text("path,label\na.wav,1\nb.wav,2\n")
         assert read(place).spec.conditions is None
-    said = f"{place}/metadata.csv has no column file_name, so that nothing in it is used; it has path, label"
-    assert caplog.messages == [said]
+    said = f"{place}/metadata.csv has no column file_name but path, label, so that nothing in it is used: "
+    assert caplog.messages == [f"{said}call that of the files' names file_name"]
     (place / "metadata.csv").unlink()
     (place / "metadata.jsonl").write_text('{"file_name": "a.wav"\n')
     with pytest.raises(InputError, match="line 1 is no object with a file_name: mend it"):

@@ -136,8 +136,8 @@ def read_index(root: Path) -> dict[str, list[str]] | None:
         return None
     names, body = _objects(path) if path.name == LISTED else delimited.read_table(path, True)[:2]
     if NAME not in names:
-        said = "%s has no column %s, so that nothing in it is used; it has %s"
-        logger.warning(said, path, NAME, ", ".join(names)[:100])
+        said = "%s has no column %s but %s, so that nothing in it is used: call that of the files' names %s"
+        logger.warning(said, path, NAME, ", ".join(names)[:100], NAME)
         return None
     at = names.index(NAME)
     body = sorted(([*row[:at], normpath(row[at]), *row[at + 1 :]] for row in body), key=lambda row: row[at])
