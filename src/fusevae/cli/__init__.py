@@ -59,9 +59,7 @@ def _check_apart(options: Namespace) -> None:
     for name in ("data", "reference", "missing", "run"):
         given = os.path.expanduser(getattr(options, name, None) or "")
         if os.path.exists(output) and os.path.exists(given) and os.path.samefile(output, given):
-            raise InputError(
-                f"--output {output} is what is read ({name}), and would be written over: give another place"
-            )
+            raise InputError(f"--output {output} is what is read ({name}), which would be lost: give another place")
 
 
 def _drop_output() -> None:
