@@ -134,8 +134,8 @@ def test_audio_folder_lj_speech_and_parquet(tmp_path):
     datasets = pytest.importorskip("datasets")
     whole = datasets.Dataset.from_dict({"sound": cells, "label": [0, 1, 0]}).cast_column("sound", datasets.Audio())
     whole.save_to_disk(str(tmp_path / "saved"))
-    for given, said in ((whole, {}), (str(tmp_path / "saved"), {"modality": "audio"})):
-        found = read_data(given, validation=0, test=0, **said).train
+    for given in (whole, str(tmp_path / "saved")):
+        found = read_data(given, validation=0, test=0).train
         assert [len(c) for c in clips_of(found)] == [700] * 3 and found.spec.classes == ["0", "1"]
 
 
@@ -178,6 +178,50 @@ def test_more_sound_than_memory_holds_lies_on_disk_and_is_the_same(tmp_path, cap
         read_data(str(place), memory_gb=2e-5, **options)
 
 
+def test_what_an_index_does_not_name_or_hold_is_said(tmp_path, caplog):
+    place = folder_of(tmp_path / "lj", {f"wavs/LJ{i}": tone(4000) for i in range(3)} | {"other": tone(4000)})
+    index = place / "metadata.csv"
+    index.write_text("LJ1|so\u2028it is\nLJ2|no\n", encoding="utf-16")
+    with caplog.at_level(logging.WARNING):
+        assert read(place).ids == ["LJ1.wav", "LJ2.wav"]
+        assert caplog.messages == [f"{index}: left out 1 clips of wavs/ that have no text in it, such as LJ0.wav"]
+        index.write_text("LJ1|so\n../other|so\n")
+        with pytest.raises(InputError, match=r"names '\.\./other', which isn't in wavs/"):
+            read(place)
+        caplog.clear()
+        place = folder_of(tmp_path / "hf", {"a": tone(400), "b": tone(500)})
+        (place / "metadata.csv").write_text("path,label\na.wav,1\nb.wav,2\n")
+        assert read(place).spec.conditions is None
+    said = f"{place}/metadata.csv has no column file_name but path, label, so that nothing in it is used: "
+    assert caplog.messages == [f"{said}call that of the files' names file_name"]
+    (place / "metadata.csv").unlink()
+    (place / "metadata.jsonl").write_text('{"file_name": "a.wav"\n')
+    with pytest.raises(InputError, match="line 1 is no object with a file_name: mend it"):
+        read(place)
+
+
+def test_arrays_are_looked_at_as_files_are(tmp_path, caplog):
+    x = np.stack([0 * tone(), tone() + np.float32(0.3), np.clip(4 * tone(), -1, 1), tone() / 10_000])
+    np.savez(tmp_path / "x.npz", x=x, rate=RATE)
+    with caplog.at_level(logging.WARNING):
+        assert len(read(tmp_path / "x.npz")) == 4
+        read(folder_of(tmp_path / "d", {"a": tone(9), "b": tone()}))
+    for words in ("are silent:", "have a constant offset", "are clipped", "are nearly silent"):
+        assert sum(f"1 of 4 clips {words}" in text for text in caplog.messages) == 1
+    assert any("1 of 2 clips are shorter than 0.01 s" in text for text in caplog.messages)
+    for bad, says in (
+        ({"rate": 8000.5}, r"rate is 8000\.5: expected one whole number in Hz"),
+        ({"rate": 0}, "rate is 0: expected one"),
+        ({"x": x[:, None]}, r"x has shape \(4, 1, 2000\): expected sound, \(N, samples\)"),
+        ({"x": np.stack([x, x], 2)}, r"shape \(4, 2000, 2\): expected sound"),
+    ):
+        np.savez(tmp_path / "x.npz", **({"x": x, "rate": RATE} | bad))
+        with pytest.raises(InputError, match=says):
+            read(tmp_path / "x.npz")
+    with pytest.raises(InputError, match="at most 1,000,000"):
+        read(tmp_path / "d", rate=10**9)
+
+
 def test_arrays_say_their_rate(tmp_path):
     x = np.stack([tone(300), np.concatenate([tone(200), np.zeros(100, np.float32)])])
     np.savez(tmp_path / "x.npz", x=x, rate=RATE, y=np.array([0, 1]))
@@ -194,13 +238,27 @@ def test_arrays_say_their_rate(tmp_path):
         read(tmp_path / "z.npz", modality="audio")
 
 
+FORMATS = {"ogg": "OGG", "flac": "FLAC", "aiff": "AIFF", "au": "AU", "w64": "W64", "caf": "CAF"}
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
 def spoiled(kind):
     file = io.BytesIO()
-    sf.write(file, tone(4000), RATE, format={"ogg": "OGG", "flac": "FLAC"}.get(kind.split()[0], "WAV"))
+    sf.write(file, tone(4000), RATE, format=FORMATS.get(kind.split()[0], "WAV"))
     data = file.getvalue()
+    if kind == "length":  # of a tenth of the samples
+        return data[:40] + (800).to_bytes(4, "little") + data[44:]
+    if kind == "rate":
+        return data[:24] + (2 * 10**9).to_bytes(4, "little") + data[28:]
     if "cut" in kind:
         return data[: len(data) * 2 // 3]
-    return {"empty": b"", "text": b"a text\n" * 99, "no samples": data[:40] + bytes(4), "header": data[:20]}[kind]
+    return {
+        "empty": b"",
+        "pointer": LFS,
+        "text": b"a text\n" * 99,
+        "no samples": data[:40] + bytes(4),
+        "header": data[:20],
+    }[kind]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +267,14 @@ def spoiled(kind):
         ("wav cut", "cut off"),
         ("flac cut", "can't be decoded|cut off"),
         ("ogg cut", "cut off|no sound|can't be decoded"),
-        ("empty", "can't be decoded"),
+        ("aiff cut", "cut off"),
+        ("au cut", "cut off"),
+        ("w64 cut", "cut off"),
+        ("caf cut", "can't be decoded|cut off"),
+        ("length", "cut off"),
+        ("rate", "2,000,000,000 samples a second, as no sound has"),
+        ("pointer", "is no sound but a pointer of Git LFS"),
+        ("empty", r"can't be decoded \(Format not recognised\)"),
         ("text", "can't be decoded"),
         ("no samples", "no sound"),
         ("header", "can't be decoded"),
@@ -217,7 +282,7 @@ def spoiled(kind):
 )
 def test_what_is_damaged_is_refused_in_a_line_or_counted_and_skipped(tmp_path, caplog, kind, says):
     place = folder_of(tmp_path / "d", {"a": tone(), "c": tone()})
-    suffix = kind.split()[0] if kind.split()[0] in ("flac", "ogg") else "wav"
+    suffix = kind.split()[0] if kind.split()[0] in FORMATS else "wav"
     (place / f"b.{suffix}").write_bytes(spoiled(kind))
     with pytest.raises(InputError, match=says) as error:
         read(place)

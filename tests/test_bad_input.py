@@ -237,6 +237,18 @@ def test_use_of_a_run(refused: Refused, run: Path, tmp_path: Path) -> None:
 # ---------------------------------------------------------------- places and artifacts
 
 
+def test_what_is_read_is_not_written_over(refused: Refused, run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "mine.csv"
+    data.write_text("a,b\n1,2\n")
+    (tmp_path / "link.csv").symlink_to(data)
+    for output in (data, tmp_path / "link.csv"):
+        assert "is what is read (data)" in refused("encode", run, "--data", data, "--output", output)
+    assert "is what is read (data)" in refused("train", "--data", tmp_path, "--output", tmp_path)
+    assert data.read_text() == "a,b\n1,2\n"
+    for command in (["sample", str(run)], ["train", "--data", str(data)]):
+        assert "mine.csv is a file, below which" in refused(*command, "--output", data / "more" / "x.npz")
+
+
 def test_an_output_that_holds_another_run(refused: Refused, run: Path, tmp_path: Path) -> None:
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     error = refused("train", "binary-vae", "--output", run)

@@ -13,7 +13,7 @@ from fusevae import InputError, Source, describe, read_data
 from fusevae.cli import main
 from fusevae.data.modality import Choice, modalities, modality_of
 from fusevae.recipes.compose import compose
-from fusevae.recipes.default import as_settings, parted
+from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, fits, kinds, modalities_of, reads, recipes
 from fusevae.training import configuration
 from fusevae.training.compose import composed
@@ -127,7 +127,7 @@ def test_what_is_recommended_fits_with_its_options(what):
             found = kind.recommend(data.spec, n, seconds)
             assert len({choice.recipe for choice in found}) == len(found) > (what != "clips")  # of sound there is one
             for choice in found:
-                options, settings = parted(as_settings(choice.options), "recipe")
+                options, settings = configuration.parted(as_settings(choice.options), "recipe")
                 chosen = dict(configuration.parse(s.removeprefix("recipe.")) for s in options)
                 recipe = find(choice.recipe)
                 made = recipe(data.spec, **configuration.recipe_options(recipe, choice.recipe, chosen))

@@ -144,6 +144,20 @@ def test_a_file_of_a_stranger_is_refused_in_a_line(client, name, tmp_path):
     assert "/tmp" not in answer.text and "fusevae-" not in answer.text
 
 
+def test_what_is_said_of_a_file_stands_beside_it(client):
+    headers = {"content-type": "application/octet-stream", "x-run": "text", "x-name": "mine.txt"}
+    facts = client.post("/api/file", content=b"a plain line\n\nanother\n", headers=headers).json()["facts"]
+    assert [text for what, text in facts if what == "note"] == [
+        "this is the first of the 2 examples in the file",
+        "mine.txt: left out 1 empty texts of 3, first mine.txt: line 2",
+    ]
+    headers["x-run"] = "molecules"
+    facts = client.post("/api/file", content=b"CCO\nC(\n", headers=headers).json()["facts"]
+    assert [text for what, text in facts if what == "note"] == [
+        "mine.txt: left out 1 strings that are no molecules of 2, first mine.txt: line 2"
+    ]
+
+
 def test_elsewhere_a_token_is_needed(known):
     far = TestClient(application(known, "0.0.0.0", 8000, "secret"), base_url=HOME, follow_redirects=False)
     assert far.get("/").status_code == far.get("/?token=wrong").status_code == far.get("/api/runs").status_code == 401

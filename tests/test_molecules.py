@@ -479,3 +479,29 @@ def test_the_command_writes_a_table_and_refuses_other_models(chains, tmp_path, m
     assert capsys.readouterr().err.count("\n") == 1
     assert main([*command, "--similarity", "2"]) == 2
     assert "from 0 to 1" in capsys.readouterr().err
+
+
+def test_selfies_are_not_read_as_radicals(tmp_path):
+    (tmp_path / "a.smi").write_text("[C][C][O]\n[C][=C][Branch1][C][O][N]\n[N][C]\n")
+    with pytest.raises(InputError, match=r"3 of 3 strings are SELFIES .* give SMILES") as error:
+        fusevae.read_data(tmp_path / "a.smi")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["smiles", "canonical_smiles", "Isomeric SMILES", "CanonicalSMILES"])
+def test_numbers_of_atoms_are_not_lost_in_silence(tmp_path):
+    pytest.importorskip("selfies")
+    (tmp_path / "a.smi").write_text("[CH3:1][OH:2]\nCCO\n" * 9)
+    with pytest.raises(InputError, match=r"line \d+: SELFIES can't hold the numbers of atoms in '\[CH3:1\]\[OH:2\]'"):
+        fusevae.read_data(tmp_path / "a.smi", tokens="selfies")
+
+
+def test_a_column_of_smiles_is_known_by_the_end_of_its_name(tmp_path, name):
+    (tmp_path / "a.csv").write_text(f"id,{name},y\n" + "".join(f"{i},CCO,{i}\n" for i in range(20)))
+    assert fusevae.read_data(tmp_path / "a.csv").spec.modality == "molecules"
+
+
+def test_one_molecule_is_not_read_in_windows(tmp_path):
+    (tmp_path / "a.smi").write_text("CCO\n")
+    with pytest.raises(InputError, match="one example of molecules: give several"):
+        fusevae.read_data(tmp_path / "a.smi")

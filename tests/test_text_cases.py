@@ -612,3 +612,95 @@ def test_a_picture_of_molecules_says_how_many_it_shows(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         modality("molecules").write(whole.train.batch(torch.arange(110))[0], whole.spec, tmp_path / "a.png", {})
     assert said(caplog) == ["the picture shows the first 100 of 110 molecules: .smi or .csv holds all"]
+
+
+# ---------------------------------------------------------------- folders, forms, settings
+
+
+def test_of_a_folder_hidden_files_are_left_out_and_others_are_said(tmp_path, caplog):
+    (tmp_path / "a.txt").write_text("one text\nanother\n")
+    (tmp_path / "._a.txt").write_bytes(b"\0\5\x16\7" + b"x" * 30)  # what macOS leaves beside a file
+    (tmp_path / "b.csv").write_text("text\nof a table\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "c.txt").write_text("below\n")
+    with caplog.at_level(logging.WARNING):
+        found = read_data(tmp_path, tokens="bytes", validation=0, test=0)
+    assert texts(found.train) == ["one text", "another"]
+    assert f"{tmp_path}: left out 2 files that are no .txt in the folder itself (.csv, .txt), such as b.csv" in said(
+        caplog
+    )
+
+
+@pytest.mark.parametrize("place", ["pos/1.txt", "train/pos/1.txt", "test/b.jsonl"])
+def test_texts_in_folders_below_are_refused_with_what_to_do(tmp_path, place):
+    file = tmp_path / place
+    file.parent.mkdir(parents=True)
+    file.write_text('{"text": "a"}\n')
+    with pytest.raises(InputError, match=rf"below it alone, such as {place}: .*one \.jsonl") as error:
+        read_data(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_letters_in_two_forms_are_said(caplog):
+    one, two = "caf\u00e9 noir", "cafe\u0301 noir"
+    with caplog.at_level(logging.WARNING):
+        read_data([one] * 5, tokens="characters")
+        read_data([two] * 5, tokens="characters")
+        assert not said(caplog)
+        read_data([one, two] * 5, tokens="characters")
+    assert "\u00e9: in some texts one character, in others two" in said(caplog)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.txt.gz", b"\x1f\x8b\x08\0\0", "is no file of data but compressed by gzip: unpack it"),
+        ("a.docx", b"PK\x03\x04", "Word: unpack it"),
+        ("a.txt", b"{\\rtf1\\ansi hello}", "is no text but RTF: save it as plain text"),
+        ("a.md", b"# Title\n", r"of type '\.md': .* ends in .*\.txt.*\.jsonl.* rename it"),
+        ("noted", b"some text\n", "without a type: .* rename it"),
+    ],
+)
+def test_files_of_other_types_say_what_to_do(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        read_data(tmp_path / name)
+
+
+def test_molecules_in_a_text_file_are_said(tmp_path, caplog):
+    (tmp_path / "a.txt").write_text("CCO\nc1ccccc1\nCC(=O)O\n" * 5)
+    (tmp_path / "b.txt").write_text("Bob\nCo\nNo\n" * 5)
+    with caplog.at_level(logging.WARNING):
+        read_data(tmp_path / "b.txt", tokens="characters")
+        assert not said(caplog)
+        read_data(tmp_path / "a.txt", tokens="characters")
+    assert "each line is spelt as SMILES, and is taken for a text as it stands: name it .smi" in said(caplog)[0]
+
+
+def test_a_list_with_something_else_names_it_and_a_text_is_no_path():
+    with pytest.raises(InputError, match="the list in memory: item 2 is no text but '3'"):
+        read_data(["a", "b", 3])
+    with pytest.raises(InputError, match="of several lines, is no path of data: give texts as a list") as error:
+        read_data("one line\nand more")
+    assert "\n" not in str(error.value)
+
+
+def test_how_other_data_are_read_can_be_said_to_each_command(tmp_path, capsys, caplog):
+    spec = read_data(["some words", "more of them"], tokens="characters", validation=0, test=0).spec
+    made = find("text-transformer")(spec, width=16, layers=1, heads=2)
+    fusevae.Artifact(made.model, spec).save(tmp_path / "run")
+    (tmp_path / "two.csv").write_text("title,body\n" + "some words,more of them\n" * 3)
+    command = ["evaluate", str(tmp_path / "run"), "--importance-samples", "1"]
+    given = ["--data", str(tmp_path / "two.csv")]
+    assert main([*command, *given]) == 2 and "data.column=" in capsys.readouterr().err
+    assert main([*command, *given, "--set", "data.column=body"]) == 0
+    assert "evaluating 3 examples" in capsys.readouterr().err
+    assert main([*command, "--set", "data.column=body"]) == 2
+    assert "give them, --data PATH" in capsys.readouterr().err
+    for name in ("bench", "tune"):
+        rest = ["text-lstm", *given, "--total", "9s", "--output", str(tmp_path / name)]
+        assert main([name, *rest]) == 2 and "name the one" in capsys.readouterr().err
+        assert main([name, *rest, "--set", "training.epochs=1"]) == 2
+        assert "is no setting of the data" in capsys.readouterr().err
+        assert main([name, *rest, "--set", "data.column=bod"]) == 2 and "no column 'bod'" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()

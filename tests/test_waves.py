@@ -284,9 +284,14 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
     sf.write(tmp_path / "talk.flac", np.stack([0.1 * np.random.default_rng(0).normal(size=9000)] * 2, 1), 3 * RATE)
     talk, codes, again = (str(tmp_path / name) for name in ("talk.flac", "talk.npz", "again.wav"))
     assert main(["encode", str(run), "--data", talk, "--output", codes, "--codebooks", "2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["bits_per_second"] == pytest.approx(2 * 3 * RATE / 8, rel=0.01)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["bits_per_second"] == pytest.approx(2 * 3 * RATE / 8, rel=0.01)
+    assert f"resampled from {3 * RATE:,} to {RATE:,} Hz" in told.err and "2 channels are mixed down to one" in told.err
     assert main(["decode", str(run), "--data", codes, "--output", again]) == 0
     assert (sf.info(again).samplerate, sf.info(again).frames) == (RATE, 3000)
+    nothing = str(tmp_path / "no.npz")
+    (tmp_path / "cut.flac").write_bytes((tmp_path / "talk.flac").read_bytes()[:-3000])
+    sf.write(tmp_path / "anti.wav", 0.1 * np.random.default_rng(0).normal(size=(900, 1)) * [1, -1], RATE)
     for words, says in (
         (["encode", str(run), "--data", talk, "--output", codes, "--codebooks", "9"], "1 to 3"),
         (["decode", str(run), "--data", talk, "--output", again], "no file of codes"),
@@ -297,6 +302,10 @@ def test_recordings_are_encoded_and_decoded_from_the_command_line(tmp_path, caps
         assert main(words) == 2
         said = capsys.readouterr().err.strip()
         assert says in said and "\n" not in said
+    for name, says in (("cut.flac", "mend it"), ("anti.wav", "cancel out")):
+        assert main(["encode", str(run), "--data", str(tmp_path / name), "--output", nothing]) == 2
+        assert says in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "no.npz").exists()
     other = small_codec(stages=2)
     other.save(tmp_path / "other")
     assert main(["decode", str(tmp_path / "other"), "--data", codes, "--output", again]) == 2

@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = make_parser().parse_args(arguments, Namespace(argv=arguments))
         _show_warnings()
+        _check_apart(options)
         module, _, function = options.command.partition(":")
         code: int = getattr(importlib.import_module(f"fusevae.cli.{module}"), function)(options)
         sys.stdout.flush()  # a disk that is full is said here, too
@@ -50,6 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _say(f"out of memory ({str(error)[:150] or 'no more to be had'}): {LESS}", FAILED)
     return code
+
+
+def _check_apart(options: Namespace) -> None:
+    """Refuse to write over what is read."""
+    output = os.path.expanduser(getattr(options, "output", None) or "")
+    for name in ("data", "reference", "missing", "run"):
+        given = os.path.expanduser(getattr(options, name, None) or "")
+        if os.path.exists(output) and os.path.exists(given) and os.path.samefile(output, given):
+            raise InputError(f"--output {output} is what is read ({name}), which would be lost: give another place")
 
 
 def _drop_output() -> None:

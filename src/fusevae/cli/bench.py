@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 
 from fusevae.cli.compare import show
-from fusevae.cli.load import trusted
+from fusevae.cli.load import about_data, trusted
 from fusevae.cli.train import INTERRUPTED
 from fusevae.core.errors import InputError
 from fusevae.recipes.bench import bench as trained
@@ -39,6 +39,7 @@ def bench(options: Namespace) -> int:
         trust,
         command=command,
         total=options.total,
+        reading=about_data(options),
     )
     if found.compared is None:
         print(f"stopped and saved; go on with: {command}", file=sys.stderr)

@@ -59,8 +59,8 @@ def impute(options: Namespace) -> int:
     """Write examples whose missing values are filled in."""
     output, run = Output(options.output), load.opened(options)
     artifact = run.artifact
-    output.check(artifact.data)
     space_of(artifact)
+    output.check(artifact.data)
     if options.draws > 1 and options.kind == "mean":
         raise InputError(
             f"--draws {options.draws} were asked for and --kind mean, of which there is one: leave one out"
@@ -80,8 +80,8 @@ def denoise(options: Namespace) -> int:
     """Write examples without their noise."""
     output, run = Output(options.output), load.opened(options)
     artifact = run.artifact
-    output.check(artifact.data)
     check_noise(options.noise, Space(artifact))
+    output.check(artifact.data)
     data, name = load.examples(options, run)
     print(f"denoising {len(data):,} examples: {name}", file=sys.stderr)
     with run.computing():

@@ -13,6 +13,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.generation import Generation
 from fusevae.data.examples import Examples
 from fusevae.evaluation.samples import check_generation
+from fusevae.training.configuration import parted
 from fusevae.training.recipes import trusted as package_of
 from fusevae.training.run import Run
 
@@ -20,6 +21,9 @@ from fusevae.training.run import Run
 def opened(options: Namespace, path: str | None = None) -> Run:
     """The run of the command, or that at another path."""
     trusted(options.trust)
+    about_data, _ = parted(getattr(options, "settings", ()), "data")
+    if about_data and getattr(options, "data", None) is None:
+        raise InputError(f"--set {about_data[0]} says how other data are read: give them, --data PATH, or leave it out")
     return Run.open(
         path or options.run,
         getattr(options, "device", "cpu"),
@@ -47,6 +51,14 @@ def generation(options: Namespace, artifact: Artifact) -> Generation | None:
     if "start" in given:
         given["start"] = tuple(artifact.data.schema.tokens(given["start"]))
     return Generation(**given)
+
+
+def about_data(options: Namespace) -> list[str]:
+    """The settings, which can only be of the data."""
+    ours, others = parted(options.settings, "data")
+    if others:
+        raise InputError(f"--set {others[0]} is no setting of the data: expected data.NAME=VALUE")
+    return ours
 
 
 def need_latents(artifact: Artifact) -> None:

@@ -12,9 +12,11 @@ import numpy as np
 from fusevae.cli import load
 from fusevae.cli.train import table
 from fusevae.cli.write import Output
-from fusevae.data.source import Source
+from fusevae.core.errors import InputError
 from fusevae.evaluation.search import Found
+from fusevae.modalities.molecules.chemistry import parse
 from fusevae.modalities.molecules.search import check_molecules, optimise_molecules
+from fusevae.recipes.default import source_of
 from fusevae.training.outcome import to_json
 
 
@@ -25,7 +27,7 @@ def optimize(options: Namespace) -> int:
     run = load.opened(options)
     artifact = run.artifact
     check_molecules(artifact)
-    starts = molecules(options.data)
+    starts = molecules(options.data, load.about_data(options))
     print(f"{len(starts):,} molecules, {options.evaluations} evaluations each", file=sys.stderr)
     settings = {"property": options.property, "similarity": options.similarity, "evaluations": options.evaluations}
     with run.computing():
@@ -73,8 +75,11 @@ def summary(found: Sequence[Found]) -> dict[str, float]:
     }
 
 
-def molecules(path: str) -> list[str]:
-    """The SMILES of a file of text."""
-    source = Source(path, modality="molecules")
+def molecules(path: str, reading: Sequence[str] = ()) -> list[str]:
+    """The SMILES of a file of text, some of which are molecules."""
+    source = source_of({"path": path, "modality": "molecules"}, reading)
     parts = source.parts(None, source.options)[1]
-    return list(parts.get("test", parts["train"]).x)
+    found = list(parts.get("test", parts["train"]).x)
+    if not any(parse(each) for each in found):
+        raise InputError(f"{path} holds no molecules, its first string is {found[0][:40]!r}: give SMILES")
+    return found

@@ -8,6 +8,7 @@ from fusevae.cli.values import names, positive
 
 TEXTS = "texts to a .txt, .csv or .jsonl, or to stdout without it"
 AS_SAMPLE = "a folder, or a file as of sample; " + TEXTS
+READ = "how the data are read: data.tokens=words; repeatable"
 DATA = "a folder of images, .npz, .npy, .parquet, .csv, .tsv, or text in .txt, .smi or .jsonl"
 
 
@@ -24,6 +25,7 @@ def data(
     parser.add_argument("--data", required=required, metavar="PATH", help=DATA + default)
     conditions(parser)
     damaged(parser)
+    settings(parser, "how --data are read, or the model: data.column=review, distribution.sampler.steps=50; repeatable")
 
 
 def conditions(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,11 @@ def conditions(parser: argparse.ArgumentParser) -> None:
         help="columns or arrays beside the data, by name with commas between, or a file of labels (default: those of "
         "the model)",
     )  # fmt: skip
+
+
+def settings(parser: argparse.ArgumentParser, text: str) -> None:
+    """What is set one by one."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help=text)
 
 
 def damaged(parser: argparse.ArgumentParser) -> None:

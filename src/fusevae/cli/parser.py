@@ -46,10 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     recipes = command("recipes", "recipes:recipes", "list the compositions, those that fit some data, or one in full")
     recipes.add_argument("what", nargs="?", metavar="RECIPE", help="one, with its options and what it costs")
     recipes.add_argument("--data", metavar="PATH", help=f"{options.DATA}: what fits, the default first")
-    recipes.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="how the data are read: data.tokens=words; repeatable",
-    )  # fmt: skip
+    options.settings(recipes, options.READ)
     recipes.add_argument(
         "--device", default="auto", help="for what one costs: auto, cpu, cuda or cuda:N (default: auto)"
     )
@@ -60,11 +57,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it the data of the YAML, or digits")
     train.add_argument("--output", metavar="DIR", help="run folder to make")
-    train.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="change a setting: training.epochs=50, model.decoder=ContinuousBernoulli, recipe.latent=32; repeatable; "
+    options.settings(
+        train,
+        "change a setting: training.epochs=50, model.decoder=ContinuousBernoulli, recipe.latent=32; repeatable; "
         "with --resume what makes it no other training",
-    )  # fmt: skip
+    )
     train.add_argument("--budget", metavar="TIME", help="of the training, which is planned for it: 90s, 20m, 1h30m")
     train.add_argument("--resume", metavar="DIR", help="go on with a run that was stopped")
     train.add_argument("--from", metavar="RUN", dest="weights", help="start from the weights of another run")
@@ -88,10 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
         "any columns: income='>50K',sex=Female",
     )
     options.kind(sample)
-    sample.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-        help="change a setting of the model: distribution.sampler.steps=50, say",
-    )  # fmt: skip
+    options.settings(sample, "change a setting of the model: distribution.sampler.steps=50, say")
     options.writing(sample)
     options.output(
         sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file; " + options.TEXTS, False
@@ -173,6 +167,7 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it digits")
     options.conditions(bench)
     options.damaged(bench)
+    options.settings(bench, options.READ)
     bench.add_argument(
         "--output", default="runs/bench", metavar="DIR",
         help="folder of the runs and the page; the same command goes on with it (default: runs/bench)",
@@ -189,6 +184,7 @@ def make_parser() -> argparse.ArgumentParser:
     tune.add_argument("--data", metavar="PATH", help=f"{options.DATA}; without it digits")
     options.conditions(tune)
     options.damaged(tune)
+    options.settings(tune, options.READ)
     tune.add_argument(
         "--output", default="runs/tune", metavar="DIR",
         help="folder of the trials and of the run, best; the same command goes on with it (default: runs/tune)",
@@ -294,6 +290,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="drug-likeness, octanol-water logP, synthetic accessibility (1 is easy), molecular weight",
     )  # fmt: skip
     optimize.add_argument("--data", required=True, metavar="PATH", help="molecules to start from, a SMILES a line")
+    options.settings(optimize, options.READ)
     optimize.add_argument(
         "--evaluations", type=positive, default=200, metavar="N", help="molecules scored for each start (default: 200)"
     )

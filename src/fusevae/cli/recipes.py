@@ -9,7 +9,6 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
-from fusevae.core.errors import InputError
 from fusevae.training import recipes as find
 
 TIMED = 5  # steps, for what one takes
@@ -39,10 +38,11 @@ def recipes(options: Namespace) -> int:
 
 def fitting(options: Namespace) -> dict[str, Any]:
     """What suits the data, the default first, what fits them besides, and why the rest doesn't."""
+    from fusevae.cli.load import about_data
     from fusevae.data.modality import modality_of
     from fusevae.recipes.default import source_of
 
-    splits = source_of({} if options.data is None else {"path": options.data}, _about_data(options)).read()
+    splits = source_of({} if options.data is None else {"path": options.data}, about_data(options)).read()
     spec = splits.spec
     best = {choice.recipe: choice for choice in modality_of(spec).recommend(spec, len(splits.train))}
     unfit: dict[str, str] = {}
@@ -82,6 +82,7 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
     """Parameters, seconds of a step and of the whole training, for the data given or the digits."""
     import torch
 
+    from fusevae.cli.load import about_data
     from fusevae.core.description import describe
     from fusevae.core.durations import clock
     from fusevae.recipes.default import said_of
@@ -92,7 +93,7 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
 
     if options.data is None and "images" not in find.modalities_of(name):
         return {"cost": "for data of yours: add --data"}
-    said = said_of({} if options.data is None else {"path": options.data}, _about_data(options))
+    said = said_of({} if options.data is None else {"path": options.data}, about_data(options))
     recipe = find.find(name)
     _, splits, given = for_recipe(recipe, name, said, None, {})
     made = configuration.experiment(describe(recipe(splits.spec, **given)))
@@ -109,16 +110,6 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
         "seconds_per_step": float(f"{seconds:.2g}"),
         "cost": f"{steps:,} steps take {clock(steps * seconds)} on {pick_device(options.device).type}",
     }
-
-
-def _about_data(options: Namespace) -> list[str]:
-    """The settings, which can only be of the data."""
-    from fusevae.recipes.default import parted
-
-    ours, others = parted(options.settings, "data")
-    if others:
-        raise InputError(f"--set {others[0]} is no setting of the data: expected data.NAME=VALUE")
-    return ours
 
 
 def _why(found: Mapping[str, Any]) -> list[tuple[str, str]]:

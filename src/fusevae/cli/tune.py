@@ -6,7 +6,7 @@ import shlex
 import sys
 from argparse import Namespace
 
-from fusevae.cli.load import trusted
+from fusevae.cli.load import about_data, trusted
 from fusevae.cli.train import INTERRUPTED, table
 from fusevae.recipes.tune import tune as search
 from fusevae.training.outcome import to_json
@@ -27,6 +27,7 @@ def tune(options: Namespace) -> int:
         options.skip_damaged,
         trusted(options.trust, [options.what]),
         command=command,
+        reading=about_data(options),
     )
     if found.tuned is None or found.run is None:
         print(f"stopped and saved; go on with: {command}", file=sys.stderr)

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.files import named, written_whole
+from fusevae.core.files import check_place, named, written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modalities, modality_of
@@ -37,6 +37,7 @@ class Output:
         self.path = None if path is None else Path(path).expanduser()
         if self.path is None:
             return
+        check_place(self.path)
         suffix = self.path.suffix.lower()
         self.suffix = suffix if suffix in endings() else ""
         if self.suffix and self.path.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,7 +45,7 @@ class Label(Condition):
         at = self.places.get(word)
         if at is None and word in ("True", "False"):  # flags may have been classes 0 and 1
             at = self.places.get(str(int(word == "True")))
-        if at is None and word.isdigit() and int(word) < len(self.classes):
+        if at is None and word.isdecimal() and int(word) < len(self.classes):
             at = int(word)
         if at is None:
             known = near(word, self.classes) if len(self.classes) > 20 else f"; known are {', '.join(self.classes)}"
@@ -91,9 +92,12 @@ class Number(Condition):
 
     def number(self, value: Any) -> float:
         try:
-            return float("nan") if value is None else float(value)
+            found = float("nan") if value is None else float(value)
         except (TypeError, ValueError):
-            raise InputError(f"{self.name} {value!r} was given: expected a number such as {self.mean:.3g}") from None
+            found = math.inf
+        if not math.isinf(found):
+            return found
+        raise InputError(f"{self.name} {value!r} was given: expected a number such as {self.mean:.3g}")
 
     def word(self, number: float) -> float:
         return number
@@ -220,7 +224,10 @@ class Conditions(Described):
         if wrong := [part for part, (_, equals, _) in zip(text.split(","), pairs, strict=True) if not equals]:
             example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2] if not isinstance(c, Text))
             raise InputError(f"{wrong[0]!r} was given: expected values by the names of columns, such as {example}")
-        return {key.strip(): value.strip() for key, _, value in pairs}
+        keys = [key.strip() for key, _, _ in pairs]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise InputError(f"{twice[0]} was given twice in {text!r}: give it one value")
+        return {key: value.strip() for key, (_, _, value) in zip(keys, pairs, strict=True)}
 
     def given(self, value: Any, n: int) -> Tensor:
         """The conditions of ``n`` examples, however they are given.

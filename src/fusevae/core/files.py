@@ -9,6 +9,17 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from fusevae.core.errors import InputError
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Refuse a place that nothing can be written to, as one below a file is, or in a folder that may not be changed."""
+    above = next(p for p in Path(path).expanduser().absolute().parents if os.path.lexists(p))
+    if not above.is_dir():
+        raise InputError(f"{above} is a file, below which {Path(path).name} can't be: give another --output")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"the folder {above} may not be written to: give another --output")
+
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:

@@ -60,7 +60,7 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
         rows = [[cell for i, cell in enumerate(row) if i not in empty] for row in rows]
     names = [cell.strip() for cell in rows[0]]
     if len(rows) == 1:
-        raise InputError(f"{path} has a header and no rows: expected at least one row of numbers")
+        raise InputError(f"{path} has a header and no rows: expected at least one row below it")
     if names.count("") > 1:
         raise InputError(
             f"{path} has {names.count('')} columns without a name: name each in the first row, delete what stands "
@@ -136,7 +136,7 @@ def read_rows(path: Path, most: int | None = None, say: bool = False) -> tuple[l
     delimiter = told[1] if told else _delimiter([line for line in text[:HEAD].splitlines() if line.strip()])
     rows = _rows(path, text, delimiter, most, bool(told))
     if not rows:
-        raise InputError(f"{path} is empty: expected rows of numbers")
+        raise InputError(f"{path} is empty: expected rows, and a header above them")
     usual = Counter(map(len, rows[: LOOKED_AT + 1])).most_common(1)[0][0]
     above = 0
     while above < len(rows) - 1 and rows[above][0].lstrip().startswith(COMMENT) and len(rows[above]) != usual:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from posixpath import normpath
+from typing import Any
 
 from fusevae.core.errors import InputError
 from fusevae.core.untrusted import from_json, text_of
@@ -39,11 +40,7 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
         options: how it is read.
         what: they are, in words.
     """
-    ours = {*paths, Path(options.conditions.file or "")}
-    if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, LISTED, *SYSTEM)]:
-        kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
-        text = "%s: left out %d files that are no %s (%s), such as %s"
-        logger.warning(text, folder, len(others), what, kinds, others[0].relative_to(folder))
+    say_others(folder, paths, options, f"are no {what}")
     tops = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
     splits = {top: SPLITS.get(top.lower()) for top in tops}
     told = {split for split in splits.values() if split}
@@ -58,6 +55,15 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
     if len(found) < len(tops):
         raise InputError(f"{folder} has sub-folders {', '.join(sorted(tops))}, two for one split: leave one of them")
     return found
+
+
+def say_others(folder: Path, paths: Sequence[Path], options: Options, why: str) -> None:
+    """Count in a warning the files below a folder that are not among those that are read."""
+    ours = {*paths, Path(options.conditions.file or "")}
+    if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, LISTED, *SYSTEM)]:
+        kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
+        text = "%s: left out %d files that %s (%s), such as %s"
+        logger.warning(text, folder, len(others), why, kinds, others[0].relative_to(folder))
 
 
 class Split:
@@ -130,6 +136,8 @@ def read_index(root: Path) -> dict[str, list[str]] | None:
         return None
     names, body = _objects(path) if path.name == LISTED else delimited.read_table(path, True)[:2]
     if NAME not in names:
+        said = "%s has no column %s but %s, so that nothing in it is used: call that of the files' names %s"
+        logger.warning(said, path, NAME, ", ".join(names)[:100], NAME)
         return None
     at = names.index(NAME)
     body = sorted(([*row[:at], normpath(row[at]), *row[at + 1 :]] for row in body), key=lambda row: row[at])
@@ -141,8 +149,13 @@ def read_index(root: Path) -> dict[str, list[str]] | None:
 
 def _objects(path: Path) -> tuple[list[str], list[list[str]]]:
     """The names and the values of JSON objects, one a line."""
-    lines = [line for line in text_of(path, "JSON objects").splitlines() if line.strip()]
-    rows = [from_json(line, f"{path}: line {i}") for i, line in enumerate(lines, 1)]
+    lines = [line for line in text_of(path, "JSON objects").split("\n") if line.strip()]
+    rows: list[Any] = []
+    for line in lines:
+        try:
+            rows.append(from_json(line, str(path)))
+        except InputError:
+            rows.append(None)
     if bad := [i for i, row in enumerate(rows, 1) if not isinstance(row, dict) or not isinstance(row.get(NAME), str)]:
         raise InputError(f"{path}: line {bad[0]} is no object with a {NAME}: mend it")
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -16,6 +16,7 @@ from fusevae.core.errors import InputError, near
 from fusevae.core.untrusted import regular
 from fusevae.data import delimited, npz, parquet
 from fusevae.data.array_files import load_npy, npz_headers
+from fusevae.data.encodings import foreign
 from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
 from fusevae.data.parts import SPLITS, datasets_of, splits_of
@@ -156,7 +157,7 @@ class Given:
     def tables(self) -> dict[str, list[Path]]:
         """The text tables, by split: the file itself, or those that lie in a folder without anything else."""
         if self.path is not None and self.path.is_dir() and self.inside and self.inside <= {".csv", ".tsv"}:
-            return splits_of(sorted(path for path in self.path.iterdir() if path.suffix.lower() in (".csv", ".tsv")))
+            return splits_of([path for path in files_at(self.path) if path.suffix.lower() in (".csv", ".tsv")])
         return {"train": [self._file]} if self.suffix in (".csv", ".tsv") else {}
 
     @property
@@ -203,6 +204,9 @@ class Given:
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
             if not about and self.is_dataset and hasattr(self.item, "shape"):
                 about = f"items of shape {tuple(self.item.shape)}"
+            if isinstance(self.data, list | tuple) and any(isinstance(one, str) for one in self.data):
+                i, other = next((i, one) for i, one in enumerate(self.data) if not isinstance(one, str))
+                raise InputError(f"{self.name}: item {i} is no text but {str(other)[:40]!r}: mend it, or leave it out")
             if not about:
                 raise InputError(
                     f"{type(self.data).__name__} was given as data: expected a path, an array, a list of texts, a pair "
@@ -217,8 +221,16 @@ class Given:
             )
         if self.suffix in PICKLES:
             raise InputError(f"{self.path} is a pickle, which can run any code when opened: save arrays as .npz")
+        with open(self.path, "rb") as file:
+            held = foreign(file.read(100))
+        if held:
+            raise InputError(f"{self.path} is no file of data but {held}")
         what = f"a file of type {self.suffix!r}" if self.suffix else "a file without a type"
-        raise InputError(f"{self.path} is {what}: expected a folder, or a file of a known type; convert it ({known})")
+        ends = ", ".join(dict.fromkeys(end for one in kinds.values() for end in one.formats if end))
+        raise InputError(
+            f"{self.path} is {what}: expected a folder, or a file whose name ends in {ends} or another known type; "
+            "rename it if it is one, or convert it"
+        )
 
 
 def _dtype(x: Tensor | np.ndarray) -> np.dtype:
@@ -232,6 +244,8 @@ def _dtype(x: Tensor | np.ndarray) -> np.dtype:
 def existing(path: str | os.PathLike[str], what: str) -> Path:
     """``path``, or :class:`InputError` with the names nearest to the first part of it that isn't there."""
     place = Path(path).expanduser()
+    if "\n" in str(path):
+        raise InputError(f"{str(path)[:40]!r}..., of several lines, is no path of {what}: give texts as a list of them")
     if os.path.exists(place):
         return place if place.is_dir() else regular(place, what)
     missing = place
@@ -257,6 +271,11 @@ def files_in(folder: Path) -> list[Path]:
         found += [Path(place) / name for name in names if not name.startswith(".")]
     found = [path for path in found if path.is_file() or path.is_symlink()]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def files_at(folder: Path) -> list[Path]:
+    """The files that lie in a folder itself, sorted, as :func:`files_in` has them."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and not path.is_dir()]
 
 
 def is_frame(data: Any) -> bool:

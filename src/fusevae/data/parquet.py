@@ -135,6 +135,12 @@ def saved(folder: Path) -> Iterator[Any]:
         yield datasets.load_from_disk(str(folder))
 
 
+def saved_holds(folder: Path, kind: str) -> bool:
+    """Whether a column of what ``datasets.save_to_disk`` wrote is of a kind: ``"Image"``, ``"Audio"``."""
+    told = (path for path in folder.rglob("dataset_info.json") if path.is_file())
+    return any(f'"_type": "{kind}"' in path.read_text(encoding="utf-8", errors="replace") for path in told)
+
+
 def column_kinds(path: Path) -> dict[str, Any]:
     """What the columns of a file hold, as of :mod:`fusevae.data.kinds`: bytes are images, unless the file's
     metadata, or their name, say that they are audio."""

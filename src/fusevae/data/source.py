@@ -124,6 +124,8 @@ class Source(Described):
         ):
             if given is not None and given < least:
                 raise InputError(f"{name}={given} was given: expected at least {least}")
+        if rate is not None and rate > 1_000_000:
+            raise InputError(f"rate={rate} was given: expected Hz, at most 1,000,000")
         if window is not None and window < 0.1:
             raise InputError(f"window={window} was given: expected seconds, at least 0.1")
         self.path, self.validation, self.test, self.seed = path, validation, test, seed

@@ -75,8 +75,8 @@ def check_reference(data: Examples, reference: Examples) -> None:
     """Refuse what is too little to score, or to compare with."""
     if len(reference) < 2 or not len(data):
         raise InputError(
-            f"{len(data)} examples and {len(reference)} of reference were given: expected at least one, and two to "
-            "compare with"
+            f"{len(data):,} to score and {len(reference):,} of reference were given: expected at least one, and two to "
+            "compare with; give more usual examples (--reference PATH)"
         )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +59,33 @@ def own_file(known: Known, body: bytes, name: str) -> Answer:
         path = Path(folder) / f"example{suffix}"
         path.write_bytes(body)
         try:
-            with known.turns.asked():
+            with known.turns.asked(), warnings_said() as said:
                 found, _ = known.run.examples(str(path))
                 x, y = found.batch(torch.arange(1))
         except InputError as error:
             raise InputError(str(error).replace(str(path), name[:60]).replace(folder, "")) from None
-    return _placed(known, Few(x, y, found))
+    notes = [f"this is the first of the {len(found):,} examples in the file"] if len(found) > 1 else []
+    notes += [text.replace(str(path), name[:60]).replace(folder, "") for text in said]
+    answer = _placed(known, Few(x, y, found))
+    return answer | {"facts": [["note", note] for note in notes] + answer["facts"]}
+
+
+@contextmanager
+def warnings_said() -> Iterator[list[str]]:
+    """What the library warns of inside, in this thread."""
+    said: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == threading.get_ident():
+                said.append(record.getMessage())
+
+    logger, kept = logging.getLogger("fusevae"), Kept(logging.WARNING)
+    logger.addHandler(kept)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(kept)
 
 
 class Few(Examples):

@@ -18,10 +18,10 @@ from fusevae.core.files import write_text
 from fusevae.core.processes import world
 from fusevae.data.examples import data_fingerprint
 from fusevae.data.modality import modality_of
-from fusevae.data.source import Source
 from fusevae.evaluation.samples import Kind
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import evaluation_cost, fitting, named, read_by, recommended, say
+from fusevae.recipes.default import source_of
 from fusevae.recipes.find import reads
 from fusevae.recipes.kept import Clock, known
 from fusevae.recipes.trainings import KEPT, Work
@@ -76,6 +76,7 @@ def bench(
     quiet: bool = False,
     command: str | None = None,
     total: str | float | None = None,
+    reading: Sequence[str] = (),
 ) -> Bench:
     """Train what is not yet trained, compare all, and write ``comparison.html`` and ``comparison.json``.
 
@@ -101,6 +102,7 @@ def bench(
         command: that makes the bench, for its pages.
         total: time of everything, evaluation included, in place of ``budget``: a round for all, then the better half is
             trained on, until it is spent.
+        reading: how the data are read, as ``--set`` has it: ``"data.column=review"``.
 
     Raises :class:`InputError` before any work where something doesn't fit, :class:`TrainingError` where no training
     came to its end.
@@ -115,13 +117,13 @@ def bench(
     place, makers, folder = pick_device(device), named(recipes), Path(output).expanduser()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
-    said = {"conditions": conditions, "skip_damaged": skip_damaged}
-    source = Source(data, **said | read_by(makers))
+    said = {"path": data, "conditions": conditions, "skip_damaged": skip_damaged}
+    source = source_of(said | read_by(makers), reading)
     splits = source.read()
     if not makers:
         makers = recommended(splits, seconds if whole is None else SHARE * whole)
         if how := reads(next(iter(makers.values())).what):
-            source = Source(data, **said | how)
+            source = source_of(said | how, reading)
             splits = source.read()
     asked: dict[str, Any] = {"budget": seconds} if whole is None else {"total": whole}
     asked |= {"seed": seed, "precision": precision, "device": place.type}

@@ -19,7 +19,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.samples import sample
 from fusevae.recipes.compose import is_file, settled
-from fusevae.recipes.default import as_settings, parted
+from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node, one_line
@@ -91,7 +91,7 @@ def read_by(makers: dict[str, Candidate]) -> dict[str, Any]:
 def configured(candidate: Candidate, source: Source, splits: Splits, seed: int, precision: str | None) -> Node:
     """The configuration of a candidate for some data."""
     what, settings = candidate
-    about_recipe, rest = parted(list(settings), "recipe")
+    about_recipe, rest = configuration.parted(list(settings), "recipe")
     if is_file(what):
         node = configuration.read(what)
     else:

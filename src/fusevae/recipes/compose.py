@@ -12,7 +12,7 @@ from fusevae.core.description import Trust, describe
 from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError
 from fusevae.data.splits import Splits
-from fusevae.recipes.default import default, parted, said_of, source_of
+from fusevae.recipes.default import default, said_of, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.compose import for_recipe
@@ -61,14 +61,14 @@ def compose(
                 raise InputError(f"{setting!r} is an option of a recipe, {what} is none: set the part itself")
         node["data"] = {"class": "Source", **node.get("data", {})} | ours
     else:
-        about_data, rest = parted(rest, "data")
+        about_data, rest = configuration.parted(rest, "data")
         said = said_of(ours, about_data)
         if what is None:
             splits = source_of(said, ()).read()
             what, chosen = default(splits, seconds)
             rest = [*chosen, *rest]
         recipe = find(what)
-        about_recipe, rest = parted(rest, "recipe")
+        about_recipe, rest = configuration.parted(rest, "recipe")
         given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
         source, splits, given = for_recipe(recipe, what, said, None if reads(what) else splits, given)
         with within_memory():

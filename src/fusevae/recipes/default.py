@@ -1,4 +1,4 @@
-"""The recipe that is taken for data where none is named, and how settings of the command line are parted."""
+"""The recipe that is taken for data where none is named, and where data come from."""
 
 from __future__ import annotations
 
@@ -40,17 +40,6 @@ def as_settings(options: Mapping[str, Any]) -> list[str]:
         ['recipe.channels=[32,64]', 'training.patience=6']
     """
     return [f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in options.items()]
-
-
-def parted(settings: list[str], of: str) -> tuple[list[str], list[str]]:
-    """The settings of a section, and the others.
-
-    Example:
-        >>> parted(["data.size=[8,8]", "training.epochs=3"], "data")
-        (['data.size=[8,8]'], ['training.epochs=3'])
-    """
-    ours = [setting for setting in settings if setting.split("=")[0].split(".")[0].strip() == of]
-    return ours, [setting for setting in settings if setting not in ours]
 
 
 def said_of(known: Mapping[str, Any], about_data: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.results import SAMPLES
 from fusevae.recipes.candidates import Candidate, configured, say
-from fusevae.recipes.default import as_settings
+from fusevae.recipes.default import as_settings, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
@@ -70,6 +70,7 @@ def tune(
     trust: Trust = (),
     quiet: bool = False,
     command: str | None = None,
+    reading: Sequence[str] = (),
 ) -> Tuning:
     """Search the settings of a recipe, and leave the best as a run in ``output/best``. The same call goes on with one
     that was stopped.
@@ -92,7 +93,8 @@ def tune(
     """
     started, seconds, folder = time.monotonic(), seconds_of(total), Path(output).expanduser()
     make = find(recipe)
-    source = Source(data, **{"conditions": conditions, "skip_damaged": skip_damaged} | reads(recipe))
+    said = {"path": data, "conditions": conditions, "skip_damaged": skip_damaged}
+    source = source_of(said | reads(recipe), reading)
     splits = source.read()
     if not len(splits.validation):
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")

@@ -89,6 +89,17 @@ def override(node: Node, settings: Sequence[str], trust: Trust = ()) -> Node:
     return node
 
 
+def parted(settings: Sequence[str], of: str) -> tuple[list[str], list[str]]:
+    """The settings of a section, and the others.
+
+    Example:
+        >>> parted(["data.size=[8,8]", "training.epochs=3"], "data")
+        (['data.size=[8,8]'], ['training.epochs=3'])
+    """
+    ours = [setting for setting in settings if setting.split("=")[0].split(".")[0].strip() == of]
+    return ours, [setting for setting in settings if setting not in ours]
+
+
 def changed(artifact: Artifact, settings: Sequence[str], trust: Trust = ()) -> Artifact:
     """The same weights in a model with other settings, each as for :func:`override`: the steps of a sampler, say
     (``distribution.sampler.steps=50``).
@@ -170,7 +181,7 @@ def _child(place: Any, key: str, done: list[str]) -> Any:
 
 def _index(place: list[Any], key: str, done: list[str], room: int = 0) -> int:
     name = ".".join(done)
-    if not key.isdigit() or int(key) >= len(place) + room:
+    if not key.isdecimal() or int(key) >= len(place) + room:
         have = f"{len(place)} entries, the first is {name}.0" if place else "no entries"
         raise InputError(f"{name} has no entry {key!r}: it has {have}")
     return int(key)

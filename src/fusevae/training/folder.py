@@ -7,6 +7,7 @@ from typing import Any
 
 from fusevae.core.artifact import WEIGHTS
 from fusevae.core.errors import InputError
+from fusevae.core.files import check_place
 from fusevae.training import checkpoint
 from fusevae.training.records import METRICS, read_records
 
@@ -18,6 +19,7 @@ SIGNS = (CONFIG, WEIGHTS, METRICS, f"{CHECKPOINTS}/step-*[1-9]*")
 def fresh_folder(folder: str | Path) -> Path:
     """The folder of a new training, or :class:`InputError` where it can't be."""
     folder = Path(folder).expanduser()
+    check_place(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give another --output, a folder")
     if holds := [name for name in SIGNS if any(folder.glob(name))]:

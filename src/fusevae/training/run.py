@@ -54,7 +54,8 @@ class Run:
         data: the data, where they have been read.
         device: where the model runs.
         trust: as for :func:`fusevae.build`.
-        settings: changes of the model's settings, such as ``distribution.sampler.steps=50``.
+        settings: changes of the model's settings, such as ``distribution.sampler.steps=50``; those that begin with
+            ``data.`` say how data that are given are read, such as ``data.column=review``.
         skip_damaged: leave out examples that can't be read.
         precision: of the nets, ``"bfloat16"``; by default float32.
 
@@ -139,7 +140,8 @@ class Run:
                 f"{self.path}"
             )
         found = Artifact.load(self.path, self.trust, pick_device(self.device))
-        return configuration.changed(found, self.settings, self.trust) if self.settings else found
+        changes = configuration.parted(self.settings, "data")[1]
+        return configuration.changed(found, changes, self.trust) if changes else found
 
     def computing(self) -> AbstractContextManager[Any]:
         """A context in which the nets run in the precision of the run.
@@ -229,6 +231,9 @@ class Run:
         node |= {"skip_damaged": self.skip_damaged}
         if conditions is not None or (self.source is not None and self.source.options.conditions.file):
             node["conditions"] = conditions
+        node = configuration.override({"data": node}, configuration.parted(self.settings, "data")[0])["data"]
+        if node["path"] is not None:
+            raise InputError("data.path was set: give the data themselves, --data PATH")
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}
         found = read_examples(data, self.artifact.data, gaps=gaps, **settings)
         check_examples(self.artifact, found, gaps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.frames import ended
 from fusevae.data.array_files import load_arrays, npz_headers
 from fusevae.data.rows import write_columns
-from fusevae.modalities.audio.decode import PEAK, missing, soundfile
+from fusevae.modalities.audio.decode import CANCELLED, PEAK, RATES, missing, soundfile, undecodable
 from fusevae.modalities.audio.schema import rate_of
 from fusevae.models.coded import Coded
 from fusevae.models.measured import Measured
@@ -25,6 +26,7 @@ from fusevae.nets.wave import WaveDecoder, WaveEncoder
 SECONDS = 10.0  # of a window, without what it overlaps
 BLOCK = 2**16  # samples that are read at once
 ARRAYS = ("bits", "shape", "samples", "rate", "levels", "model")
+logger = logging.getLogger("fusevae")
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 
 
@@ -167,6 +169,8 @@ def _checked(arrays: dict[str, np.ndarray], path: Path, codec: Codec) -> tuple[T
         raise InputError(f"{path} holds codes of another codec ({arrays['model']}): give the run that made them")
     if arrays["shape"].shape != (2,) or arrays["samples"].shape != ():
         raise InputError(f"{path} is damaged: it doesn't say how many codes it has; encode the recording again")
+    if arrays["shape"].dtype.kind not in "iu" or arrays["samples"].dtype.kind not in "iu":
+        raise InputError(f"{path} is damaged: its numbers are no whole ones; encode the recording again")
     stages, places = (int(n) for n in arrays["shape"])
     samples, bits = int(arrays["samples"]), codec.quantizer.bits
     whole = -(-stages * places * bits // 8)
@@ -177,30 +181,47 @@ def _checked(arrays: dict[str, np.ndarray], path: Path, codec: Codec) -> tuple[T
 
 
 def _read(path: Path, rate: int) -> Iterator[Tensor]:
-    """The samples of a file in blocks, of one channel, at a rate in Hz."""
+    """The samples of a file in blocks, of one channel, at a rate in Hz; what is done to them is said."""
     package = soundfile()
     import soxr
 
     try:
         file = package.SoundFile(str(path))
     except Exception as error:  # libsndfile raises whatever its decoders do
-        reason = " ".join(str(error).rpartition("Error : ")[2].split()).rstrip(".")[:100]
-        raise InputError(f"{path} can't be decoded ({reason}): give a file of sound") from None
+        raise InputError(f"{path} {undecodable(error, path)}: give a file of sound") from None
     if path.stat().st_size < 2**28 and (lost := missing(path)):
         raise InputError(f"{path} is cut off ({lost}): mend it")
-    count = 0
     with file:
-        stream = None if file.samplerate == rate else soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32")
-        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        own, channels, power, count = file.samplerate, file.channels, np.zeros(2), 0
+        if not RATES[0] <= own <= RATES[1]:
+            raise InputError(f"{path} says that it has {own:,} samples a second, as no sound has: mend it")
+        if own != rate:
+            logger.warning("%s is resampled from %s to %s Hz", path, f"{own:,}", f"{rate:,}")
+        if channels > 1:
+            logger.warning("%s: its %d channels are mixed down to one", path, channels)
+        stream = None if own == rate else soxr.ResampleStream(own, rate, 1, dtype="float32")
+        while len(block := _block(file, path)):
             if not np.isfinite(block).all() or np.abs(block).max() > PEAK:
                 raise InputError(f"{path} holds samples that are NaN or far beyond full scale: mend it")
-            x = block.mean(1) if block.shape[1] > 1 else block[:, 0]
-            x = x if stream is None else stream.resample_chunk(x)
-            count += len(x)
-            yield torch.from_numpy(np.ascontiguousarray(x))
+            x, count = block.mean(1), count + len(block)
+            power += np.square(x, dtype=np.float64).sum(), np.square(block, dtype=np.float64).mean(1).sum()
+            yield torch.from_numpy(np.ascontiguousarray(x if stream is None else stream.resample_chunk(x)))
+        if not count:
+            raise InputError(f"{path} holds no sound: give a file with some")
+        if count < file.frames:
+            raise InputError(f"{path} is cut off ({count / own:.2f} of {file.frames / own:.2f} s): mend it")
+        if power[0] < CANCELLED * power[1]:
+            raise InputError(f"{path} has {channels} channels that cancel out when they are mixed to one: turn one")
+        if not power[1]:
+            logger.warning("%s is silent: every sample is 0", path)
         if stream is not None:
             rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-            count += len(rest)
             yield torch.from_numpy(np.ascontiguousarray(rest))
-    if not count:
-        raise InputError(f"{path} holds no sound: give a file with some")
+
+
+def _block(file: Any, path: Path) -> np.ndarray:
+    try:
+        found: np.ndarray = file.read(BLOCK, dtype="float32", always_2d=True)
+    except Exception as error:
+        raise InputError(f"{path} {undecodable(error, path)}: mend it") from None
+    return found

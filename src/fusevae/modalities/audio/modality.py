@@ -27,7 +27,7 @@ from fusevae.modalities.audio import codec, pictures, reading, windows, writing
 from fusevae.modalities.audio.baseline import FrameMarginals
 from fusevae.modalities.audio.bits import code_rate
 from fusevae.modalities.audio.classifier import columns_of, kept, training_seconds
-from fusevae.modalities.audio.collect import at_one_rate, common_rate
+from fusevae.modalities.audio.collect import at_one_rate, common_rate, part_of
 from fusevae.modalities.audio.decode import SUFFIXES
 from fusevae.modalities.audio.judge import SoundReference
 from fusevae.modalities.audio.quality import sound_reconstruction
@@ -54,7 +54,9 @@ class Audio(Modality, Streamed):
         if given.arrays:
             told = reading.RATE in given.arrays and given.arrays[reading.RATE].shape == ()
             rows = any(len(array.shape) == 2 for array in given.arrays.values())
-            return rows and (told or options.rate is not None)
+            return told or (rows and options.rate is not None)  # those of another shape are refused with what is right
+        if given.path is not None and given.is_saved:
+            return parquet.saved_holds(given.path, "Audio")
         kinds = given.columns
         return bool(given.inside & set(SUFFIXES)) or "audio" in (
             [kinds.get(options.column)] if options.column else kinds.values()
@@ -97,7 +99,7 @@ class Audio(Modality, Streamed):
         known = options.known.schema if options.known is not None else None
         rate = known.rate if isinstance(known, SoundSchema) else common_rate(parts, options)
         parts, _ = windows.in_windows(parts, options, rate)  # those of a model come in one piece
-        clips = {name: at_one_rate(part, rate, options, f"the {name} part") for name, part in parts.items()}
+        clips = {name: at_one_rate(part, rate, options, part_of(name, options)) for name, part in parts.items()}
         train = None if rows is None else rows["train"]
         conditions = conditions_of(parts, options, train)
         longest = max(int(lengths.max()) for _, lengths in clips.values())

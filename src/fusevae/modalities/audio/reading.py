@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from fusevae.data.conditions import LABELS
 from fusevae.data.folders import INDEX, Split, find, roots, usual
 from fusevae.data.parts import Options, Part, datasets_of, need_memory, only
 from fusevae.modalities.audio import transcripts
-from fusevae.modalities.audio.collect import collect
-from fusevae.modalities.audio.decode import PEAK, SUFFIXES, Clip, Encoded
+from fusevae.modalities.audio.collect import collect, remarks, say
+from fusevae.modalities.audio.decode import PEAK, RATES, SUFFIXES, Clip, Encoded
 
 RATE = "rate"  # the array of an .npz that says it, in Hz
 
@@ -136,7 +137,7 @@ def _bytes(value: Any, name: str) -> tuple[str, Encoded]:
 def read_npz(path: Path, options: Options) -> dict[str, Part]:
     """Arrays ``(N, samples)`` and their ``rate``; zeros after the last sample of a row are no part of it."""
     headers = npz_headers(path)
-    rate = int(load_arrays(path, [RATE], headers)[RATE]) if RATE in headers else None
+    rate = _told(load_arrays(path, [RATE], headers)[RATE], str(path)) if RATE in headers else None
     names = [name for name in headers if name != RATE]
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in (headers[name] for name in names))
     need_memory(size, options, str(path))
@@ -151,10 +152,22 @@ def read_npy(path: Path, options: Options) -> dict[str, Part]:
 def read_arrays(data: Any, options: Options, name: str, rate: int | None = None) -> dict[str, Part]:
     """Arrays in memory, as of :func:`read_npz`."""
     if isinstance(data, Mapping) and RATE in data:
-        rate = int(data[RATE])
+        rate = _told(data[RATE], name)
         data = {key: value for key, value in data.items() if key != RATE}
     found = _rate(rate, options)
     return npz.parts_of(data, options, name, lambda x, where: _part(x, where, found))
+
+
+def _told(value: Any, where: str) -> int:
+    """The rate that an array says, in Hz."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not (found.is_integer() and RATES[0] <= found <= RATES[1]):
+        shown = " ".join(str(value).split())[:40]
+        raise InputError(f"{where}: {RATE} is {shown}: expected one whole number in Hz, such as 16000")
+    return int(found)
 
 
 def _rate(rate: int | None, options: Options) -> int:
@@ -180,4 +193,5 @@ def _part(x: Any, name: str, rate: int) -> Part:
         raise InputError(f"{name} holds samples up to {peak:g}: expected -1 to 1, full scale; divide them")
     rows = found.numpy()
     clips = [Clip(row[: max(1, int(np.flatnonzero(row)[-1]) + 1) if row.any() else len(row)], rate) for row in rows]
+    say(Counter(what for clip in clips for what in remarks(clip)), len(clips), name)
     return Part(clips, total=len(clips))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import torch
 
 from fusevae.core.columns import Text
 from fusevae.core.errors import InputError
-from fusevae.data.folders import INDEX
+from fusevae.data.encodings import decoded
+from fusevae.data.folders import INDEX, find
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.audio.decode import SUFFIXES, Clip
 
@@ -40,20 +42,18 @@ def lj_speech(folder: Path, options: Options) -> dict[str, str] | None:
     index = folder / INDEX
     if not (index.is_file() and (folder / WAVS).is_dir()):
         return None
-    try:
-        lines = index.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{index} is no UTF-8 ({error.reason} at byte {error.start}): save it as that") from None
+    lines = re.split(r"\r\n|\r|\n", decoded(index, "list of clips"))  # a text may have other line separators in it
     rows = [(i, line.split("|")) for i, line in enumerate(lines, 1) if line.strip()]
     if not rows or len(rows[0][1]) == 1:
         return None
+    there = {path.relative_to(folder / WAVS).as_posix() for path in find(folder / WAVS, SUFFIXES)}
     found: dict[str, str] = {}
     faults: list[str] = []
     for i, (name, *texts) in rows:
         file = name if name.lower().endswith(SUFFIXES) else f"{name}.wav"
         if not 1 <= len(texts) <= 2:
             faults.append(f"{index}, line {i} has {1 + len(texts)} parts: expected name|text or name|text|normalised")
-        elif not (folder / WAVS / file).is_file():
+        elif file not in there:
             faults.append(f"{index}, line {i} names {name!r}, which isn't in {WAVS}/: mend it, or delete the line")
         elif file in found:
             raise InputError(f"{index}, line {i} names {name!r} again: expected a line for each")
@@ -62,6 +62,9 @@ def lj_speech(folder: Path, options: Options) -> dict[str, str] | None:
     _left_out(faults, len(rows), options, str(index))
     if not found:
         raise InputError(f"{index} names no file of {WAVS}/: expected lines such as LJ001-0001|printing, in the sense")
+    if others := there - found.keys():
+        said = "%s: left out %d clips of %s/ that have no text in it, such as %s"
+        logger.warning(said, index, len(others), WAVS, min(others))
     return found
 
 

@@ -12,7 +12,7 @@ import torch
 
 from fusevae.core.errors import InputError
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.audio.collect import at_one_rate, common_rate
+from fusevae.modalities.audio.collect import at_one_rate, common_rate, part_of
 from fusevae.modalities.audio.decode import Clip
 
 LONG = 60.0  # seconds from which on a recording is no example, unasked
@@ -78,7 +78,7 @@ def apart(part: Part, fractions: Mapping[str, float]) -> dict[str, Part]:
 
 def _cut(part: Part, rate: int, window: int, options: Options, where: str) -> Part:
     names = part.ids or [f"recording {i}" for i in range(len(part))]
-    samples, lengths = at_one_rate(part, rate, options, f"the {where} part")
+    samples, lengths = at_one_rate(part, rate, options, part_of(where, options))
     whole = samples.numpy()
     clips, ids, rows, begin = list[Clip](), list[str](), list[int](), 0
     for i, n in enumerate(lengths.tolist()):

@@ -69,12 +69,6 @@ def read_saved(folder: Path, options: Options) -> dict[str, Part]:
         return read_datasets(data, options, str(folder))
 
 
-def holds_images(folder: Path) -> bool:
-    """Whether a column of what ``datasets.save_to_disk`` wrote is of images."""
-    told = (path for path in folder.rglob("dataset_info.json") if path.is_file())
-    return any('"_type": "Image"' in path.read_text(encoding="utf-8", errors="replace") for path in told)
-
-
 def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:
     for path, file in zip(files.paths, files.files, strict=True):
         row = 0

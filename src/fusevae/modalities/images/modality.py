@@ -77,7 +77,7 @@ class Images(Modality):
         if given.is_dataset and not given.columns:
             return item_looks_like_image(given.item)
         if given.path is not None and given.is_saved:
-            return columns.holds_images(given.path)
+            return parquet.saved_holds(given.path, "Image")
         kinds = given.columns
         return bool(given.inside & set(SUFFIXES)) or "image" in (
             [kinds.get(options.column)] if options.column else kinds.values()

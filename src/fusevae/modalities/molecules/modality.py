@@ -16,7 +16,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import Vocabulary
 from fusevae.data.examples import Examples
-from fusevae.data.given import Given
+from fusevae.data.given import Given, files_at
 from fusevae.data.modality import Choice
 from fusevae.data.parts import Options, Part
 from fusevae.data.sheet import Picture, Sheet
@@ -27,6 +27,7 @@ from fusevae.modalities.molecules.chemistry import PROPERTIES, has_rdkit, molecu
 from fusevae.modalities.molecules.pictures import molecule_grid, property_histograms
 from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.modalities.molecules.recommend import choices
+from fusevae.modalities.molecules.spelling import is_selfies
 from fusevae.modalities.text.lines import json_names
 from fusevae.modalities.text.modality import Text, is_of
 from fusevae.modalities.text.pretrained_tokens import is_folder
@@ -37,6 +38,7 @@ from fusevae.modalities.text.schema import TextSchema
 OWN = (".smi", ".smiles")
 DRAWN = 100  # molecules of a picture
 LEAST = 0.1  # part of the different strings that must be molecules
+MOSTLY = 0.5  # part of them beyond which they are of another language
 
 logger = logging.getLogger("fusevae")
 
@@ -66,11 +68,11 @@ class Molecules(Text):
     def claims(self, given: Given, options: Options) -> bool:
         if options.tokens is not None and not is_folder(options.tokens) and is_of(options.tokens, self.name):
             return super().claims(given, options)
-        if given.suffix in OWN or any(path.suffix.lower() in OWN for path in files_at(given)):
+        here = files_at(given.path) if given.path is not None and given.path.is_dir() else []
+        if given.suffix in OWN or any(path.suffix.lower() in OWN for path in here):
             return True
         names = json_names(given.path) if given.path is not None and given.suffix == ".jsonl" else given.columns
-        wanted = options.column or self.looks.named
-        return wanted.lower() == self.looks.named and wanted.lower() in map(str.lower, names)
+        return any(self.looks.is_named(name) for name in names if options.column in (None, name))
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         parts = super().read(given, options)
@@ -140,11 +142,17 @@ def known(part: Part, options: Options) -> Part:
     if not n:
         raise InputError(f"{file_of(part)} holds a header and no molecules: expected SMILES below it")
     different = {text: fine for i, (text, fine) in enumerate(zip(part.x, good, strict=True)) if i not in heads}
+    if (n_selfies := sum(map(is_selfies, different))) > MOSTLY * len(different):
+        raise InputError(
+            f"{file_of(part)}: {n_selfies:,} of {len(different):,} strings are SELFIES by their spelling, such as "
+            f"{next(filter(is_selfies, different))[:40]!r}: give SMILES (selfies.decoder makes them); "
+            "data.tokens=selfies reads them into SELFIES again"
+        )
     if sum(different.values()) < LEAST * len(different):  # a word that comes again and again, as I, may be a molecule
         are = "no molecules" if checked else "no SMILES by their spelling"
         raise InputError(
             f"{file_of(part)}: {len(bad) / n:.0%} of {n} strings are {are}, the first is {part.x[bad[0]][:40]!r}: give "
-            "SMILES, first in each line, or say what it is (data.modality=text)"
+            "SMILES, first in each line" + ", or say what it is (data.modality=text)" * (options.known is None)
         )
     if not checked:
         logger.warning(
@@ -154,8 +162,3 @@ def known(part: Part, options: Options) -> Part:
         )
     say_left_out(part, [at[i] for i in bad], "strings that are no molecules")
     return part if all(good) else part.at(torch.tensor([i for i, fine in enumerate(good) if fine]))
-
-
-def files_at(given: Given) -> list[Path]:
-    """The files in a folder, not those below it; none where it is no folder."""
-    return list(given.path.iterdir()) if given.path is not None and given.path.is_dir() else []

@@ -96,6 +96,8 @@ class SelfiesPairs(Pairs, Selfies):
 def symbols(smiles: str) -> tuple[str, ...]:
     """The SELFIES of a SMILES, symbol by symbol."""
     library = selfies()
+    if re.search(r":\d+\]", smiles):
+        raise InputError(f"SELFIES can't hold the numbers of atoms in {smiles!r} (:1): leave them out, or take SMILES")
     try:
         return tuple(library.split_selfies(library.encoder(smiles)))
     except library.EncoderError as error:

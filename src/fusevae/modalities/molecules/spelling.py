@@ -45,3 +45,15 @@ def is_spelt(text: str) -> bool:
                 return False
         before = kind if kind in ("bond", "(", ".") else "atom"
     return before == "atom" and not depth and not rings
+
+
+def is_selfies(text: str) -> bool:
+    """Whether a string is spelt as SELFIES (Krenn et al. 2020): symbols in brackets alone, one at least that SMILES
+    have no brackets for.
+
+    Example:
+        >>> [is_selfies(text) for text in ("[C][=C][Ring1]", "[C][C][O]", "[Na+].[Cl-]", "[H][H]", "CCO")]
+        [True, True, False, False, False]
+    """
+    own = re.search(r"Branch|Ring|\[[=#]|\[(?:[BCNOPSFI]|Cl|Br)\]", text)
+    return own is not None and re.fullmatch(r"(?:\[[^\[\]]+\]){2,}", text) is not None

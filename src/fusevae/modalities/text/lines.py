@@ -17,6 +17,7 @@ from fusevae.data.delimited import is_number
 from fusevae.data.encodings import check_known, encoding_of
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.parts import Options, Part
+from fusevae.modalities.molecules.spelling import is_spelt
 from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
 
 ZEROS = 0.25  # part of a file's bytes that no UTF-8 text has
@@ -43,7 +44,7 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
         else:
             options.conditions.among((), str(path), looks.computed)
             if options.known is None and options.stream is None and suffix not in looks.fields:
-                _say_form(path, [line for line in lines[:LOOKED_AT] if isinstance(line, str) and line.strip()])
+                _say_form(path, [line for line in lines[:LOOKED_AT] if isinstance(line, str) and line.strip()], looks)
         if suffix in looks.fields:
             lines = [_field(line) if isinstance(line, str) else line for line in lines]
         cells += lines
@@ -86,7 +87,7 @@ def _utf8(path: Path) -> bytes:
     return data
 
 
-def _say_form(path: Path, lines: Sequence[str]) -> None:
+def _say_form(path: Path, lines: Sequence[str], looks: Looks) -> None:
     """Say that lines, which are read as texts, may be something else."""
     tabs, commas = ({line.count(one) for line in lines} for one in "\t,")
     if len(lines) < FEW:
@@ -95,6 +96,8 @@ def _say_form(path: Path, lines: Sequence[str]) -> None:
         what, end = "is a JSON object", ".jsonl"
     elif all(map(is_number, re.split(r"[\s,;]+", " ".join(lines).strip()))):
         what, end = "holds numbers alone", ".csv, with commas between them,"
+    elif looks == TEXT and all(map(is_spelt, lines)) and any(set(line) & set("=#()[]") for line in lines):
+        what, end = "is spelt as SMILES", ".smi"
     elif len(tabs) == 1 and 0 not in tabs:
         what, end = f"has {max(tabs)} tabs", ".tsv"
     elif len(commas) == 1 and 0 not in commas:

@@ -18,7 +18,7 @@ from fusevae.core.vocabulary import Vocabulary
 from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
 from fusevae.data.examples import Examples, InMemory
-from fusevae.data.given import LISTED, Given, is_frame, is_hugging_face
+from fusevae.data.given import LISTED, Given, files_at, files_in, is_frame, is_hugging_face
 from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import beside_others, write_columns
@@ -53,7 +53,9 @@ class Text(Modality):
         if not is_of(options.tokens, self.name):
             return False
         asked = bool(options.column or options.tokens or options.stream)
-        if given.suffix in self.looks.lines or given.are_texts or given.is_saved:
+        if given.path is not None and given.is_saved:
+            return bool(options.column) or not parquet.saved_holds(given.path, "Audio")
+        if given.suffix in self.looks.lines or given.are_texts:
             return True
         if given.columns.get(options.column or "") == "image":
             return False
@@ -61,9 +63,10 @@ class Text(Modality):
             kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
             words = is_hugging_face(given.data) and bool({"text", "words"} & set(kinds))
             return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
-        inside = given.path.iterdir() if given.path and given.path.is_dir() else ()
-        here = {path.suffix.lower() for path in inside if path.name != LISTED}
-        return bool(here & set(self.looks.lines)) or (asked and bool(here & set(reading.TABLES)))
+        inside = files_at(given.path) if given.path and given.path.is_dir() else ()
+        here, lines = {path.suffix.lower() for path in inside if path.name != LISTED}, set(self.looks.lines)
+        below = bool(given.inside) and given.inside <= lines  # which is refused with what to do
+        return bool(here & lines) or below or (asked and bool(here & set(reading.TABLES)))
 
     def check_options(self, options: Options) -> None:
         if options.tokens is not None and not is_folder(options.tokens):
@@ -81,18 +84,24 @@ class Text(Modality):
             return {n: reading.read_parquet(files, options, looks) for n, files in parquet.splits(path).items()}
         if path.is_dir() and given.is_saved:
             return reading.read_saved(path, options, looks)
-        splits = reading.text_splits(path, looks) if path.is_dir() else {"train": [path]}
+        splits = reading.text_splits(path, options, looks) if path.is_dir() else {"train": [path]}
         if not splits or (not path.is_dir() and given.suffix not in (*looks.lines, *reading.TABLES)):
             kinds = ", ".join((*looks.lines, ".csv", ".parquet"))
+            if below := [file for file in files_in(path) if file.suffix.lower() in looks.lines]:
+                raise InputError(
+                    f"{path} holds {self.what} in folders below it alone, such as {below[0].relative_to(path)}: "
+                    "expected files in the folder itself; give one of those folders, or write all as one .jsonl, with "
+                    f'what the folders say beside each: {{"{looks.named}": "...", "label": "..."}}'
+                )
             raise InputError(f"{path} holds no {self.what}: expected {kinds}, or a folder of them")
         return {split: self._file(paths, options) for split, paths in splits.items()}
 
     def cut(self, parts: dict[str, Part], validation: float, test: float, options: Options) -> dict[str, Part]:
         if options.stream is None and len(parts["train"].x) == 1 and validation + test:
-            raise InputError(
-                "the data are one text: read it in windows (data.stream=128, as character-transformer does), "
-                "or give a text a line"
+            windows = (
+                "" if self.looks.fields else "read it in windows (data.stream=128, as character-transformer does), or "
             )
+            raise InputError(f"the data are one example of {self.what}: {windows}give several, one a line")
         return parts if options.stream is None else cut_stream(parts, validation, test)
 
     def examples(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import is_normalized, normalize
 
 from fusevae.core.errors import InputError
 from fusevae.data import delimited, parquet
 from fusevae.data.conditions import as_column, parsed
+from fusevae.data.folders import say_others
+from fusevae.data.given import files_at
 from fusevae.data.kinds import LOOKED_AT, values_kind, words_kind
 from fusevae.data.parts import Options, Part, pick, splits_of
 
@@ -39,6 +43,10 @@ class Looks(NamedTuple):
     lines: tuple[str, ...] = (".txt", ".jsonl")
     fields: tuple[str, ...] = ()
     computed: tuple[str, ...] = ()
+
+    def is_named(self, name: str) -> bool:
+        """Whether a column has the usual name, or one that ends in it: ``canonical_smiles``."""
+        return re.fullmatch(rf"(.*[\W_]|canonical|isomeric)?{self.named}", name.lower()) is not None
 
 
 TEXT = Looks()
@@ -82,12 +90,27 @@ def text_part(
     part.x, part.kept = [cells[i] for i in kept], kept
     if not any(text.strip() for text in part.x):
         raise InputError(f"{where} holds no {what}: expected at least one line that isn't empty")
+    if options.known is None and (both := spelt_twice(part.x)):
+        said = "%s: %s: in some texts one character, in others two (letter and accent), which no model can know to be "
+        logger.warning(said + "the same: write one form (unicodedata.normalize)", where, ", ".join(sorted(both)[:5]))
     if options.stream is not None:
         part.x, part.kept = ["\n".join(part.x)], None
         return part
     for name, values in (beside or {}).items():
         part.conditions[name] = as_column([values[i] for i in kept], len(kept), f"{where}: {name}")
     return part
+
+
+def spelt_twice(texts: Sequence[str]) -> set[str]:
+    r"""The characters that are composed in some texts and a letter with its accents in others.
+
+    Example:
+        >>> spelt_twice(["caf\u00e9", "cafe\u0301"]), spelt_twice(["cafe\u0301"])
+        ({'é'}, set())
+    """
+    apart = [text for text in texts if not text.isascii() and not is_normalized("NFC", text)]
+    composed = set[str]().union(*({*normalize("NFC", text)} - {*text} for text in apart))
+    return composed.intersection(*[set[str]().union(*texts)] if composed else [])
 
 
 def refuse(message: str, options: Options, also: str = "") -> None:
@@ -119,10 +142,12 @@ def say_left_out(part: Part, found: list[int], what: str) -> None:
 # ---------------------------------------------------------------- reading
 
 
-def text_splits(folder: Path, looks: Looks) -> dict[str, list[Path]]:
-    """The files in a folder by split, all of one type: of texts a line, or else tables."""
-    types = looks.lines if any(path.suffix.lower() in looks.lines for path in folder.iterdir()) else TABLES
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in types)
+def text_splits(folder: Path, options: Options, looks: Looks) -> dict[str, list[Path]]:
+    """The files in a folder by split, all of one type: of texts a line, or else tables. Others are counted in a
+    warning."""
+    here = files_at(folder)
+    types = looks.lines if any(path.suffix.lower() in looks.lines for path in here) else TABLES
+    paths = [path for path in here if path.suffix.lower() in types]
     if len(kinds := {path.suffix.lower() for path in paths}) > 1:
         raise InputError(f"{folder} holds {' and '.join(sorted(kinds))} files: expected one type; give a file")
     splits = splits_of(paths)
@@ -132,6 +157,8 @@ def text_splits(folder: Path, looks: Looks) -> dict[str, list[Path]]:
             f"{folder}: {plain[0].name} is neither for training nor for validation or test by its name, others are: "
             "move it away, or give one file"
         )
+    if paths:
+        say_others(folder, paths, options, f"are no {types[0]} in the folder itself")
     if splits and "train" not in splits:
         raise InputError(f"{folder} holds {' and '.join(p.name for p in paths)} and none for training: give one file")
     return splits
@@ -170,7 +197,9 @@ def pick_columns(kinds: Mapping[str, str], options: Options, where: str, looks: 
         column = pick(options.column, names, where, f"the {looks.what}")
     else:
         rest = [name for name in names if name not in beside]
-        usual = [name for name in rest if name.lower() == looks.named]
+        usual = [name for name in rest if name.lower() == looks.named] or [
+            name for name in rest if looks.is_named(name)
+        ]
         sentences, words = ([name for name in rest if kinds[name] in some] for some in (("text",), ("text", "words")))
         found = [some for some in (usual, rest, sentences, words) if len(some) == 1]
         if not found:

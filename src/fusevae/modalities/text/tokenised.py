@@ -56,7 +56,7 @@ def encoded(parts: dict[str, Part], words: Vocabulary, options: Options, fitted:
     many, or the texts are not made of such tokens."""
     found = {name: _encode(part, words, options) for name, part in parts.items()}
     for name, (part, tokens, _) in found.items():
-        unknown, where = int((tokens == UNKNOWN).sum()), f"{file_of(part)} ({name})"
+        unknown, where = int((tokens == UNKNOWN).sum()), file_of(part) + f" ({name})" * fitted
         if unknown and not (fitted and name == "train"):
             said = "%s: %d of %d tokens (%s) are unknown to the vocabulary"
             logger.warning(said, where, unknown, len(tokens), words.kind)
