@@ -261,6 +261,42 @@ def test_who_is_slow_or_ahead_of_a_constant_model_is_left_alone():
     assert not any(said(-21.0, -20.01, -20.01, -20.01))  # a constant model is all that there is to learn
 
 
+def test_who_is_ahead_of_a_constant_model_on_held_out_examples_has_made_headway():
+    """Training examples may be under one by dropout, or because it has seen them: names in byte pairs, 16 a batch."""
+    found = Mending()
+    found.begin(-36.0, -27.8, -29.7)
+    answers = []
+    for i in range(6):
+        found.mean = -29.7
+        answers.append([found.no_headway(0.05 * (i + 1), best) is not None for best in (-28.7, -29.8, None)])
+    assert answers[3:] == [[False, True, True]] * 3
+
+
+def test_what_smaller_steps_made_worse_was_not_too_large_a_step():
+    def second(mean: float) -> bool:
+        found = Mending()
+        found.begin(-40.0, -20.0)
+        found.mean = -21.0
+        found.no_headway(0.1)
+        assert found.no_headway(0.3) is not None
+        found.restore(found.anew())
+        found.mean = mean
+        found.no_headway(0.1)
+        return found.no_headway(0.3) is not None
+
+    assert [second(mean) for mean in (-20.5, -21.0, -23.0)] == [True, True, False]
+
+
+def test_the_loop_looks_at_held_out_examples_before_it_begins_anew(monkeypatch):
+    model, x, settings = stuck()
+    loop = prepare(model, read_data(x), (), ELBO(), Training(**settings), 0, "cpu")
+    held = loop.mending.held
+    assert held is not None and abs(held - loop.mending.constant) < 2.0  # of other examples
+    loop.mending.held = -1e9
+    loop.run()
+    assert not [r for r in loop.records if r.get("event") == "went back"]
+
+
 def test_a_state_of_an_earlier_version_is_gone_on_with():
     """Its values know nothing of what is mended."""
     loop = prepare(dying(), read_data(bits(80)), (), ELBO(), Training(epochs=4, batch_size=20), 0, "cpu")

@@ -263,6 +263,8 @@ def test_what_training_showed_is_said():
     fell = {"train": {"elbo": -30.0}, "validation": {"elbo": -85.0}}
     assert [failing.name for failing in of_training([seen, fell])] == ["overfitted"]
     assert of_training([seen, fell, {"event": "kept"}]) == []  # the state of the first is what is left
+    wide = [seen | {"train": {"elbo": -50.0}}]
+    assert of_training(wide, 4.0) and not of_training(wide, 6.0)  # a mean of so few examples may be off by as much
     dead = {"elbo": -95.0, "kl": 0.01, "units": {"z": 2}, "active_units": {"z": 0}, "codes": {}, "largest_kl": 0.01}
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}

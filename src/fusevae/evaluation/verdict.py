@@ -16,6 +16,7 @@ from fusevae.evaluation.collapse import warnings
 FEW = 200  # real examples under which a figure of samples says little
 PART = 0.8  # of what real examples have: under this something is lacking
 COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
+SURE = 1.96  # standard errors of a mean, which are no chance
 GAP = 0.1  # of what a model has gained over a constant one, that training examples may be likelier than held-out ones
 
 
@@ -78,9 +79,9 @@ def of_neighbours(found: Neighbours, real: Neighbours) -> list[Failing]:
     return failings
 
 
-def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
+def of_training(records: Iterable[Mapping[str, Any]], error: float | None = None) -> list[Failing]:
     """What the records of a training say: what was wrong at the last look at held-out examples, and whether these are
-    much less likely than training examples.
+    much less likely than training examples, by more than ``SURE`` times the standard ``error`` of a mean over so many.
 
     Example:
         >>> seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -80.0}, "diagnosis": {"constant_model": -90.0}}
@@ -93,7 +94,7 @@ def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
     constant = diagnosis.get("constant_model")
     for name in ("elbo", "log_bound"):
         seen, held = _of_what_is_kept(records, name)
-        if None not in (seen, held, constant) and held > constant and seen - held > GAP * (held - constant):
+        if None not in (seen, held, constant) and held > constant and seen - held > max(GAP * (held - constant), SURE * (error or 0)):
             evidence = f"training examples have {seen:.5g} nats, held-out ones {held:.5g} (a constant {constant:.5g})"
             found.append(Failing("overfitted", evidence, "give more data, or a narrower net, or training.patience"))
             break

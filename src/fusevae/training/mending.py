@@ -47,6 +47,8 @@ class Mending:
             as the first has; None where neither is known.
         mean: of what is climbed, over the last steps.
         constant: nats of a constant model.
+        held: those of it on validation examples; None where there are none.
+        stood: the mean where the training began anew for want of headway, the last time.
         earlier: the mean at FROM of the training.
         rests: how often each player that has won was made to rest.
         wins: looks in a row at which one had won.
@@ -59,21 +61,23 @@ class Mending:
         self.floor: float | None = None
         self.mean = 0.0
         self.constant: float | None = None
+        self.held: float | None = None
+        self.stood: float | None = None
         self.earlier: float | None = None
         self.rests: dict[str, int] = {}
         self.wins = 0
         self.codebooks: dict[str, VectorQuantizer] = {}
         self.told: dict[str, int] = {}
 
-    def begin(self, start: float, constant: float) -> None:
-        """Note what is climbed before the first step, and what a constant model has."""
+    def begin(self, start: float, constant: float, held: float | None = None) -> None:
+        """Note what is climbed before the first step, and what a constant model has, also on validation examples."""
         if math.isfinite(start):
             self.mean, self.floor = start, min(start, constant) - FAR * abs(constant)
-            self.constant = constant
+            self.constant, self.held = constant, held
 
     def state(self) -> dict[str, Any]:
         mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
-        mine |= {"constant": self.constant, "earlier": self.earlier}
+        mine |= {"constant": self.constant, "constant_held": self.held, "stood": self.stood, "earlier": self.earlier}
         revived = {name: int(codebook.revived) for name, codebook in self.codebooks.items()}
         left = [name for name, codebook in self.codebooks.items() if codebook.rests]
         return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told, "left": left}
@@ -81,6 +85,7 @@ class Mending:
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
         self.constant, self.earlier = state.get("constant"), state.get("earlier")
+        self.held, self.stood = state.get("constant_held"), state.get("stood")
         self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
         self.told = dict(state.get("told", {}))
         for name, count in state.get("revived", {}).items():
@@ -91,7 +96,8 @@ class Mending:
     def anew(self) -> dict[str, Any]:
         """The state of a training that begins once more."""
         none = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
-        return self.state() | {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None} | none
+        none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None}
+        return self.state() | none | {"stood": self.mean}
 
     def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
@@ -175,15 +181,23 @@ class Mending:
             return None
         return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
 
-    def no_headway(self, progress: float) -> str | None:
+    def no_headway(self, progress: float, score: float | None = None) -> str | None:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that
-        such steps drove where it has no gradient stays there, however small they become."""
+        such steps drove where it has no gradient stays there, however small they become.
+
+        Training examples may be under a constant model by what makes learning hard on purpose (words left out, dropout)
+        and by a constant model that has seen them: where the last ``score`` of held-out ones is above what a constant
+        model has there, there was headway. Nor were steps too large where smaller ones came less far."""
         if self.constant is None or progress < FROM:
             return None
         if self.earlier is None:
             self.earlier = self.mean
             return None
         margin = NEAR * abs(self.constant)
+        if (score is not None and self.held is not None and score > self.held) or (
+            self.stood is not None and self.mean < self.stood - margin
+        ):
+            return None
         if progress < HEADWAY[0] or self.mean > min(self.constant - margin, self.earlier + margin):
             return None
         return (
