@@ -56,8 +56,7 @@ def evaluate(options: Namespace) -> int:
             parts["samples"] = made = reference.judge(artifact, options.kind, options.seed)
             if artifact.distribution.has_latents:
                 parts["reconstructions"] = kind.reconstruction(artifact, data, options.seed)
-    error = run.evaluation.log_likelihood.stderr if run.evaluation is not None else None
-    found = of_training(run.metrics, error) + (made.failings() if made is not None else [])
+    found = of_training(run.metrics, run.evaluation) + (made.failings() if made is not None else [])
     if options.json:
         failings = [vars(each) for each in found]
         print(to_json({**whole.to_dict(), **parts, "failings": failings, "run": str(options.run), "data": name}))

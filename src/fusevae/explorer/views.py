@@ -220,8 +220,7 @@ def curves(known: Known, request: asked.Curves) -> Answer:
         places = np.unique(np.linspace(0, max(0, n - 1), min(n, DRAWN)).round().astype(int))
         found[kind] = {k: _plain(v[places]) for k, v in series.items()}
     ended = known.run.evaluation if known.ready and known.run is not None else None
-    error = None if ended is None else ended.log_likelihood.stderr
-    found["verdict"] = verdict(of_training(records, error)) if records else ["nothing was recorded yet"]
+    found["verdict"] = verdict(of_training(records, ended)) if records else ["nothing was recorded yet"]
     found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
     run = known.run
     found["finished"] = known.ready

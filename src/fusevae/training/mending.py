@@ -48,8 +48,8 @@ class Mending:
         mean: of what is climbed, over the last steps.
         constant: nats of a constant model.
         held: those of it on validation examples; None where there are none.
-        stood: the mean where the training began anew for want of headway, the last time.
-        earlier: the mean at FROM of the training.
+        earlier: how far it was at FROM of the training.
+        stood: how far where it began anew for want of headway, the last time.
         rests: how often each player that has won was made to rest.
         wins: looks in a row at which one had won.
         codebooks: of the model, by name, which revive their dead codes by themselves.
@@ -95,9 +95,9 @@ class Mending:
 
     def anew(self) -> dict[str, Any]:
         """The state of a training that begins once more."""
-        none = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
+        none: dict[str, Any] = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
         none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None}
-        return self.state() | none | {"stood": self.mean}
+        return self.state() | none
 
     def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
@@ -185,25 +185,25 @@ class Mending:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that
         such steps drove where it has no gradient stays there, however small they become.
 
-        Training examples may be under a constant model by what makes learning hard on purpose (words left out, dropout)
-        and by a constant model that has seen them: where the last ``score`` of held-out ones is above what a constant
-        model has there, there was headway. Nor were steps too large where smaller ones came less far."""
+        The ``score`` of held-out examples says it where it is known: training examples may be under a constant model by
+        what makes learning hard on purpose (words left out, dropout) or since that model has seen them, and come no
+        nearer because the cost of a latent rises. Nor were steps too large where smaller ones came less far."""
         if self.constant is None or progress < FROM:
             return None
+        value, constant, what = self.mean, self.constant, "what is climbed stands"
+        if score is not None and self.held is not None:
+            value, constant, what = score, self.held, "held-out examples stand"
         if self.earlier is None:
-            self.earlier = self.mean
+            self.earlier = value
             return None
-        margin = NEAR * abs(self.constant)
-        if (score is not None and self.held is not None and score > self.held) or (
-            self.stood is not None and self.mean < self.stood - margin
-        ):
+        margin = NEAR * abs(constant)
+        if progress < HEADWAY[0] or value > min(constant - margin, self.earlier + margin):
             return None
-        if progress < HEADWAY[0] or self.mean > min(self.constant - margin, self.earlier + margin):
+        if self.stood is not None and value < self.stood - margin:
             return None
-        return (
-            f"after {100 * progress:.0f} % of the training what is climbed stands at {self.mean:.5g} nats, under a "
-            f"constant model ({self.constant:.5g})"
-        )
+        self.stood = value
+        far = f"{value:.5g} nats, under a constant model ({constant:.5g})"
+        return f"after {100 * progress:.0f} % of the training {what} at {far}"
 
 
 def beginning(loop: Any) -> State:

@@ -76,7 +76,7 @@ def judge(
         held_out=held_out,
         samples=made,
         sheets=sheets,
-        verdict=verdict(of_training(loop.records, evaluation.log_likelihood.stderr if evaluation else None)),
+        verdict=verdict(of_training(loop.records, evaluation)),
         parts={
             "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
             f"{len(splits.test):,} for test",

@@ -90,8 +90,7 @@ def prepare(
         game.eval()  # nothing that follows the batches is moved
         with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
             first = Batch(*data.train.batch(data.train.evenly(STARTS)))
-            few = data.validation.evenly(STARTS) if len(data.validation) else None
-            of = [first.x] if few is None else [first.x, data.validation.batch(few)[0]]
+            of = [first.x, *(part.batch(part.evenly(STARTS))[0] for part in [data.validation] if len(part))]
             constants = [found[0].baseline.log_prob(artifact.view(x)).mean().item() for x in of]
             start = found[0].start(first), *constants
     scale = None
