@@ -39,10 +39,11 @@ def evaluate(options: Namespace) -> int:
         raise InputError("--extractor is what samples are judged by: add --samples")
     data, name = load.examples(options, run)
     reference: Judge | None = None
+    why = ""
     if options.samples:
         make = functools.partial(run.judge, options.samples, options.extractor, data, options.json)
         bound = artifact.distribution.level >= Level.BOUND  # there are other figures where real examples are too few
-        reference = judge_or_why(make)[0] if bound else make()
+        reference, why = judge_or_why(make) if bound else (make(), "")
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
     parts: dict[str, Result] = {}
     made: SampleQuality | None = None
@@ -62,7 +63,8 @@ def evaluate(options: Namespace) -> int:
         print(to_json({**whole.to_dict(), **parts, "failings": failings, "run": str(options.run), "data": name}))
     else:
         table([line for result in (whole, *parts.values()) for line in result.lines()])
-        print("\n" + "\n".join(verdict(found, made.n if made is not None else None)))
+        lines = verdict(found, made.n if made is not None else None)
+        print("\n" + "\n".join([*lines, *(["samples were not judged: see above"] if why else [])]))
     return 0
 
 

@@ -188,8 +188,8 @@ class Mending:
         The ``score`` of held-out examples says it where it is known: training examples may be under a constant model by
         what makes learning hard on purpose (words left out, dropout) or since that model has seen them, and come no
         nearer because the cost of a latent rises. Nor were steps too large where smaller ones came less far."""
-        if self.constant is None or progress < FROM:
-            return None
+        if self.constant is None or progress < FROM or (self.warm and progress < self.warm[-1] + RISE):
+            return None  # what is done about a latent takes time, and costs
         value, constant, what = self.mean, self.constant, "what is climbed stands"
         if score is not None and self.held is not None:
             value, constant, what = score, self.held, "held-out examples stand"
