@@ -100,6 +100,9 @@ def test_the_time_that_is_used_counts_and_more_may_be_given(tmp_path, capsys):
     assert run.finished and 0 < run.steps < 1e6  # out of time
     state = checkpoint.newest_values(tmp_path / "run" / "checkpoints")
     assert state["late"] and state["seconds"] >= 0.4
+    last = [record for record in run.metrics if record["step"] == run.steps]  # what is kept is judged at the end
+    assert any("validation" in r for r in last) and any("diagnosis" in r for r in last)
+    assert last[-1]["says"] == "out of time"
     again = resume(tmp_path / "run", importance_samples=1, quiet=True)
     assert again.finished and again.steps == run.steps  # not one step more
     with pytest.raises(InputError, match=r"used its time: give training\.budget"):

@@ -284,6 +284,10 @@ def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "200" in out
     assert "density on R^3" in out
     assert "nats per example" in out
+    assert main(["evaluate", str(table / "run"), "--importance-samples", "5", "--samples"]) == 0
+    out, err = capsys.readouterr()
+    assert "nats per example" in out and out.endswith("samples were not judged: see above\n")
+    assert "no figures about samples: there are 10 real examples" in err
 
 
 def test_compare(run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -261,6 +261,45 @@ def test_who_is_slow_or_ahead_of_a_constant_model_is_left_alone():
     assert not any(said(-21.0, -20.01, -20.01, -20.01))  # a constant model is all that there is to learn
 
 
+def test_headway_is_told_by_held_out_examples_where_there_are_some():
+    """Training examples may be under a constant model by dropout, or since it has seen them, and come no nearer while
+    the cost of a latent rises: names in byte pairs, 16 a batch, began anew four times, to the end of their time."""
+
+    def said(*scores: float) -> bool:
+        found = Mending()
+        found.begin(-36.0, -27.8, -29.7)
+        found.mean = -29.7  # below its own constant model, and no nearer
+        return any(found.no_headway(0.1 * (i + 1), score) is not None for i, score in enumerate(scores))
+
+    assert not said(-30.0, -28.7, -28.7) and not said(-34.0, -32.0, -31.0)
+    assert said(-31.0, -31.0, -31.0)
+
+
+def test_what_smaller_steps_made_worse_was_not_too_large_a_step():
+    def second(mean: float) -> bool:
+        found = Mending()
+        found.begin(-40.0, -20.0)
+        found.mean = -21.0
+        found.no_headway(0.1)
+        assert found.no_headway(0.3) is not None
+        found.restore(found.anew())
+        found.mean = mean
+        found.no_headway(0.1)
+        return found.no_headway(0.3) is not None
+
+    assert [second(mean) for mean in (-20.5, -21.0, -23.0)] == [True, True, False]
+
+
+def test_the_loop_looks_at_held_out_examples_before_it_begins_anew(monkeypatch):
+    model, x, settings = stuck()
+    loop = prepare(model, read_data(x), (), ELBO(), Training(**settings), 0, "cpu")
+    held = loop.mending.held
+    assert held is not None and abs(held - loop.mending.constant) < 2.0  # of other examples
+    loop.mending.held = -1e9
+    loop.run()
+    assert not [r for r in loop.records if r.get("event") == "went back"]
+
+
 def test_a_state_of_an_earlier_version_is_gone_on_with():
     """Its values know nothing of what is mended."""
     loop = prepare(dying(), read_data(bits(80)), (), ELBO(), Training(epochs=4, batch_size=20), 0, "cpu")

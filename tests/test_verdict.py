@@ -17,6 +17,7 @@ from fusevae.data.examples import InMemory
 from fusevae.evaluation.asked import of_classes
 from fusevae.evaluation.features import Columns
 from fusevae.evaluation.quality import Reference
+from fusevae.evaluation.scores import Likelihood, LogLikelihood
 from fusevae.evaluation.verdict import of_training, verdict
 from fusevae.modalities.images.quality import PictureReference
 from fusevae.modalities.tables.quality import TableReference
@@ -271,6 +272,12 @@ def test_a_condition_of_uneven_classes_is_told_from_chance():
     assert not of_classes(ignored, wanted, real=0.78).ignored  # nobody could tell
 
 
+def evaluation(value: float, error: float) -> Likelihood:
+    return Likelihood(
+        parameters=1, bytes=4, support="", n=9, log_likelihood=LogLikelihood(value=value, stderr=error), seconds=0.0
+    )
+
+
 def test_what_training_showed_is_said():
     seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -60.0}, "diagnosis": {"constant_model": -90.0}}
     assert [failing.name for failing in of_training([seen])] == ["overfitted"]
@@ -279,6 +286,9 @@ def test_what_training_showed_is_said():
     fell = {"train": {"elbo": -30.0}, "validation": {"elbo": -85.0}}
     assert [failing.name for failing in of_training([seen, fell])] == ["overfitted"]
     assert of_training([seen, fell, {"event": "kept"}]) == []  # the state of the first is what is left
+    wide = [seen | {"train": {"elbo": -50.0}}]
+    for final, wrong in {(-60.0, 4.0): True, (-60.0, 6.0): False, (-51.0, 0.1): False}.items():  # few, or one far off
+        assert bool(of_training(wide, evaluation(*final))) == wrong
     dead = {"elbo": -95.0, "kl": 0.01, "units": {"z": 2}, "active_units": {"z": 0}, "codes": {}, "largest_kl": 0.01}
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from argparse import Namespace
@@ -16,12 +17,13 @@ from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.modality import modality_of
 from fusevae.data.streamed import Streamed
-from fusevae.evaluation.judge import SampleQuality
+from fusevae.evaluation.judge import Judge, SampleQuality
 from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
 from fusevae.evaluation.results import Result
 from fusevae.evaluation.scores import Size
 from fusevae.evaluation.verdict import of_training, verdict
+from fusevae.training.compare import judge_or_why
 from fusevae.training.outcome import to_json, words_of
 
 
@@ -36,7 +38,12 @@ def evaluate(options: Namespace) -> int:
     if options.extractor and not options.samples:
         raise InputError("--extractor is what samples are judged by: add --samples")
     data, name = load.examples(options, run)
-    reference = run.judge(options.samples, options.extractor, data, options.json) if options.samples else None
+    reference: Judge | None = None
+    why = ""
+    if options.samples:
+        make = functools.partial(run.judge, options.samples, options.extractor, data, options.json)
+        bound = artifact.distribution.level >= Level.BOUND  # there are other figures where real examples are too few
+        reference, why = judge_or_why(make) if bound else (make(), "")
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
     parts: dict[str, Result] = {}
     made: SampleQuality | None = None
@@ -50,13 +57,14 @@ def evaluate(options: Namespace) -> int:
             parts["samples"] = made = reference.judge(artifact, options.kind, options.seed)
             if artifact.distribution.has_latents:
                 parts["reconstructions"] = kind.reconstruction(artifact, data, options.seed)
-    found = of_training(run.metrics) + (made.failings() if made is not None else [])
+    found = of_training(run.metrics, run.evaluation) + (made.failings() if made is not None else [])
     if options.json:
         failings = [vars(each) for each in found]
         print(to_json({**whole.to_dict(), **parts, "failings": failings, "run": str(options.run), "data": name}))
     else:
         table([line for result in (whole, *parts.values()) for line in result.lines()])
-        print("\n" + "\n".join(verdict(found, made.n if made is not None else None)))
+        lines = verdict(found, made.n if made is not None else None)
+        print("\n" + "\n".join([*lines, *(["samples were not judged: see above"] if why else [])]))
     return 0
 
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fusevae.evaluation.collapse import warnings
+from fusevae.evaluation.scores import Likelihood
 
 FEW = 200  # real examples under which a figure of samples says little
 PART = 0.8  # of what real examples have: under this something is lacking
 COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
+SURE = 1.96  # standard errors of a mean, which are no chance
 GAP = 0.1  # of what a model has gained over a constant one, that training examples may be likelier than held-out ones
 
 
@@ -78,9 +80,12 @@ def of_neighbours(found: Neighbours, real: Neighbours) -> list[Failing]:
     return failings
 
 
-def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
+def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None = None) -> list[Failing]:
     """What the records of a training say: what was wrong at the last look at held-out examples, and whether these are
     much less likely than training examples.
+
+    The ``final`` figures, of other held-out examples, have to say the same, beyond ``SURE`` times their standard error:
+    the mean over a few, or over many of which one lies far off, says little.
 
     Example:
         >>> seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -80.0}, "diagnosis": {"constant_model": -90.0}}
@@ -91,9 +96,15 @@ def of_training(records: Iterable[Mapping[str, Any]]) -> list[Failing]:
     diagnosis = _known(next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), {}))
     found = [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
     constant = diagnosis.get("constant_model")
+    again, error = -math.inf, 0.0
+    if final is not None:
+        again = final.log_likelihood.value if final.elbo is None else final.elbo
+        error = final.log_likelihood.stderr or 0.0
     for name in ("elbo", "log_bound"):
         seen, held = _of_what_is_kept(records, name)
-        if None not in (seen, held, constant) and held > constant and seen - held > GAP * (held - constant):
+        if None in (seen, held, constant) or not held > constant:
+            continue
+        if seen - max(held, again) > max(GAP * (held - constant), SURE * error):
             evidence = f"training examples have {seen:.5g} nats, held-out ones {held:.5g} (a constant {constant:.5g})"
             found.append(Failing("overfitted", evidence, "give more data, or a narrower net, or training.patience"))
             break

@@ -219,7 +219,8 @@ def curves(known: Known, request: asked.Curves) -> Answer:
         n = len(series["step"]) if series else 0
         places = np.unique(np.linspace(0, max(0, n - 1), min(n, DRAWN)).round().astype(int))
         found[kind] = {k: _plain(v[places]) for k, v in series.items()}
-    found["verdict"] = verdict(of_training(records)) if records else ["nothing was recorded yet"]
+    ended = known.run.evaluation if known.ready and known.run is not None else None
+    found["verdict"] = verdict(of_training(records, ended)) if records else ["nothing was recorded yet"]
     found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
     run = known.run
     found["finished"] = known.ready

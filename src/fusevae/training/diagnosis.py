@@ -112,11 +112,12 @@ def look_at_conditions(loop: Any, artifact: Artifact) -> None:
             loop.progress.warn(text)
 
 
-def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool) -> None:
+def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: bool) -> None:
     """Held-out examples' figures, and what they decide: which state is kept, what is mended, whether to stop."""
     means = held_out(loop, game, judged)
     leader = loop.game.players[judged[0]]
     score, lives = leader.score(means), alive(means)
+    loop.values["score"] = score
     if better(score, lives, loop.values["best"], loop.values["lives"]):
         loop.values |= {"best": score, "lives": lives, "stale": 0, "kept": loop.step, "climbed": loop.mending.mean}
         if loop.settings.patience or (loop.settings.mend and leader.kept):
@@ -126,13 +127,12 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool) -> Non
     loop.write({"validation": means})
     if not loop.doubtful():
         loop.good = loop.state()  # a short training may make no checkpoint
-    if leader.mending is not None and leader.kept:
+    if leader.mending is not None and leader.kept and not last:
         if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"]):
             loop.values["stale"] = 0  # what is done takes time
             loop.tell("mended", says)
     loop.finished = loop.settings.ended(loop.values)
-    ends = loop.finished or loop.step == loop.total
-    if ends and loop.best and (says := fallen(score, loop.values, loop.mending.mean)):
+    if (loop.finished or last) and loop.best and (says := fallen(score, loop.values, loop.mending.mean)):
         loop.tell("kept", says)
 
 

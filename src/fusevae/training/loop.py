@@ -104,9 +104,10 @@ class Loop:
                 self.progress.advance(self.step)
                 if self._interrupted(interrupt):
                     self.values |= self.progress.used
-                    self.save()
-                    stop = self.now | {"event": "stopped", "says": self.why}
-                    self.records.write(stop, self.progress.seconds)  # what goes on from the state takes it out
+                    if self.processes == 1 and self.progress.late:
+                        self._validate(last=True)  # nothing comes after: what is kept is judged
+                    self.save()  # what goes on from this state takes out the next record
+                    self.records.write(self.now | {"event": "stopped", "says": self.why}, self.progress.seconds)
                     return False
         return True
 
@@ -206,7 +207,7 @@ class Loop:
         elif may and (why := self.mending.too_far(record["train"], steps, note=True)):
             self._go_back(why, SMALLER)
             return True
-        elif may and self.first and (why := self.mending.no_headway(self.step / self.total)):
+        elif may and self.first and (why := self.mending.no_headway(self.step / self.total, self.values.get("score"))):
             self._go_back(why, SMALLER, beginning(self))
             return True
         if self.step >= HEADWAY[1] * self.total:
@@ -214,16 +215,15 @@ class Loop:
         return bool(bad)
 
     @torch.no_grad()
-    def _validate(self) -> None:
+    def _validate(self, last: bool = False) -> None:
         """The players' figures on held-out data with averaged weights; the first player's decides on stopping."""
-        game, early = self.average.ready(), bool(self.step % self.validate_every)
-        last = self.step == self.total
+        game, early, last = self.average.ready(), bool(self.step % self.validate_every), last or self.step == self.total
         self.values["validated"] = self.step
         if diagnosis.due(self) and not last:
             diagnosis.diagnose(self, game, self.step / self.total)
         judged = [name for name, player in self.game.players.items() if player.judged]
         if len(self.validation) and judged:
-            diagnosis.judge(self, game, judged, early and not last)
+            diagnosis.judge(self, game, judged, early and not last, last)
         if last or self.finished:  # of the weights that are kept; those of the training stay as they are
             now = {n: v.clone() for n, v in game.state_dict().items()}
             game.load_state_dict(self.best or now)

@@ -47,7 +47,9 @@ class Mending:
             as the first has; None where neither is known.
         mean: of what is climbed, over the last steps.
         constant: nats of a constant model.
-        earlier: the mean at FROM of the training.
+        held: those of it on validation examples; None where there are none.
+        earlier: how far it was at FROM of the training.
+        stood: how far where it began anew for want of headway, the last time.
         rests: how often each player that has won was made to rest.
         wins: looks in a row at which one had won.
         codebooks: of the model, by name, which revive their dead codes by themselves.
@@ -59,21 +61,23 @@ class Mending:
         self.floor: float | None = None
         self.mean = 0.0
         self.constant: float | None = None
+        self.held: float | None = None
+        self.stood: float | None = None
         self.earlier: float | None = None
         self.rests: dict[str, int] = {}
         self.wins = 0
         self.codebooks: dict[str, VectorQuantizer] = {}
         self.told: dict[str, int] = {}
 
-    def begin(self, start: float, constant: float) -> None:
-        """Note what is climbed before the first step, and what a constant model has."""
+    def begin(self, start: float, constant: float, held: float | None = None) -> None:
+        """Note what is climbed before the first step, and what a constant model has, also on validation examples."""
         if math.isfinite(start):
             self.mean, self.floor = start, min(start, constant) - FAR * abs(constant)
-            self.constant = constant
+            self.constant, self.held = constant, held
 
     def state(self) -> dict[str, Any]:
         mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
-        mine |= {"constant": self.constant, "earlier": self.earlier}
+        mine |= {"constant": self.constant, "constant_held": self.held, "stood": self.stood, "earlier": self.earlier}
         revived = {name: int(codebook.revived) for name, codebook in self.codebooks.items()}
         left = [name for name, codebook in self.codebooks.items() if codebook.rests]
         return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told, "left": left}
@@ -81,6 +85,7 @@ class Mending:
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
         self.constant, self.earlier = state.get("constant"), state.get("earlier")
+        self.held, self.stood = state.get("constant_held"), state.get("stood")
         self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
         self.told = dict(state.get("told", {}))
         for name, count in state.get("revived", {}).items():
@@ -90,8 +95,9 @@ class Mending:
 
     def anew(self) -> dict[str, Any]:
         """The state of a training that begins once more."""
-        none = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
-        return self.state() | {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None} | none
+        none: dict[str, Any] = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
+        none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None}
+        return self.state() | none
 
     def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
@@ -175,21 +181,29 @@ class Mending:
             return None
         return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
 
-    def no_headway(self, progress: float) -> str | None:
+    def no_headway(self, progress: float, score: float | None = None) -> str | None:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that
-        such steps drove where it has no gradient stays there, however small they become."""
-        if self.constant is None or progress < FROM:
-            return None
+        such steps drove where it has no gradient stays there, however small they become.
+
+        The ``score`` of held-out examples says it where it is known: training examples may be under a constant model by
+        what makes learning hard on purpose (words left out, dropout) or since that model has seen them, and come no
+        nearer because the cost of a latent rises. Nor were steps too large where smaller ones came less far."""
+        if self.constant is None or progress < FROM or (self.warm and progress < self.warm[-1] + RISE):
+            return None  # what is done about a latent takes time, and costs
+        value, constant, what = self.mean, self.constant, "what is climbed stands"
+        if score is not None and self.held is not None:
+            value, constant, what = score, self.held, "held-out examples stand"
         if self.earlier is None:
-            self.earlier = self.mean
+            self.earlier = value
             return None
-        margin = NEAR * abs(self.constant)
-        if progress < HEADWAY[0] or self.mean > min(self.constant - margin, self.earlier + margin):
+        margin = NEAR * abs(constant)
+        if progress < HEADWAY[0] or value > min(constant - margin, self.earlier + margin):
             return None
-        return (
-            f"after {100 * progress:.0f} % of the training what is climbed stands at {self.mean:.5g} nats, under a "
-            f"constant model ({self.constant:.5g})"
-        )
+        if self.stood is not None and value < self.stood - margin:
+            return None
+        self.stood = value
+        far = f"{value:.5g} nats, under a constant model ({constant:.5g})"
+        return f"after {100 * progress:.0f} % of the training {what} at {far}"
 
 
 def beginning(loop: Any) -> State:
