@@ -14,7 +14,21 @@ from fusevae.data.encodings import foreign
 from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".snd", ".w64", ".caf")
+SUFFIXES: tuple[str, ...] = (
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".aiff",
+    ".aif",
+    ".aifc",
+    ".au",
+    ".snd",
+    ".w64",
+    ".caf",
+)
 SUFFIXES += (".wave", ".rf64")
 NEEDS = "reading and writing sound needs soundfile and soxr; pip install 'fusevae[audio]'"
 PEAK = 16.0  # beyond which numbers are no samples in units of full scale
