@@ -313,6 +313,8 @@ def test_silence_clipping_and_foreign_values_are_said(tmp_path, caplog):
         clips = clips_of(read(place))
     assert "1 of 3 clips are silent" in caplog.text and "1 of 3 clips are clipped" in caplog.text
     assert len(clips[0]) == 2000
+    with pytest.raises(InputError, match="every training clip is silent: there is nothing to learn"):
+        read(folder_of(tmp_path / "s", {"a": 0 * tone(), "b": 0 * tone()}))
     folder_of(tmp_path / "e", {"a": 9000 * tone()}, subtype="FLOAT")
     with pytest.raises(InputError, match="full scale"):
         read(tmp_path / "e", skip_damaged=True)

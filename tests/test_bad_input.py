@@ -249,6 +249,13 @@ def test_what_is_read_is_not_written_over(refused: Refused, run: Path, tmp_path:
         assert "mine.csv is a file, below which" in refused(*command, "--output", data / "more" / "x.npz")
 
 
+def test_a_folder_that_a_refusal_made_is_not_left(refused: Refused, run: Path, tmp_path: Path) -> None:
+    assert main(["fit-prior", str(run), "pixel-cnn", "--output", str(tmp_path / "a" / "b")]) == 2
+    assert not (tmp_path / "a").exists()
+    for output in ("a.mp3", "a.doc"):
+        assert f"can't be written to {output}" in refused("sample", run, "--output", output)
+
+
 def test_an_output_that_holds_another_run(refused: Refused, run: Path, tmp_path: Path) -> None:
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     error = refused("train", "binary-vae", "--output", run)

@@ -695,10 +695,11 @@ def test_how_other_data_are_read_can_be_said_to_each_command(tmp_path, capsys, c
     assert main([*command, *given]) == 2 and "data.column=" in capsys.readouterr().err
     assert main([*command, *given, "--set", "data.column=body"]) == 0
     assert "evaluating 3 examples" in capsys.readouterr().err
+    assert main([*command, *given, "--set", "data.colum=body"]) == 2 and "colum" in capsys.readouterr().err
     assert main([*command, "--set", "data.column=body"]) == 2
     assert "give them, --data PATH" in capsys.readouterr().err
     for name in ("bench", "tune"):
-        rest = ["text-lstm", *given, "--total", "9s", "--output", str(tmp_path / name)]
+        rest = ["text-lstm", *given, "--total", "9s", "--output", str(tmp_path / name), "--set", "data.modality=text"]
         assert main([name, *rest]) == 2 and "name the one" in capsys.readouterr().err
         assert main([name, *rest, "--set", "training.epochs=1"]) == 2
         assert "is no setting of the data" in capsys.readouterr().err

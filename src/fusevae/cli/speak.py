@@ -20,6 +20,8 @@ def speak(options: Namespace) -> int:
     output.check(spec)
     known = spec.conditions
     assert known is not None and known.text is not None
+    if options.label and len(known) == 1:
+        raise InputError(f"--label {options.label} was given, the model is told nothing but texts: leave it out")
     label = known.pairs(options.label) if options.label else {}
     if known.text.name in label:
         raise InputError(

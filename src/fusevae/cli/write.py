@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ class Output:
 
     def check(self, spec: DataSpec) -> None:
         """Refuse a format that the examples don't have."""
-        place = self.path if self.path is None or self.suffix else self.path.with_suffix("")
-        modality_of(spec).check_output(place, spec)
+        place, kind = self.path, modality_of(spec)
+        if place is not None and not self.suffix and "" in kind.formats and guess_type(place.name)[0] is None:
+            place = place.with_suffix("")  # a folder, with a point in its name
+        kind.check_output(place, spec)
         if self.path is not None and self.suffix == ".parquet":
             check_table(self.path)
 

@@ -32,8 +32,9 @@ def locked(folder: Path) -> Iterator[None]:
         Traceback (most recent call last):
         fusevae.core.errors.InputError: ...
     """
-    held, refused = None, [""]
+    held, refused, made = None, [""], list[Path]()
     if world()[0] == 0:
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         held, refused[0] = _taken(folder)
     try:
@@ -45,6 +46,9 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         if held is not None:
             _let_go(held, folder / LOCK)
+        with suppress(OSError):  # one that something was written to stays
+            for place in made:
+                place.rmdir()
 
 
 def _taken(folder: Path) -> tuple[int | None, str]:

@@ -232,6 +232,7 @@ class Run:
         if conditions is not None or (self.source is not None and self.source.options.conditions.file):
             node["conditions"] = conditions
         node = configuration.override({"data": node}, configuration.parted(self.settings, "data")[0])["data"]
+        fit_type(build(node, where="data"), Source, "data")  # refuses what is no setting
         if node["path"] is not None:
             raise InputError("data.path was set: give the data themselves, --data PATH")
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}

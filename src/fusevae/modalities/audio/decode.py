@@ -14,25 +14,10 @@ from fusevae.data.encodings import foreign
 from fusevae.data.folders import UnfitError
 from fusevae.data.parts import Options
 
-SUFFIXES: tuple[str, ...] = (
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".mp3",
-    ".aiff",
-    ".aif",
-    ".aifc",
-    ".au",
-    ".snd",
-    ".w64",
-    ".caf",
-)
-SUFFIXES += (".wave", ".rf64")
+SUFFIXES = tuple(".wav .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .snd .w64 .caf .wave .rf64".split())
 NEEDS = "reading and writing sound needs soundfile and soxr; pip install 'fusevae[audio]'"
 PEAK = 16.0  # beyond which numbers are no samples in units of full scale
-STREAMED = (0, 2**32 - 1)  # sizes of a chunk that was written before its length was known
+STREAMED = (0, 2**32 - 1, 2**64 - 1)  # sizes of a chunk that was written before its length was known
 SHIFTED = 0.05  # mean of samples, which sound does not have
 FAINT = 1e-3  # largest sample, -60 dB
 BRIEF = 0.01  # seconds
@@ -158,6 +143,11 @@ def missing(encoded: Encoded) -> str:
         said, there = int.from_bytes(data[8:12], "big"), len(data) - int.from_bytes(data[4:8], "big")
     elif kind == b"riff":  # W64
         said, there = int.from_bytes(data[16:24], "little"), len(data)
+    elif kind == b"caff":
+        at = 8
+        while data[at : at + 4] not in (b"data", b""):
+            at += 12 + int.from_bytes(data[at + 4 : at + 12], "big")
+        said, there = int.from_bytes(data[at + 4 : at + 12], "big"), len(data) - at - 12
     elif kind == b"RIFF" and data[8:12] == b"WAVE":
         return _missing_of_wav(data)
     else:

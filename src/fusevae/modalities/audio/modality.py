@@ -98,6 +98,10 @@ class Audio(Modality, Streamed):
     ) -> dict[str, Examples]:
         known = options.known.schema if options.known is not None else None
         rate = known.rate if isinstance(known, SoundSchema) else common_rate(parts, options)
+        if options.known is None and all(clip.silent for clip in parts["train"].x):
+            raise InputError(
+                "every training clip is silent: there is nothing to learn; are the files those that you mean?"
+            )
         parts, _ = windows.in_windows(parts, options, rate)  # those of a model come in one piece
         clips = {name: at_one_rate(part, rate, options, part_of(name, options)) for name, part in parts.items()}
         train = None if rows is None else rows["train"]
