@@ -305,17 +305,22 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
     from fusevae.recipes import tune
     from fusevae.recipes.trials import study_of
 
-    monkeypatch.setattr(tune, "LEAST", 0.2)
-    monkeypatch.setattr(tune.Work, "figures", lambda self, artifact: {"value": -artifact.history.steps})
+    looked: list[int] = []
+
+    def worse(self, artifact):
+        looked.append(1)
+        return {"value": -len(looked)}
+
+    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
+        monkeypatch.setattr(tune, name, value)
+    monkeypatch.setattr(tune.Work, "figures", worse)
     found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
     assert found.run is not None and found.tuned is not None
     made, kept = found.run.configuration["training"], json.loads((tmp_path / "t/tune.json").read_text())
     assert found.run.finished and made["epochs"] == found.tuned.epochs
     assert made["epochs"] in [pair["lengths"]["epochs"] for pair in kept["pair"].values()]
     tried = [trial.params for trial in study_of(tmp_path / "t").trials if trial.params]
-    assert tried[0] == {
-        "training.learning_rate": 0.002, "training.batch_size": 128, "recipe.latent": 12, "training.weight_decay": 0.3
-    }  # fmt: skip
+    assert (tried[0]["training.learning_rate"], tried[0]["recipe.latent"]) == (0.002, 12)
     for i, one in enumerate(tried[1:8], 1):
         assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
 

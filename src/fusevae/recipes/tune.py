@@ -150,11 +150,12 @@ class Work:
         if "each" not in self.kept:
             step = self.trials.speed(self.trials.own)[0]
             self.kept["each"] = max(LEAST, EACH * self.seconds, UPDATES * step)
+            self.kept["from"] = self.spent.seconds  # the data have been read
         each, searched = self.kept["each"], SEARCH * self.seconds
         searched = searched if searched >= FEWEST * each else 0.0
         self.save()
         say(_plan(self.seconds, each, searched, self.trials.search), self.quiet)
-        if not self._search(searched):
+        if not self._search(self.kept.get("from", 0.0) + searched if searched else 0.0):
             return False
         if searched and not self.trials.done:
             raise InputError(f"no trial came to its end in {clock(each)}: give more time than {clock(self.seconds)}")
