@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = make_parser().parse_args(arguments, Namespace(argv=arguments))
         _show_warnings()
+        _check_output(options)
         module, _, function = options.command.partition(":")
         code: int = getattr(importlib.import_module(f"fusevae.cli.{module}"), function)(options)
         sys.stdout.flush()  # a disk that is full is said here, too
@@ -50,6 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _say(f"out of memory ({str(error)[:150] or 'no more to be had'}): {LESS}", FAILED)
     return code
+
+
+def _check_output(options: Namespace) -> None:
+    """Refuse to write over what is read."""
+    output = str(getattr(options, "output", None) or "")
+    for name in ("data", "reference", "missing", "conditions", "extractor", "run"):
+        given = getattr(options, name, None)
+        if isinstance(given, str) and os.path.isfile(output) and os.path.isfile(given):
+            if os.path.samefile(output, given):
+                raise UsageError(f"{output} is what is read (--{name}): give another --output")
 
 
 def _drop_output() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 import os
 import shutil
 import sys
@@ -37,6 +38,12 @@ class Output:
         self.path = None if path is None else Path(path).expanduser()
         if self.path is None:
             return
+        if not path:
+            raise InputError("--output is empty: give a place to write to")
+        above = next(place for place in self.path.absolute().parents if os.path.lexists(place))
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            what = "is no folder" if not above.is_dir() else "may not be written in"
+            raise InputError(f"{path} can't be written, {above} {what}: give another --output")
         suffix = self.path.suffix.lower()
         self.suffix = suffix if suffix in endings() else ""
         if self.suffix and self.path.is_dir():
@@ -47,6 +54,8 @@ class Output:
             raise InputError(
                 f"{path} is a file: give a folder as --output, or a name that ends in {', '.join(endings())}"
             )
+        if mimetypes.guess_type(self.path)[0] and not self.path.exists():
+            raise InputError(f"{path} is of a type that isn't written: give a folder, or {', '.join(endings())}")
         if self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"the folder {path} is not empty: give another --output, or empty it")
 
