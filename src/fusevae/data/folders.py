@@ -44,7 +44,9 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
         kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
         text = "%s: left out %d files that are no %s (%s), such as %s"
         logger.warning(text, folder, len(others), what, kinds, others[0].relative_to(folder))
-    tops = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
+    if not options.conditions.pattern:
+        folder = _unpacked(folder, paths, what)
+    tops = _tops(folder, paths)
     splits = {top: SPLITS.get(top.lower()) for top in tops}
     told = {split for split in splits.values() if split}
     if told and len(tops) > 1 and (("train" in told) == (None in splits.values())):
@@ -57,6 +59,26 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
     found = {split: folder / top for top, split in sorted(splits.items()) if split}
     if len(found) < len(tops):
         raise InputError(f"{folder} has sub-folders {', '.join(sorted(tops))}, two for one split: leave one of them")
+    return found
+
+
+def _tops(folder: Path, paths: Sequence[Path]) -> set[str]:
+    return {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
+
+
+def _unpacked(folder: Path, paths: Sequence[Path], what: str) -> Path:
+    """The folder in which the classes or splits lie, where a folder holds nothing but that, as an archive leaves it."""
+    found = folder
+    while not index_of(found).is_file() and len(tops := _tops(found, paths)) == 1:
+        (top,) = tops
+        deep = all(len(path.relative_to(found).parts) > 2 for path in paths)
+        if SPLITS.get(top.lower()) == "train" or any(path.parent == found for path in paths):
+            break
+        if not deep and top.lower() not in SPLITS:
+            break
+        found = found / top
+    if found != folder:
+        logger.warning("%s: all %s lie in %s, which was read in its place", folder, what, found.relative_to(folder))
     return found
 
 
@@ -97,6 +119,9 @@ class Split:
         elif self.inside and len(self.inside) == len(self.paths) and not asked.file:
             name = asked.names[0] if asked.names else USUAL
             part.beside({name: [names[i].split("/")[0] for i in rows]}, str(root))
+            if below := next((file for file in names if file.count("/") > 1), None):
+                text = "%s: the classes are its folders; those below, as of %s, are not told apart: a %s may list them"
+                logger.warning(text, root, below, INDEX)
         elif index is None:
             asked.among((), f"{root}, a folder of {self.what},")
 
