@@ -230,7 +230,7 @@ class Run:
         if conditions is not None or (self.source is not None and self.source.options.conditions.file):
             node["conditions"] = conditions
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}
-        found = read_examples(data, self.artifact.data, gaps=gaps, **settings)
+        found = read_examples(data, self.artifact.data, gaps=gaps, used=self.artifact.is_conditional, **settings)
         check_examples(self.artifact, found, gaps)
         return found, str(data) if isinstance(data, str | Path) else "the data given"
 
