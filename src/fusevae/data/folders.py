@@ -72,9 +72,7 @@ def _unpacked(folder: Path, paths: Sequence[Path], what: str) -> Path:
     while not index_of(found).is_file() and len(tops := _tops(found, paths)) == 1:
         (top,) = tops
         deep = all(len(path.relative_to(found).parts) > 2 for path in paths)
-        if SPLITS.get(top.lower()) == "train" or any(path.parent == found for path in paths):
-            break
-        if not deep and top.lower() not in SPLITS:
+        if not deep or SPLITS.get(top.lower()) == "train":
             break
         found = found / top
     if found != folder:
