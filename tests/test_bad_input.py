@@ -232,6 +232,15 @@ def test_use_of_a_run(refused: Refused, run: Path, tmp_path: Path) -> None:
     (tmp_path / "full/mine").touch()
     assert "not empty" in refused("sample", run, "--output", "full")
     assert "is a file" in refused("sample", run, "--output", "full/mine")
+    assert "is no folder" in refused("sample", run, "--output", "full/mine/x.csv")
+    assert "of a type that isn't written" in refused("sample", run, "--output", "x.json")
+    np.save(tmp_path / "x.npy", np.arange(128, dtype=np.uint8).reshape(2, 8, 8) // 8)
+    for command in ("reconstruct", "anomaly", "neighbours"):
+        assert "is what is read (--data)" in refused(command, run, "--data", "x.npy", "--output", tmp_path / "x.npy")
+    weights = run / "model.safetensors"
+    assert "is what is read (--run)" in refused("sample", weights, "--output", weights)
+    np.save(tmp_path / "x.npy", np.arange(128).reshape(2, 8, 8) // 8 - 5)
+    assert "these are int64 in [-5, 10]" in refused("evaluate", run, "--data", "x.npy")
 
 
 # ---------------------------------------------------------------- places and artifacts

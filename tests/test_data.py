@@ -659,3 +659,69 @@ def test_every_kind_of_picture_that_pillow_reads(suffix, tmp_path):
         picture.save(tmp_path / f"{i}.{suffix}")
     x, _ = whole(tmp_path)
     assert len(x) == 6 and x[:, :, 6:10, 6:10].min() > 240 and x[:, :, 0, 0].max() < 15
+
+
+def test_what_an_archive_leaves_around_a_folder_is_no_class(tmp_path, caplog):
+    from PIL import Image
+
+    for i in range(12):
+        place = tmp_path / "data" / "ab"[i % 2] / "xyz"[i % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), 20 * i, np.uint8)).save(place / f"{i}.png")
+    found = read_data(tmp_path, validation=0, test=0)
+    assert found.spec.classes == ["a", "b"] and "all images lie in data" in caplog.text
+    assert "those below, as of a/x/0.png, are not told apart" in caplog.text
+    for split in ("train", "test"):
+        (tmp_path / "data" / split).mkdir()
+        (tmp_path / "data" / "ab"[split == "test"]).rename(tmp_path / "data" / split / "one")
+    found = read_data(tmp_path, validation=0)
+    assert (len(found.train), len(found.test)) == (6, 6) and found.spec.classes == ["one"]
+    (tmp_path / "data" / "train" / "metadata.csv").write_text("image,label\n0.png,a\n")
+    read_data(tmp_path, validation=0)
+    assert "has no column file_name" in caplog.text
+
+
+class Items(torch.utils.data.Dataset):
+    def __init__(self, item):
+        self.item = item
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, i):
+        return self.item(i)
+
+
+def test_items_and_tensors_are_read_truly_or_refused():
+    assert read_data(Items(lambda i: np.full((8, 6, 3), 20 * i, np.uint8))).spec.shape == (3, 8, 6)
+    pictures = torch.utils.data.TensorDataset(torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8))
+    assert len(read_data(torch.utils.data.ConcatDataset([pictures, pictures]), validation=0, test=0).train) == 24
+    assert read_data(torch.arange(60).view(20, 3).to(torch.uint16)).spec.high == 59
+    for data, says in (
+        (Items(lambda i: (torch.zeros(1, 8, 8), torch.eye(3)[i % 3])), "a label of shape .3,.: expected one value"),
+        (torch.utils.data.DataLoader(pictures), "what it draws batches from, its dataset"),
+        ([np.zeros((8, 8))] * 3, "a list of 3 that begins with a ndarray .* numpy.stack"),
+        (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "one shape for all"),
+        (torch.empty(5, 3, device="meta"), "no values"),
+        ({"a": np.arange(9.0), "b": np.arange(9.0)}, "give columns as a DataFrame"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_data(data)
+
+
+def test_an_order_of_dimensions_that_may_be_another_is_said(caplog):
+    read_data(np.random.default_rng(0).integers(0, 256, (8, 8, 30), np.uint8), validation=0, test=0)
+    assert "read as 8 images of 8 x 30" in caplog.text
+    read_data(np.random.default_rng(0).integers(0, 256, (30, 784), np.uint8), validation=0, test=0)
+    assert "784 columns hold whole numbers from 0 to 255: if they are pixels, give an array (N, 28, 28)" in caplog.text
+
+
+def test_classes_that_a_model_does_not_know_are_refused_where_it_uses_them(caplog):
+    x, y = torch.randint(0, 256, (12, 1, 8, 8), dtype=torch.uint8), ["good"] * 6 + ["fair"] * 6
+    known = read_data((x, y), validation=0, test=0).spec
+    other = (x, ["good"] * 9 + ["crack"] * 3)
+    with pytest.raises(InputError, match=r"unknown label 'crack'.*3 of 12 examples are of such"):
+        read_examples(other, known)
+    found = read_examples(other, known, used=False)
+    assert found.batch(torch.arange(12))[1].tolist() == [1] * 9 + [-1] * 3
+    assert "of which the model makes no use" in caplog.text

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from torch.utils.data import Dataset
 
 from fusevae.cli import main
@@ -212,6 +212,19 @@ def test_pages_are_an_example_each_or_refused(tmp_path, kind, options):
     assert torch.equal(whole(alone, pages="each")[0][:, :1], x[:3])
     with pytest.raises(InputError, match=r"pages='all' was given"):
         read_data(alone, pages="all")
+
+
+def test_colours_of_another_space_are_read_as_they_are_shown(tmp_path, caplog):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = bytearray(srgb)  # red and green are each other
+    for i in range(132, 132 + 12 * int.from_bytes(srgb[128:132]), 12):
+        swapped[i : i + 4] = {b"rXYZ": b"gXYZ", b"gXYZ": b"rXYZ"}.get(srgb[i : i + 4], srgb[i : i + 4])
+    for i, profile in enumerate([srgb, bytes(swapped), b"damaged", None]):
+        Image.new("RGB", (4, 4), (200, 100, 50)).save(tmp_path / f"{i}.png", icc_profile=profile)
+    x = read_data(tmp_path, validation=0, test=0).train.batch(torch.arange(4))[0][:, :, 0, 0]
+    assert x[[0, 2, 3]].tolist() == [[200, 100, 50]] * 3
+    assert torch.allclose(x[1].float(), torch.tensor([100.0, 200.0, 50.0]), atol=3)
+    assert "1 of 4 images are in another colour space" in caplog.text
 
 
 def test_the_preview_in_a_photo_is_no_page(tmp_path):

@@ -6,6 +6,7 @@ import datetime
 import gzip
 import json
 import re
+from decimal import Decimal
 
 import numpy as np
 import pandas
@@ -13,6 +14,8 @@ import pyarrow
 import pytest
 import soundfile
 import torch
+from datasets import ClassLabel, Features, Value
+from datasets import Dataset as HuggingFace
 from PIL import Image
 
 from fusevae import InputError, read_data
@@ -200,6 +203,69 @@ def test_frames_are_read_truly(tmp_path, caplog):
     ):
         with pytest.raises(InputError, match=says):
             read_data(data)
+
+
+BIG = 2**40 + 1
+FRAMES = [
+    (lambda: pandas.array([BIG, None, BIG + 1, BIG + 2] * 10, dtype="Int64"), [BIG, None, BIG + 1], None),
+    (lambda: pandas.Series([5, None, 6, 7] * 10, dtype="int64[pyarrow]"), [5, None, 6], None),
+    (lambda: X.astype("float32"), X[:3].tolist(), None),
+    (lambda: pandas.Categorical([3, 10, 2, 10] * 10), [3, 10, 2], None),
+    (lambda: ["None", "mild", "severe", "None"] * 10, [None, "mild", "severe"], "'None' in 20 cells"),
+    (lambda: ["1,5", "2,5", "3,7", "1,5"] * 10, ["1,5", "2,5", "3,7"], "words such as '1,5'"),
+    (lambda: pandas.date_range("2024-03-30", periods=N, freq="h", tz="Asia/Tokyo"), None, "zone Asia/Tokyo"),
+    (lambda: pandas.to_timedelta(np.arange(N), unit="s"), "convert them", None),
+    (lambda: pandas.array([2**53 + 1, None] * 20, dtype="Int64"), "beyond 2\\^53", None),
+    (lambda: [Decimal(f"12345678901234567.{i % 2}") for i in range(N)], "more digits than float64", None),
+]
+
+
+@pytest.mark.parametrize(("values", "back", "said"), FRAMES, ids=range(len(FRAMES)))
+def test_columns_of_frames_come_back_in_kind(values, back, said, tmp_path, caplog):
+    frame = pandas.DataFrame({"x": X, "v": values()})
+    if isinstance(back, str):
+        with pytest.raises(InputError, match=back):
+            read_data(frame)
+        return
+    found = read_data(frame, validation=0, test=0)
+    rows = found.train.batch(torch.arange(3))[0]
+    modality_of(found.spec).write(rows, found.spec, tmp_path / "s.csv", {})
+    cells = (tmp_path / "s.csv").read_text().splitlines()[1:]
+    if back is not None:
+        assert table_columns(rows, found.spec)["v"].astype("O").tolist() == pytest.approx(back, rel=1e-6)
+        assert [cell.split(",", 1)[1].strip('"') for cell in cells] == ["" if v is None else str(v) for v in back]
+    assert (said or "") in caplog.text and (said is not None or not caplog.records)
+
+
+def test_a_table_unlike_that_of_the_model_is_refused_or_said(caplog):
+    frame = pandas.DataFrame({"x": X, "n": np.arange(N) % 5, "flag": np.arange(N) % 2, "day": DAYS})
+    known = read_data(frame, validation=0, test=0).spec
+    assert not caplog.records
+    with pytest.raises(InputError, match=r"column n of the data holds 1.5, the first in row 1 .*whole numbers"):
+        read_examples(frame.assign(n=np.arange(N) % 5 * 1.5), known)
+    for change, says in (
+        ({"x": X * 1000}, "column x of the data holds .* in 40 of 40 rows, and .* in training: is it in another unit"),
+        ({"flag": 2}, "column flag of the data holds 2 in 40 of 40 rows, .*: taken for missing"),
+        ({"day": "1.5.2024"}, r"that the model does not know \(its dates are of the form %Y-%m-%d\), in 40 of 40"),
+        (dict.fromkeys(frame), "40 of 40 rows of the data hold no value that the model knows"),
+    ):
+        read_examples(frame.assign(**change), known)
+        assert re.search(says, caplog.text), caplog.text
+
+
+def test_a_table_of_hugging_face_is_a_table():
+    features = {"age": Value("int64"), "city": Value("string"), "who": ClassLabel(names=["he", "she"])}
+    one = HuggingFace.from_dict(
+        {"age": [30, None, 31, 45] * 10, "city": ["Oslo", "Lima"] * 20, "who": [0, 1] * 20}, features=Features(features)
+    )
+    found = read_data({"train": one, "test": one}, validation=0)
+    assert [c.about.split(",")[0] for c in found.spec.schema.columns] == ["integer", "binary", "binary"]
+    columns = table_columns(found.train.batch(torch.arange(2))[0], found.spec)
+    assert {k: v.tolist() for k, v in columns.items()} == {
+        "age": [30, None], "city": ["Oslo", "Lima"], "who": ["he", "she"]
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"can only be iterated|to_pandas"):
+        read_data(one.to_iterable_dataset())
 
 
 @pytest.mark.parametrize("kind", ["coo", "dia", "bsr"])

@@ -56,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _check_apart(options: Namespace) -> None:
     """Refuse to write over what is read."""
     output = os.path.expanduser(getattr(options, "output", None) or "")
-    for name in ("data", "reference", "missing", "run"):
-        given = os.path.expanduser(getattr(options, name, None) or "")
+    for name in ("data", "reference", "missing", "conditions", "extractor", "run"):
+        given = getattr(options, name, None)
+        given = os.path.expanduser(given) if isinstance(given, str) else ""
         if os.path.exists(output) and os.path.exists(given) and os.path.samefile(output, given):
             raise InputError(f"--output {output} is what is read ({name}), which would be lost: give another place")
 

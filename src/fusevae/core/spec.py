@@ -45,7 +45,8 @@ class Schema(Described):
                 f"{what} was made for examples of shape {ours.shape}, these have {theirs.shape}: "
                 "resize them, or train a model on them"
             )
-        if ours.is_discrete != theirs.is_discrete or (ours.is_discrete and ours.high < theirs.high):
+        beyond = ours.high < theirs.high or ours.low > theirs.low or (theirs.dtype == "bool" and ours.high > 1)
+        if ours.is_discrete != theirs.is_discrete or (ours.is_discrete and beyond):
             raise InputError(
                 f"{what} was made for {ours.dtype} data in [{ours.low:g}, {ours.high:g}], these are {theirs.dtype} in "
                 f"[{theirs.low:g}, {theirs.high:g}]: convert them first"

@@ -39,10 +39,13 @@ def as_tensor(x: Any, name: str, double: bool = False) -> Tensor:
     """A numpy array or tensor of numbers as a tensor; floats become float32, or float64 where they have so many digits
     and ``double`` says so. What is of the right dtype and order is not copied: a mapped file stays mapped."""
     if isinstance(x, Tensor):
-        if x.is_complex() or x.is_quantized or x.layout is not torch.strided:
+        if x.is_complex() or x.is_quantized or x.is_meta or x.layout is not torch.strided:
             what = f"{x.dtype} values" if x.is_complex() or x.is_quantized else f"a tensor of layout {x.layout}"
+            what = "no values (its device is meta)" if x.is_meta else what
             raise InputError(f"{name} holds {what}: expected plain real numbers; convert it (to_dense, dequantize)")
         x = x.detach().cpu()
+        if x.dtype in (torch.uint16, torch.uint32, torch.uint64):
+            return as_tensor(x.numpy(), name)
         if not x.is_floating_point() or (double and x.dtype == torch.float64):
             return x
         return x.float()
@@ -122,9 +125,13 @@ def byte_range(most: float) -> tuple[float, float]:
     return 0.0, 255.0 if most >= DIM else max(1.0, float(most))
 
 
-def say_levels(spec: DataSpec) -> None:
-    """Say that bytes are read as fewer than 256 levels, where it is so."""
-    if spec.dtype == "uint8" and 1 < spec.high < DIM:
+def say_levels(spec: DataSpec, known: DataSpec | None = None) -> None:
+    """Say that bytes are read as fewer than 256 levels, or than those of a model that they are read for."""
+    if known is not None:
+        if spec.dtype == "uint8" and spec.high < DIM <= known.high:
+            text = "the largest value of the data is %g, the model was trained on up to %g: are they of another depth?"
+            logger.warning(text, spec.high, known.high)
+    elif spec.dtype == "uint8" and 1 < spec.high < DIM:
         logger.warning(
             "the largest byte of the data is %d of 255, so that they are read as %d levels, %d the brightest: where "
             "255 is to be, give PNG, or floats from 0 to 1",

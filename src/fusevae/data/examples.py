@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from fusevae.data.conditions import USUAL, Asked, as_column, encode, fitted
 from fusevae.data.parts import Part
 
 Batch = tuple[Tensor, Tensor | None]
+CHANNELS = (1, 3, 4)  # of a picture
 LOOKED_AT = 10_000  # examples by which data are told from other data
 
 
@@ -280,6 +282,8 @@ def split_item(item: Any, name: str) -> tuple[Tensor, Any]:
         raise InputError(
             f"{name} is a {type(x).__name__}: expected a tensor, numpy array or PIL image, or (x, label) of these"
         )
+    if isinstance(x, np.ndarray) and x.ndim == 3 and x.shape[2] in CHANNELS and x.shape[0] not in CHANNELS:
+        x = x.transpose(2, 0, 1)  # as images have it that are no tensors
     tensor = as_tensor(x, name)
     tensor = tensor[None] if tensor.dim() == 2 else tensor
     if tensor.dim() not in (1, 3):
@@ -287,7 +291,9 @@ def split_item(item: Any, name: str) -> tuple[Tensor, Any]:
             f"{name} has shape {tuple(tensor.shape)}: expected (features,), (height, width) or (channels, "
             "height, width)"
         )
-    label = label.item() if isinstance(label, (Tensor, np.generic)) else label
+    if isinstance(label, Tensor | np.ndarray) and math.prod(label.shape) != 1:
+        raise InputError(f"{name} has a label of shape {tuple(label.shape)}: expected one value; take the argmax, say")
+    label = label.item() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
     return tensor, label
 
 

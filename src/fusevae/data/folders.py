@@ -41,7 +41,9 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
         what: they are, in words.
     """
     say_others(folder, paths, options, f"are no {what}")
-    tops = {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
+    if not options.conditions.pattern:
+        folder = _unpacked(folder, paths, what)
+    tops = _tops(folder, paths)
     splits = {top: SPLITS.get(top.lower()) for top in tops}
     told = {split for split in splits.values() if split}
     if told and len(tops) > 1 and (("train" in told) == (None in splits.values())):
@@ -64,6 +66,24 @@ def say_others(folder: Path, paths: Sequence[Path], options: Options, why: str) 
         kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
         text = "%s: left out %d files that %s (%s), such as %s"
         logger.warning(text, folder, len(others), why, kinds, others[0].relative_to(folder))
+
+
+def _tops(folder: Path, paths: Sequence[Path]) -> set[str]:
+    return {path.relative_to(folder).parts[0] for path in paths if path.parent != folder}
+
+
+def _unpacked(folder: Path, paths: Sequence[Path], what: str) -> Path:
+    """The folder in which the classes or splits lie, where a folder holds nothing but that, as an archive leaves it."""
+    found = folder
+    while not index_of(found).is_file() and len(tops := _tops(found, paths)) == 1:
+        (top,) = tops
+        deep = all(len(path.relative_to(found).parts) > 2 for path in paths)
+        if not deep or SPLITS.get(top.lower()) == "train":
+            break
+        found = found / top
+    if found != folder:
+        logger.warning("%s: all %s lie in %s, which was read in its place", folder, what, found.relative_to(folder))
+    return found
 
 
 class Split:
@@ -103,6 +123,9 @@ class Split:
         elif self.inside and len(self.inside) == len(self.paths) and not asked.file:
             name = asked.names[0] if asked.names else USUAL
             part.beside({name: [names[i].split("/")[0] for i in rows]}, str(root))
+            if below := next((file for file in names if file.count("/") > 1), None):
+                text = "%s: the classes are its folders; those below, as of %s, are not told apart: a %s may list them"
+                logger.warning(text, root, below, INDEX)
         elif index is None:
             asked.among((), f"{root}, a folder of {self.what},")
 

@@ -51,11 +51,18 @@ class Given:
 
         if isinstance(data, TensorDataset):
             data = data.tensors if len(data.tensors) > 1 else data.tensors[0]
+        if isinstance(data, Tensor) and data.is_nested:
+            raise InputError("a nested tensor was given as data: expected one shape for all; pad it (to_padded_tensor)")
         if isinstance(data, Mapping) and hasattr(data, "tocsr"):  # one of the kinds of sparse matrix
             data = data.tocsr()
         self.data = data
         self.path = existing(data, "data") if isinstance(data, str | os.PathLike) else None
         self.name = str(data) if self.path is not None else f"the {type(data).__name__} in memory"
+
+    @property
+    def some(self) -> Any:
+        """What is given, of a mapping the first."""
+        return next(iter(self.data.values()), None) if isinstance(self.data, Mapping) else self.data
 
     @property
     def frames(self) -> dict[str, Given]:
@@ -104,12 +111,11 @@ class Given:
     @functools.cached_property
     def item(self) -> Any:
         """The first item of a dataset, without its label; None where there is none."""
-        data = next(iter(self.data.values())) if isinstance(self.data, Mapping) else self.data
         try:
-            item = data[0]
+            item = self.some[0]
         except Exception:  # what is wrong is said when it is read
             return None
-        return item[0] if isinstance(item, tuple | list) and len(item) == 2 else item
+        return item[0] if isinstance(item, tuple | list) and len(item) in (1, 2) else item
 
     @functools.cached_property
     def arrays(self) -> dict[str, Array]:
@@ -143,10 +149,10 @@ class Given:
             files = next(iter(parquet.parquet_splits(self.path).values()), [])
         if files:
             return parquet.column_kinds(files[0])
-        data: Any = next(iter(self.data.values()), None) if isinstance(self.data, Mapping) else self.data
+        data = self.some
         if is_frame(data):
             return {str(n): values_kind(list(data[n][:LOOKED_AT])) for n in data.columns}
-        if is_hugging_face(data):
+        if is_hugging_face(data) and hasattr(data, "__len__"):
             sound = [n for n, kind in (data.features or {}).items() if type(kind).__name__ == "Audio"]
             plain = data.remove_columns(sound)  # datasets would decode it, which takes more than it has here
             some = plain[:LOOKED_AT] if len(plain) else {}
@@ -176,18 +182,31 @@ class Given:
 
     def refuse(self, kinds: Mapping[str, Any]) -> NoReturn:
         """Raise :class:`InputError`: nobody knows what this is."""
-        for way in ("to_pandas", "to_frame"):  # of pyarrow; of one column
-            if hasattr(self.data, way):
-                raise InputError(f"a {type(self.data).__name__} was given as data: give the DataFrame of its {way}()")
+        what = type(self.data).__name__
+        for way in ("to_frame", "to_pandas", "collect"):  # of one column; of pyarrow; of what is lazy
+            if hasattr(self.data, way) and not self.columns:
+                raise InputError(f"a {what} was given as data: give the DataFrame of its {way}()")
+        if is_frame(self.data) and not self.columns:
+            raise InputError(f"{self.name} has no columns: expected at least one")
+        if hasattr(self.data, "dataset") and hasattr(self.data, "batch_size"):
+            raise InputError(f"a {what} was given as data: give what it draws batches from, its dataset")
+        if isinstance(self.data, list | tuple) and len(self.data) and not self.arrays:
+            held = f"a {what} of {len(self.data)} that begins with a {type(self.data[0]).__name__} was given as data"
+            how = "expected one array (numpy.stack), a list of texts, or a pair (x, y) of arrays"
+            raise InputError(f"{held}: {how}; what stands beside a DataFrame is a column of it (conditions=[...])")
         known = "; ".join(f"{one.what}, data.modality={name}" for name, one in kinds.items())
         for key, (shape, dtype) in self.arrays.items():
             where = self.name if self.path is None or (key == "x" and self.suffix == ".npy") else f"{self.name}: {key}"
             if dtype.kind not in "biufU":
                 why = "Python objects, which only a pickle could read" if dtype.hasobject else f"{dtype} values"
-                raise InputError(f"{where} holds {why}: expected numbers; convert the array and save it again")
+                how = "convert the array and save it again"
+                if self.path is None:
+                    why, how = f"{dtype} values", "convert the array (x.astype(float)), or give a DataFrame"
+                raise InputError(f"{where} holds {why}: expected numbers; {how}")
             if len(shape) < 2 or 0 in shape:
+                how = "; give columns as a DataFrame" if isinstance(self.data, Mapping) else ""
                 raise InputError(
-                    f"{where} has shape {shape}: expected examples along the first dimension, at least one"
+                    f"{where} has shape {shape}: expected examples along the first dimension, at least one{how}"
                 )
             if len(shape) > 4:
                 raise InputError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from fusevae.data import delimited
+from fusevae.data.conditions import LABELS
 
 Kind = Literal["number", "words", "text", "image", "audio", "other"]
 LOOKED_AT = 200  # values of a column
@@ -20,6 +21,17 @@ def words_kind(cells: Iterable[str]) -> Kind:
         return "number"
     spaces = sum(cell.count(" ") >= 2 and not all(map(delimited.is_number, cell.split())) for cell in known)
     return "text" if spaces > len(known) / 2 and len(set(known)) > len(known) / 2 else "words"
+
+
+def is_text(kinds: Mapping[str, Kind]) -> bool:
+    """Whether a column of words stands alone, or beside labels: as short texts do, and columns of a table don't.
+
+    Example:
+        >>> is_text({"name": "words", "label": "number"}), is_text({"city": "words", "age": "number"})
+        (True, False)
+    """
+    words = [name for name, kind in kinds.items() if kind == "words" and name not in LABELS]
+    return len(words) == 1 and all(name in (*words, *LABELS) for name in kinds)
 
 
 def values_kind(values: list[Any]) -> Kind:

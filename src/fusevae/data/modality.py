@@ -138,8 +138,8 @@ class Modality(ABC):
         train = None if rows is None else rows["train"]
         conditions = conditions_of(parts, options, train)
         spec = DataSpec(*kinds[first], *range_of(parts, train, kinds[first][1]), conditions)
-        if options.known is None and not parts[first].range:
-            say_levels(spec)
+        if not parts[first].range:
+            say_levels(spec, options.known)
         spec = spec.replaced(schema=self.schema_of(parts[first], options))
         found: dict[str, Examples] = {}
         for name, part in parts.items():

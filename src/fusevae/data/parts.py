@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from fusevae.core.conditions import Conditions, Label
 from fusevae.core.errors import InputError, near
 from fusevae.core.spec import DataSpec, Schema
 from fusevae.data.conditions import Asked, as_column
@@ -120,6 +121,31 @@ class Part:
                 and name not in (*self.names, self.texts)
             ):
                 self.conditions[name] = hidden(values, options.unknown, name)
+
+    def settle_unseen(self, known: Conditions, used: bool, where: str) -> None:
+        """Refuse classes beside the examples that a model does not know; where it makes no use (``used``) of them they
+        are not known, and it is said."""
+        for column in known.columns:
+            if not isinstance(column, Label) or column.name not in self.conditions:
+                continue
+            values, words, strange = self.conditions[column.name], self.names.get(column.name), {}
+            for value in np.unique(values).tolist():
+                word = words[value] if words and isinstance(value, int) and 0 <= value < len(words) else value
+                try:
+                    column.number(None if words and value == -1 else word)
+                except InputError as error:
+                    strange[value] = error
+            if not strange:
+                continue
+            gone = np.isin(values, list(strange))
+            found = (
+                f"{where}: {next(iter(strange.values()))}; {gone.sum()} of {len(values)} examples are of such classes"
+            )
+            if used:
+                raise InputError(f"{found}: leave them out, or give them another")
+            logger.warning("%s, of which the model makes no use", found)
+            empty = "" if values.dtype.kind == "U" else -1 if words else np.nan
+            self.conditions[column.name] = np.where(gone, empty, values)
 
     def at(self, rows: Tensor) -> Part:
         """Some examples of a part whose examples are a list."""

@@ -37,6 +37,16 @@ def beside_others(beside: Mapping[str, Any], taken: Iterable[str]) -> dict[str, 
     return {f"given_{name}" if name in taken else name: value for name, value in beside.items()}
 
 
+def shortest(x: np.ndarray) -> np.ndarray:
+    """Reals as float64, those of fewer bits as the shortest decimal number that stands for each; others as they are.
+
+    Example:
+        >>> shortest(np.float32([0.1])).item(), np.float32([0.1]).item()
+        (0.1, 0.10000000149011612)
+    """
+    return x.astype("U").astype(np.float64) if x.dtype in (np.float16, np.float32) else x
+
+
 def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> None:
     """Write columns, a row an example: arrays as they are in an ``.npz`` (the array ``x`` alone in an ``.npy``), those
     of several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``."""
@@ -59,7 +69,7 @@ def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path)
             with open(path, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(flat)
-                writer.writerows(zip(*(column.tolist() for column in flat.values()), strict=True))
+                writer.writerows(zip(*(shortest(column).tolist() for column in flat.values()), strict=True))
         else:
             import pyarrow
             from pyarrow import parquet

@@ -244,7 +244,12 @@ def read_data(data: Any, **settings: Any) -> Splits:
 
 
 def read_examples(
-    data: Any, known: DataSpec | None = None, given: Any = None, gaps: bool = False, **settings: Any
+    data: Any,
+    known: DataSpec | None = None,
+    given: Any = None,
+    gaps: bool = False,
+    used: bool = True,
+    **settings: Any,
 ) -> Examples:
     """Data in one piece, to evaluate or encode: the test part where they come with one, otherwise everything.
 
@@ -255,6 +260,7 @@ def read_examples(
         given: the conditions of data in memory, where these don't bring them: as for
             :meth:`fusevae.core.conditions.Conditions.given`.
         gaps: missing numbers of a table are NaN; they are refused otherwise.
+        used: whether the model makes use of the classes beside the data; else those that it does not know are left out.
         settings: those of :class:`Source` but the path, by name.
 
     Example:
@@ -271,13 +277,15 @@ def read_examples(
         options = replace(
             options, conditions=Asked(tuple((name, None) for name in known.conditions.names), optional=True)
         )
-    kind, parts, _ = source.parts(None if source is data else data, options)
+    kind, parts, where = source.parts(None if source is data else data, options)
     name = "test" if "test" in parts else "train"
     part = parts[name]
     if given is not None and known is not None and known.conditions is not None:
         part.conditions = dict(known.conditions.values(known.conditions.given(given, len(part))))
     elif given is not None:
         part.beside(named(given, options.conditions, "the labels"), "the labels")
+    if known is not None and known.conditions is not None:
+        part.settle_unseen(known.conditions, used, str(where))
     return kind.examples({name: part}, None, options)[name]
 
 

@@ -167,7 +167,10 @@ def asked(artifact: Artifact, label: Label, n: int) -> Asked:
     theirs = beside.names if beside is not None and artifact.is_conditional else []
     pairs: dict[str, Any] = {}
     if schema.names and isinstance(label, str) and "=" in label:
-        pairs = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in label.split(","))}
+        said = [part.partition("=") for part in label.split(",")]
+        pairs = {key.strip(): value.strip() for key, _, value in said}
+        if len(pairs) < len(said):
+            raise InputError(f"{label!r} was given: expected a value for each of different columns")
     elif schema.names and isinstance(label, Mapping):
         pairs = {str(key): value for key, value in label.items()}
     own = {key: value for key, value in pairs.items() if key not in theirs}
@@ -189,5 +192,7 @@ def conditions(artifact: Artifact, label: Label, n: int) -> Tensor | None:
         return None
     known = artifact.data.conditions
     if known is None or not artifact.is_conditional:
-        raise InputError(f"label {label!r} was given but the model has no condition: train a conditional recipe")
+        columns = artifact.data.schema.names
+        how = f"name a column, {columns[0]}=..." if columns else "train a conditional recipe"
+        raise InputError(f"label {label!r} was given but the model has no condition: {how}")
     return known.given(label, n)

@@ -236,7 +236,7 @@ class Run:
         if node["path"] is not None:
             raise InputError("data.path was set: give the data themselves, --data PATH")
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}
-        found = read_examples(data, self.artifact.data, gaps=gaps, **settings)
+        found = read_examples(data, self.artifact.data, gaps=gaps, used=self.artifact.is_conditional, **settings)
         check_examples(self.artifact, found, gaps)
         return found, str(data) if isinstance(data, str | Path) else "the data given"
 

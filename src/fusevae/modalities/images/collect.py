@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -83,6 +85,15 @@ class Collected:
         return Part(x, range=(0.0, 255.0), kept=self.rows, total=total)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Pillow says of files that it reads all the same."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+@_quiet()
 def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options, memory: int, where: str) -> Collected:
     """Decode every image once: into one tensor if that takes at most ``memory`` bytes, else only to check it.
 
@@ -93,19 +104,20 @@ def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options,
     kept: list[tuple[int, int]] = []
     damaged: list[str] = []
     first: tuple[str, tuple[int, ...]] | None = None
-    channels = laid = 0
+    channels = laid = converted = 0
     for row, (name, pages) in enumerate(_decoded(images, options)):
         if isinstance(pages, InputError):
             if isinstance(pages, UnfitError) or not options.skip_damaged:
                 raise pages
             damaged.append(name)
             continue
-        for page, (image, transparent) in enumerate(pages):
+        for page, (image, transparent, profiled) in enumerate(pages):
             shape = image.shape[1:]
             first = first or (name, shape)
             if shape != first[1]:
+                at = f" page {page + 1}" if page else ""
                 raise InputError(
-                    f"{name} is {shape[0]}x{shape[1]}, {first[0]} is {first[1][0]}x{first[1][1]} (height x width): "
+                    f"{name}{at} is {shape[0]}x{shape[1]}, {first[0]} is {first[1][0]}x{first[1][1]} (height x width): "
                     "expected one size; have them resized with --set data.size=[32,32] (size=(32, 32))"
                 )
             full = pixels is not None and len(kept) == len(pixels)
@@ -120,6 +132,7 @@ def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options,
                 pixels[len(kept)] = image
             kept.append((row, page))
             laid += transparent
+            converted += profiled
     if not kept:
         raise InputError(f"{where} holds no image that can be decoded: expected files such as .png or .jpg")
     if damaged:
@@ -128,6 +141,9 @@ def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options,
     if laid:
         text = "%s: %d of %d images are transparent; they are laid on %s (data.background)"
         logger.warning(text, where, laid, len(kept), options.background)
+    if converted:
+        text = "%s: %d of %d images are in another colour space by their profiles; they are converted to sRGB"
+        logger.warning(text, where, converted, len(kept))
     return Collected(None if pixels is None else torch.from_numpy(pixels[: len(kept)]), kept, channels)
 
 

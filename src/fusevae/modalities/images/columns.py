@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from fusevae.data.folders import usual
 from fusevae.data.parts import Options, Part, datasets_of, only
 from fusevae.modalities.images.collect import Fetch, collect
 from fusevae.modalities.images.decode import Encoded
+
+logger = logging.getLogger("fusevae")
 
 
 def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, Part]:
@@ -32,6 +35,7 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
         if found.kept != [(i, 0) for i in range(files.total)]:
             part.ids = found.names(lambda i: f"row {i}")
         names = files.conditions(part, options.conditions, LABELS)
+        _say_unused([name for name in files.names if name not in (image, *names)], options, files.where)
         if wrong := [name for name in names if files.gaps(name) and kinds[name] != "number"]:
             raise InputError(f"{files.where}: column {wrong[0]} has missing labels: fill them in, or drop the column")
         memory -= part.x.numel() if isinstance(part.x, Tensor) else 0
@@ -57,6 +61,7 @@ def read_datasets(data: Any, options: Options, where: str) -> dict[str, Part]:
     if found_images.kept != [(i, 0) for i in range(len(rows))]:
         part.ids = found_images.names(lambda i: f"row {i}")
     names = asked.among(kinds, where) or usual(kinds, asked)
+    _say_unused([name for name in kinds if name not in (image, *names)], options, where)
     plain = data.with_format(None)
     part.beside({name: list(plain[name]) for name in names}, where, part.kept)
     part.names = {name: list(words) for name in names if (words := getattr(kinds[name], "names", None))}
@@ -67,6 +72,12 @@ def read_saved(folder: Path, options: Options) -> dict[str, Part]:
     """What ``datasets.save_to_disk`` wrote."""
     with parquet.saved(folder) as data:
         return read_datasets(data, options, str(folder))
+
+
+def _say_unused(names: list[str], options: Options, where: str) -> None:
+    if names and options.known is None:
+        text = "%s: columns %s are not used: data.conditions names those that a model is given"
+        logger.warning(text, where, ", ".join(names))
 
 
 def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]:
@@ -81,11 +92,11 @@ def _encoded(files: parquet.Files, column: str) -> Iterator[tuple[str, Encoded]]
 
 def _bytes(value: Any, name: str) -> tuple[str, Encoded]:
     data = value.get("bytes") if isinstance(value, dict) else value
-    if data is None and isinstance(value, dict) and value.get("path") and Path(value["path"]).is_file():
-        return name, Path(value["path"])
-    if data is None:
-        raise InputError(f"{name} holds no image bytes (null, or only a path): store the images in the file")
-    return name, data
+    if data is None and isinstance(value, dict) and value.get("path"):
+        if Path(value["path"]).is_file():
+            return name, Path(value["path"])
+        raise InputError(f"{name} holds only a path, {value['path']}: store the images in the file")
+    return name, b"" if data is None else data  # which is damaged
 
 
 def _fetch(paths: list[Path], column: str, options: Options) -> Fetch:

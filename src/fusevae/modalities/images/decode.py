@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,28 +18,32 @@ from fusevae.data.parts import Options
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+    from PIL.ImageCms import ImageCmsTransform
     from PIL.ImageFile import ImageFile
 
 _SUFFIXES = ".png .jpg .jpeg .bmp .webp .gif .tif .tiff .ppm .pgm .pbm .pnm .jpe .jfif .jp2 .avif .tga"
 SUFFIXES = tuple(_SUFFIXES.split())
 ORIENTATION = 0x0112  # the tag of EXIF
 BITS = 258  # the tag of TIFF
+NEAR = 3  # of 255, by which spaces that are all called sRGB differ
 
 Encoded = bytes | Path
 
 
 class Shown(NamedTuple):
-    """Pixels uint8 ``(channels, H, W)``, and whether transparency was laid on a background."""
+    """Pixels uint8 ``(channels, H, W)``, and whether transparency was laid on a background, and colours converted."""
 
     pixels: np.ndarray
     laid: bool
+    converted: bool = False
 
 
 def decode(name: str, encoded: Encoded, options: Options, page: int | None = None) -> list[Shown]:
     """The pages of a file (most have one), or one ``page`` of them: grey ones with one channel, others with three.
 
-    A page is turned as its orientation tag says; what is transparent is laid on ``options.background``. Where
-    ``options.size`` (height, width) is given it is scaled to cover that, and what sticks out at the sides is cut off.
+    A page is turned as its orientation tag says, and its colours are made sRGB where a profile says that they are
+    others; what is transparent is laid on ``options.background``. Where ``options.size`` (height, width) is given it is
+    scaled to cover that, and what sticks out at the sides is cut off.
     :class:`InputError` with the ``name`` for a damaged file; :class:`UnfitError` for what can't be read truly: more
     than 8 bits a channel, several pages unless ``options.pages`` says what to do with them, more pixels than Pillow
     opens.
@@ -104,11 +110,33 @@ def _shown(name: str, file: ImageFile, options: Options) -> Shown:
         laid, colour = True, background(options.background)
         image = Image.alpha_composite(Image.new("RGBA", image.size, colour), image.convert("RGBA"))
         grey = grey and len(set(colour)) == 1
-    image = image.convert("L" if grey else "RGB")
+    image = image if image.mode == "CMYK" else image.convert("L" if grey else "RGB")
+    transform = None if grey else to_srgb(file.info.get("icc_profile") or b"", image.mode)
+    image = image.convert("L" if grey else "RGB") if transform is None else transform.apply(image)
     if options.size is not None and image.size != options.size[::-1]:
         image = ImageOps.fit(image, options.size[::-1], Image.Resampling.BILINEAR)
     pixels = np.asarray(image)
-    return Shown(pixels[None] if grey else pixels.transpose(2, 0, 1), laid)
+    return Shown(pixels[None] if grey else pixels.transpose(2, 0, 1), laid, transform is not None)
+
+
+@functools.lru_cache(16)
+def to_srgb(profile: bytes, mode: str) -> ImageCmsTransform | None:
+    """What makes sRGB, as it is shown, of colours of another space; None for sRGB itself, and where nothing is told."""
+    if not profile:
+        return None
+    try:
+        from PIL import Image, ImageCms
+
+        space = ImageCms.ImageCmsProfile(BytesIO(profile))
+        shown = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        found = ImageCms.ImageCmsTransform(space, shown, mode, "RGB")
+        if mode == "RGB":
+            levels = np.array(list(itertools.product(range(0, 256, 51), repeat=3)), np.uint8)[None]
+            away = np.asarray(found.apply(Image.fromarray(levels))).astype(int) - levels
+            return found if np.abs(away).max() > NEAR else None
+        return found
+    except (OSError, ImportError, ValueError):  # damaged, or of another kind of picture: nobody shows it by that
+        return None
 
 
 def _bits(file: ImageFile) -> int:

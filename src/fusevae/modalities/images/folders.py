@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.data.folders import Split, find, roots
+from fusevae.data.folders import NAME, Split, find, index_of, roots
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.images.collect import collect
 from fusevae.modalities.images.decode import SUFFIXES
+
+logger = logging.getLogger("fusevae")
 
 
 def read_file(path: Path, options: Options) -> dict[str, Part]:
@@ -32,7 +35,12 @@ def read_folder(folder: Path, options: Options) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     memory = options.memory
     for name, root in roots(folder, paths, options, "images").items():
-        parts[name] = _read_split(Split(root, SUFFIXES, "images"), options, memory)
+        split = Split(root, SUFFIXES, "images")
+        if split.index is None and index_of(root).is_file():
+            logger.warning(
+                "%s has no column %s, and so is not used: name the one of the files so", index_of(root), NAME
+            )
+        parts[name] = _read_split(split, options, memory)
         x = parts[name].x
         memory -= x.numel() if isinstance(x, Tensor) else 0
     return parts

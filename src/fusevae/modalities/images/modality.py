@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from fusevae.modalities.images.recommend import choices
 from fusevae.training.fit import pick_device
 
 LOOKED_AT = 500  # pictures whose values are looked at
+FEW = 4  # pictures, or channels
+
+logger = logging.getLogger("fusevae")
 
 
 class ImageSchema(Schema):
@@ -113,7 +117,8 @@ class Images(Modality):
             return columns.read_parquet(parquet.splits(path), options)
         if path.is_dir():
             return folders.read_folder(path, options)
-        raise InputError(f"{path} holds no images: expected a folder of them, .npz, .npy or .parquet")
+        how = "; pixels in columns are wanted as an array (N, height, width)" if given.tables else ""
+        raise InputError(f"{path} holds no images: expected a folder of them, .npz, .npy or .parquet{how}")
 
     def schema_of(self, part: Part, options: Options) -> Schema:
         some = range(0, len(part), max(1, len(part) // LOOKED_AT))
@@ -130,6 +135,10 @@ class Images(Modality):
         images = as_images(x, name)
         check_finite(images, name)
         check_whole(images, name)
+        shape, (n, channels, height, width) = tuple(x.shape), images.shape
+        if (len(shape) == 3 and shape[0] == shape[1] != shape[2]) or (n <= FEW < channels):
+            text = "%s has shape %s, read as %d images of %d x %d with %d channels: if the last dimension counts them, "
+            logger.warning(text + "move it to the front", name, shape, n, height, width, channels)
         return Part(images, total=len(images))
 
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:

@@ -177,7 +177,8 @@ class Column(Described):
         if self.kind == "identifier":
             return self._made_anew(x, gone)
         if self.classes is not None:
-            words = np.array([*self.classes, None], dtype=object)
+            number = {"i": int, "u": int, "f": float}.get(self.dtype[0], str)  # classes of pandas may be numbers
+            words = np.array([*map(number, self.classes), None], dtype=object)
             return words[
                 np.where(gone, len(self.classes), np.nan_to_num(x).round().clip(0, len(self.classes) - 1)).astype(int)
             ]
@@ -193,12 +194,12 @@ class Column(Described):
             double = np.where(short.astype(np.float32) == x, short, double)
         if self.dtype == "str":
             return np.full(len(x), None, dtype=object)
-        return double if self.dtype == "float64" else double.astype(np.float32)
+        return double.astype(np.float32) if self.dtype in ("float16", "float32", "bfloat16") else double
 
     def words(self, x: np.ndarray) -> list[str]:
         """Values ``(n,)`` to be read by people."""
         if x.dtype.kind != "f":
-            x = x.astype("datetime64[us]") if x.dtype.kind == "M" else x  # finer ones are numbers to Python
+            x = of_python(x)
             return ["" if v is None else str(v) for v in x.tolist()]
         form = ".12g" if self.offset or self.whole else ".4g" if self.decimals is None else f".{self.decimals}f"
         return ["" if v != v else f"{v:{form}}" for v in x.tolist()]
@@ -238,6 +239,11 @@ class Column(Described):
         if self.missing:
             parts.append(f"{self.missing:.2g} missing" if self.missing < 0.001 else f"{self.missing:.1%} missing")
         return ", ".join(parts)
+
+
+def of_python(x: np.ndarray) -> np.ndarray:
+    """Times in a form that Python knows as such: finer ones are numbers to it."""
+    return x.astype("datetime64[us]") if x.dtype.kind == "M" and np.datetime_data(x.dtype)[0] != "D" else x
 
 
 def _with_none(values: np.ndarray, gone: np.ndarray) -> np.ndarray:

@@ -13,8 +13,10 @@ from fusevae.data.delimited import nameless
 from fusevae.data.examples import kind_of
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.tables import kinds, suspicions
-from fusevae.modalities.tables.column import CLASSES, FIXED, Column
+from fusevae.modalities.tables.column import CLASSES, FIXED, WHOLE, Column
 from fusevae.modalities.tables.schema import TableSchema
+
+FAR = 10.0  # times the width of a column in training, beyond which a value is said
 
 logger = logging.getLogger("fusevae")
 
@@ -65,7 +67,37 @@ def code(part: Part, schema: TableSchema, what: str) -> None:
             words = [levels[j] for j in places[lost].unique().tolist()]
             shown = ", ".join(map(repr, words[:5])) + (", ..." if len(words) > 5 else "")
             kind = "classes" if column.kind in (*CLASSES, "constant") else "values"
+            form = f" (its dates are of the form {column.form})" if column.kind == "date" else ""
             logger.warning(
-                "column %s of the %s holds %s %s that the model does not know, in %d of %d rows: taken for missing",
-                *(column.name, what, kind, shown, int(lost.sum()), len(part.x)),
+                "column %s of the %s holds %s %s that the model does not know%s, in %d of %d rows: taken for missing",
+                *(column.name, what, kind, shown, form, int(lost.sum()), len(part.x)),
             )
+
+
+def check_known(part: Part, schema: TableSchema, what: str, gaps: bool) -> None:
+    """Refuse numbers that columns of a model can't have; say of those that it hardly knows, and of empty rows."""
+    for column, x in zip(schema.columns, part.x.numpy().T, strict=True):
+        name, low, high = column.name, column.low, column.high
+        if column.worded or column.kind in (None, "identifier") or low is None or high is None:
+            continue
+        there = np.where(np.isnan(x), low, x)
+        if column.kind in (*WHOLE, "binary") and len(rows := np.flatnonzero(there != np.round(there))):
+            raise InputError(
+                f"column {name} of the {what} holds {there[rows[0]]:g}, the first in row {rows[0]} (counted from 0), "
+                "and the model was trained on whole numbers there: round them, or give the column that it was"
+            )
+        far = FAR * (high - low) * (column.kind not in ("binary", "constant"))
+        wrong = (there < low - far) | (there > high + far)
+        if wrong.any():
+            does = {"binary": "taken for missing", "constant": "not looked at"}.get(
+                column.kind, "is it in another unit?"
+            )
+            logger.warning(
+                "column %s of the %s holds %s in %d of %d rows, and %s in training: %s",
+                *(name, what, f"{there[wrong][0]:.6g}", wrong.sum(), len(x), f"{low:.6g} to {high:.6g}", does),
+            )
+            if column.kind == "binary":
+                x[wrong] = np.nan
+    learned = [column.kind not in FIXED for column in schema.columns]
+    if not gaps and (empty := int(part.x[:, learned].isnan().all(1).sum())):
+        logger.warning("%d of %d rows of the %s hold no value that the model knows", empty, len(part.x), what)

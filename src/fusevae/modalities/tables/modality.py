@@ -18,8 +18,9 @@ from fusevae.data.arrays import as_tensor, check_finite, check_whole, finite_ten
 from fusevae.data.delimited import nameless
 from fusevae.data.examples import Examples, dataset_parts, kind_of
 from fusevae.data.given import Given, is_frame, is_hugging_face
+from fusevae.data.kinds import is_text
 from fusevae.data.modality import Baseline, Choice, Modality
-from fusevae.data.parts import Options, Part, pick
+from fusevae.data.parts import Options, Part, datasets_of, pick
 from fusevae.data.rows import beside_others, write_columns
 from fusevae.data.sheet import Picture, Rows, Sheet
 from fusevae.data.splits import Splits
@@ -33,7 +34,7 @@ from fusevae.modalities.tables import pictures, suspicions
 from fusevae.modalities.tables.constraints import check_rows
 from fusevae.modalities.tables.families import cells_of
 from fusevae.modalities.tables.h5ad import anndata_part, h5ad_part, is_anndata
-from fusevae.modalities.tables.infer import code, inferred
+from fusevae.modalities.tables.infer import check_known, code, inferred
 from fusevae.modalities.tables.quality import TableReference
 from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
 from fusevae.modalities.tables.recommend import choices
@@ -61,10 +62,11 @@ class Tables(Modality):
             return True
         if given.arrays:
             return any(len(array.shape) == 2 and array.dtype.kind in "biuf" for array in given.arrays.values())
-        if given.is_dataset and not is_hugging_face(given.data):
+        if given.is_dataset and not is_hugging_face(given.some):
             return hasattr(given.item, "shape") and len(given.item.shape) == 1
-        kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
-        return bool(kinds) and not {"text", "image", "audio"} & set(kinds) and not is_hugging_face(given.data)
+        kinds = {name: kind for name, kind in given.columns.items() if name not in options.conditions.names}
+        alone = is_hugging_face(given.some) and is_text(kinds)
+        return bool(kinds) and not {"text", "image", "audio"} & set(kinds.values()) and not alone
 
     def shows(self, shape: tuple[int, ...]) -> bool:
         return len(shape) == 1
@@ -76,6 +78,10 @@ class Tables(Modality):
                 return {"train": anndata_part(given.data, options, given.name)}
             if is_sparse(given.data):
                 return {"train": sparse_part(given.data, options, given.name)}
+            if is_hugging_face(given.some):
+                by_split = isinstance(given.data, Mapping)
+                found = datasets_of(given.data, given.name) if by_split else {"train": given.data}
+                return {split: frame_part(_frame_of(one), options, given.name) for split, one in found.items()}
             if is_frame(given.data):
                 return {"train": frame_part(given.data, options, given.name)}
             if given.is_dataset:
@@ -119,6 +125,8 @@ class Tables(Modality):
         if len(floats) == len(parts) and isinstance(schema := self._columns(parts, options), TableSchema):
             for name, part in parts.items():
                 code(part, schema, name if len(parts) > 1 else "data")
+                if options.known is not None:
+                    check_known(part, schema, "data", options.gaps)
             train = first.x if rows is None else first.x[rows["train"]]
             if options.known is None:
                 for name, part in parts.items() if schema.constrained else ():
@@ -213,6 +221,15 @@ class Tables(Modality):
         return choices(spec, n, seconds)
 
 
+def _frame_of(data: Any) -> Any:
+    """A dataset of Hugging Face as a DataFrame, its classes by their names."""
+    frame = data.with_format("arrow")[:].to_pandas(integer_object_nulls=True)
+    for name, kind in data.features.items():
+        if words := getattr(kind, "names", None):
+            frame[name] = [words[int(i)] if i is not None and i >= 0 else None for i in frame[name]]
+    return frame
+
+
 def _is_sparse(given: Given) -> bool:
     """Whether it is a file of scipy.sparse.save_npz."""
     return given.suffix == ".npz" and given.arrays.keys() >= MARKS
@@ -230,6 +247,8 @@ def _rows(x: Any, name: str, gaps: bool = False) -> Part:
         check_finite(part.x.float(), name)
     dtype = str(x.dtype).removeprefix("torch.") if isinstance(x, Tensor) else x.dtype.newbyteorder("=").name
     part.dtypes = [dtype] * x.shape[1]
+    if part.x.dtype == torch.uint8:
+        suspicions.say_pixels(x.shape[1], name)
     return part
 
 

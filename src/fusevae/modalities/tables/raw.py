@@ -13,6 +13,7 @@ import numpy as np
 
 from fusevae.core.errors import InputError
 from fusevae.data.delimited import GAPS, is_flag, is_number
+from fusevae.data.rows import shortest
 
 SIGNS = re.compile(r"^\(|[\s%$€£¥₹−'’]|\)$|-$")  # what stands beside numbers that are written for people
 CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
@@ -156,7 +157,7 @@ def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None
     """Refuse numbers of so many digits that float64 makes the half of them alike; whole ones are refused by
     :data:`WHOLE`."""
     different = len(set(exact))
-    if 2 * len(np.unique(values[np.isfinite(values)])) < different:
+    if 2 * len(np.unique(values[np.isfinite(values)])) <= different > 1:
         raise InputError(
             f"{what} holds {different:,} different numbers, such as {exact[0]}, of more digits than float64 tells "
             "apart: take something off the column, or leave it out (data.columns=[...])"
@@ -165,11 +166,15 @@ def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None
 
 def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     """A column of a frame or of a file; None where it holds something else."""
-    if getattr(getattr(column, "dtype", None), "tz", None) is not None:  # of pandas; as parquet gives them
+    kind = getattr(column, "dtype", None)
+    if (zone := getattr(kind, "tz", None)) is not None:  # of pandas; as parquet gives them
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    array = np.asarray(column)
+    say_zone(zone or getattr(kind, "time_zone", None), what)
+    array = _plain(column)
+    if array.ndim != 1:
+        return None
     if array.dtype.kind in "biuf":
-        raw = Raw(array.astype(np.float64), str(array.dtype))
+        raw = Raw(shortest(array).astype(np.float64), str(array.dtype))
         long = worded is None and is_long(raw) and len(np.unique(array)) == len(array)
         if long:
             logger.warning("%s holds numbers beyond 2^53, all different: taken for an identifier", what)
@@ -183,7 +188,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
         words = np.datetime_as_string(whole).tolist()
         return of_words(["" if word == "NaT" else word for word in words], str(array.dtype))
     if array.dtype.kind in "US":
-        return of_words([str(word) for word in array.astype(str).tolist()])
+        return _said_gaps([str(word) for word in array.astype(str).tolist()], what, worded)
     if array.dtype.kind != "O":
         return None
     values: list[float] = []
@@ -192,7 +197,8 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     for value in [v.item() if isinstance(v, np.generic) else v for v in array.tolist()]:
         missing = _is_missing(value)
         if worded or not (missing or isinstance(value, bool | int | float | Decimal)):
-            return _as_words(array.tolist())
+            words = array.tolist()
+            return _said_gaps(words, what, worded) if {str} >= set(map(type, words)) else _as_words(words)
         values.append(np.nan if missing else float(value))
         if not missing:
             kinds.add(type(value))
@@ -207,6 +213,30 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     )
 
 
+def _plain(column: Any) -> np.ndarray:
+    """A column of a frame as numpy has it; whole numbers beside gaps, which that rounds, as they are."""
+    try:
+        array = np.asarray(column)
+        exact = array.dtype.kind != "f" or "int" not in str(getattr(column, "dtype", "")).lower()
+    except Exception:  # polars raises its own of whole numbers of 128 bits
+        exact = False
+    return array if exact else np.array(column.to_list(), dtype=object)
+
+
+def say_zone(zone: Any, what: str) -> None:
+    """Say of times of another zone how they are read."""
+    if zone is not None and str(zone) not in ("UTC", "Etc/UTC", "+00:00"):
+        logger.warning("%s holds times of the zone %s: read as instants, and written in the time of UTC", what, zone)
+
+
+def _said_gaps(cells: Sequence[str], what: str, worded: bool | None) -> Raw:
+    """Words of a frame, in which None and NA may be words."""
+    gaps = [cell for cell in cells if cell.strip().lower() in SPELLED] if worded is None else []
+    if 0 < len(gaps) < len(cells):
+        logger.warning("%s holds %r in %d cells, which were taken for missing ones", what, gaps[0], len(gaps))
+    return of_words(cells)
+
+
 def _is_missing(value: Any) -> bool:
     return (
         value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
@@ -215,8 +245,6 @@ def _is_missing(value: Any) -> bool:
 
 def _as_words(values: Sequence[Any]) -> Raw | None:
     """Values of any plain kinds as words; whole floats, which pandas has beside gaps, without a point."""
-    if {str} >= set(map(type, values)):
-        return of_words(values)
     known = [value for value in values if not _is_missing(value)]
     if not all(isinstance(v, str | bool | int | float | Decimal) or hasattr(v, "isoformat") for v in known):
         return None

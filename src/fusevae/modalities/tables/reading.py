@@ -21,7 +21,7 @@ from fusevae.data.parts import Options, Part, need_memory, pick
 from fusevae.modalities.tables import dates, suspicions
 from fusevae.modalities.tables.column import Column, single
 from fusevae.modalities.tables.kinds import as_words
-from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_text
+from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_text, say_zone
 
 INDEX = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # names of a first column that has none
 FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
@@ -63,6 +63,8 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
     names = without_index(files.names, options, files.where, lambda name: of_array(files.column(name), name))
     wanted = chosen(names, beside, options, files.where)
     need_memory(files.total * len(wanted) * 8, options, files.where)
+    for name in wanted:
+        say_zone(getattr(files.schema.field(name).type, "tz", None), f"{files.where}: column {name}")
     columns = {
         name: of_array(files.column(name), f"{files.where}: column {name}", said_words(name, options))
         for name in wanted
@@ -80,8 +82,19 @@ def frame_part(frame: Any, options: Options, where: str) -> Part:
     beside = options.conditions.among(names, where)
     names = without_index(names, options, where, lambda name: of_array(values[name], name))
     wanted = chosen(names, beside, options, where)
-    columns = {name: of_array(values[name], f"{where}: column {name}", said_words(name, options)) for name in wanted}
+    columns = {name: _of_frame(values[name], f"{where}: column {name}", said_words(name, options)) for name in wanted}
+    if options.known is None and (index := [n for n in getattr(getattr(frame, "index", None), "names", ()) if n]):
+        logger.warning("%s: its index, %s, is left out: reset_index() makes a column of it", where, index[0])
     return _part(columns, {name: np.asarray(values[name]) for name in beside}, options, where)
+
+
+def _of_frame(column: Any, what: str, worded: bool | None) -> Raw | None:
+    """A column of a frame; numbers that pandas has as categories are classes."""
+    numbers = getattr(getattr(getattr(column, "dtype", None), "categories", None), "dtype", None)
+    if worded is not None or getattr(numbers, "kind", "O") not in "iuf":
+        return of_array(column, what, worded)
+    raw = of_array(column, what, True)
+    return raw and raw._replace(dtype=str(numbers))
 
 
 def known_column(name: str, options: Options) -> Column | None:
@@ -158,8 +171,8 @@ def _part(
     known = {name: found for name, found in columns.items() if found is not None}
     if neither := [name for name in columns if name not in known]:
         raise InputError(
-            f"{where}: columns {', '.join(neither)} hold neither numbers nor words nor dates: leave them out "
-            f"(data.columns=[{','.join(known)}])"
+            f"{where}: columns {', '.join(neither)} hold neither numbers nor words nor dates (lists, durations or "
+            f"intervals, say): convert them, or leave them out (data.columns=[{','.join(known) or '...'}])"
         )
     x = np.stack([column.values for column in known.values()], 1)
     if not len(x):

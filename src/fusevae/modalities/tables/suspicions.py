@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -14,7 +15,7 @@ import numpy as np
 from fusevae.data.delimited import is_number
 from fusevae.modalities.tables import dates
 from fusevae.modalities.tables.column import CLASSES, Column
-from fusevae.modalities.tables.raw import Raw
+from fusevae.modalities.tables.raw import Raw, hint
 
 AGAIN = 2  # cells that hold the same, at least, to be a sign for a missing one
 APART = 0.25  # of the range of all others, that such a number is away from them
@@ -24,6 +25,9 @@ FILLS |= {2.0**31 - 1, -(2.0**31), 2.0**32 - 1}
 DAYS = {"0001-01-01", "1753-01-01", "1899-12-30", "1900-01-01", "1970-01-01", "2099-12-31", "9999-12-31"}
 WORDS = {"-", "--", "---", ".", "..", "unknown", "missing", "not available", "unspecified", "(null)", "nil", "#value!"}
 WORDS |= {"n.a.", "n.a", "na.", "n\\a", "not known", "\\n", "#div/0!", "#ref!", "undefined", "xxx", "tbd", "(blank)"}
+LOOKED_AT = 1000  # rows
+BYTES = 128  # the greatest of some, at least
+SIDE = 8  # pixels of a picture, at least
 MANY = 20  # different words, above which they are hardly classes
 TOTALS = {"total", "totals", "sum", "grand total", "subtotal", "sub-total", "average", "mean", "summe", "gesamt"}
 SERIAL = (20_000, 60_000)  # days since 1899, as a sheet counts them: 1954 to 2064
@@ -39,6 +43,10 @@ logger = logging.getLogger("fusevae")
 
 def say_columns(columns: Sequence[Column], x: np.ndarray) -> None:
     """Say what is strange in columns as they are understood, whose values ``x`` are ``(n, columns)``."""
+    some = x[:LOOKED_AT]
+    whole = ((some >= 0) & (some <= 255) & (some == np.round(some))).all(0)
+    if whole.any() and some[:, whole].max() >= BYTES:
+        say_pixels(int(whole.sum()), "the table")
     for column, values in zip(columns, x.T, strict=True):
         known = values[~np.isnan(values)]
         if not len(known):
@@ -49,6 +57,16 @@ def say_columns(columns: Sequence[Column], x: np.ndarray) -> None:
             _say_gaps(column, known)
             if column.kind != "date":
                 _say_days(column, known)
+
+
+def say_pixels(n: int, where: str) -> None:
+    """Say that ``n`` columns of bytes (and of a label) may be pictures."""
+    for pixels, colour in ((n, 1), (n - 1, 1), (n, 3), (n - 1, 3)):
+        side = math.isqrt(pixels // colour)
+        if side >= SIDE and colour * side * side == pixels:
+            text = "%s: %d columns hold whole numbers from 0 to 255: if they are pixels, give an array (N, %d, %d%s)"
+            logger.warning(text, where, n, side, side, ", 3" * (colour == 3))
+            return
 
 
 def _say_gaps(column: Column, known: np.ndarray) -> None:
@@ -115,13 +133,18 @@ def say_levels(name: str, levels: Sequence[str], column: Column) -> None:
     if column.kind not in (*CLASSES, "identifier") or len(levels) < 2:
         return
     what = "an identifier, never learned" if column.kind == "identifier" else f"{len(levels)} classes"
-    if all(map(is_number, levels)) and not any(re.fullmatch(r"[+-]?0\d+|\+\d{7,}|\d{16,}", word) for word in levels):
+    if (
+        column.dtype == "str"
+        and all(map(is_number, levels))
+        and not any(re.fullmatch(r"[+-]?0\d+|\+\d{7,}|\d{16,}", word) for word in levels)
+    ):
         text = (
             "column %s holds words that are numbers, such as %r, and was taken for %s: convert it if they are meant so"
         )
         logger.warning(text, name, levels[0], what)
-    elif (
-        len(levels) > MANY and column.form is None and 2 * sum(bool(FORMED.fullmatch(w)) for w in levels) > len(levels)
+    elif column.form is None and (
+        all(map(hint, levels))
+        or (len(levels) > MANY and 2 * sum(bool(FORMED.fullmatch(w)) for w in levels) > len(levels))
     ):
         text = (
             "column %s holds words such as %r, and was taken for %s: write them as numbers, or dates, if they are such"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fusevae.data.delimited import is_number
+from fusevae.data.rows import shortest
+from fusevae.modalities.tables.column import of_python
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the begin of one
 
@@ -24,12 +26,15 @@ def plain(values: Sequence[Any]) -> np.ndarray:
         (["'=1+1", None, '-5'], [0.5, None])
     """
     array = np.asarray(values)
-    if array.dtype.kind == "f" and bool(np.isnan(array).any()):
-        found = array.astype(object)
-        found[np.isnan(array)] = None
-        return found
+    if array.dtype.kind == "f":
+        array = shortest(array)
+        gaps = np.isnan(array)
+        if gaps.any():
+            array = array.astype(object)
+            array[gaps] = None
+        return array
     if array.dtype.kind == "M":
-        return array.astype("datetime64[us]")  # finer ones are numbers to Python
+        return of_python(array)
     if array.dtype.kind not in "OU":
         return array
     unsafe = [isinstance(v, str) and v.startswith(FORMULA) and not is_number(v) for v in array.tolist()]

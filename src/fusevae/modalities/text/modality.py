@@ -19,6 +19,7 @@ from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.given import LISTED, Given, files_at, files_in, is_frame, is_hugging_face
+from fusevae.data.kinds import is_text
 from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import beside_others, write_columns
@@ -60,8 +61,9 @@ class Text(Modality):
         if given.columns.get(options.column or "") == "image":
             return False
         if given.columns:
-            kinds = [kind for name, kind in given.columns.items() if name not in options.conditions.names]
-            words = is_hugging_face(given.data) and bool({"text", "words"} & set(kinds))
+            named = {name: kind for name, kind in given.columns.items() if name not in options.conditions.names}
+            kinds = list(named.values())
+            words = is_hugging_face(given.some) and ("text" in kinds or is_text(named))
             return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
         inside = files_at(given.path) if given.path and given.path.is_dir() else ()
         here, lines = {path.suffix.lower() for path in inside if path.name != LISTED}, set(self.looks.lines)
