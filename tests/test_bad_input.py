@@ -232,13 +232,13 @@ def test_use_of_a_run(refused: Refused, run: Path, tmp_path: Path) -> None:
     (tmp_path / "full/mine").touch()
     assert "not empty" in refused("sample", run, "--output", "full")
     assert "is a file" in refused("sample", run, "--output", "full/mine")
-    assert "is no folder" in refused("sample", run, "--output", "full/mine/x.csv")
-    assert "of a type that isn't written" in refused("sample", run, "--output", "x.json")
+    assert "is a file, below" in refused("sample", run, "--output", "full/mine/x.csv")
+    assert "can't be written to x.json" in refused("sample", run, "--output", "x.json")
     np.save(tmp_path / "x.npy", np.arange(128, dtype=np.uint8).reshape(2, 8, 8) // 8)
     for command in ("reconstruct", "anomaly", "neighbours"):
         assert "is what is read (--data)" in refused(command, run, "--data", "x.npy", "--output", tmp_path / "x.npy")
     weights = run / "model.safetensors"
-    assert "is what is read (--run)" in refused("sample", weights, "--output", weights)
+    assert "is what is read (RUN)" in refused("sample", weights, "--output", weights)
     np.save(tmp_path / "x.npy", np.arange(128).reshape(2, 8, 8) // 8 - 5)
     assert "these are int64 in [-5, 10]" in refused("evaluate", run, "--data", "x.npy")
 
@@ -251,8 +251,8 @@ def test_what_is_read_is_not_written_over(refused: Refused, run: Path, tmp_path:
     data.write_text("a,b\n1,2\n")
     (tmp_path / "link.csv").symlink_to(data)
     for output in (data, tmp_path / "link.csv"):
-        assert "is what is read (data)" in refused("encode", run, "--data", data, "--output", output)
-    assert "is what is read (data)" in refused("train", "--data", tmp_path, "--output", tmp_path)
+        assert "is what is read (--data)" in refused("encode", run, "--data", data, "--output", output)
+    assert "is what is read (--data)" in refused("train", "--data", tmp_path, "--output", tmp_path)
     assert data.read_text() == "a,b\n1,2\n"
     for command in (["sample", str(run)], ["train", "--data", str(data)]):
         assert "mine.csv is a file, below which" in refused(*command, "--output", data / "more" / "x.npz")

@@ -60,7 +60,8 @@ def _check_apart(options: Namespace) -> None:
         given = getattr(options, name, None)
         given = os.path.expanduser(given) if isinstance(given, str) else ""
         if os.path.exists(output) and os.path.exists(given) and os.path.samefile(output, given):
-            raise InputError(f"--output {output} is what is read ({name}), which would be lost: give another place")
+            what = "RUN" if name == "run" else f"--{name}"
+            raise InputError(f"--output {output} is what is read ({what}), which would be lost: give another place")
 
 
 def _drop_output() -> None:

@@ -51,15 +51,13 @@ class Output:
             raise InputError(
                 f"{path} is a file: give a folder as --output, or a name that ends in {', '.join(endings())}"
             )
-        if guess_type(self.path.name)[0] and not self.path.exists():
-            raise InputError(f"{path} is of a type that isn't written: give a folder, or {', '.join(endings())}")
         if self.path.is_dir() and any(self.path.iterdir()):
             raise InputError(f"the folder {path} is not empty: give another --output, or empty it")
 
     def check(self, spec: DataSpec) -> None:
         """Refuse a format that the examples don't have."""
         place, kind = self.path, modality_of(spec)
-        if place is not None and not self.suffix and "" in kind.formats:
+        if place is not None and not self.suffix and "" in kind.formats and guess_type(place.name)[0] is None:
             place = place.with_suffix("")  # a folder, with a point in its name
         kind.check_output(place, spec)
         if self.path is not None and self.suffix == ".parquet":

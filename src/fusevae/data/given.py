@@ -191,6 +191,10 @@ class Given:
         if hasattr(self.data, "dataset") and hasattr(self.data, "batch_size"):
             raise InputError(f"a {what} was given as data: give what it draws batches from, its dataset")
         if isinstance(self.data, list | tuple) and len(self.data) and not self.arrays:
+            others = [(i, one) for i, one in enumerate(self.data) if not isinstance(one, str)]
+            if others and len(others) < len(self.data):
+                i, other = others[0]
+                raise InputError(f"{self.name}: item {i} is no text but {str(other)[:40]!r}: mend it, or leave it out")
             held = f"a {what} of {len(self.data)} that begins with a {type(self.data[0]).__name__} was given as data"
             how = "expected one array (numpy.stack), a list of texts, or a pair (x, y) of arrays"
             raise InputError(f"{held}: {how}; what stands beside a DataFrame is a column of it (conditions=[...])")
@@ -223,9 +227,6 @@ class Given:
             about = about or ", ".join(f"{n} ({k})" for n, k in self.columns.items())
             if not about and self.is_dataset and hasattr(self.item, "shape"):
                 about = f"items of shape {tuple(self.item.shape)}"
-            if isinstance(self.data, list | tuple) and any(isinstance(one, str) for one in self.data):
-                i, other = next((i, one) for i, one in enumerate(self.data) if not isinstance(one, str))
-                raise InputError(f"{self.name}: item {i} is no text but {str(other)[:40]!r}: mend it, or leave it out")
             if not about:
                 raise InputError(
                     f"{type(self.data).__name__} was given as data: expected a path, an array, a list of texts, a pair "
