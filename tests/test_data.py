@@ -700,7 +700,7 @@ def test_items_and_tensors_are_read_truly_or_refused():
     for data, says in (
         (Items(lambda i: (torch.zeros(1, 8, 8), torch.eye(3)[i % 3])), "a label of shape .3,.: expected one value"),
         (torch.utils.data.DataLoader(pictures), "what it draws batches from, its dataset"),
-        ([np.zeros((8, 8))] * 3, "a list of 3 that begins with a ndarray .* numpy.stack"),
+        ([np.zeros((8, 8))] * 3, "a list of 3 that begins with a ndarray .*numpy.stack"),
         (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "one shape for all"),
         (torch.empty(5, 3, device="meta"), "no values"),
         ({"a": np.arange(9.0), "b": np.arange(9.0)}, "give columns as a DataFrame"),
