@@ -232,7 +232,8 @@ def test_columns_of_frames_come_back_in_kind(values, back, said, tmp_path, caplo
     modality_of(found.spec).write(rows, found.spec, tmp_path / "s.csv", {})
     cells = (tmp_path / "s.csv").read_text().splitlines()[1:]
     if back is not None:
-        assert table_columns(rows, found.spec)["v"].astype("O").tolist() == pytest.approx(back, rel=1e-6)
+        given = table_columns(rows, found.spec)["v"].tolist()
+        assert [round(v, 2) if isinstance(v, float) else v for v in given] == back
         assert [cell.split(",", 1)[1].strip('"') for cell in cells] == ["" if v is None else str(v) for v in back]
     assert (said or "") in caplog.text and (said is not None or not caplog.records)
 

@@ -188,7 +188,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
         words = np.datetime_as_string(whole).tolist()
         return of_words(["" if word == "NaT" else word for word in words], str(array.dtype))
     if array.dtype.kind in "US":
-        return _said_gaps([str(word) for word in array.astype(str).tolist()], what, worded)
+        array = array.astype(str).astype(object)
     if array.dtype.kind != "O":
         return None
     values: list[float] = []
@@ -198,7 +198,9 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
         missing = _is_missing(value)
         if worded or not (missing or isinstance(value, bool | int | float | Decimal)):
             words = array.tolist()
-            return _said_gaps(words, what, worded) if {str} >= set(map(type, words)) else _as_words(words)
+            if worded is None:
+                _say_gaps(words, what)
+            return _as_words(words)
         values.append(np.nan if missing else float(value))
         if not missing:
             kinds.add(type(value))
@@ -229,12 +231,11 @@ def say_zone(zone: Any, what: str) -> None:
         logger.warning("%s holds times of the zone %s: read as instants, and written in the time of UTC", what, zone)
 
 
-def _said_gaps(cells: Sequence[str], what: str, worded: bool | None) -> Raw:
-    """Words of a frame, in which None and NA may be words."""
-    gaps = [cell for cell in cells if cell.strip().lower() in SPELLED] if worded is None else []
+def _say_gaps(cells: Sequence[Any], what: str) -> None:
+    """Say of None and NA in a frame, which may be words, that they are missing cells."""
+    gaps = [cell for cell in cells if isinstance(cell, str) and cell.strip().lower() in SPELLED]
     if 0 < len(gaps) < len(cells):
         logger.warning("%s holds %r in %d cells, which were taken for missing ones", what, gaps[0], len(gaps))
-    return of_words(cells)
 
 
 def _is_missing(value: Any) -> bool:
@@ -245,6 +246,8 @@ def _is_missing(value: Any) -> bool:
 
 def _as_words(values: Sequence[Any]) -> Raw | None:
     """Values of any plain kinds as words; whole floats, which pandas has beside gaps, without a point."""
+    if {str} >= set(map(type, values)):
+        return of_words(values)
     known = [value for value in values if not _is_missing(value)]
     if not all(isinstance(v, str | bool | int | float | Decimal) or hasattr(v, "isoformat") for v in known):
         return None
