@@ -151,6 +151,8 @@ def test_what_is_said_of_a_file_stands_beside_it(client):
         "this is the first of the 2 examples in the file",
         "mine.txt: left out 1 empty texts of 3, first mine.txt: line 2",
     ]
+    facts = ask(client, "own", run="molecules", texts=["hello"])["facts"]
+    assert facts[0][0] == "note" and "are unknown to the vocabulary" in facts[0][1]
     headers["x-run"] = "molecules"
     facts = client.post("/api/file", content=b"CCO\nC(\n", headers=headers).json()["facts"]
     assert [text for what, text in facts if what == "note"] == [

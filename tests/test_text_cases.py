@@ -698,6 +698,16 @@ def test_how_other_data_are_read_can_be_said_to_each_command(tmp_path, capsys, c
     assert main([*command, *given, "--set", "data.colum=body"]) == 2 and "colum" in capsys.readouterr().err
     assert main([*command, "--set", "data.column=body"]) == 2
     assert "give them, --data PATH" in capsys.readouterr().err
+    vae = find("text-vae")(spec, latent=2, width=16, layers=1, heads=2).model
+    fusevae.Artifact(vae, spec).save(tmp_path / "vae")
+    (tmp_path / "one.txt").write_text("some words\n")
+    for words, says in (
+        (["impute", "--missing", "nan"], "tokens with no values to fill in"),
+        (["denoise", "--noise", "1"], "tokens with no values to fill in"),
+        (["neighbours"], "1 example has no neighbours: give more"),
+    ):
+        rest = [str(tmp_path / "vae"), "--data", str(tmp_path / "one.txt"), "--output", str(tmp_path / "z.csv")]
+        assert main([words[0], *rest, *words[1:]]) == 2 and says in capsys.readouterr().err
     for name in ("bench", "tune"):
         rest = ["text-lstm", *given, "--total", "9s", "--output", str(tmp_path / name), "--set", "data.modality=text"]
         assert main([name, *rest]) == 2 and "name the one" in capsys.readouterr().err

@@ -67,7 +67,12 @@ class Space:
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact, self.steps = artifact, list[Preprocessed]()
-        if artifact.viewed.shape != artifact.data.shape or not artifact.viewed.schema.numeric:
+        if not artifact.viewed.schema.numeric:
+            raise InputError(
+                f"the model is of {artifact.data.modality}, tokens with no values to fill in or change: take "
+                "one of pictures or tables"
+            )
+        if artifact.viewed.shape != artifact.data.shape:
             raise InputError(
                 f"the model sees {artifact.viewed.shape} of examples of {artifact.data.shape} and can't give values "
                 "back in their places: train one without a view that resizes or crops"

@@ -178,6 +178,8 @@ def nearest(z: Tensor, queries: Tensor, k: int, own: Tensor | None = None) -> Ne
         own: a row of ``z`` for each query that is no neighbour of it: itself ``(m,)``.
     """
     n = len(z) - (own is not None)
+    if n < 1:
+        raise InputError("1 example has no neighbours: give more")
     if not 1 <= k <= n:
         raise InputError(f"k={k} was given with {n} examples to search: expected a number from 1 to {n}")
     z, queries = z.flatten(1), queries.flatten(1)

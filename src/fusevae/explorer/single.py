@@ -44,10 +44,10 @@ def beside(known: Known, request: asked.Beside, other: Known) -> Answer:
 
 def own(known: Known, request: asked.Own) -> Answer:
     """A text of the user's own: encoded, reconstructed, placed, scored."""
-    with known.turns.asked():
+    with known.turns.asked(), warnings_said() as said:
         values = {name: value for name, value in request.given.items() if value}
         given = as_examples(known.artifact, list(request.texts), values or None)
-    return _placed(known, given)
+    return _noted(_placed(known, given), [text.replace("the list in memory: ", "") for text in said])
 
 
 def own_file(known: Known, body: bytes, name: str) -> Answer:
@@ -66,7 +66,10 @@ def own_file(known: Known, body: bytes, name: str) -> Answer:
             raise InputError(str(error).replace(str(path), name[:60]).replace(folder, "")) from None
     notes = [f"this is the first of the {len(found):,} examples in the file"] if len(found) > 1 else []
     notes += [text.replace(str(path), name[:60]).replace(folder, "") for text in said]
-    answer = _placed(known, Few(x, y, found))
+    return _noted(_placed(known, Few(x, y, found)), notes)
+
+
+def _noted(answer: Answer, notes: list[str]) -> Answer:
     return answer | {"facts": [["note", note] for note in notes] + answer["facts"]}
 
 
