@@ -694,3 +694,17 @@ def test_what_is_no_table_of_numbers_says_why(content, settings, words, tmp_path
 def test_a_column_written_as_a_code_is_said(tmp_path, caplog):
     read_data(text(tmp_path, "zip,a\n" + "01234,1.5\n50001,2.5\n" * 9))
     assert "column zip is written with leading zeros" in warnings(caplog)[-1]
+
+
+def test_dates_of_a_frame_are_read_from_a_file_however_they_are_written(tmp_path):
+    when = pandas.to_datetime("2024-01-31 23:59:58") + pandas.to_timedelta(np.arange(60) * 7321, unit="s")
+    frame = pandas.DataFrame({"when": when, "zone": when.tz_localize("Europe/Oslo"), "x": np.arange(60) / 7})
+    frame.loc[3, "when"] = None
+    spec = known(frame)
+    x = rows_of(frame, spec)[0]
+    assert x.isnan().sum() == 1
+    frame.to_csv(tmp_path / "plain.csv", index=False)
+    frame.to_csv(tmp_path / "other.csv", index=False, date_format="%d.%m.%Y %H:%M:%S")
+    for path in (tmp_path / "plain.csv", written(x, spec, tmp_path / "made.csv")):
+        assert torch.equal(rows_of(str(path), spec)[0].nan_to_num(), x.nan_to_num())
+    assert torch.equal(rows_of(str(tmp_path / "other.csv"), spec)[0][:, 0].nan_to_num(), x[:, 0].nan_to_num())

@@ -133,7 +133,8 @@ class Column(Described):
             places = {word: float(i) for i, word in enumerate(self.classes)}
             return np.array([places.get(word, np.nan) for word in words])
         if self.kind == "date" and self.form is not None:
-            found = dates.numbers_of(words, self.form) / self.step
+            form = dates.form_of_instants(words) if "datetime" in self.dtype else None  # of a frame: as a file has them
+            found = dates.numbers_of(words, form or self.form) / self.step
             return found.round() if self.step < 1 else found
         if self.kind == "identifier":
             return np.arange(len(words), dtype=np.float64)

@@ -70,6 +70,17 @@ def forms_of(words: Sequence[str]) -> list[str]:
     return found
 
 
+def form_of_instants(words: Sequence[str]) -> str | None:
+    """The one form of some words, of which a zone is taken off; None where there are none, or several.
+
+    Example:
+        >>> form_of_instants(["2024-01-31T12:30:00+01:00"]), form_of_instants(["01/02/2024"])
+        ('%Y-%m-%dT%H:%M:%S%z', None)
+    """
+    found = forms_of(words)
+    return re.sub(r"[+-]\d\d:?\d\d$", "%z", found[0]) if len(found) == 1 else None
+
+
 def _variants(words: Sequence[str]) -> list[str]:
     """The forms that some words may have, with the fractions of seconds and the zones that they have."""
     zones = {m[3] if (m := ZONE.search(word)) else "" for word in words}

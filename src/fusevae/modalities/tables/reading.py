@@ -111,7 +111,7 @@ def takes_gaps(options: Options) -> bool:
 def said_words(name: str, options: Options) -> bool | None:
     """Whether a column is to be read as words, where a model or a setting says so."""
     if (column := known_column(name, options)) is not None:
-        return column.worded and "datetime" not in column.dtype
+        return None if "datetime" in column.dtype else column.worded  # in a file they are words
     said = dict(options.kinds).get(name)
     return None if said in (None, "constant", "identifier") else as_words(said)
 
