@@ -77,7 +77,8 @@ def main(rounds: int = size(3, 1)) -> None:
         ("pixel-cnn-pp", colour, pixel_cnn),
         ("image-transformer", grey, transformer),
     ):
-        model = find(name)(spec).model.eval()
+        whole = find(name)(spec).model.eval()
+        model = getattr(whole, "model", whole)  # without the steps around it
         figures[name] = {str(n): measure(model, n, rounds) for n in (1, 16)}
         print(name, {n: round(f["ratio"], 1) for n, f in figures[name].items()}, flush=True)
     report("pixel_sampling", figures, __doc__ or "", 0, on="cpu")

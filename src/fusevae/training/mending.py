@@ -48,7 +48,8 @@ class Mending:
         mean: of what is climbed, over the last steps.
         constant: nats of a constant model.
         held: those of it on validation examples; None where there are none.
-        earlier: how far it was at FROM of the training.
+        earlier: the mean at FROM of the training.
+        seen: the score of held-out examples there.
         stood: how far where it began anew for want of headway, the last time.
         rests: how often each player that has won was made to rest.
         wins: looks in a row at which one had won.
@@ -64,6 +65,7 @@ class Mending:
         self.held: float | None = None
         self.stood: float | None = None
         self.earlier: float | None = None
+        self.seen: float | None = None
         self.rests: dict[str, int] = {}
         self.wins = 0
         self.codebooks: dict[str, VectorQuantizer] = {}
@@ -77,14 +79,20 @@ class Mending:
 
     def state(self) -> dict[str, Any]:
         mine = {"warm": self.warm, "floor": self.floor, "mean": self.mean}
-        mine |= {"constant": self.constant, "constant_held": self.held, "stood": self.stood, "earlier": self.earlier}
+        mine |= {
+            "constant": self.constant,
+            "constant_held": self.held,
+            "stood": self.stood,
+            "earlier": self.earlier,
+            "seen": self.seen,
+        }
         revived = {name: int(codebook.revived) for name, codebook in self.codebooks.items()}
         left = [name for name, codebook in self.codebooks.items() if codebook.rests]
         return mine | {"rests": self.rests, "wins": self.wins, "revived": revived, "told": self.told, "left": left}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.warm, self.floor, self.mean = list(state.get("warm", ())), state.get("floor"), state.get("mean", 0.0)
-        self.constant, self.earlier = state.get("constant"), state.get("earlier")
+        self.constant, self.earlier, self.seen = (state.get(key) for key in ("constant", "earlier", "seen"))
         self.held, self.stood = state.get("constant_held"), state.get("stood")
         self.rests, self.wins = dict(state.get("rests", {})), state.get("wins", 0)
         self.told = dict(state.get("told", {}))
@@ -96,7 +104,7 @@ class Mending:
     def anew(self) -> dict[str, Any]:
         """The state of a training that begins once more."""
         none: dict[str, Any] = {"revived": dict.fromkeys(self.codebooks, 0), "told": {}, "left": []}
-        none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None}
+        none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None, "seen": None}
         return self.state() | none
 
     def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
@@ -185,25 +193,23 @@ class Mending:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that
         such steps drove where it has no gradient stays there, however small they become.
 
-        The ``score`` of held-out examples says it where it is known: training examples may be under a constant model by
-        what makes learning hard on purpose (words left out, dropout) or since that model has seen them, and come no
-        nearer because the cost of a latent rises. Nor were steps too large where smaller ones came less far."""
+        Training examples may be under a constant model by what makes learning hard on purpose (words left out, dropout)
+        or since that model has seen them: where the last ``score`` of held-out ones is above what it has there, or
+        comes nearer, there was headway. Nor were steps too large where smaller ones came less far."""
         if self.constant is None or progress < FROM or (self.warm and progress < self.warm[-1] + RISE):
             return None  # what is done about a latent takes time, and costs
-        value, constant, what = self.mean, self.constant, "what is climbed stands"
-        if score is not None and self.held is not None:
-            value, constant, what = score, self.held, "held-out examples stand"
         if self.earlier is None:
-            self.earlier = value
+            self.earlier, self.seen = self.mean, score
             return None
-        margin = NEAR * abs(constant)
-        if progress < HEADWAY[0] or value > min(constant - margin, self.earlier + margin):
+        margin = NEAR * abs(self.constant)
+        if progress < HEADWAY[0] or self.mean > min(self.constant - margin, self.earlier + margin):
             return None
-        if self.stood is not None and value < self.stood - margin:
+        ahead = score is not None and self.held is not None and score > min(self.held, (self.seen or score) + margin)
+        if ahead or (self.stood is not None and self.mean < self.stood - margin):
             return None
-        self.stood = value
-        far = f"{value:.5g} nats, under a constant model ({constant:.5g})"
-        return f"after {100 * progress:.0f} % of the training {what} at {far}"
+        self.stood = self.mean
+        far = f"{self.mean:.5g} nats, under a constant model ({self.constant:.5g})"
+        return f"after {100 * progress:.0f} % of the training what is climbed stands at {far}"
 
 
 def beginning(loop: Any) -> State:
