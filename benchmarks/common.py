@@ -63,11 +63,12 @@ def size(full: T, tiny: T) -> T:
 
 @contextlib.contextmanager
 def _tiny() -> Iterator[None]:
-    """A judge of images of few updates, kept apart."""
+    """Judges of few updates, kept apart."""
     from unittest.mock import patch
 
     with (
         patch("fusevae.modalities.images.extractor.UPDATES", 2),
+        patch("fusevae.modalities.audio.classifier.UPDATES", 2),
         patch.dict(os.environ, FUSEVAE_CACHE=str(results() / "cache")),
     ):
         yield
@@ -334,8 +335,7 @@ def median(values: list[float]) -> float:
 
 
 def now(device: str = "cpu") -> float:
-    """The time in seconds, once the device has done what it was given; of a CPU what the process used of it, so that
-    what else a machine does counts for no arm."""
+    """Seconds, once the device has done what it was given; of a CPU what the process used, whatever else it does."""
     if device == "cpu":
         return time.process_time()
     import torch

@@ -41,6 +41,8 @@ def stored(path: Path, what: str = "weights") -> Stored:
     path = regular(path, what)
     with open(path, "rb") as file:
         start = file.read(9)
+    if path.suffix.lower() == ".npz":
+        raise InputError(f"{path} holds arrays and no model: give a run folder, or a .safetensors file")
     # a safetensors file begins with eight bytes of a length, of which the first may be 0x80, and then a brace
     if start.startswith(b"PK\x03\x04") or (start.startswith(b"\x80") and start[8:] != b"{"):
         raise InputError(f"{path} is a pickle, which can run any code when opened: give a file that fusevae saved")

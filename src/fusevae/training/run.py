@@ -224,6 +224,9 @@ class Run:
         if texts:
             if data is not None:
                 raise InputError("--text and --data were given: expected one of them")
+            if self.artifact.data.schema.numeric:
+                kind = self.artifact.data.schema.modality
+                raise InputError(f"texts were given, and the model's data are {kind}: give such, --data PATH")
             return as_examples(self.artifact, list(texts)), "the texts given"
         if data is None:
             return self.held
