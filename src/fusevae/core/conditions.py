@@ -220,14 +220,10 @@ class Conditions(Described):
             found := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)
         ):
             return (self.pairs(found[1]) if found[1] else {}) | {self.text.name: found[2]}
-        pairs = [part.partition("=") for part in text.split(",")]
-        if wrong := [part for part, (_, equals, _) in zip(text.split(","), pairs, strict=True) if not equals]:
+        if wrong := [part for part in text.split(",") if "=" not in part]:
             example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2] if not isinstance(c, Text))
             raise InputError(f"{wrong[0]!r} was given: expected values by the names of columns, such as {example}")
-        keys = [key.strip() for key, _, _ in pairs]
-        if twice := [key for key in keys if keys.count(key) > 1]:
-            raise InputError(f"{twice[0]} was given twice in {text!r}: give it one value")
-        return {key: value.strip() for key, (_, _, value) in zip(keys, pairs, strict=True)}
+        return by_name(text)
 
     def given(self, value: Any, n: int) -> Tensor:
         """The conditions of ``n`` examples, however they are given.
@@ -311,3 +307,19 @@ class Conditions(Described):
 def forgotten(condition: Tensor) -> Tensor:
     """What stands for an unknown condition, in the shape of one that is known: -1 of a label, NaN of a number."""
     return torch.full_like(condition, float("nan") if condition.is_floating_point() else -1)
+
+
+def by_name(text: str) -> dict[str, str]:
+    """Values by their names, as they are written on the command line; :class:`InputError` where one has two.
+
+    Example:
+        >>> by_name("mood=good, year=1999")
+        {'mood': 'good', 'year': '1999'}
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        if name in found:
+            raise InputError(f"{name} was given twice in {text!r}: give it one value")
+        found[name] = value
+    return found

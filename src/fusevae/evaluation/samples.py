@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
+from fusevae.core.conditions import by_name
 from fusevae.core.errors import InputError, near
 from fusevae.core.generation import Generation, generating
 from fusevae.core.vocabulary import joined
@@ -167,10 +168,7 @@ def asked(artifact: Artifact, label: Label, n: int) -> Asked:
     theirs = beside.names if beside is not None and artifact.is_conditional else []
     pairs: dict[str, Any] = {}
     if schema.names and isinstance(label, str) and "=" in label:
-        said = [part.partition("=") for part in label.split(",")]
-        pairs = {key.strip(): value.strip() for key, _, value in said}
-        if len(pairs) < len(said):
-            raise InputError(f"{label!r} was given: expected a value for each of different columns")
+        pairs = dict(by_name(label))
     elif schema.names and isinstance(label, Mapping):
         pairs = {str(key): value for key, value in label.items()}
     own = {key: value for key, value in pairs.items() if key not in theirs}

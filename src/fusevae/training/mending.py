@@ -204,7 +204,11 @@ class Mending:
         margin = NEAR * abs(self.constant)
         if progress < HEADWAY[0] or self.mean > min(self.constant - margin, self.earlier + margin):
             return None
-        ahead = score is not None and self.held is not None and score > min(self.held, (self.seen or score) + margin)
+        ahead = (
+            score is not None
+            and self.held is not None
+            and score > min(self.held, (score if self.seen is None else self.seen) + margin)
+        )
         if ahead or (self.stood is not None and self.mean < self.stood - margin):
             return None
         self.stood = self.mean

@@ -92,9 +92,12 @@ def prepare(
         game.eval()  # nothing that follows the batches is moved
         with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
             first = Batch(*data.train.batch(data.train.evenly(STARTS)))
-            of = [first.x, *(part.batch(part.evenly(STARTS))[0] for part in [data.validation] if len(part))]
-            constants = [found[0].baseline.log_prob(artifact.view(x)).mean().item() for x in of]
-            start = found[0].start(first), *constants
+            constant = [
+                found[0].baseline.log_prob(artifact.view(part.batch(part.evenly(STARTS))[0])).mean().item()
+                for part in (data.train, data.validation)
+                if len(part)
+            ]
+            start = found[0].start(first), *constant
     scale = None
     if remarks and progress is not None:
         with noise.preserved():  # where model and data are both still in memory
