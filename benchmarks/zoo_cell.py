@@ -174,8 +174,7 @@ def likelihood(artifact: Any, splits: Any) -> dict[str, Any] | None:
     about = evaluate(artifact, splits.test, importance_samples=1, seed=SEED)
     with torch.no_grad(), noise.preserved(), noise.keyed(SEED, "baseline"):
         x = artifact.view(splits.train.batch(torch.arange(min(len(splits.train), BASELINE)))[0])
-        mass = artifact.is_mass or artifact.distribution.discrete
-        constant = modality_of(splits.spec).baseline(x, artifact.viewed, mass)
+        constant = modality_of(splits.spec).baseline(x, artifact.viewed, artifact.measure)
         theirs = torch.cat([constant.log_prob(block.x) for block in blocks(artifact, splits.test, SEED)])
     return {
         "value": each.mean().item(),

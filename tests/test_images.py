@@ -498,10 +498,10 @@ def test_the_baseline_is_a_distribution(low, high):
     x = torch.randint(low, high + 1, (50, 1, 1, 1), generator=generator).float()
     spec = spec_of(1, low, high, "int32")
     every = torch.arange(low, high + 1).float().view(-1, 1, 1, 1)
-    assert IMAGES.baseline(x, spec, True).log_prob(every).exp().sum().item() == pytest.approx(1)
+    assert IMAGES.baseline(x, spec, "mass").log_prob(every).exp().sum().item() == pytest.approx(1)
     ends = (low - 20 * (high - low), high + 20 * (high - low))
     grid = torch.linspace(*ends, 200_001, dtype=torch.float64).view(-1, 1, 1, 1)
-    density = IMAGES.baseline(x, spec, False).log_prob(grid).exp()
+    density = IMAGES.baseline(x, spec, "density").log_prob(grid).exp()
     assert (density.sum() * (grid[1] - grid[0]).item()).item() == pytest.approx(1, abs=1e-4)
 
 

@@ -160,12 +160,26 @@ def test_a_columns_function_is_rising_and_its_slope_is_autograds(draw):
 
 def test_a_start_is_what_the_columns_are_alone():
     x, spec = table_of(FRAME)
-    baseline = TABLES.baseline(Artifact(fusevae.Normal(9), spec).view(x), spec, True)
+    baseline = TABLES.baseline(Artifact(fusevae.Normal(9), spec).view(x), spec, "mixed")
     i = spec.schema.names.index("city")
     alone = torch.full((3, 9), torch.nan)
     alone[:, i] = torch.arange(3.0)
     known = x[:, i][~x[:, i].isnan()]
     assert torch.allclose(baseline.log_prob(alone).exp(), torch.bincount(known.long()) / len(known), atol=0.01)
+
+
+def test_numbers_that_come_again_have_a_mass_in_the_constant_model_too():
+    """Numbers alone, one of them with a spike: a model with masses is never held against a density."""
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    x[:200, 0] = 0.5
+    splits = read_data(pandas.DataFrame(x, columns=["a", "b"]))
+    model = fusevae.find("table-transformer")(splits.spec, width=4, heads=1, layers=1).model
+    measure = Artifact(model, splits.spec).measure
+    assert measure == "mixed"
+    train = splits.train.batch(torch.arange(len(splits.train)))[0]
+    constant = TABLES.baseline(splits.spec.typed(train), splits.spec, measure)
+    spike = torch.tensor([[0.5 - splits.spec.schema.columns[0].offset, torch.nan]])
+    assert constant.log_prob(spike).exp().item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_which_cells_are_missing_is_learned_beside_and_moves_nothing_else():

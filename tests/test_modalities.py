@@ -15,7 +15,7 @@ import torch
 import fusevae
 from fusevae import InputError, read_data
 from fusevae.cli import main
-from fusevae.core.spec import DataSpec
+from fusevae.core.spec import DataSpec, Measure
 from fusevae.data.modality import Modality, modalities, modality, modality_of
 from fusevae.data.source import read_examples
 from fusevae.data.splits import Splits
@@ -171,7 +171,8 @@ def test_the_baseline_is_a_distribution(name: str, tmp_path: Path) -> None:
     splits = read(name, tmp_path)
     spec, x = splits.spec, splits.train.batch(torch.arange(len(splits.train)))[0]
     mass = spec.is_discrete
-    baseline = modality(name).baseline(spec.typed(x), spec, mass)
+    measure: Measure = "mass" if mass else "density"
+    baseline = modality(name).baseline(spec.typed(x), spec, measure)
     log_p = baseline.log_prob(spec.typed(x))
     assert log_p.shape == (len(x),) and bool(log_p.isfinite().all())
     if mass and spec.schema.numeric:  # one value of one example through all that it can be: the others' share is common
@@ -180,7 +181,7 @@ def test_the_baseline_is_a_distribution(name: str, tmp_path: Path) -> None:
         rest = baseline.log_prob(one.view(-1, *spec.shape))
         low, high = rest.min().item(), rest.max().item()
         assert low < high
-        alone = modality(name).baseline(spec.typed(x).flatten(1)[:, :1], spec.with_shape((1,)), mass)
+        alone = modality(name).baseline(spec.typed(x).flatten(1)[:, :1], spec.with_shape((1,)), measure)
         assert alone.log_prob(one[:, :1]).exp().sum().item() == pytest.approx(1.0)
 
 

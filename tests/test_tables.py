@@ -440,7 +440,7 @@ def test_columns_beside_rows_take_none_of_their_names(tmp_path):
 
 def test_the_baseline_is_a_distribution():
     x, spec = rows_of(PEOPLE[["age"]].assign(age=PEOPLE.age / 7))
-    baseline = TABLES.baseline(x, spec, mass=False)
+    baseline = TABLES.baseline(x, spec, "density")
     grid = torch.linspace(-60, 80, 20_001, dtype=torch.float64)[:, None]
     assert baseline.log_prob(grid).exp().sum().item() * 140 / 20_000 == pytest.approx(1, abs=1e-6)
 

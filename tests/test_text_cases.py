@@ -138,7 +138,7 @@ def test_drawing_never_fails(tmp_path, name):
 def test_the_baseline_is_a_distribution(name):
     splits = read_data(["abba", "ab", "b"] * 3, tokens="characters", validation=0, test=0)
     x = splits.train.batch(torch.arange(9))[0]
-    found = modality(name).baseline(x, splits.spec, mass=True)
+    found = modality(name).baseline(x, splits.spec, "mass")
     assert isinstance(found, Unigram)
     every = torch.tensor(list(itertools.product(range(splits.spec.schema.vocabulary.size), repeat=5)))
     ends = (every == END).cumsum(1) > 0

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError, near
-from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.spec import DataSpec, Measure, Schema
 from fusevae.data import npz
 from fusevae.data.arrays import extremes, finite_tensor, fixed_range, observed_range, say_levels
 from fusevae.data.baseline import Marginals
@@ -224,9 +224,9 @@ class Modality(ABC):
         """How near examples are to themselves after encoding and decoding: a
         :class:`fusevae.evaluation.results.Result`."""
 
-    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
+    def baseline(self, x: Tensor, spec: DataSpec, measure: Measure) -> Baseline:
         """The constant model of training examples as the model sees them, of the same kind of likelihood."""
-        return Marginals(x, (spec.low, spec.high) if mass else None)
+        return Marginals(x, (spec.low, spec.high) if measure == "mass" else None)
 
     # ------------------------------------------------------------ recommend
 

@@ -79,8 +79,8 @@ def prepare(
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = data.train.evenly(BASELINE)
-            x, mass = artifact.view(data.train.batch(few)[0]), artifact.measure != "density"
-            found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, mass)
+            x = artifact.view(data.train.batch(few)[0])
+            found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, artifact.measure)
     game = Game(found)
     if training.accumulate > 1 or world()[1] > 1:
         check_masks(game.modules())

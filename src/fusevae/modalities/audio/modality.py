@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec
+from fusevae.core.spec import DataSpec, Measure
 from fusevae.data import parquet
 from fusevae.data.conditions import encode
 from fusevae.data.examples import Examples
@@ -143,7 +143,7 @@ class Audio(Modality, Streamed):
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return sound_reconstruction(artifact, held, seed=seed)
 
-    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
+    def baseline(self, x: Tensor, spec: DataSpec, measure: Measure) -> Baseline:
         return FrameMarginals(x)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:

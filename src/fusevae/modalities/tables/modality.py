@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.spec import DataSpec, Measure, Schema
 from fusevae.data import npz, parquet
 from fusevae.data.arrays import as_tensor, check_finite, check_whole, finite_tensor
 from fusevae.data.delimited import nameless
@@ -181,10 +181,11 @@ class Tables(Modality):
             path.mkdir(parents=True, exist_ok=True)
         write_columns(columns, path if suffix else path / "samples.csv")
 
-    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
-        if not (mass and isinstance(spec.schema, TableSchema) and spec.schema.mixed):
-            return super().baseline(x, spec, mass)
-        cells = cells_of(spec.schema)
+    def baseline(self, x: Tensor, spec: DataSpec, measure: Measure) -> Baseline:
+        schema = spec.schema  # of numbers alone some come again and again, and have a mass in some models
+        if not isinstance(schema, TableSchema) or measure == "density" or (measure == "mass" and not schema.mixed):
+            return super().baseline(x, spec, measure)
+        cells = cells_of(schema)
         constant = Mixed(Constant(Mixed.outputs(cells, 1)), cells, components=1).to(x.device)
         constant.start_from(lambda: x)
         return constant.requires_grad_(False)()

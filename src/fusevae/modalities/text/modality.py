@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
-from fusevae.core.spec import DataSpec, Schema
+from fusevae.core.spec import DataSpec, Measure, Schema
 from fusevae.core.vocabulary import Vocabulary
 from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
@@ -168,7 +168,7 @@ class Text(Modality):
     def reconstruction(self, artifact: Artifact, held: Examples, seed: int = 0) -> Result:
         return text_reconstruction(artifact, held, seed=seed)
 
-    def baseline(self, x: Tensor, spec: DataSpec, mass: bool) -> Baseline:
+    def baseline(self, x: Tensor, spec: DataSpec, measure: Measure) -> Baseline:
         return Unigram(x, round(spec.high) + 1)
 
     def recommend(self, spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice]:
