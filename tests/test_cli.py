@@ -337,10 +337,12 @@ def test_demo_takes_a_fresh_name(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.recipes.logistic_vae.Training", lambda **_: Training(epochs=0.2))
-    for name in ("demo", "demo-2"):
-        assert main(["demo", "--json"]) == 0
-        assert one_object(capsys)["run"] == f"runs/{name}"
-        assert (tmp_path / "runs" / name / "report.html").exists()
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "report.html").write_text("of another")
+    assert main(["demo", "--json"]) == 0
+    assert one_object(capsys)["run"] == "runs/demo-2"
+    assert (tmp_path / "runs" / "demo-2" / "report.html").exists()
+    assert (tmp_path / "runs" / "demo" / "report.html").read_text() == "of another"
 
 
 def test_a_network_of_ones_own(
