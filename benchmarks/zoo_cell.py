@@ -120,7 +120,8 @@ def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | N
 
 
 def overfitting(artifact: Any, splits: Any) -> dict[str, float] | None:
-    """The best bound that validation saw, the last one, and that of what is kept, each by the training's own noise."""
+    """The best bound that validation saw, the last one, and that of what is kept, each by the training's own noise;
+    None where what is kept is chosen by something else (of ``semi-vae`` its classification counts, too)."""
     from fusevae.training.fit import prepare
 
     curve = artifact.history.validation
@@ -132,8 +133,11 @@ def overfitting(artifact: Any, splits: Any) -> dict[str, float] | None:
         artifact.distribution, splits, made.views, made.objective, made.training.replaced(average=0.0), made.seed, "cpu"
     )
     again._validate()
-    now = next(record for record in reversed(again.records) if "validation" in record)["validation"][name]
+    means = next(record for record in reversed(again.records) if "validation" in record)["validation"]
     artifact.eval()
+    if name == "elbo" and next(iter(again.game.players.values())).score(means) != means[name]:
+        return None
+    now = means[name]
     best = float(curve[name].max())
     at = float(curve["step"][int(curve[name].argmax())]) / artifact.history.total
     percent = 100 * (best - now) / max(1.0, abs(best))
