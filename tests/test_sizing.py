@@ -184,11 +184,18 @@ def test_many_examples_get_what_recipes_had(recipe):
 
 
 @pytest.mark.parametrize("recipe", ["vamp-vae", "hvae-vamp"])
-def test_pseudo_inputs_are_a_fortieth_of_the_examples(recipe):
+def test_pseudo_inputs_are_a_hundredth_of_the_examples(recipe):
     spec = DataSpec((1, 4, 4), "uint8", 0, 255)
-    models = [find(recipe)(spec.replaced(examples=n)).model for n in (None, 60_000, 2000, 100)]
+    models = [find(recipe)(spec.replaced(examples=n)).model for n in (None, 50_000, 3000, 100)]
     found = [p.shape[0] for model in models for name, p in model.named_parameters() if name.endswith("prior.raw")]
-    assert found == [500, 500, 50, 20]
+    assert found == [500, 500, 30, 20]
+
+
+def test_the_flow_of_a_prior_is_small_where_examples_are_few():
+    spec, make = DataSpec((1, 4, 4), "uint8", 0, 255), find("flow-vae")
+    few, many = (describe(make(spec.replaced(examples=n)))["model"]["latents"]["prior"] for n in (300, 60_000))
+    assert (few["transforms"], many["transforms"]) == (1, 4)
+    assert describe(make(spec.replaced(examples=300), transforms=3))["model"]["latents"]["prior"]["transforms"] == 3
 
 
 def test_a_width_and_a_training_follow_the_number_of_examples():
