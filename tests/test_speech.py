@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import fusevae
 from fusevae import InputError
 from fusevae.cli import main
+from fusevae.core import noise
 from fusevae.core.columns import Text
 from fusevae.core.conditions import Conditions, Label
 from fusevae.core.frames import extent
@@ -31,7 +32,7 @@ from fusevae.evaluation.speaking import alignments, monotone
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.models.measured import Measured
 from fusevae.models.preprocessed import Preprocessed
-from fusevae.nets.alignment import durations_of, monotonic_search, regulated
+from fusevae.nets.alignment import durations_of, log_sum_of_paths, monotonic_search, regulated
 from fusevae.nets.frame_net import FrameNet, TextNet
 from fusevae.nets.mlp import Constant
 from fusevae.nets.spectral_distance import SpectralDistance
@@ -141,6 +142,18 @@ def test_the_monotonic_search_is_that_of_brute_force_in_every_small_case():
             assert torch.equal(path[:frames], paths(positions, frames)[int(torch.stack(sums).argmax())])
             assert monotone(path[:frames])
             assert path[frames - 1] == positions - 1
+
+
+def test_the_sum_over_paths_is_that_of_brute_force_and_its_slope_is_how_probable_a_place_is():
+    for positions, frames in [(1, 1), (1, 4), (3, 3), (3, 6), (4, 7)]:
+        scores = (2 * torch.randn(2, 4, 7)).requires_grad_()
+        every = torch.stack([F.one_hot(path, 4).T.float() for path in paths(positions, frames)])
+        sums = torch.einsum("npt,kpt->nk", scores[..., :frames], every)
+        found = log_sum_of_paths(scores, torch.tensor([positions] * 2), torch.tensor([frames] * 2))
+        torch.testing.assert_close(found, sums.logsumexp(1))
+        (slope,) = torch.autograd.grad(found.sum(), scores)
+        torch.testing.assert_close(slope[..., :frames], torch.einsum("nk,kpt->npt", sums.softmax(1), every))
+        assert not slope[..., frames:].any()
 
 
 def test_a_path_depends_on_nothing_beyond_the_end_and_on_no_other_of_its_batch():
@@ -263,12 +276,33 @@ def test_a_flow_of_frames_has_autograds_determinant_and_is_undone():
         FrameCoupling(1)
 
 
-def voice() -> Measured:
+def voice(segment: int = 0) -> Measured:
     sizes = {"window": 16, "hop": 4, "stride": 2, "width": 8, "classes": KNOWN}
     between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40, diagonal=0.1))
     posterior = FrameWise(WaveEncoder(6, **sizes, blocks=(1, 1)))
     decoder = Waveform(WaveDecoder(3, **sizes, blocks=(1, 1)))
-    return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)))
+    return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)), segment)
+
+
+def test_of_a_segment_of_each_clip_sound_is_made_in_training_wherever_zeros_follow(monkeypatch):
+    monkeypatch.setattr(noise, "uniform", lambda shape, device: torch.tensor([0.4, 0.9, 0.2]))
+    x, label = 0.1 * torch.randn(3, 96), KNOWN.tensor({"who": ["y", "x", "x"], "text": ["ab a", "b", "ba"]})
+    x[1, 70:], x[2, 30:] = 0, 0
+    traces = []
+    for segment, samples in ((0, 0), (12, 0), (5, 0), (5, 40)):
+        torch.manual_seed(3)
+        part = voice(segment).train()  # of the same numbers each time
+        with noise.keyed("step"), bounds_as("surrogate"):
+            traces.append(part.trace(F.pad(x, (0, samples)), label))
+    whole, all_of_it, some, padded = traces
+    torch.testing.assert_close(all_of_it.distance, whole.distance)
+    assert torch.equal(some.x, padded.x) and torch.equal(some.times, padded.times)
+    torch.testing.assert_close(some.kl, whole.kl)  # of the latents the whole counts
+    for clip, heard, times in zip(x, some.x, some.times, strict=True):
+        n, length = int(extent(heard[None])), int(extent(clip[None]))
+        assert n <= 40 and times == length / n
+        assert any(torch.equal(clip[i : i + n], heard[:n]) for i in range(0, length, 8))
+    assert some.times[0] > 1 and some.times[2] == 1  # a clip that is no longer than a segment is heard as a whole
 
 
 def test_padding_of_waveform_and_text_changes_no_value_and_no_gradient_of_a_step():

@@ -15,7 +15,7 @@ from fusevae.core.levels import BoundOnly, Level
 from fusevae.core.speaking import current
 from fusevae.distributions.frames import log_count
 from fusevae.distributions.gaussian import smooth_bound
-from fusevae.nets.alignment import durations_of, inside, monotonic_search, regulated
+from fusevae.nets.alignment import durations_of, inside, log_sum_of_paths, monotonic_search, regulated
 from fusevae.nets.frames import ConvNeXt
 from fusevae.nets.mlp import Constant
 
@@ -63,7 +63,7 @@ class Aligned(Conditional):
         super().__init__()
         width: int = net.outputs[0]  # type: ignore[index,assignment]
         self.net, self.dims, self.longest, self.diagonal = net, dims, longest, diagonal
-        self.match, self.match_scale = nn.Conv1d(width, dims, 1), nn.Parameter(torch.zeros(dims))
+        self.match = nn.Conv1d(width, 2 * dims, 1)
         self.wide, self.timing = nn.Conv1d(width, width, 3, padding=1), nn.Conv1d(width, 2, 1)
         self.place = nn.Sequential(nn.Conv1d(2, width, 1), nn.GELU(), nn.Conv1d(width, width, 1))
         self.blocks = nn.ModuleList(ConvNeXt(width, blocks, dilation=2 ** (i % 3)) for i in range(blocks))
@@ -142,10 +142,11 @@ class AlignedTo(BoundOnly):
     def _search(self, h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """How likely each frame is at each position ``(n, positions, frames)`` in nats, and the best path."""
         owner, z = self.owner, z.detach()
-        log_scale = smooth_bound(owner.match_scale, -3.0, 3.0)
-        mean, precision = owner.match(h).float(), (-2 * log_scale).exp()[:, None]
-        square = (precision * z.square()).sum(1, keepdim=True) + (precision * mean.square()).sum(1)[..., None]
-        nats = (precision * mean).transpose(1, 2) @ z - 0.5 * square - (log_scale + 0.5 * math.log(2 * math.pi)).sum()
+        mean, raw = owner.match(h).float().chunk(2, 1)
+        log_scale = smooth_bound(raw, -3.0, 3.0)
+        precision = (-2 * log_scale).exp()
+        nats = (precision * mean).transpose(1, 2) @ z - 0.5 * precision.transpose(1, 2) @ z.square()
+        nats = nats - (0.5 * precision * mean.square() + log_scale + 0.5 * math.log(2 * math.pi)).sum(1)[..., None]
         positions, frames = extent(h), extent(z)
         return nats, monotonic_search(nats - self._off(positions, frames, nats), positions, frames)
 
@@ -165,7 +166,7 @@ class AlignedTo(BoundOnly):
         n, positions = extent(z), extent(h)
         there = within(n, z.shape[-1])[:, 0]
         nats, path = self._search(h, z)
-        matched = (nats.gather(1, path[:, None])[:, 0] * there).sum(1)
+        matched = log_sum_of_paths(nats - self._off(positions, n, nats), positions, n)
         mean, log_scale = owner.frames(h, path, there)
         each = -0.5 * ((z - mean) / log_scale.exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
         counts = within(positions, h.shape[-1])[:, 0]
