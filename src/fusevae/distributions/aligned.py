@@ -15,7 +15,7 @@ from fusevae.core.levels import BoundOnly, Level
 from fusevae.core.speaking import current
 from fusevae.distributions.frames import log_count
 from fusevae.distributions.gaussian import smooth_bound
-from fusevae.nets.alignment import durations_of, inside, log_sum_of_paths, monotonic_search, regulated
+from fusevae.nets.alignment import durations_of, inside, monotonic_search, regulated
 from fusevae.nets.frames import ConvNeXt
 from fusevae.nets.mlp import Constant
 
@@ -166,7 +166,7 @@ class AlignedTo(BoundOnly):
         n, positions = extent(z), extent(h)
         there = within(n, z.shape[-1])[:, 0]
         nats, path = self._search(h, z)
-        matched = log_sum_of_paths(nats - self._off(positions, n, nats), positions, n)
+        matched = (nats.gather(1, path[:, None])[:, 0] * there).sum(1)
         mean, log_scale = owner.frames(h, path, there)
         each = -0.5 * ((z - mean) / log_scale.exp()).square() - log_scale - 0.5 * math.log(2 * math.pi)
         counts = within(positions, h.shape[-1])[:, 0]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LEAST = -1e9  # nats of what is no path
-
 
 @torch.no_grad()
 def monotonic_search(scores: Tensor, positions: Tensor, frames: Tensor) -> Tensor:
@@ -52,26 +50,6 @@ def monotonic_search(scores: Tensor, positions: Tensor, frames: Tensor) -> Tenso
     if longest:
         found[0] = at
     return found.T
-
-
-def log_sum_of_paths(scores: Tensor, positions: Tensor, frames: Tensor) -> Tensor:
-    r"""The logarithm of the sum over all monotone paths of :math:`e^{\sum_t s_{a_t t}}`, ``(batch,)``: the forward
-    recursion of hidden Markov models, for scores and numbers as :func:`monotonic_search` takes them. Its slope by a
-    score is how probable it is that a path goes there.
-
-    Example:
-        >>> two = torch.tensor([[[1.0, 0, 0], [0, 0, 2.0]]])
-        >>> log_sum_of_paths(two, torch.tensor([2]), torch.tensor([3]))  # log(e^(1 + 0 + 2) + e^(1 + 0 + 2))
-        tensor([3.6931])
-    """
-    n, most, longest = scores.shape
-    columns = scores.float().permute(2, 0, 1).contiguous().unbind()
-    below = scores.new_full((n, 1), LEAST)
-    total = columns[0].masked_fill(torch.arange(most, device=scores.device) > 0, LEAST)
-    for t in range(1, longest):
-        on = columns[t] + torch.logaddexp(total, torch.cat([below, total[:, :-1]], 1))
-        total = torch.where((t < frames)[:, None], on, total)
-    return total.gather(1, (positions - 1).clamp(min=0)[:, None])[:, 0]
 
 
 def durations_of(path: Tensor, there: Tensor, positions: int) -> Tensor:
