@@ -36,8 +36,8 @@ class Aligned(Conditional):
     .. math:: \log p(z \mid c) \ge \log P(d \mid c) + \log p(z \mid c, d)
 
     is a bound for every alignment, and the one taken is that of the monotonic search (Kim et al. 2020) by
-    :math:`\sum_t \log \mathcal N(z_t; m_{a_t}(c), s^2)`, with a mean for each position alone. These means are trained,
-    as a surrogate beside the bound, to be likely on the path that was found.
+    :math:`\sum_t \log \mathcal N(z_t; m_{a_t}(c), s_{a_t}^2(c))`, with moments of each position alone. They are
+    trained, as a surrogate beside the bound, to be likely on the path that was found.
 
     Args:
         net: from what is given to vectors ``(*batch, width, positions)``, zeros after the end: :class:`TextNet`.
