@@ -290,6 +290,8 @@ def test_of_a_segment_of_each_clip_sound_is_made_in_training_wherever_zeros_foll
         n, length = int(extent(heard[None])), int(extent(clip[None]))
         assert n <= 40 and times == length / n
         assert any(torch.equal(clip[i : i + n], heard[:n]) for i in range(0, length, 8))
+    with pytest.raises(InputError, match="segment=-1"):
+        voice(-1)
     assert some.times[0] > 1 and some.times[2] == 1  # a clip that is no longer than a segment is heard as a whole
 
 
@@ -347,8 +349,8 @@ def test_a_training_of_waveforms_of_texts_goes_on_as_if_it_had_not_been_stopped(
     again.run()
     pairs = zip(unbroken.result().state_dict().values(), again.result().state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    found = [name for name, p in unbroken.result().named_parameters() if name.endswith("match.weight")]
-    start, end = voice().latents.prior.model.match.weight, dict(unbroken.result().named_parameters())[found[0]]
+    start = voice().latents.prior.model.match.weight
+    (end,) = (p for name, p in unbroken.result().named_parameters() if name.endswith("match.weight"))
     assert (end - start).abs().max() > 1e-3  # what is searched by is trained beside critics, too
 
 

@@ -77,7 +77,7 @@ class Trace:
         generate: gives as many new examples, with a path to the parameters of what makes them, for a critic.
         distance: what stands where -log p(x | z) would, ``(*sample, *batch)``, if the likelihood has no density: the
             sums below are then no bounds, and its model promises none.
-        times: how often ``x`` is in its example, where it is a part of it that was drawn, ``(*batch,)``.
+        times: how many times as long as ``x`` its example is, where ``x`` is a part that was drawn, ``(*batch,)``.
     """
 
     x: Tensor

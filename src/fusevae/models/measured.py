@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional
+from fusevae.core.errors import InputError
 from fusevae.core.frames import ended, extent, within
 from fusevae.core.levels import Level
 from fusevae.core.trace import Trace
@@ -52,6 +53,11 @@ class Measured(VAE):
 
     def __init__(self, latents: Latents, decoder: Conditional, distance: nn.Module, segment: int = 0) -> None:
         super().__init__(latents, decoder)
+        if segment < 0 or segment and not hasattr(getattr(decoder, "net", None), "samples"):
+            raise InputError(
+                f"segment={segment} was given: expected 0, or vectors of a decoder whose net makes so many samples of "
+                "each, Waveform(WaveDecoder(...)), say"
+            )
         self.level, self.distance, self.segment = Level.SAMPLES, distance, segment
 
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
