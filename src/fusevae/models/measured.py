@@ -53,7 +53,7 @@ class Measured(VAE):
 
     def __init__(self, latents: Latents, decoder: Conditional, distance: nn.Module, segment: int = 0) -> None:
         super().__init__(latents, decoder)
-        if segment < 0 or segment and not hasattr(getattr(decoder, "net", None), "samples"):
+        if segment < 0 or (segment and not hasattr(getattr(decoder, "net", None), "samples")):
             raise InputError(
                 f"segment={segment} was given: expected 0, or vectors of a decoder whose net makes so many samples of "
                 "each, Waveform(WaveDecoder(...)), say"
