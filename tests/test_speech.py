@@ -266,7 +266,7 @@ def test_a_flow_of_frames_has_autograds_determinant_and_is_undone():
 
 def voice(segment: int = 0) -> Measured:
     sizes = {"window": 16, "hop": 4, "stride": 2, "width": 8, "classes": KNOWN}
-    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40, diagonal=0.1))
+    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40, diagonal=0.1, scales=True))
     posterior = FrameWise(WaveEncoder(6, **sizes, blocks=(1, 1)))
     decoder = Waveform(WaveDecoder(3, **sizes, blocks=(1, 1)))
     return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)), segment)

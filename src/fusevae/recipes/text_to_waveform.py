@@ -36,7 +36,8 @@ def recipe(
     told, window, hop = known if len(known) > 1 else 0, view.window, view.hop
     longest = 4 * (data.shape[0] // (hop * stride) + 1)
     between = [FrameCoupling(latent, bool(i % 2), width // 2) for i in range(flow)]
-    prior = Preprocessed([*between], Aligned(TextNet(known, width), latent, longest=longest, diagonal=0.1))
+    aligned = Aligned(TextNet(known, width), latent, longest=longest, diagonal=0.1, scales=True)
+    prior = Preprocessed([*between], aligned)
     encoder = WaveEncoder(2 * latent, window, hop, stride, width, (1, 3), told)
     posterior = FrameWise(encoder, bounds=(-5.0, 2.0), start=-1.0)
     decoder = Waveform(WaveDecoder(latent, window, hop, stride, width, (3, 2), told))
