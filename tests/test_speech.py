@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import fusevae
 from fusevae import InputError
 from fusevae.cli import main
+from fusevae.core import noise
 from fusevae.core.columns import Text
 from fusevae.core.conditions import Conditions, Label
 from fusevae.core.frames import extent
@@ -263,12 +264,35 @@ def test_a_flow_of_frames_has_autograds_determinant_and_is_undone():
         FrameCoupling(1)
 
 
-def voice() -> Measured:
+def voice(segment: int = 0) -> Measured:
     sizes = {"window": 16, "hop": 4, "stride": 2, "width": 8, "classes": KNOWN}
-    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40, diagonal=0.1))
+    between = Preprocessed(couplings(), Aligned(TextNet(KNOWN, 8, 1), 3, 1, 40, diagonal=0.1, scales=True))
     posterior = FrameWise(WaveEncoder(6, **sizes, blocks=(1, 1)))
     decoder = Waveform(WaveDecoder(3, **sizes, blocks=(1, 1)))
-    return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)))
+    return Measured(fusevae.Flat(between, posterior), decoder, SpectralDistance(1000, 10.0, (0.064, 0.016)), segment)
+
+
+def test_of_a_segment_of_each_clip_sound_is_made_in_training_wherever_zeros_follow(monkeypatch):
+    monkeypatch.setattr(noise, "uniform", lambda shape, device: torch.tensor([0.4, 0.9, 0.2]))
+    x, label = 0.1 * torch.randn(3, 96), KNOWN.tensor({"who": ["y", "x", "x"], "text": ["ab a", "b", "ba"]})
+    x[1, 70:], x[2, 30:] = 0, 0
+    traces = []
+    for segment, samples in ((0, 0), (12, 0), (5, 0), (5, 40)):
+        torch.manual_seed(3)
+        part = voice(segment).train()  # of the same numbers each time
+        with noise.keyed("step"), bounds_as("surrogate"):
+            traces.append(part.trace(F.pad(x, (0, samples)), label))
+    whole, all_of_it, some, padded = traces
+    torch.testing.assert_close(all_of_it.distance, whole.distance)
+    assert torch.equal(some.x, padded.x) and torch.equal(some.times, padded.times)
+    torch.testing.assert_close(some.kl, whole.kl)  # of the latents the whole counts
+    for clip, heard, times in zip(x, some.x, some.times, strict=True):
+        n, length = int(extent(heard[None])), int(extent(clip[None]))
+        assert n <= 40 and times == length / n
+        assert any(torch.equal(clip[i : i + n], heard[:n]) for i in range(0, length, 8))
+    with pytest.raises(InputError, match="segment=-1"):
+        voice(-1)
+    assert some.times[0] > 1 and some.times[2] == 1  # a clip that is no longer than a segment is heard as a whole
 
 
 def test_padding_of_waveform_and_text_changes_no_value_and_no_gradient_of_a_step():
@@ -325,6 +349,9 @@ def test_a_training_of_waveforms_of_texts_goes_on_as_if_it_had_not_been_stopped(
     again.run()
     pairs = zip(unbroken.result().state_dict().values(), again.result().state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+    start = voice().latents.prior.model.match.weight
+    (end,) = (p for name, p in unbroken.result().named_parameters() if name.endswith("match.weight"))
+    assert (end - start).abs().max() > 1e-3  # what is searched by is trained beside critics, too
 
 
 # the command

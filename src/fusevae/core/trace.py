@@ -77,6 +77,7 @@ class Trace:
         generate: gives as many new examples, with a path to the parameters of what makes them, for a critic.
         distance: what stands where -log p(x | z) would, ``(*sample, *batch)``, if the likelihood has no density: the
             sums below are then no bounds, and its model promises none.
+        times: how many times as long as ``x`` its example is, where ``x`` is a part that was drawn, ``(*batch,)``.
     """
 
     x: Tensor
@@ -89,6 +90,7 @@ class Trace:
     draw: Callable[[], Tensor] | None = None
     generate: Callable[[], Tensor] | None = None
     distance: Tensor | None = None
+    times: Tensor | float = 1.0
 
     @cached_property
     def reconstruction(self) -> Tensor:

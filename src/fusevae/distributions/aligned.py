@@ -36,7 +36,7 @@ class Aligned(Conditional):
     .. math:: \log p(z \mid c) \ge \log P(d \mid c) + \log p(z \mid c, d)
 
     is a bound for every alignment, and the one taken is that of the monotonic search (Kim et al. 2020) by
-    :math:`\sum_t \log \mathcal N(z_t; m_{a_t}(c), s^2)`, with a mean for each position alone. These means are trained,
+    :math:`\sum_t \log \mathcal N(z_t; m_{a_t}(c), s_{a_t}^2)`, with moments of each position alone. They are trained,
     as a surrogate beside the bound, to be likely on the path that was found.
 
     Args:
@@ -47,6 +47,7 @@ class Aligned(Conditional):
         diagonal: how far, in parts of the whole, a frame may well lie from its position's place in the text: the search
             takes :math:`\tfrac12 (\Delta / diagonal)^2` nats from each (Tachibana et al. 2017), so that it starts from
             sensible paths while the means say nothing yet; 0 leaves that out. The bound holds for every path.
+        scales: of the search: whether each position has its own s, made of the text, or all have one.
 
     Example:
         >>> p = Aligned(Constant((4, 3), std=1.0), 2, blocks=1)()
@@ -59,11 +60,20 @@ class Aligned(Conditional):
     space = "frames"
     has_mean = False
 
-    def __init__(self, net: nn.Module, dims: int, blocks: int = 3, longest: int = 250, diagonal: float = 0.0) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        dims: int,
+        blocks: int = 3,
+        longest: int = 250,
+        diagonal: float = 0.0,
+        scales: bool = False,
+    ) -> None:
         super().__init__()
         width: int = net.outputs[0]  # type: ignore[index,assignment]
         self.net, self.dims, self.longest, self.diagonal = net, dims, longest, diagonal
-        self.match, self.match_scale = nn.Conv1d(width, dims, 1), nn.Parameter(torch.zeros(dims))
+        self.scales, self.match = scales, nn.Conv1d(width, 2 * dims if scales else dims, 1)
+        self.match_scale = None if scales else nn.Parameter(torch.zeros(dims))
         self.wide, self.timing = nn.Conv1d(width, width, 3, padding=1), nn.Conv1d(width, 2, 1)
         self.place = nn.Sequential(nn.Conv1d(2, width, 1), nn.GELU(), nn.Conv1d(width, width, 1))
         self.blocks = nn.ModuleList(ConvNeXt(width, blocks, dilation=2 ** (i % 3)) for i in range(blocks))
@@ -142,10 +152,12 @@ class AlignedTo(BoundOnly):
     def _search(self, h: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """How likely each frame is at each position ``(n, positions, frames)`` in nats, and the best path."""
         owner, z = self.owner, z.detach()
-        log_scale = smooth_bound(owner.match_scale, -3.0, 3.0)
-        mean, precision = owner.match(h).float(), (-2 * log_scale).exp()[:, None]
-        square = (precision * z.square()).sum(1, keepdim=True) + (precision * mean.square()).sum(1)[..., None]
-        nats = (precision * mean).transpose(1, 2) @ z - 0.5 * square - (log_scale + 0.5 * math.log(2 * math.pi)).sum()
+        out, one = owner.match(h).float(), owner.match_scale
+        mean, raw = out.chunk(2, 1) if one is None else (out, one[:, None].expand_as(out))
+        log_scale = smooth_bound(raw, -3.0, 3.0)
+        precision = (-2 * log_scale).exp()
+        nats = (precision * mean).transpose(1, 2) @ z - 0.5 * precision.transpose(1, 2) @ z.square()
+        nats = nats - (0.5 * precision * mean.square() + log_scale + 0.5 * math.log(2 * math.pi)).sum(1)[..., None]
         positions, frames = extent(h), extent(z)
         return nats, monotonic_search(nats - self._off(positions, frames, nats), positions, frames)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.frames import extent
@@ -65,12 +66,15 @@ def aligned(artifact: Artifact) -> Aligned:
 
 @torch.no_grad()
 def alignments(artifact: Artifact, x: Tensor, label: Tensor) -> list[Tensor]:
-    """Which character each frame belongs to ``(frames,)``, of raw examples ``(n, *shape)`` with their conditions, by
-    the mean of the posterior."""
+    """Which character each frame belongs to ``(frames,)``, of raw examples ``(n, *shape)`` with their conditions, by a
+    sample of the posterior, which the prior was trained on: its mean is nearer to every character with narrow moments
+    than any sample is."""
     prior, device = aligned(artifact), next(artifact.distribution.parameters()).device
     artifact.eval()
     seen, model = inside(artifact.distribution, artifact.view(x.to(device)))
-    z = model.encode(seen, label.to(device))["mean"]
+    q = model.encode(seen, label.to(device))
+    with noise.preserved(device), noise.keyed("alignment", device=device):
+        z = q["mean"] + q["scale"] * noise.normal(q["mean"].shape, device)
     latents: Any = model.latents
     u, _ = inside(latents.prior, z)  # a flow may stand before it
     paths = prior.forward(label.to(device)).align(u).cpu()

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
+from fusevae.core import noise
 from fusevae.core.conditional import Conditional
+from fusevae.core.errors import InputError
+from fusevae.core.frames import ended, extent, within
 from fusevae.core.levels import Level
 from fusevae.core.trace import Trace
 from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
@@ -33,6 +37,10 @@ class Measured(VAE):
         latents: as of a VAE.
         decoder: what makes x'' of latents; a level of samples is enough.
         distance: a net from x'' and x to a distance for each example.
+        segment: vectors of latents, drawn anywhere in each example, of which alone sound is made in training, as
+            critics of sound are trained elsewhere (Kong et al. 2020; Kim et al. 2021): for as much time more examples
+            are seen. The distance is taken as many times as a segment is a part of its example; of the latents the
+            whole counts. 0 makes all.
 
     Example:
         >>> import torch
@@ -43,14 +51,39 @@ class Measured(VAE):
 
     least = Level.SAMPLES
 
-    def __init__(self, latents: Latents, decoder: Conditional, distance: nn.Module) -> None:
+    def __init__(self, latents: Latents, decoder: Conditional, distance: nn.Module, segment: int = 0) -> None:
         super().__init__(latents, decoder)
-        self.level, self.distance = Level.SAMPLES, distance
+        if segment < 0 or (segment and not hasattr(getattr(decoder, "net", None), "samples")):
+            raise InputError(
+                f"segment={segment} was given: expected 0, or vectors of a decoder whose net makes so many samples of "
+                "each, Waveform(WaveDecoder(...)), say"
+            )
+        self.level, self.distance, self.segment = Level.SAMPLES, distance, segment
 
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
-        trace = super().trace(x, *conditions, samples=samples)
-        trace.distance = self.distance(trace.likelihood.mean, x)
+        if self.segment and self.training and not samples:
+            z, terms, auxiliary = self.latents.infer(x, *conditions)
+            part, x, times = self._segments(z, x)
+            trace = Trace(x, terms, self.decoder(part, *conditions), 0.0, auxiliary, conditions, z, times=times)
+        else:
+            trace = super().trace(x, *conditions, samples=samples)
+        trace.distance = trace.times * self.distance(trace.likelihood.mean, x)
         return trace
+
+    def _segments(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of latents ``(n, dims, vectors)`` and their clips ``(n, samples)`` a segment each, and how many times that
+        is in its whole."""
+        each: int = self.decoder.net.samples  # type: ignore[union-attr,assignment]
+        vectors, length = extent(z.detach()).clamp(min=1), extent(x[:, None]).clamp(min=1)
+        size = min(self.segment, z.shape[-1])
+        spare = (vectors - size).clamp(min=0)
+        first = (noise.uniform((len(z),), z.device) * (spare + 1)).long()[:, None]
+        place = first + torch.arange(size, device=z.device)
+        part = z.gather(2, place.clamp(max=z.shape[-1] - 1)[:, None].expand(-1, z.shape[1], -1))
+        sound = first * each + torch.arange(size * each, device=x.device)
+        left = (length - first[:, 0] * each).clamp(max=size * each)
+        heard = ended(x.gather(1, sound.clamp(max=x.shape[-1] - 1)), left)
+        return part * within(vectors.clamp(max=size), size), heard, length / left
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

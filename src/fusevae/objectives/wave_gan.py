@@ -80,7 +80,7 @@ class WaveGAN(Adversarial, Simultaneous):
                 wanted, numbers = wanted.detach(), mask.flatten(1).sum(1) * wanted.shape[1]
                 apart, size = (each.abs().flatten(1).sum(1) for each in (wanted - found, wanted))  # 0 after the end
                 matched.append(apart / (size + 1e-6 * numbers))
-        seconds = extent(x[:, None]) / self.rate
+        seconds = trace.times * extent(x[:, None]) / self.rate
         pull = self.strength * torch.stack(asked).mean(0) + self.features * torch.stack(matched).mean(0)
         return {"model": rest + seconds * pull, "critic": torch.stack(told).mean(0)}
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusevae.core.artifact import Artifact
+from fusevae.core.levels import bounds_as
 from fusevae.models.preprocessed import inside
 from fusevae.objectives.objective import Opposed, Simultaneous
 from fusevae.training.players import SETTLED, Batch, Losses, MaximumLikelihood, Player, figures
@@ -69,7 +70,8 @@ class Together(MaximumLikelihood):
     def losses(self, batch: Batch, progress: float) -> Losses:
         x, label = self.artifact.view(batch.x), self._forget_some(batch.label)
         trace = self.artifact.distribution.trace(x, label)
-        losses = {name: value.mean() for name, value in self.objective.losses(trace, progress).items()}
+        with bounds_as("surrogate"):
+            losses = {name: value.mean() for name, value in self.objective.losses(trace, progress).items()}
         found = {name: (loss, {"loss_value": loss.detach()}) for name, loss in losses.items()}
         found[self.name][1].update({k: v.detach() for k, v in figures(trace).items()})
         return found
