@@ -71,7 +71,7 @@ def digits() -> Path:
 
 def train(name: str) -> Path:
     """Train a model for the minutes asked, or go on with it."""
-    recipe = "speech-vae" if name in ARMS else name
+    recipe = "speech-vae" if name == "priors" or name in ARMS else name
     settings = [NAMES, *SMALL[recipe], *ARMS.get(name, [])]
     if name in ARMS:
         more, settings = (), [*settings, f"training.epochs={EPOCHS}"]
