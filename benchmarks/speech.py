@@ -17,8 +17,8 @@ many updates each, 3 epochs whatever the minutes: unchanged, without-critic, one
 mixture of eight), without-memory (a prior of one number of state: near to none over the sequence), standard-normal (in
 the place of the prior). And priors: one more speech-vae is trained for the minutes, and each prior stands in it in
 turn, the one learned with it or, fitted to its latents after, a flow, a diffusion, an autoregressive one, and the
-standard normal. Of each: 20 samples of each digit by each speaker, what the classifier hears, their Fréchet distance from the
-test clips, and what a second of sound takes of a core.
+standard normal. Of each: 20 samples of each digit by each speaker, what the classifier hears, their Fréchet distance
+from the test clips, and what a second of sound takes of a core.
 """
 
 from __future__ import annotations
