@@ -1,4 +1,4 @@
-"""Priors over sequences of latents: their masses over lengths, padding, exact flows, bounds, and fits after training."""
+"""Priors over sequences of latents: padding, an exact flow, a bound, and fits after training."""
 
 import functools
 
@@ -17,7 +17,6 @@ from fusevae import (
     FrameWise,
     Measured,
     NormalFrames,
-    Preprocessed,
     Training,
     Waveform,
     fit_prior,
@@ -32,8 +31,6 @@ from fusevae.core.frames import ended, extent, within
 from fusevae.core.levels import bounds_as, log_bound
 from fusevae.data.frame_steps import StandardiseFrames
 from fusevae.modalities.audio.schema import SoundSchema
-from fusevae.nets.frame_net import FrameNet
-from fusevae.nets.mlp import MLP
 from fusevae.nets.spectral_distance import SpectralDistance
 from fusevae.nets.wave import WaveDecoder
 from fusevae.training.prior import FRAMES
@@ -172,7 +169,7 @@ def test_a_prior_of_sequences_is_fitted_and_told_what_is_known(kind, tmp_path, m
 
 def test_what_fits_no_sequence_of_vectors_is_refused_in_a_line(tmp_path, capsys):
     parent, x, _ = of_sound()
-    with pytest.raises(InputError, match="sequences of vectors.*'mixture' fits: take flow or diffusion or auto"):
+    with pytest.raises(InputError, match=r"sequences of vectors.*'mixture' fits: take flow or diffusion or auto"):
         fit_prior(parent, x, "mixture")
     parent.save(tmp_path / "run")
     words = ["--output", str(tmp_path / "new"), "--trust", f"{__name__}.Loud"]

@@ -52,7 +52,7 @@ class FrameFlow(Conditional):
         self,
         width: int,
         longest: int,
-        hidden: int = 96,
+        hidden: int = 64,
         blocks: int = 2,
         transforms: int = 6,
         bins: int = 8,
