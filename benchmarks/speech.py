@@ -81,7 +81,7 @@ def train(name: str) -> Path:
     recipe = "speech-vae" if name in (*ARMS, "priors") else name
     settings = [NAMES, *SMALL[recipe], *ARMS.get(name, [])]
     if name in ARMS:
-        more, settings = (), [*settings, f"training.epochs={EPOCHS}"]
+        more, settings = (), [*settings, f"training.epochs={EPOCHS}", "training.validate_every=1000"]
     else:
         more = size(("--budget", f"{common.options().minutes:g}m"), ())
     return common.train(RUNS / name, recipe, digits(), settings, "--importance-samples", "1", *more)
