@@ -47,7 +47,8 @@ LATENTS = {"Flat", "Ladder", "Deterministic", "Coded"}  # they hold the pair, or
 #: over sequences of any length, which no other part here has; tests of text, speech and waves nest them
 TEXTS = {
     "LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned",
-    "AutoregressiveFrames", "AutoregressiveCodes", "Stepwise", "Waveform", "Measured",
+    "AutoregressiveFrames", "AutoregressiveCodes", "Stepwise", "Waveform", "Measured", "NormalFrames", "FrameFlow",
+    "FrameDiffusion",
 }  # fmt: skip
 #: over cells of a table, numbers and classes side by side, or counts without end: decoders; tests/test_mixed.py and
 #: tests/test_counts.py

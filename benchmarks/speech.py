@@ -11,11 +11,14 @@ Of speech-vae and mel-vae: 20 samples of each digit by each speaker, and the rec
 classifier that was trained on real ones; Fréchet distance in its features; how near samples are to training clips.
 Asked for, after 60 minutes of 2 cores: STOI above .793 and PESQ above 2.39 at 1.3 kbit/s or less, .844 and 2.81 at 3.2
 kbit/s; 97 % of the classifier's accuracy on reconstructions, 95 % (digit) and 90 % (speaker) of it on samples.
-``python benchmarks/speech.py [NAME ...] --minutes 60`` trains and measures those named (all without a name), resumable,
-in ``runs/speech``. Names are speech-codec, speech-vae, mel-vae and the ablations of speech-vae, of 4 epochs each
-whatever the minutes: unchanged, without-critic, one-gaussian-a-step (of the prior, for a mixture of eight),
-without-memory (a prior of one number of state: near to none over the sequence). A prior that is a flow or a diffusion
-over sequences isn't among them.
+``python benchmarks/speech.py [NAME ...] --minutes 60`` trains and measures those named (all without a name),
+resumable, in ``runs/speech``. Names are speech-codec, speech-vae, mel-vae, and two ablations of speech-vae. Arms of as
+many updates each, 2 epochs whatever the minutes: unchanged, without-critic, one-gaussian-a-step (of the prior, for a
+mixture of eight), without-memory (a prior of one number of state: near to none over the sequence), standard-normal (in
+the place of the prior). And priors: one more speech-vae is trained for the minutes, and each prior stands in it in
+turn, the one learned with it or, fitted to its latents after, a flow, a diffusion, an autoregressive one, and the
+standard normal. Of each: 10 samples of each digit by each speaker, what the classifier hears, their Fréchet distance
+from the test clips, and what a second of sound takes of a core.
 """
 
 from __future__ import annotations
@@ -38,12 +41,16 @@ ARMS = {  # of speech-vae: what is left out, or what stands in its place
     "without-critic": ["objective.start=1"],
     "one-gaussian-a-step": ["model.latents.prior.components=1"],
     "without-memory": ["model.latents.prior.hidden=1"],
+    "standard-normal": ["recipe.prior=normal"],
 }
-MODELS = ("speech-codec", "speech-vae", "mel-vae", *ARMS)
+#: fitted to the latents of one speech-vae
+PRIORS = size(("flow", "diffusion", "autoregressive", "normal"), ("normal",))
+MODELS = ("speech-codec", "speech-vae", "mel-vae", *ARMS, "priors")
 RATE, PAUSE = 8000, 0.05
 DELAYS = range(-80, 481, 20)  # samples
-EPOCHS = size(4, 0.1)  # of an ablation
-EACH = size(20, 1)  # samples of each digit by each speaker
+EPOCHS = size(2, 0.1)  # of an arm
+FIT = 12  # epochs of a prior that is fitted after
+EACH = size(20, 1)  # samples of each digit by each speaker; of an arm half as many
 SMALL = {
     "speech-codec": size([], ["recipe.width=8", "recipe.stages=2", "recipe.codes=8"]),
     "speech-vae": size([], ["recipe.width=8"]),
@@ -71,10 +78,10 @@ def digits() -> Path:
 
 def train(name: str) -> Path:
     """Train a model for the minutes asked, or go on with it."""
-    recipe = "speech-vae" if name in ARMS else name
+    recipe = "speech-vae" if name in (*ARMS, "priors") else name
     settings = [NAMES, *SMALL[recipe], *ARMS.get(name, [])]
     if name in ARMS:
-        more, settings = (), [*settings, f"training.epochs={EPOCHS}"]
+        more, settings = (), [*settings, f"training.epochs={EPOCHS}", "training.validate_every=1000"]
     else:
         more = size(("--budget", f"{common.options().minutes:g}m"), ())
     return common.train(RUNS / name, recipe, digits(), settings, "--importance-samples", "1", *more)
@@ -185,6 +192,18 @@ def codec(folder: Path) -> dict[str, Any]:
     return found
 
 
+def asked(spec: Any, each: int) -> Any:
+    """The conditions of so many samples of each digit by each speaker."""
+    words = {"digit": [], "speaker": []}
+    columns = {c.name: c.classes for c in spec.conditions.columns if c.name in words}
+    for digit in columns["digit"]:
+        for speaker in columns["speaker"]:
+            words["digit"] += [digit] * each
+            words["speaker"] += [speaker] * each
+    others = {c.name: None for c in spec.conditions.columns if c.name not in words}
+    return spec.conditions.given(words | others, len(words["digit"]))
+
+
 def heard(folder: Path) -> dict[str, Any]:
     """What a classifier hears in samples and reconstructions, and the judge's figures."""
     import torch
@@ -195,44 +214,91 @@ def heard(folder: Path) -> dict[str, Any]:
 
     run = fusevae.Run.open(folder, "cpu")
     artifact, data = run.artifact, run.data
-    net, spec = classifier_for(data, quiet=True), artifact.data
-    real, label = data.test.batch(torch.arange(len(data.test)))
-    words = {"digit": [], "speaker": []}
-    columns = {c.name: c.classes for c in spec.conditions.columns if c.name in words}
-    for digit in columns["digit"]:
-        for speaker in columns["speaker"]:
-            words["digit"] += [digit] * EACH
-            words["speaker"] += [speaker] * EACH
-    asked = spec.conditions.given(
-        {**words, **{c.name: None for c in spec.conditions.columns if c.name not in words}}, len(words["digit"])
-    )
-    made = fusevae.sample(artifact, len(asked), asked, seed=0)
-    parts = {"real": (real, label), "samples": (made, asked)}
-    parts["reconstructions"] = (fusevae.reconstruct(artifact, data.test), label)
+    net, spec, label = classifier_for(data, quiet=True), artifact.data, asked(artifact.data, EACH)
+    real, known = data.test.batch(torch.arange(len(data.test)))
+    parts = {"real": (real, known), "samples": (fusevae.sample(artifact, len(label), label, seed=0), label)}
+    parts["reconstructions"] = (fusevae.reconstruct(artifact, data.test), known)
     names = [c.name for c in spec.conditions.columns]
     found = {part: accuracies(net, x, y, spec).tolist() for part, (x, y) in parts.items()}
     judge = SoundReference(data.test, data, size(150, 8), "cpu", True).judge(artifact)
     return {"columns": names, "accuracy": found, "judge": judge.to_dict()}
 
 
+def listened(folder: Path) -> dict[str, Any]:
+    """Of an arm: what the classifier hears in samples, reconstructions, test clips and as many clips of training, and
+    the Fréchet distance of each from the test clips."""
+    import torch
+
+    import fusevae
+    from fusevae.core.frames import extent
+    from fusevae.evaluation.distances import frechet_distance
+    from fusevae.evaluation.features import features
+    from fusevae.modalities.audio.classifier import accuracies, classifier_for
+
+    run = fusevae.Run.open(folder, "cpu")
+    artifact, data = run.artifact, run.data
+    net, spec, label = classifier_for(data, quiet=True), artifact.data, asked(artifact.data, -(-EACH // 2))
+    started = common.now()
+    made = fusevae.sample(artifact, len(label), label, seed=0)
+    seconds, length = common.now() - started, extent(made[:, None]).sum().item() / RATE
+    real, known = data.test.batch(torch.arange(len(data.test)))
+    parts = {"test clips": (real, known), "training clips": data.train.batch(data.train.evenly(len(label)))}
+    parts["reconstructions"] = (fusevae.reconstruct(artifact, data.test), known)
+    parts["samples"] = (made, label)
+    wanted = features(net, real)
+    found = {
+        part: {
+            "accuracy": accuracies(net, x, y, spec).tolist(),
+            "fid": frechet_distance(wanted, features(net, x)) if x is not real else 0.0,
+        }
+        for part, (x, y) in parts.items()
+    }
+    return {"heard": found, "samples": len(label), "real_time": seconds / length}
+
+
+def fitted(kind: str, folder: Path) -> dict[str, Any]:
+    """A prior of speech-vae that is fitted to its latents after."""
+    import fusevae
+    from fusevae.training.prior import USUAL
+
+    of = RUNS / f"priors-{kind}"
+
+    def fit() -> dict[str, float]:
+        shutil.rmtree(of, ignore_errors=True)  # of a fit that was cut off
+        started = common.now()
+        settings = USUAL.replaced(epochs=size(FIT, 1), batch_size=64, learning_rate=1e-3)
+        fusevae.Run.open(folder, "cpu").with_prior(kind, of, training=settings, quiet=True)
+        return {"fit_minutes": (common.now() - started) / 60}
+
+    return kept(RUNS / f"priors-{kind}.json", fit) | kept(of / "listened.json", lambda: listened(of))
+
+
 def measure(name: str) -> dict[str, Any]:
-    folder = train(name)
+    folder = train(size(name, "speech-vae") if name == "priors" else name)
     at_end = last(folder)
     found = {"training_minutes": at_end["seconds"] / 60, "steps": at_end["step"], "trained_on": trained_on(folder)}
     if name == "speech-codec":
         return found | codec(folder)
+    if name in ARMS:
+        return found | kept(folder / "listened.json", lambda: listened(folder))
+    if name == "priors":
+        each = {"learned with it": kept(folder / "listened.json", lambda: listened(folder))}
+        return found | {"priors": each | {kind: fitted(kind, folder) for kind in PRIORS}}
     return found | kept(folder / "heard.json", lambda: heard(folder))
 
 
 def main(*names: str) -> None:
     RUNS.mkdir(parents=True, exist_ok=True)
-    found = {name: measure(name) for name in chosen(names, MODELS, list(MODELS[:2]))}
-    peers = {}
-    for name, (bits, command) in PEERS.items():
+    names = chosen(names, MODELS, [*MODELS[:2], "priors"])
+    found = {name: measure(name) for name in names}
+    figures = {"models": {}, "ablation": {}, "peers": {}} | before("speech")
+    for name, (bits, command) in PEERS.items() if "speech-codec" in names else ():
         if (code := peer(command)) is not None:
-            peers[name] = {"bits": bits} | kept(RUNS / f"{name.replace(' ', '-')}.json", lambda code=code: judged(code))
-    models = before("speech").get("models", {})
-    report("speech", {"models": models | found, "peers": peers}, __doc__ or "", 0)
+            here = kept(RUNS / f"{name.replace(' ', '-')}.json", lambda code=code: judged(code))
+            figures["peers"][name] = {"bits": bits} | here
+    for name, one in found.items():
+        figures["ablation" if name in (*ARMS, "priors") else "models"][name] = one
+    report("speech", figures, __doc__ or "", 0)
 
 
 if __name__ == "__main__":

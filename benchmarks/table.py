@@ -473,6 +473,15 @@ def speech(f: dict[str, Any]) -> list[tuple[str, str, str]]:
             found.append((what, each, f"{limit} (digit, speaker; the last is of all)"))
         j = m["judge"]
         found.append((f"Speech, `{name}`: Fréchet distance of samples", f"{j['fid']:.3f}", ""))
+    for name, m in f.get("ablation", {}).items():
+        for prior, one in m.get("priors", {"": m}).items():
+            arm = f"prior {prior}" if prior else name
+            made = one["heard"]["samples"]
+            what = (
+                f"Speech, `speech-vae`, {arm}, {took(m)}: digit, speaker heard in samples; Fréchet distance; real time"
+            )
+            each = ", ".join(f"{a:.1%}" for a in made["accuracy"][:2])
+            found.append((what, f"{each}; {made['fid']:.1f}; {one['real_time']:.3f}", ""))
     peers = [(f"Speech, {name} of Debian: STOI, PESQ", figure(one), "") for name, one in f["peers"].items()]
     return found + peers
 

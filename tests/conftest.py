@@ -20,10 +20,12 @@ from fusevae.core.description import library_classes
 from fusevae.core.levels import Level, log_bound
 from fusevae.core.vocabulary import END, counted
 from fusevae.distributions.counts import _Counts
+from fusevae.distributions.frame_flow import _FrameFlow
 from fusevae.distributions.frame_wise import _FrameWise
 from fusevae.distributions.frames import _Frames
 from fusevae.distributions.hypersphere import Sphere
 from fusevae.distributions.language_model import _Sequences
+from fusevae.distributions.normal_frames import NumberedNormal
 from fusevae.distributions.stepwise import Steps
 
 
@@ -85,7 +87,7 @@ def points(p, discrete: bool) -> tuple[torch.Tensor, torch.Tensor]:
     event = drawn.shape[1:]
     if isinstance(getattr(type(p), "support", None), Sphere):
         return points_of_sphere(event.numel())
-    if isinstance(p, (_Frames, _FrameWise, Steps)) and not discrete:
+    if isinstance(p, (_Frames, _FrameWise, _FrameFlow, NumberedNormal, Steps)) and not discrete:
         return points_of_frames(drawn)
     dims = event.numel()
     if discrete:

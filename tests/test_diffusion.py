@@ -258,7 +258,7 @@ def test_a_surrogate_trains_its_owner_and_passes_the_gradient_of_the_bound_to_ot
     torch.testing.assert_close(surrogate, bound)  # the same number
     torch.testing.assert_close(of_surrogate[:2], of_bound[:2], rtol=1e-3, atol=1e-4)  # for others the bound
     with noise.keyed("draw"):  # for its own, the squared error
-        rows = part(given)._rows(value)
+        rows = part(given).rows_of(value)
         error = part(given)._at_random_times(rows, value.detach(), rows.given([given.detach()]), held=False).error
     wanted = torch.autograd.grad(-error.sum(), own)
     for a, b, c in zip(of_surrogate[2:], wanted, of_bound[2:], strict=True):

@@ -49,6 +49,8 @@ from fusevae.distributions.diffusion import Diffusion as Diffusion
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic as DiscretizedLogistic
 from fusevae.distributions.flow import Flow as Flow
 from fusevae.distributions.flow_matching import FlowMatching as FlowMatching
+from fusevae.distributions.frame_diffusion import FrameDiffusion as FrameDiffusion
+from fusevae.distributions.frame_flow import FrameFlow as FrameFlow
 from fusevae.distributions.frame_wise import FrameWise as FrameWise
 from fusevae.distributions.frames import Frames as Frames
 from fusevae.distributions.gaussian import Gaussian as Gaussian
@@ -60,6 +62,7 @@ from fusevae.distributions.image_transformer import ImageTransformer as ImageTra
 from fusevae.distributions.language_model import LanguageModel as LanguageModel
 from fusevae.distributions.made import MADE as MADE
 from fusevae.distributions.normal import Normal as Normal
+from fusevae.distributions.normal_frames import NormalFrames as NormalFrames
 from fusevae.distributions.one_hot import OneHotCategoricals as OneHotCategoricals
 from fusevae.distributions.pixel_cnn import PixelCNN as PixelCNN
 from fusevae.distributions.pretrained_language_model import PretrainedLanguageModel as PretrainedLanguageModel

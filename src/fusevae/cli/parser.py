@@ -312,12 +312,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     options.run(prior)
-    kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer", "autoregressive")
+    kinds = ("flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer", "autoregressive", "normal")
     prior.add_argument(
         "kind",
         choices=kinds,
         metavar="KIND",
-        help="%(choices)s; of these pixel-cnn and transformer for codes (vq-vae), the last for sound (speech-codec)",
+        help="%(choices)s; of these pixel-cnn and transformer for codes (vq-vae), autoregressive for sound "
+        "(speech-codec, speech-vae), for which flow, diffusion and normal do as well (speech-vae)",
     )
     options.data(prior, required=False, default="; without it the run's own training split")
     prior.add_argument("--components", type=positive, default=10, metavar="N", help="of the mixture (default: 10)")

@@ -86,7 +86,7 @@ class Diffusion(Conditional):
         self.schedule, self.sampler, self.guidance, self.times = schedule, sampler, guidance, times
 
     def forward(self, *given: Tensor | None) -> Distribution:
-        return _Diffusion(self, given)
+        return DiffusionBound(self, given)
 
     def time(self, level: Tensor) -> Tensor:
         """A noise level as the net is told it, in [0, 1]."""
@@ -109,7 +109,9 @@ class Diffusion(Conditional):
         ]
 
 
-class _Diffusion(BoundOnly):
+class DiffusionBound(BoundOnly):
+    """What :class:`Diffusion` is given its conditions."""
+
     draws_keyed = True
 
     def __init__(self, owner: Diffusion, given: tuple[Tensor | None, ...]) -> None:
@@ -122,8 +124,7 @@ class _Diffusion(BoundOnly):
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         owner, lead = self.owner, torch.Size(sample_shape) + self.batch_shape
-        device = next(owner.parameters(), torch.zeros(())).device
-        rows = Rows(lead, owner.shape, device)
+        rows = self.rows_to_draw(lead)
         given = rows.given(self.given)
 
         def denoise(z: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,43 +137,50 @@ class _Diffusion(BoundOnly):
         with torch.no_grad():
             # whatever the times of training: they are for the variance of the bound, not for the error of a step
             spacing = CosineSchedule(owner.schedule.low, owner.schedule.high)
-            levels, _ = spacing(torch.linspace(1, 0, owner.sampler.steps + 1, device=device))
+            levels, _ = spacing(torch.linspace(1, 0, owner.sampler.steps + 1, device=rows.device))
             x = owner.sampler(denoise, rows.normal(), levels, rows.normal)
-        return x.view(*lead, *owner.shape)
+        return x.view(*lead, *rows.event)
 
     def log_bound(self, value: Tensor) -> Tensor:
-        rows = self._rows(value)
+        rows = self.rows_of(value)
         draw = self._at_random_times(rows, value, rows.given(self.given), held=False)
-        return self._of_normal(value) + (draw.normal - draw.weight * draw.error).view(rows.lead)
+        return self.of_normal(value) + (draw.normal - draw.weight * draw.error).view(rows.lead)
 
     def surrogate(self, value: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return self._summed(value, FEW)  # figures while training, of little noise for their price
         if self.owner.weighting == "bound":
             return self.log_bound(value)
-        rows = self._rows(value)
+        rows = self.rows_of(value)
         draw = self._at_random_times(rows, value, rows.given(self.given), held=True)
         # the number is the bound's, the gradient that of the squared error alone
         error = (draw.weight * draw.error).detach() + draw.error - draw.error.detach()
-        return self._of_normal(value) + (draw.normal - error).view(rows.lead)
+        return self.of_normal(value) + (draw.normal - error).view(rows.lead)
 
     def summed_bound(self, value: Tensor) -> Tensor:
         return self._summed(value, self.owner.times)
 
     def _summed(self, value: Tensor, times: int) -> Tensor:
         """One time of each value in each of so many equal parts of the noise levels."""
-        schedule, rows = self.owner.schedule, self._rows(value)
+        schedule, rows = self.owner.schedule, self.rows_of(value)
         span = schedule.high - schedule.low
         x = value.expand(*rows.lead, *rows.event).reshape(-1, *rows.event)
         given, offset, gain = rows.given(self.given), rows.uniform(), torch.zeros((), device=value.device)
         for i in range(times):
             draw = self._draw(x, x, given, schedule.low + span * (i + offset) / times, span, rows.normal())
             gain = gain + (draw.normal - draw.weight * draw.error) / times
-        return self._of_normal(value) + gain.view(rows.lead)
+        return self.of_normal(value) + gain.view(rows.lead)
 
-    def _rows(self, value: Tensor) -> Rows:
+    def rows_of(self, value: Tensor) -> Rows:
         lead = torch.broadcast_shapes(value.shape[: value.dim() - len(self.event_shape)], self.batch_shape)
         return Rows(lead, self.owner.shape, value.device)
+
+    def rows_to_draw(self, lead: torch.Size) -> Rows:
+        return Rows(lead, self.owner.shape, next(self.owner.parameters(), torch.zeros(())).device)
+
+    def numbers(self, value: Tensor) -> Tensor | int:
+        """How many numbers each value has."""
+        return math.prod(self.event_shape)
 
     def _at_random_times(self, rows: Rows, value: Tensor, given: list[Tensor | None], held: bool) -> _Draw:
         """Each row at its own time; ``held``: the gradient of the error is multiplied by its weight where it passes to
@@ -211,13 +219,13 @@ class _Diffusion(BoundOnly):
             return 0.5 * slope * torch.sigmoid(-level)
         return torch.full_like(level, 0.5) * slope
 
-    def _of_normal(self, value: Tensor) -> Tensor:
+    def of_normal(self, value: Tensor) -> Tensor:
         r"""The bound of a net that gives v = 0, the standard normal, in closed form.
 
         A draw adds to it what the net's error is below that net's, :math:`\|\alpha \epsilon - \sigma x\|^2`: of the
         same expectation as the bound, with a small part of its variance.
         """
-        schedule, n = self.owner.schedule, math.prod(self.event_shape)
+        schedule, n = self.owner.schedule, self.numbers(value)
         square = value.float().square().sum(tuple(range(-len(self.event_shape), 0)))
         low, high = (1 / (1 + math.exp(-level)) for level in (schedule.low, schedule.high))  # sigma^2 at the ends
         divergence = 0.5 * ((1 - high) * (square - n) - n * math.log(high))  # of z_1

@@ -97,7 +97,7 @@ class _Frames(Distribution):
     @property
     def mean(self) -> Tensor:
         """The means of the frames, as many as are likeliest by the middle of their number's distribution."""
-        return self._means(self._counts(self.place), self.batch_shape)
+        return self._means(whole(self.place, self.owner.longest), self.batch_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         n = extent(value)
@@ -111,14 +111,11 @@ class _Frames(Distribution):
         lead = torch.Size(sample_shape) + self.batch_shape
         with torch.no_grad():
             u = torch.rand(lead, device=self.place.device).clamp_(1e-6, 1 - 1e-6)
-            n = self._counts(self.place + self.spread * u.logit())
+            n = whole(self.place + self.spread * u.logit(), self.owner.longest)
             means = self._means(n, lead)
             shape = (*lead, self.owner.width, self.owner.longest)  # whatever the longest here is
             drawn = torch.randn(shape, device=means.device)[..., : means.shape[-1]]
             return (means + self.sigma * drawn) * within(n, means.shape[-1])
-
-    def _counts(self, logs: Tensor) -> Tensor:
-        return logs.float().clamp(-1.0, math.log(self.owner.longest)).exp().round().long().clamp(1, self.owner.longest)
 
     def _means(self, n: Tensor, lead: torch.Size, frames: int | None = None) -> Tensor:
         """Means ``(*lead, d, frames)`` of as many frames as ``n`` says, zeros after them."""
@@ -128,6 +125,16 @@ class _Frames(Distribution):
         if frames is not None:
             found = F.pad(found, (0, frames - found.shape[-1]))
         return found.view(*lead, *found.shape[1:])
+
+
+def whole(logs: Tensor, longest: int) -> Tensor:
+    """The numbers of frames, 1 to ``longest``, that logarithms stand for.
+
+    Example:
+        >>> whole(torch.tensor([-2.0, 1.0, 9.0]), 8)
+        tensor([1, 3, 8])
+    """
+    return logs.float().clamp(-1.0, math.log(longest)).exp().round().long().clamp(1, longest)
 
 
 def log_count(n: Tensor, place: Tensor, spread: Tensor, longest: int) -> Tensor:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusevae.core.conditional import flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.frames import extent, within
-from fusevae.nets.frames import TOLD, ConvNeXt
+from fusevae.nets.frames import CODES, TOLD, ConvNeXt, places
 from fusevae.nets.mlp import Embedding
+from fusevae.nets.time_mlp import TimeEmbedding
 
 
 class FrameNet(Described, nn.Module):
@@ -48,13 +51,52 @@ class FrameNet(Described, nn.Module):
         """``(*batch, outputs, frames)`` for frames ``(*batch, inputs, frames)``, zeros after the end."""
         batch = x.shape[:-2]
         x, label = x.reshape(-1, *x.shape[-2:]), flattened(label, batch)
-        there = within(extent(x), x.shape[-1]).to(x.dtype)
-        h = self.stem(x) * there
         given = self.label(label).expand(len(x), -1) if self.label is not None else None
+        out = self.through(x, extent(x), given)
+        return out.view(*batch, *out.shape[1:])
+
+    def through(self, x: Tensor, n: Tensor, given: Tensor | None) -> Tensor:
+        """``(batch, outputs, frames)`` for the first ``n`` frames of ``x``, to each of which the vectors ``(batch,
+        width)`` are added; the frames after all ends cost nothing."""
+        frames = x.shape[-1]
+        x = x[..., : max(1, int(n.max()))] if len(n) else x
+        there = within(n, x.shape[-1]).to(x.dtype)
+        h = self.stem(x) * there
         for block in self.blocks:
             h = block(h, there, given)
         out = self.head(self.norm(h.transpose(1, 2))).transpose(1, 2) * there
-        return out.view(*batch, *out.shape[1:])
+        return F.pad(out, (0, frames - out.shape[-1]))
+
+
+class TimeFrameNet(FrameNet):
+    """Noisy frames to as many frames, as a diffusion needs it (:mod:`fusevae.nets.time_mlp`): a :class:`FrameNet` that
+    is told the time, and where in the whole each frame lies. Its last layer starts at zero.
+
+    Args:
+        width: numbers of a frame.
+        hidden: channels.
+        blocks: how many, their dilations 1, 2, 4, 1, 2, ...
+        classes: number of labels, or :class:`Conditions`, if the net is given one.
+
+    Example:
+        >>> import torch
+        >>> net = TimeFrameNet(4, hidden=8, blocks=1)
+        >>> net(torch.randn(2, 4, 9), torch.rand(2)).shape
+        torch.Size([2, 4, 9])
+    """
+
+    def __init__(self, width: int, hidden: int = 128, blocks: int = 4, classes: int | Conditions = 0) -> None:
+        super().__init__(width + 2 * CODES, width, hidden, blocks)
+        self.classes, self.time = classes, TimeEmbedding(hidden, classes)
+        if self.time.label is not None:
+            nn.init.normal_(self.time.label.weight, std=TOLD)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Tensor, t: Tensor, *given: Tensor | None) -> Tensor:  # type: ignore[override]
+        """``(batch, width, frames)`` for noisy frames of that shape at times ``(batch,)``, zeros after the end."""
+        n = extent(x)
+        placed = torch.cat([x, places(n, x.shape[-1])], 1) * within(n, x.shape[-1])
+        return self.through(placed, n, self.time(t, *given))
 
 
 class TextNet(Described, nn.Module):

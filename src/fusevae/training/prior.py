@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -14,19 +14,25 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
+from fusevae.core.frames import extent
 from fusevae.core.spec import DataSpec
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples, InMemory
+from fusevae.data.frame_steps import StandardiseFrames
 from fusevae.data.preprocessing import Standardise
 from fusevae.data.splits import Splits
 from fusevae.distributions.autoregressive_codes import AutoregressiveCodes
+from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.flow import Flow
+from fusevae.distributions.frame_diffusion import FrameDiffusion
+from fusevae.distributions.frame_flow import FrameFlow
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.gaussian_mixture import GaussianMixture
 from fusevae.distributions.image_transformer import ImageTransformer
 from fusevae.distributions.made import MADE
 from fusevae.distributions.normal import Normal
+from fusevae.distributions.normal_frames import NormalFrames
 from fusevae.distributions.pixel_cnn import PixelCNN
 from fusevae.distributions.schedules import LinearSchedule
 from fusevae.evaluation.blocks import as_examples, blocks
@@ -47,10 +53,16 @@ from fusevae.training.fit import prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 
-Kind = Literal["flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer", "autoregressive"]
+Kind = Literal["flow", "mixture", "made", "vae", "diffusion", "pixel-cnn", "transformer", "autoregressive", "normal"]
 KINDS: Sequence[Kind] = ("flow", "mixture", "made", "vae", "diffusion")  # for numbers
 CODES: Sequence[Kind] = ("pixel-cnn", "transformer")  # for maps of codes
 SEQUENCES: Sequence[Kind] = ("autoregressive",)  # for codes of sound
+FRAMES: Mapping[Kind, Callable[..., Conditional]] = {  # for sequences of vectors
+    "flow": FrameFlow,
+    "diffusion": FrameDiffusion,
+    "autoregressive": AutoregressiveFrames,
+    "normal": NormalFrames,
+}
 HELD_OUT = 0.05  # of the latents, for the figures of the fit
 USUAL = Training(epochs=30, batch_size=256, learning_rate=2e-3, weight_decay=0.01)
 
@@ -73,14 +85,16 @@ def fit_prior(
     Wipf 2019; Ghosh et al. 2020), and gives a deterministic autoencoder its only one.
 
     Args:
-        artifact: a trained model with a vector of latents, or a map of codes; for a diffusion prior they may be an
-            image.
+        artifact: a trained model with a vector of latents, a sequence of them, or codes; for a diffusion prior they may
+            be an image.
         data: the training data: an array or tensor ``(n, *shape)``, a path, or a data set.
         kind: ``"flow"``: splines in couplings; ``"mixture"``: of Gaussians with full covariances, by
             expectation-maximisation; ``"made"``: autoregressive, mixtures of Gaussians; ``"vae"``: a
             VAE of the latents; ``"diffusion"``: latent diffusion (Rombach et al. 2022), a U-Net for images of latents.
             Latents are brought to mean 0 and deviation 1 first, each by what is measured. Of codes: ``"pixel-cnn"`` or
-            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``.
+            ``"transformer"``; of sequences of residual codes (a codec of sound): ``"autoregressive"``. Of sequences of
+            vectors (speech-vae): ``"flow"``, couplings over all frames; ``"diffusion"``; ``"autoregressive"``; or
+            ``"normal"``, N(0, I) for each, of which only how many there are is fitted: what the others have to beat.
         label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture; so does a codec
             whose data have conditions.
         components: of the mixture.
@@ -97,16 +111,20 @@ def fit_prior(
         >>> type(better.distribution.latents.prior).__name__
         'GaussianMixture'
     """
-    if kind not in (every := (*KINDS, *CODES, *SEQUENCES)):
+    if kind not in (every := dict.fromkeys((*KINDS, *CODES, *SEQUENCES, *FRAMES))):
         raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join(every)}")
     latents = latents_of(artifact.distribution)
-    fit = CODES if isinstance(latents, Quantized) else SEQUENCES if isinstance(latents, Coded) else KINDS
+    what, fit = _kinds(latents)
     if kind not in fit:
-        what = {CODES: "codes", SEQUENCES: "sequences of codes", KINDS: "numbers"}[fit]
         raise InputError(f"the latents are {what}, which no prior of kind {kind!r} fits: take {' or '.join(fit)}")
+    if _of_frames(latents) and artifact.data.conditions is not None and artifact.data.conditions.text is not None:
+        raise InputError(
+            "the latents are frames of a text, and no prior that could be fitted alone knows what is said: keep the "
+            "one that was trained, or take a model without a text (speech-vae)"
+        )
     examples = as_examples(artifact, data, label)
     z, labels = aggregate(artifact, examples, seed)
-    if z.dim() != 2 and kind not in ("diffusion", *CODES, *SEQUENCES):
+    if z.dim() != 2 and kind != "diffusion" and fit is KINDS:
         raise InputError(
             f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
         )
@@ -152,6 +170,19 @@ def latents_of(model: Conditional) -> Flat | Deterministic | Quantized | Coded:
     return latents
 
 
+def _of_frames(latents: Conditional | Latents) -> bool:
+    return isinstance(latents, Flat) and latents.posterior.space == "frames"
+
+
+def _kinds(latents: Latents) -> tuple[str, Sequence[Kind]]:
+    """What latents are, in words, and the kinds of prior that fit them."""
+    if isinstance(latents, Quantized):
+        return "codes", CODES
+    if isinstance(latents, Coded):
+        return "sequences of codes", SEQUENCES
+    return ("sequences of vectors", list(FRAMES)) if _of_frames(latents) else ("numbers", KINDS)
+
+
 def with_prior(model: Any, prior: Conditional) -> Any:
     """The same model around another prior; what is around it is built anew, so that levels are checked again."""
     if isinstance(model, Preprocessed):
@@ -188,6 +219,11 @@ def _fitted(
         elif isinstance(latents, Coded):
             spec = DataSpec(shape, "int64", 0, latents.quantizer.levels)
             model = _of_sequences(latents.quantizer, shape, classes)
+        elif _of_frames(latents):
+            spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
+            model = FRAMES[kind](shape[0], 2 * shape[1], classes=classes)  # sequences up to twice as long
+            if kind != "normal":  # a standard normal is that of the latents as they are
+                model = Preprocessed([StandardiseFrames(shape[0])], model)
         else:
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
             inside = _diffusion(shape, classes) if kind == "diffusion" else _density(kind, shape[0], classes)
@@ -195,6 +231,8 @@ def _fitted(
         order = torch.randperm(len(z))
     held = max(1, round(HELD_OUT * len(z)))
     whole = InMemory(z, labels, spec)
+    if _of_frames(latents):
+        whole.lengths = extent(z)
     splits = Splits(whole.subset(order[held:]), whole.subset(order[:held]), whole.subset(order[:0]), spec, "latents")
     loop = prepare(model, splits, (), ELBO(), training, seed, device, None, Progress(quiet))
     if not loop.run():
