@@ -203,10 +203,9 @@ class Ordered(BoundOnly):
         label = flattened(self.label, (len(x) // self.batch_shape.numel(), *self.batch_shape))
         rank = owner.order_of.argsort(-1)
         which = (torch.rand(lead, device=x.device) * len(rank)).long().flatten()
-        known = ~x.isnan()
-        # what is given stands first, in the order of the table
-        order = torch.where(known, torch.arange(d, device=x.device), rank[which] + torch.where(free, d, 2 * d))
-        order = order.argsort(1)
+        # what is given stands first, in an order of its own for each draw: a mean is over orders too
+        order = rank[which] + torch.where(free, d, 2 * d)
+        order = torch.where(x.isnan(), order, torch.rand(x.shape, device=x.device)).argsort(1)
         kept, told = owner.net.keep(len(x), d), owner.begin(len(x), label)
         for column in order.unbind(1):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
