@@ -204,8 +204,9 @@ class Ordered(BoundOnly):
         rank = owner.order_of.argsort(-1)
         which = (torch.rand(lead, device=x.device) * len(rank)).long().flatten()
         # what is given stands first, in an order of its own for each draw: a mean is over orders too
-        order = rank[which] + torch.where(free, d, 2 * d)
-        order = torch.where(x.isnan(), order, torch.rand(x.shape, device=x.device)).argsort(1)
+        order, given = rank[which] + torch.where(free, d, 2 * d), ~x.isnan()
+        order = torch.where(given, torch.rand(x.shape, device=x.device), order) if bool(given.any()) else order
+        order = order.argsort(1)
         kept, told = owner.net.keep(len(x), d), owner.begin(len(x), label)
         for column in order.unbind(1):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]

@@ -68,8 +68,8 @@ class Factors(Described, nn.Module):
         if bool(there.all()):
             precision = 1 + (self.loadings * over).sum(0)
             return z / precision, (-0.5 * precision.log()).expand_as(z)
-        within = torch.einsum("...d,dk,dl->...kl", there.to(z), self.loadings, over)
-        within = within + torch.eye(self.latent, device=x.device)
+        each = (self.loadings[:, :, None] * over[:, None, :]).flatten(1)  # (dims, latent * latent)
+        within = (there.to(z) @ each).unflatten(-1, (self.latent, -1)) + torch.eye(self.latent, device=x.device)
         mean = torch.linalg.solve(within, z[..., None])[..., 0]
         return mean, -0.5 * within.diagonal(dim1=-2, dim2=-1).log()
 
