@@ -45,7 +45,8 @@ class Factors(Described, nn.Module):
         """By turns the leading factors given the columns' own variances, and these given the factors."""
         x = x.double()
         center, scale = x.mean(0), x.std(0, correction=0)
-        scale = torch.where(scale > 1e-6, scale, 1.0)
+        varies = scale > 1e-6
+        scale = torch.where(varies, scale, 1.0)
         covariance, k = shrunk((x - center) / scale), min(self.latent, self.dims - 1)
         own, total = 1 / torch.linalg.inv(covariance).diagonal(), covariance.diagonal()
         for _ in range(ROUNDS):
@@ -57,7 +58,7 @@ class Factors(Described, nn.Module):
                 break
         self.center.copy_(center)
         self.loadings[:, :k] = (scale[:, None] * loadings.flip(1)).to(self.loadings)
-        self.variance.copy_(scale.square() * own)
+        self.variance.copy_(torch.where(varies, scale.square() * own, LEAST))
         self.fitted = True
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
