@@ -73,5 +73,5 @@ def test_what_is_given_stands_in_any_order_so_that_a_mean_is_over_orders():
     model = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), Cells([Real(), Real(), Real()], knots=6))
     asked = []
     model.next.register_forward_hook(lambda _, given, __: asked.append(given[0]))
-    model().completed(torch.tensor([[0.5, -0.5, torch.nan]]).expand(50, -1))
+    model().completed(torch.tensor([[0.5, -0.5, torch.nan]]).expand(50, -1), shuffled=True)
     assert set(asked[0].tolist()) == {0, 1} and set(asked[2].tolist()) == {2}

@@ -168,7 +168,7 @@ def _conditionals(
             for i in range(max(samples, min(steps, MEAN))):
                 with noise.keyed(seed, "impute", block.number, i, device=device):
                     p = cast(Ordered, model(block.label))
-                    x = artifact.restore(p.completed(block.x, gone.to(device))).cpu()
+                    x = artifact.restore(p.completed(block.x, gone.to(device), shuffled=True)).cpu()
                 draws.append(torch.where(gone, x, block.raw.to(x)))
             drawn = torch.stack(draws)
             kept.append(drawn[:samples])
