@@ -49,9 +49,9 @@ TEXTS = {
     "LanguageModel", "PretrainedLanguageModel", "SequenceModel", "Frames", "FrameWise", "Aligned",
     "AutoregressiveFrames", "AutoregressiveCodes", "Stepwise", "Waveform", "Measured",
 }  # fmt: skip
-#: over cells of a table, numbers and classes side by side, or counts without end: decoders; tests/test_mixed.py and
-#: tests/test_counts.py
-COLUMNS = {"Mixed", "AnyOrder", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial"}
+#: over cells of a table, numbers and classes side by side, or counts without end: decoders; or two that share a factor
+#: analysis of the rows; tests/test_mixed.py, tests/test_counts.py and tests/test_factors.py
+COLUMNS = {"Mixed", "AnyOrder", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial", "FactorGaussian"}
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})

@@ -195,8 +195,8 @@ class Ordered(BoundOnly):
         Args:
             x: what is given, NaN elsewhere.
             free: what is to be drawn; all NaN by default. What is neither given nor free stays missing.
-            shuffled: what is given stands in an order of its own for each row, instead of the table's: a mean over draws
-                is over orders too.
+            shuffled: what is given stands in an order of its own for each row, instead of the table's: a mean over
+                draws is over orders too.
         """
         owner, d = self.owner, self.event_shape[0]
         free = x.isnan() if free is None else free
