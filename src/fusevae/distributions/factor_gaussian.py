@@ -14,6 +14,7 @@ from fusevae.core.conditional import parameters
 from fusevae.distributions.gaussian import Gaussian, smooth_bound
 from fusevae.nets.factors import Factors
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import untouched
 
 
 class FactorGaussian(Gaussian):
@@ -41,7 +42,6 @@ class FactorGaussian(Gaussian):
     ) -> None:
         super().__init__(net, bounds=bounds)
         self.factors, self.of = factors, of
-        nn.init.zeros_(net.last.weight)  # type: ignore[union-attr, arg-type]
 
     def forward(self, *given: Tensor | None) -> Distribution:
         first, *conditions = given
@@ -56,6 +56,9 @@ class FactorGaussian(Gaussian):
 
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:
+        last: Any = self.net.last
+        if untouched(last.bias):
+            last.weight.zero_()  # at first nothing differs
         if self.of == "x" and not self.factors.fitted:
             self.factors.fit(examples())
 
