@@ -50,9 +50,9 @@ TEXTS = {
     "AutoregressiveFrames", "AutoregressiveCodes", "Stepwise", "Waveform", "Measured", "NormalFrames", "FrameFlow",
     "FrameDiffusion",
 }  # fmt: skip
-#: over cells of a table, numbers and classes side by side, or counts without end: decoders; tests/test_mixed.py and
-#: tests/test_counts.py
-COLUMNS = {"Mixed", "AnyOrder", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial"}
+#: over cells of a table, numbers and classes side by side, or counts without end: decoders; or two that share a factor
+#: analysis of the rows; tests/test_mixed.py, tests/test_counts.py and tests/test_factors.py
+COLUMNS = {"Mixed", "AnyOrder", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial", "FactorGaussian"}
 
 POSTERIORS = sorted(KINDS)
 PRIORS = DECODERS = sorted(set(KINDS) - {"Quantized"})

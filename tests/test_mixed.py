@@ -588,3 +588,25 @@ def test_what_a_recipe_knows_of_columns_is_in_its_description():
     again = build(describe(model))
     assert again.decoder.cells is again.latents.posterior.net.cells  # one object, in two places
     assert describe(again) == describe(model) and cells_of(spec.schema).total == again.decoder.cells.total
+
+
+def test_an_order_is_read_from_categories_and_kept_in_parquet(tmp_path):
+    size = pandas.CategoricalDtype(["small", "medium", "large"], ordered=True)
+    frame = pandas.DataFrame({"x": np.arange(40) / 8, "size": pandas.Series(["large", None] * 20, dtype=size)})
+    frame["plain"] = pandas.Categorical(["b", None, "a", "b"] * 10)
+    frame.to_parquet(tmp_path / "a.parquet")
+    found = []
+    for data in (frame, tmp_path / "a.parquet"):
+        splits = read_data(data, test=0, validation=0)
+        columns = {c.name: c for c in splits.spec.schema.columns}
+        assert columns["size"].kind == "ordered" and columns["size"].classes == ["small", "medium", "large"]
+        assert columns["plain"].missing == 0.25  # which pyarrow gives as the last category
+        found.append(splits.train.batch(torch.arange(40))[0])
+        modality("tables").write(found[-1], splits.spec, tmp_path / "b.parquet", {})
+        again = pandas.read_parquet(tmp_path / "b.parquet")
+        assert again["size"].equals(frame["size"]) and again["plain"].isna().equals(frame["plain"].isna())
+        words = read_examples(frame.assign(size=frame["size"].astype(object)), splits.spec)
+        assert torch.equal(words.batch(torch.arange(40))[0].nan_to_num(9), found[-1].nan_to_num(9))
+    assert torch.equal(found[0].nan_to_num(9), found[1].nan_to_num(9))
+    with pytest.raises(InputError, match="small < medium < large"):
+        read_data({"train": frame, "test": frame.assign(size="huge")})

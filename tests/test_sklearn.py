@@ -96,3 +96,56 @@ def test_sparse_rows_and_cells_are_made_dense_a_few_at_a_time(monkeypatch):
         model.transform(cells[:, ::-1])
     with pytest.raises(ValueError, match="leave it out"):
         GenerativeModel(**TINY, columns={"x_0": "categorical"}).fit(sparse.csr_matrix(x))
+
+
+def test_a_frame_comes_back_with_its_dtypes_orders_zones_and_index():
+    size = pandas.CategoricalDtype(["small", "medium", "large"], ordered=True)
+    frame = pandas.DataFrame(
+        {
+            "size": pandas.Series(["large", "small", None, "small"] * 10, dtype=size),
+            "grade": pandas.Categorical([7, 1, 3, 1] * 10, [7, 3, 1], ordered=True),
+            "n": pandas.array([1, None, 3, 4] * 10, dtype="Int64"),
+            "flag": pandas.array([True, False, None, True] * 10, dtype="boolean"),
+            "when": pandas.date_range("2020-10-24 20:00", periods=40, freq="h", tz="Europe/Oslo"),
+            "x": rng.normal(size=40),
+            "code": range(2**54, 2**54 + 40),
+            "empty": np.nan,
+        },
+        index=pandas.Index(range(100, 140)),
+    )
+    model = GenerativeModel(**TINY, random_state=0).fit(frame)
+    assert next(c for c in model.artifact_.data.schema.columns if c.name == "size").classes == list(size.categories)
+    made, full = model.sample(30, random_state=0), model.impute(frame, steps=2)
+    assert made.dtypes.drop("code").equals(frame.dtypes.drop("code")) and made["empty"].isna().all()
+    assert full.dtypes.equals(frame.dtypes) and full.index.equals(frame.index)
+    known = frame.notna()
+    assert full[known].equals(frame[known]) and full.drop(columns="empty").notna().all(axis=None)
+    made = pickle.loads(pickle.dumps(model)).sample(3)
+    assert made["size"].cat.ordered and made["when"].dt.tz is not None
+
+
+def test_polars_comes_back_as_polars_and_names_may_be_anything():
+    polars = pytest.importorskip("polars")
+    rows = {"s": ["low", "high"] * 20, "i": [1, None, 3, 4] * 10, "x": rng.normal(size=40)}
+    frame = polars.DataFrame(rows).with_columns(polars.col("s").cast(polars.Enum(["low", "mid", "high"])))
+    model = GenerativeModel(**TINY, random_state=0).fit(frame)
+    made, full = model.sample(5), model.impute(frame, steps=2)
+    assert made.schema == frame.schema and full.schema == frame.schema and not full["i"].null_count()
+    assert full["i"].filter(frame["i"].is_not_null()).equals(frame["i"].drop_nulls())
+    names = pandas.MultiIndex.from_tuples([("a", 1), ("b", 2)])
+    pair = pandas.DataFrame(rng.normal(size=(30, 2)), columns=names)
+    assert GenerativeModel(**TINY).fit(pair).sample(2).columns.equals(names)
+
+
+def test_what_an_array_would_misread_is_missing_or_refused_in_a_line():
+    x = np.ma.masked_array(rng.normal(size=(40, 2)), mask=np.arange(80).reshape(40, 2) % 5 == 0)
+    x.data[x.mask] = 1e6
+    model = GenerativeModel(**TINY, random_state=0).fit(x)
+    assert np.nanmax(abs(model.sample(50, random_state=0))) < 100 and abs(model.impute(x, steps=2)).max() < 100
+    pair = pandas.DataFrame(np.ones((4, 2)), columns=["a", "a"])
+    fields = np.zeros(4, dtype=[("a", float), ("b", "U1")])
+    times = np.full((4, 2), "2020-01-01", dtype="datetime64[D]")
+    for wrong, why in ((pair, "two columns"), (fields, "fields a, b"), (times, "times"), ({"a": [1]}, "DataFrame")):
+        with pytest.raises(ValueError, match=why) as said:
+            GenerativeModel(**TINY).fit(wrong)
+        assert "\n" not in str(said.value)

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import WEIGHTS, Artifact
+from fusevae.core.errors import InputError
 from fusevae.core.generation import GREEDY, generating
+from fusevae.data.delimited import check_names
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.given import is_frame
 from fusevae.data.modality import modality_of
@@ -24,6 +26,7 @@ from fusevae.data.source import read_data, read_examples
 from fusevae.evaluation.imputation import impute
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.samples import sample
+from fusevae.modalities.tables import frames
 from fusevae.modalities.tables.h5ad import is_anndata
 from fusevae.modalities.tables.schema import table_columns
 from fusevae.modalities.tables.sparse import is_sparse
@@ -38,9 +41,9 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """A generative model of the rows of a table, for pipelines and searches.
 
     Rows come as a DataFrame (numbers, categories, dates, flags, missing cells), an array of numbers, a sparse matrix of
-    scipy or cells by genes (AnnData), and what the model makes comes back as that. Sparse rows are made dense a few at
-    a time. A row's latents and its log-likelihood do not depend on the other rows: rows are computed one by one, with
-    the same noise for each.
+    scipy or cells by genes (AnnData), and what the model makes comes back as that: a DataFrame with the names, dtypes,
+    orders and zones of the given one. Sparse rows are made dense a few at a time. A row's latents and log-likelihood
+    do not depend on the other rows: rows are computed one by one, with the same noise for each.
 
     Args:
         model: the name of a recipe for tables.
@@ -101,6 +104,7 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         made = fit(find(self.model), data, None, None, training, seed, quiet=True, options=options, budget=self.budget)
         made.history = None  # the data with it
         self.artifact_, self.seed_, self.form_ = made, seed, _form(rows)
+        self.like_ = frames.empty(rows) if self.form_ == "frame" else None
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -136,15 +140,19 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return float(self.score_samples(X).mean())
 
     def impute(self, X: Any, samples: int = 4, steps: int = 200) -> Any:
-        """Rows with a draw in the place of each missing cell, given the others of its row."""
+        """Rows with a draw in the place of each missing cell, given the others of its row, which stay as they are."""
         data = self._examples(X)
         if not isinstance(data, InMemory):  # of sparse rows, which are refused where a cell is missing
             return X
         x, y = data.batch(torch.arange(len(data)))
-        if not bool(x.isnan().any()):
+        gone = x.isnan()
+        if bool(gone.any()):
+            whole = InMemory(x.nan_to_num(0.0), y, data.spec)
+            x = impute(self._fitted, whole, gone, samples=samples, steps=steps).samples[0]
+        if self.form_ != "frame":
             return self._back(x)
-        whole = InMemory(x.nan_to_num(0.0), y, data.spec)
-        return self._back(impute(self._fitted, whole, x.isnan(), samples=samples, steps=steps).samples[0])
+        missing = dict(zip(self.artifact_.data.schema.names, gone.numpy().T, strict=True))
+        return frames.filled(X, self._back(x), missing)
 
     @property
     def _fitted(self) -> Artifact:
@@ -162,10 +170,14 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Rows as they are read: a DataFrame, cells and a sparse matrix by rows as they are, anything else as an array
         of float64."""
         form = _form(X)
+        if form == "array":
+            X = _plain(X)
         if form in ("array", "sparse"):
             least: dict[str, Any] = {"ensure_all_finite": "allow-nan", "ensure_min_samples": 1 + reset}
             dtype = np.float64 if form == "array" else "numeric"
             return validate_data(self, X, reset=reset, dtype=dtype, accept_sparse="csr", **least)
+        if form == "frame":
+            check_names([str(name) for name in X.columns], f"the {type(X).__name__}")
         names = X if form == "frame" else _genes(X.var_names)
         validate_data(self, names, reset=reset, skip_check_array=True)
         if len(X) < 1 + reset:
@@ -187,9 +199,7 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _back(self, x: Tensor) -> Any:
         if self.form_ == "frame":
-            import pandas
-
-            return pandas.DataFrame(table_columns(x, self.artifact_.data))
+            return frames.alike(table_columns(x, self.artifact_.data), self.like_)
         if self.form_ == "sparse":
             from scipy.sparse import csr_array
 
@@ -224,6 +234,22 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 def _form(X: Any) -> Literal["frame", "cells", "sparse", "array"]:
     """In which form rows are given, and given back."""
     return "cells" if is_anndata(X) else "frame" if is_frame(X) else "sparse" if is_sparse(X) else "array"
+
+
+def _plain(X: Any) -> Any:
+    """What is neither a frame nor sparse, to be read as an array: masked cells are missing; what an array would misread
+    is refused."""
+    if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "biuf":
+        return np.ma.filled(X.astype(np.float64), np.nan)
+    kind = np.dtype(getattr(X, "dtype", None) if isinstance(X, np.ndarray) else float)
+    if kind.kind in "mM" or kind.names:
+        what = "an array of times" if kind.names is None else f"an array of the fields {', '.join(kind.names)}"
+        raise InputError(f"{what} was given: expected numbers, or a DataFrame (pandas.DataFrame(x))")
+    ways = ("to_pandas", "collect") if not hasattr(X, "__array_namespace__") else ()
+    if isinstance(X, Mapping) or (way := next((w for w in ways if hasattr(X, w)), None)):
+        how = "pandas.DataFrame(x)" if isinstance(X, Mapping) else f"the DataFrame of its {way}()"
+        raise InputError(f"a {type(X).__name__} was given: give {how}")
+    return X
 
 
 def _genes(names: Iterable[str]) -> Any:

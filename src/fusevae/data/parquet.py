@@ -61,13 +61,24 @@ class Files:
 
     def column(self, name: str) -> np.ndarray:
         """A column as it is in the files, missing values as None or NaN."""
-        from pyarrow.types import is_integer
+        from pyarrow.types import is_dictionary, is_integer
 
+        kind = self.schema.field(name).type
         with undamaged(self.where):
             values = [file.read(columns=[name]).column(0) for file in self.files]
+            if is_dictionary(kind):  # pyarrow has the last category for a missing one
+                values = [v.cast(kind.value_type) for v in values]
         if is_integer(self.schema.field(name).type) and any(v.null_count for v in values):  # floats would round them
             return np.array([cell for v in values for cell in v.to_pylist()], dtype=object)
         return np.concatenate([v.to_numpy() for v in values])
+
+    def order(self, name: str) -> list[Any] | None:
+        """The categories of a column in their order, where the files say that they have one."""
+        if not getattr(self.schema.field(name).type, "ordered", False):
+            return None
+        with undamaged(self.where):
+            found = [file.read(columns=[name]).column(0).unify_dictionaries() for file in self.files]
+            return list(dict.fromkeys(word for v in found for word in v.chunk(0).dictionary.to_pylist()))
 
     def cells(self, name: str) -> list[Any]:
         """A column as Python values."""

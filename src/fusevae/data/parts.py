@@ -79,6 +79,7 @@ class Part:
         columns: the names of the features where a table has them.
         dtypes: of each feature of a table, as it came.
         levels: the different words of each feature that holds such, which its numbers are places in.
+        orders: the order of these, where the data say one.
         schema: of all parts, once it is fitted.
         range: the values that the data can take, where the format says so.
         ends: extremes of each example ``(N, 2)`` where ``x`` is a dataset of floats.
@@ -95,6 +96,7 @@ class Part:
     columns: list[str] | None = None
     dtypes: list[str] | None = None
     levels: dict[str, list[str]] = field(default_factory=dict)
+    orders: dict[str, list[str]] = field(default_factory=dict)
     schema: Schema | None = None
     range: tuple[float, float] | None = None
     ends: Tensor | None = None

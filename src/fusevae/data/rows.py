@@ -47,9 +47,12 @@ def shortest(x: np.ndarray) -> np.ndarray:
     return x.astype("U").astype(np.float64) if x.dtype in (np.float16, np.float32) else x
 
 
-def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path) -> None:
+def write_columns(
+    columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path, orders: Mapping[str, Sequence[Any]] | None = None
+) -> None:
     """Write columns, a row an example: arrays as they are in an ``.npz`` (the array ``x`` alone in an ``.npy``), those
-    of several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``."""
+    of several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``; in the latter those of classes
+    whose ``orders`` are known keep these."""
     arrays = {name: np.asarray(value) for name, value in columns.items()}
     suffix = path.suffix.lower()
     if suffix == ".npy":
@@ -74,4 +77,10 @@ def write_columns(columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path)
             import pyarrow
             from pyarrow import parquet
 
-            parquet.write_table(pyarrow.table({n: np.ascontiguousarray(column) for n, column in flat.items()}), path)
+            known = {n: np.ascontiguousarray(column) for n, column in flat.items()}
+            for name, classes in (orders or {}).items():
+                places = {word: i for i, word in enumerate(classes)}
+                indices = pyarrow.array([places.get(cell) for cell in flat[name].tolist()], pyarrow.int32())
+                words = pyarrow.array(list(classes))
+                known[name] = pyarrow.DictionaryArray.from_arrays(indices, words, ordered=True)
+            parquet.write_table(pyarrow.table(known), path)

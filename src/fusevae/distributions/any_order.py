@@ -189,12 +189,14 @@ class Ordered(BoundOnly):
             )
 
     @torch.no_grad()
-    def completed(self, x: Tensor, free: Tensor | None = None) -> Tensor:
+    def completed(self, x: Tensor, free: Tensor | None = None, shuffled: bool = False) -> Tensor:
         r"""Draws from :math:`p(x_{free} \mid x_{given})`: rows ``(*batch, columns)`` with what is free drawn.
 
         Args:
             x: what is given, NaN elsewhere.
             free: what is to be drawn; all NaN by default. What is neither given nor free stays missing.
+            shuffled: what is given stands in an order of its own for each row, instead of the table's: a mean over
+                draws is over orders too.
         """
         owner, d = self.owner, self.event_shape[0]
         free = x.isnan() if free is None else free
@@ -203,10 +205,9 @@ class Ordered(BoundOnly):
         label = flattened(self.label, (len(x) // self.batch_shape.numel(), *self.batch_shape))
         rank = owner.order_of.argsort(-1)
         which = (torch.rand(lead, device=x.device) * len(rank)).long().flatten()
-        known = ~x.isnan()
-        # what is given stands first, in the order of the table
-        order = torch.where(known, torch.arange(d, device=x.device), rank[which] + torch.where(free, d, 2 * d))
-        order = order.argsort(1)
+        # what is given stands first
+        first = torch.rand(x.shape, device=x.device) if shuffled else torch.arange(d, device=x.device)
+        order = torch.where(x.isnan(), rank[which] + torch.where(free, d, 2 * d), first).argsort(1)
         kept, told = owner.net.keep(len(x), d), owner.begin(len(x), label)
         for column in order.unbind(1):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]

@@ -17,6 +17,7 @@ from fusevae.data.examples import Examples
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.distributions.categorical import Categorical
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
+from fusevae.distributions.factor_gaussian import FactorGaussian
 from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.blocks import BLOCK, blocks
 from fusevae.evaluation.likelihood import decoded_at_once
@@ -46,12 +47,13 @@ class Draws(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a chain is to do for some examples: its first x, the draw of x given z, and how x looks in the data's
-    units."""
+    """What a chain is to do for some examples: its first x, the draw of x given z, how x looks in the data's units; and
+    x with NaN for what is missing, of a model that can be told it."""
 
     x: Tensor
     redraw: Redraw
     units: Callable[[Tensor], Tensor]
+    told: Tensor | None = None
 
 
 class Space:
@@ -63,6 +65,7 @@ class Space:
         vae: the VAE within the artifact.
         binary: whether the decoder's values are Bernoulli.
         linked: whether the channels of a pixel depend on each other given z.
+        told: whether the model can be told what is missing (NaN).
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -99,6 +102,7 @@ class Space:
                 "DiscretizedLogistic as decoder"
             )
         self.binary = isinstance(base, Bernoulli)
+        self.told = model.mixed or isinstance(model.latents.posterior, FactorGaussian)
         self.linked = isinstance(decoder, DiscretizedLogistic) and len(p.event_shape) == 3 and p.event_shape[0] > 1
 
     def into(self, x: Tensor) -> Tensor:
@@ -150,10 +154,10 @@ def walk(
                 label = block.label[chosen.to(device)] if block.label is not None else None
                 with noise.keyed(seed, "chain", block.number, int(rows[0]), device=device):
                     raw, seen = block.raw[chosen].to(device), block.x[chosen.to(device)]
-                    start, redraw, units = task(block.number * BLOCK + chosen, raw, seen, label)
+                    start, redraw, units, told = task(block.number * BLOCK + chosen, raw, seen, label)
                     exact = torch.float64 if raw.dtype == torch.float64 else torch.float32
                     total, accepted = start.new_zeros(start.shape, dtype=exact), start.new_zeros(len(start))
-                    for i, (x, moved) in enumerate(chain(space.vae, start, label, redraw, steps, steps // 10)):
+                    for i, (x, moved) in enumerate(chain(space.vae, start, label, redraw, steps, steps // 10, told)):
                         if i >= steps - kept:
                             total += units(x).to(total.dtype)
                             accepted += moved
@@ -165,7 +169,13 @@ def walk(
 
 
 def chain(
-    vae: VAE, x: Tensor, label: Tensor | None, redraw: Redraw, steps: int, free: int = 0
+    vae: VAE,
+    x: Tensor,
+    label: Tensor | None,
+    redraw: Redraw,
+    steps: int,
+    free: int = 0,
+    told: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     r"""Metropolis-within-Gibbs (Mattei & Frellsen 2018): by turns z given x, and x given z by ``redraw``.
 
@@ -175,17 +185,22 @@ def chain(
 
     so that a q that isn't the posterior costs steps, not correctness. The first ``free`` steps accept always
     (pseudo-Gibbs, Rezende et al. 2014). Yields x and whether z moved, ``(batch,)``.
+
+    Given ``told``, x with NaN for what is missing, every other step has it in the place of x, proposing from and
+    accepting for z given only what is there: where z says much of what is missing, and that much of z, the other steps
+    hardly leave where they are.
     """
     trace = vae.trace(x, label)
     z, log_p, likelihood = trace.terms[0].z, trace.terms[0].log_p, trace.likelihood
     x = redraw(likelihood, None)
     for i in range(steps):
-        trace = vae.trace(x, label)
+        y = told if told is not None and i % 2 else x
+        trace = vae.trace(y, label)
         (term,) = trace.terms
         assert term.q is not None  # a flat latent has one
         # a prior that is only an evidence bound keeps the value that it had when z was accepted, which is exact
         # (Andrieu & Roberts 2009)
-        held = likelihood.log_prob(x) + log_p - term.q.log_prob(z)
+        held = likelihood.log_prob(y) + log_p - term.q.log_prob(z)
         moved = noise.uniform(held.shape, held.device).log() < trace.log_weight - held
         moved = moved | (i < free)
         z = torch.where(moved.view(-1, *[1] * (z.dim() - 1)), term.z, z)

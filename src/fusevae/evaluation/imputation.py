@@ -143,12 +143,10 @@ def _chains(space: Space, whole: Examples, mask: Tensor, samples: int, steps: in
         def fill(p: Distribution, _: Tensor | None) -> Tensor:
             return torch.where(gone, noise.sample(without_gaps(p)), y)
 
-        if space.vae.mixed:  # its encoder can be told what is missing
-            first = space.vae.trace(y.masked_fill(gone, torch.nan), label).likelihood
-        else:
-            first = space.vae.generate((len(y),), label)
+        told = y.masked_fill(gone, torch.nan) if space.told else None
+        first = space.vae.generate((len(y),), label) if told is None else space.vae.trace(told, label).likelihood
         start = torch.where(gone, noise.sample(without_gaps(first)), y)
-        return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw))
+        return Task(start, fill, lambda x: torch.where(gone, space.back(x), raw), told)
 
     return walk(space, hidden, task, samples, steps, seed)
 
@@ -170,7 +168,7 @@ def _conditionals(
             for i in range(max(samples, min(steps, MEAN))):
                 with noise.keyed(seed, "impute", block.number, i, device=device):
                     p = cast(Ordered, model(block.label))
-                    x = artifact.restore(p.completed(block.x, gone.to(device))).cpu()
+                    x = artifact.restore(p.completed(block.x, gone.to(device), shuffled=True)).cpu()
                 draws.append(torch.where(gone, x, block.raw.to(x)))
             drawn = torch.stack(draws)
             kept.append(drawn[:samples])

@@ -13,6 +13,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.errors import SlotError
 from fusevae.core.levels import Level, require
 from fusevae.core.trace import Term
+from fusevae.distributions.factor_gaussian import FactorGaussian
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
 from fusevae.distributions.vamp import Vamp
@@ -102,6 +103,8 @@ class Flat(Latents):
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         if isinstance(self.prior, Vamp):  # the one prior that looks at examples
             self.prior.start_from(examples)
+        if isinstance(self.posterior, FactorGaussian):
+            self.posterior.start_from(examples)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:

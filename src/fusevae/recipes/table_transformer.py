@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import few
 from fusevae.distributions.any_order import AnyOrder
-from fusevae.modalities.tables.families import cells_of, gappy
+from fusevae.modalities.tables.families import cells_of, gappy, regressed
 from fusevae.modalities.tables.schema import TableSchema, columns_of
 from fusevae.nets.cells import CellEncoder
 from fusevae.nets.mlp import MLP
@@ -15,8 +14,6 @@ from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
 modality = "tables"
-LEAST = 200  # rows from which on a regression is worth its covariance
-MOST = 64  # numbers and classes up to which it is quick
 
 
 def recipe(
@@ -41,11 +38,9 @@ def recipe(
     cells, holes = cells_of(schema), gappy(schema)
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
     net = Transformer(width, heads, layers, turns=False)
-    first = Regression(cells)
     if regression is None:
-        mostly_numbers = 3 * len(first.of) <= 4 * len(cells.numbers)
-        regression = mostly_numbers and few(data) and (data.examples or 0) >= LEAST and len(first.of) <= MOST
-    more = {"regression": first} if regression else {}
+        regression = regressed(cells, data.examples)
+    more = {"regression": Regression(cells)} if regression else {}
     model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, **more)
     return Experiment(
         model=model, training=Training(epochs=50, batch_size=128, learning_rate=2e-3, weight_decay=0.01, patience=5)

@@ -32,7 +32,8 @@ class Column(Described):
 
     Args:
         name: of the column.
-        dtype: as it came: ``"int64"``, ``"bool"``, ``"float64"``, ``"str"``, ``"datetime64[us]"`` ...
+        dtype: as it came: ``"int64"``, ``"bool"``, ``"float64"``, ``"str"``, ``"datetime64[us]"`` ...; ``"category"``
+            for words that came with an order.
         low: its smallest value in training; None where that is not kept (of arrays without names).
         high: its largest value there.
         decimals: digits after the point that no value has more of; None where there are more than six.
@@ -81,6 +82,17 @@ class Column(Described):
     def worded(self) -> bool:
         """Whether its cells are read as words."""
         return self.classes is not None or self.form is not None or self.dtype == "str"
+
+    @property
+    def order(self) -> list[Any] | None:
+        """Its classes, where they came with an order: as categories of a frame or a file."""
+        if self.kind != "ordered" or self.classes is None or self.dtype == "str":
+            return None
+        return [self.of_class(word) for word in self.classes]
+
+    def of_class(self, word: str) -> Any:
+        """What stands for a class: a number where pandas had such as categories."""
+        return {"i": int, "u": int, "f": float}.get(self.dtype[0], str)(word)
 
     @property
     def dated(self) -> bool:
@@ -178,8 +190,7 @@ class Column(Described):
         if self.kind == "identifier":
             return self._made_anew(x, gone)
         if self.classes is not None:
-            number = {"i": int, "u": int, "f": float}.get(self.dtype[0], str)  # classes of pandas may be numbers
-            words = np.array([*map(number, self.classes), None], dtype=object)
+            words = np.array([*map(self.of_class, self.classes), None], dtype=object)
             return words[
                 np.where(gone, len(self.classes), np.nan_to_num(x).round().clip(0, len(self.classes) - 1)).astype(int)
             ]
@@ -189,7 +200,7 @@ class Column(Described):
             if not bool((x == np.round(x))[~gone].all()):
                 return x
             return _with_none(np.nan_to_num(x).astype(self.dtype), gone)
-        double = x.astype(np.float64)
+        double = np.full(len(x), np.nan) if self.missing == 1 else x.astype(np.float64)  # nothing is known of it
         if self.decimals is not None and x.dtype == np.float32:  # 0.1 is 0.1, not 0.10000000149
             short = np.round(double, self.decimals)
             double = np.where(short.astype(np.float32) == x, short, double)

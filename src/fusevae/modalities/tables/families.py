@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from fusevae.core.errors import InputError
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import PLENTY
 from fusevae.modalities.tables.column import CLASSES, FIXED, WHOLE
 from fusevae.modalities.tables.schema import TableSchema
 from fusevae.nets.cells import Cells, Classes, Real, Whole
+from fusevae.nets.regression import CLASSES as SHORT
+
+LEAST = 200  # rows from which on a regression is worth its covariance
+MOST = 64  # numbers and classes up to which it is quick
 
 
 def cells_of(schema: TableSchema) -> Cells:
@@ -38,6 +43,14 @@ def cells_of(schema: TableSchema) -> Cells:
 def gappy(schema: TableSchema) -> list[int]:
     """Columns with missing cells in training, of those that are learned."""
     return [i for i, c in enumerate(schema.columns) if c.missing and c.kind != "identifier" and c.missing < 1]
+
+
+def regressed(cells: Cells, n: int | None) -> bool:
+    """Whether a :class:`Regression` suits a table of ``n`` rows: from 200 to 5,000 of them, up to 64 numbers and
+    classes, at least three quarters of them numbers."""
+    classes = sum(c.n for c in cells.columns if isinstance(c, Classes) and 1 < c.n <= SHORT)
+    numbers = len(cells.numbers)
+    return LEAST <= (n or 0) < PLENTY and 3 * classes <= numbers and classes + numbers <= MOST
 
 
 def check_counts(data: DataSpec) -> None:

@@ -35,7 +35,8 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
         if name in first.levels:
             levels = sorted({word for part in parts for word in part.levels.get(name, ())})
             known = int((~first.x[:, i].isnan()).sum())
-            columns.append(kinds.words_column(name, dtypes[i], levels, known, said.get(name)))
+            order = first.orders.get(name)
+            columns.append(kinds.words_column(name, dtypes[i], levels, known, said.get(name), order))
             if name not in said:
                 suspicions.say_levels(name, levels, columns[-1])
         else:

@@ -34,7 +34,9 @@ def check_said(name: str, said: str) -> None:
         )
 
 
-def words_column(name: str, dtype: str, levels: Sequence[str], known: int, said: str | None) -> Column:
+def words_column(
+    name: str, dtype: str, levels: Sequence[str], known: int, said: str | None, order: Sequence[str] | None = None
+) -> Column:
     """A column of words.
 
     Args:
@@ -43,8 +45,16 @@ def words_column(name: str, dtype: str, levels: Sequence[str], known: int, said:
         levels: the different words, sorted.
         known: cells that hold one.
         said: its kind, an order (``"small<large"``), the form of a date, or None.
+        order: of the words, where the data have one.
     """
     kind = said
+    if said is None and order is not None and len(order) > 1:
+        if foreign := [word for word in levels if word not in order]:
+            raise InputError(
+                f"column {name} is ordered, {' < '.join(order[:5])}{' ...' * (len(order) > 5)}, and another part holds "
+                f"{foreign[0]!r}: give all parts the same categories"
+            )
+        return Column(name, dtype, kind="ordered", classes=[*order])
     if said is not None and "<" in said:
         classes = [word.strip() for word in said.split("<")]
         if foreign := [word for word in levels if word not in classes]:

@@ -179,7 +179,8 @@ class Tables(Modality):
             columns = {name: plain(values) for name, values in columns.items()}
         if not suffix:
             path.mkdir(parents=True, exist_ok=True)
-        write_columns(columns, path if suffix else path / "samples.csv")
+        orders = {c.name: c.order for c in getattr(spec.schema, "columns", ()) if c.order}
+        write_columns(columns, path if suffix else path / "samples.csv", orders)
 
     def baseline(self, x: Tensor, spec: DataSpec, measure: Measure) -> Baseline:
         schema = spec.schema  # of numbers alone some come again and again, and have a mass in some models

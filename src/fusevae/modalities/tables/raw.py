@@ -34,11 +34,13 @@ class Raw(NamedTuple):
         values: ``(n,)`` float64, NaN where a cell is missing; of words the places in ``levels``.
         dtype: as it came.
         levels: the different words of a column that holds such, sorted.
+        order: the same, and those that no cell holds, in the order that they have where the data say so.
     """
 
     values: np.ndarray
     dtype: str
     levels: list[str] | None = None
+    order: list[str] | None = None
 
 
 def hint(word: str) -> str:
@@ -213,6 +215,17 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     return Raw(
         np.array(values), {frozenset({bool}): "bool", frozenset({int}): "int64"}.get(frozenset(kinds), "float64")
     )
+
+
+def of_ordered(cells: Sequence[Any], categories: Sequence[Any], what: str) -> Raw | None:
+    """A column of classes whose ``categories`` have an order."""
+    raw = of_array(np.array([*categories, None], dtype=object)[:-1], what, True)
+    if raw is None or raw.levels is None:
+        return None
+    places = dict(zip(categories, raw.values.tolist(), strict=True))
+    values = np.array([np.nan if _is_missing(cell) else places[cell] for cell in cells], dtype=np.float64)
+    order = [raw.levels[int(place)] for place in raw.values if place == place]
+    return Raw(values, "category", raw.levels, order)
 
 
 def _plain(column: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ from fusevae.data.parts import Options, Part, need_memory, pick
 from fusevae.modalities.tables import dates, suspicions
 from fusevae.modalities.tables.column import Column, single
 from fusevae.modalities.tables.kinds import as_words
-from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_text, say_zone
+from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_ordered, of_text, say_zone
 
 INDEX = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # names of a first column that has none
 FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
@@ -65,11 +65,14 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
     need_memory(files.total * len(wanted) * 8, options, files.where)
     for name in wanted:
         say_zone(getattr(files.schema.field(name).type, "tz", None), f"{files.where}: column {name}")
-    columns = {
-        name: of_array(files.column(name), f"{files.where}: column {name}", said_words(name, options))
-        for name in wanted
-    }
-    part = _part(columns, {}, options, files.where)
+
+    def column(name: str) -> Raw | None:
+        what, order = f"{files.where}: column {name}", files.order(name)
+        if order is not None and _unsaid(name, options):
+            return of_ordered(files.column(name).tolist(), order, what)
+        return of_array(files.column(name), what, said_words(name, options))
+
+    part = _part({name: column(name) for name in wanted}, {}, options, files.where)
     files.conditions(part, options.conditions)
     return part
 
@@ -82,19 +85,32 @@ def frame_part(frame: Any, options: Options, where: str) -> Part:
     beside = options.conditions.among(names, where)
     names = without_index(names, options, where, lambda name: of_array(values[name], name))
     wanted = chosen(names, beside, options, where)
-    columns = {name: _of_frame(values[name], f"{where}: column {name}", said_words(name, options)) for name in wanted}
+    columns = {name: _of_frame(values[name], f"{where}: column {name}", name, options) for name in wanted}
     if options.known is None and (index := [n for n in getattr(getattr(frame, "index", None), "names", ()) if n]):
         logger.warning("%s: its index, %s, is left out: reset_index() makes a column of it", where, index[0])
     return _part(columns, {name: np.asarray(values[name]) for name in beside}, options, where)
 
 
-def _of_frame(column: Any, what: str, worded: bool | None) -> Raw | None:
-    """A column of a frame; numbers that pandas has as categories are classes."""
-    numbers = getattr(getattr(getattr(column, "dtype", None), "categories", None), "dtype", None)
-    if worded is not None or getattr(numbers, "kind", "O") not in "iuf":
+def _of_frame(column: Any, what: str, name: str, options: Options) -> Raw | None:
+    """A column of a frame; numbers that pandas has as categories are classes, and categories may have an order."""
+    kind, worded = getattr(column, "dtype", None), said_words(name, options)
+    categories = getattr(kind, "categories", None)
+    numbers = getattr(categories, "dtype", None)
+    are_numbers = getattr(numbers, "kind", "O") in "iuf"
+    ordered = getattr(kind, "ordered", False) or type(kind).__name__ == "Enum"  # of pandas, of polars
+    if categories is not None and ordered and getattr(numbers, "kind", "O") != "M" and _unsaid(name, options):
+        raw = of_ordered(column.to_list(), list(categories), what)
+    elif worded is not None or not are_numbers:
         return of_array(column, what, worded)
-    raw = of_array(column, what, True)
-    return raw and raw._replace(dtype=str(numbers))
+    else:
+        raw = of_array(column, what, True)
+    return raw and (raw._replace(dtype=str(numbers).lower()) if are_numbers else raw)
+
+
+def _unsaid(name: str, options: Options) -> bool:
+    """Whether the order of a column may be the data's own: no kind is said, and a model that knows it takes words."""
+    known = known_column(name, options)
+    return name not in dict(options.kinds) and (known is None or known.classes is not None)
 
 
 def known_column(name: str, options: Options) -> Column | None:
@@ -221,13 +237,14 @@ def _part(
         _say_far(x[:, ~worded], numbers, where, start)
     total, x = len(x), x if kept is None else x[kept]
     levels = {name: column.levels for name, column in known.items() if column.levels is not None}
+    orders = {name: column.order for name, column in known.items() if column.order is not None}
     for name in forms if kept is not None else ():  # dates are left
         values = x[:, names.index(name)]
         there = ~np.isnan(values)
         used, values[there] = np.unique(values[there], return_inverse=True)
         levels[name] = [levels[name][int(i)] for i in used]
     found = torch.from_numpy(x)
-    part = Part(found, columns=names, dtypes=dtypes, total=total, kept=kept, levels=levels)
+    part = Part(found, columns=names, dtypes=dtypes, total=total, kept=kept, levels=levels, orders=orders)
     part.beside(beside, where, kept)
     return part
 

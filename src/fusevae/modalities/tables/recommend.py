@@ -5,6 +5,8 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import PATIENCE, epochs
 from fusevae.data.modality import Choice
+from fusevae.modalities.tables.families import cells_of, regressed
+from fusevae.modalities.tables.schema import TableSchema
 
 FEW = 1000  # rows below which nets are kept narrow
 MANY = 100  # columns from which on a table of counts alone is cells by genes, or documents by words
@@ -17,7 +19,8 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
         why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
         return [Choice("counts-vae", why), _mixed(spec, n)]
     if getattr(spec.schema, "mixed", False):
-        ordered = [_transformer(spec, n)] if n >= FEW and spec.dims < WIDE else []
+        many = n >= FEW or (isinstance(spec.schema, TableSchema) and regressed(cells_of(spec.schema), n))
+        ordered = [_transformer(spec, n)] if many and spec.dims < WIDE else []
         return [*ordered, _mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
     latent = {"recipe.latent": min(8, spec.dims)}
     narrow = latent | {"recipe.hidden": (64, 64), "training.weight_decay": 0.01}
@@ -27,7 +30,9 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
 
 
 def _transformer(spec: DataSpec, n: int) -> Choice:
-    """On Adult, in 168 s of a core against 133 s, it was before table-vae in all but the columns one by one."""
+    """On Adult, in 168 s of a core against 133 s, it was before table-vae in all but the columns one by one; on breast
+    cancer (358 rows, 30 numbers and a class, 20 s), with a regression under it, 13 nats before it, and with hidden
+    cells filled in at an RMSE of 0.37 against 0.58."""
     why = f"{n:,} rows of {spec.dims} columns of several kinds: an exact likelihood, any of them can be given"
     options = {"training.learning_rate": 3e-3, "training.epochs": epochs(n, 128, 12_000, 5, 100)}
     return Choice("table-transformer", why, options)

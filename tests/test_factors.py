@@ -1,0 +1,77 @@
+"""A VAE about a factor analysis starts as one, also where cells are missing; imputation by what is there."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from fusevae import VAE, Artifact, DataSpec, Flat, Normal, impute
+from fusevae.distributions.any_order import AnyOrder
+from fusevae.distributions.factor_gaussian import FactorGaussian
+from fusevae.nets.cells import Cells, Real
+from fusevae.nets.factors import Factors
+from fusevae.nets.mlp import MLP
+from fusevae.nets.transformer import Transformer
+from fusevae.recipes import table_vae
+
+
+def made(noise: float = 0.3, n: int = 3000):
+    torch.manual_seed(0)
+    loadings = torch.randn(5, 2)
+    return torch.randn(n, 2) @ loadings.T + noise * torch.randn(n, 5) + 2, loadings
+
+
+def started(x, latent: int = 3):
+    factors = Factors(x.shape[1], latent)
+    decoder = FactorGaussian(MLP(latent, 2 * x.shape[1], hidden=(4,)), factors, "x")
+    vae = VAE(Flat(Normal(latent), FactorGaussian(MLP(x.shape[1], 2 * latent, hidden=(4,)), factors, "z")), decoder)
+    vae.start_from(lambda: x)
+    covariance = factors.loadings @ factors.loadings.T + factors.variance.diag()
+    return vae, MultivariateNormal(factors.center, covariance)
+
+
+def test_its_bound_is_the_likelihood_of_the_factors_also_of_what_is_there():
+    x, loadings = made()
+    vae, marginal = started(x)
+    truth = MultivariateNormal(torch.full((5,), 2.0), loadings @ loadings.T + 0.09 * torch.eye(5))
+    assert marginal.log_prob(x).mean() == pytest.approx(truth.log_prob(x).mean().item(), abs=0.05)
+    assert torch.allclose(vae.trace(x[:50]).log_weight, marginal.log_prob(x[:50]), atol=0.05)
+    gappy, there = x[:5].clone(), [0, 2, 4]
+    gappy[:, [1, 3]] = torch.nan
+    weights = torch.stack([vae.trace(gappy).log_weight for _ in range(1000)]).logsumexp(0) - math.log(1000)
+    some = MultivariateNormal(marginal.mean[there], marginal.covariance_matrix[there][:, there])
+    assert torch.allclose(weights, some.log_prob(gappy[:, there]), atol=0.1)
+
+
+def test_what_is_missing_is_filled_in_by_the_conditional_also_where_columns_say_all_of_each_other():
+    x, _ = made(noise=0.02)
+    vae, p = started(x)
+    x, gone = x[:8].clone(), torch.zeros(5, dtype=torch.bool).index_fill(0, torch.tensor([1, 3]), True)
+    found = impute(Artifact(vae, DataSpec((5,))), x, gone.expand(8, -1), samples=4, steps=40)
+    c, known = p.covariance_matrix, ~gone
+    right = p.mean[gone] + (x[:, known] - p.mean[known]) @ torch.linalg.solve(c[known][:, known], c[known][:, gone])
+    left = c[gone][:, gone] - c[gone][:, known] @ torch.linalg.solve(c[known][:, known], c[known][:, gone])
+    assert ((found.mean[:, gone] - right).abs() < left.diagonal().sqrt()).all()
+    assert found.accepted.min() > 0.2
+
+
+@pytest.mark.parametrize("dims", [1, 2])
+def test_few_columns_and_constant_ones_have_factors(dims):
+    x = torch.randn(20, dims)
+    vae = table_vae.recipe(DataSpec((dims,)), latent=2, hidden=(4,)).model
+    x[:, -1] = 3.0
+    vae.start_from(lambda: x)
+    assert vae.trace(x).log_weight.isfinite().all()
+    assert table_vae.recipe(DataSpec((600,)), hidden=(4,)).model.model.decoder.__class__.__name__ == "Gaussian"
+
+
+def test_what_is_given_stands_in_any_order_so_that_a_mean_is_over_orders():
+    torch.manual_seed(0)
+    model = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), Cells([Real(), Real(), Real()], knots=6))
+    asked = []
+    model.next.register_forward_hook(lambda _, given, __: asked.append(given[0]))
+    model().completed(torch.tensor([[0.5, -0.5, torch.nan]]).expand(50, -1), shuffled=True)
+    assert set(asked[0].tolist()) == {0, 1} and set(asked[2].tolist()) == {2}
