@@ -9,7 +9,8 @@ little shorter. Killed ten times on the way to one end, they must take no more t
 calls together, and say the same: the bench, whose judge is trained anew for each, names the same models for each
 purpose; the tuning, whose trainings have a fixed number of steps, has the same trials as far as it came.
 
-``python benchmarks/kill.py [FOLDER]``; given again, it goes on with what FOLDER (runs/kill by default) lacks.
+``python benchmarks/kill.py [FOLDER] [--only NAME]``; given again, it goes on with what FOLDER (runs/kill by default)
+lacks; of what isn't named, the figures are those that were measured before.
 ``--smoke`` takes seconds, two kills of a training and of `sample`, and leaves the results as they are.
 """
 
@@ -36,7 +37,7 @@ from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models, and a fork that would not take threads along
 
-from common import report
+from common import before, report
 
 #: what every child needs, imported once
 IMPORTED = (
@@ -287,7 +288,8 @@ def fixed_plan(task: Task) -> Iterator[None]:
         return Plan(steps, steps / 11, 20, 0.001, 0.001, 10, None, 20)
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch("fusevae.recipes.trials.timed", return_value=(0.02, 0.0, 11)))
+        for name in ("fusevae.recipes.trials", "fusevae.recipes.tune"):  # so long that none is late
+            stack.enter_context(mock.patch(f"{name}.timed", return_value=(0.12, 0.0, 11)))
         for name in ("fusevae.recipes.trainings", "fusevae.training.budget"):  # where they are planned
             if task.left is not advised:
                 stack.enter_context(mock.patch(f"{name}.plan", plan))
@@ -297,6 +299,7 @@ def fixed_plan(task: Task) -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default="runs/kill")
+    parser.add_argument("--only", metavar="NAME", help="one of the tasks")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp() if options.smoke else options.folder).absolute()
@@ -305,8 +308,9 @@ def main() -> None:
         importlib.import_module(name)
     kept = place / "kept.json"
     found: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    earlier = {} if options.smoke else before("kill")
     for name, task in tasks(place, options.smoke).items():
-        if name in found:
+        if name in found or options.only not in (None, name):
             continue
         (place / name).mkdir(exist_ok=True)
         with fixed_plan(task):
@@ -316,7 +320,7 @@ def main() -> None:
         print(f"{name}: {found[name]}", file=sys.stderr, flush=True)
         kept.write_text(json.dumps(found))
         if not options.smoke:
-            report("kill", found, __doc__ or "", 0)
+            report("kill", earlier | found, __doc__ or "", 0)
     if options.smoke:
         shutil.rmtree(place)
         print(json.dumps(found))

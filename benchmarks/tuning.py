@@ -1,9 +1,9 @@
 """Is a recipe better for ``fusevae tune`` than its defaults are, trained for the same time in all?
 
-``python benchmarks/tuning.py [TOTAL] [SET ...]``: on a table, digits and captions (or those named). One arm tunes a
-recipe, all included, the other trains its defaults, each for TOTAL (3m) of the processor's time, so that what else the
-machine does counts for neither. What both leave is compared on held-out examples, as a pair. ``--smoke`` does it on
-digits in seconds.
+``python benchmarks/tuning.py [TOTAL] [SET ...]``: on a table, digits and captions (or those named; others are as they
+were measured before for the same TOTAL). One arm tunes a recipe, all included, the other trains its defaults, each for
+TOTAL (3m) of the processor's time, so that what else the machine does counts for neither. What both leave is compared
+on held-out examples, as a pair. ``--smoke`` does it on digits in seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from answer import data_of
-from common import report, runs, size, start, write
+from common import before, report, runs, size, start, write
 
 from fusevae.evaluation.compare import compare
 from fusevae.training.run import Run
@@ -65,7 +65,9 @@ def measured(name: str, total: str, folder: Path, scratch: Path) -> dict[str, An
 
 
 def main(total: str = "3m", *sets: str) -> None:
-    total, figures = size(total, "6s"), {}
+    total = size(total, "6s")
+    earlier = before("tuning")
+    figures = earlier["sets"] if earlier.get("total") == total else {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in size(sets or SETS, ("digits",)):
             folder = runs(f"tuning/{name}-{total}")

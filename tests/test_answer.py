@@ -311,11 +311,19 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
         looked.append(1)
         return {"value": -len(looked)}
 
+    def unseen(artifact, examples, *given):
+        asked.append(examples)
+        return log_likelihood(artifact, examples, *given)
+
+    log_likelihood, asked = tune.log_likelihood, []
+    monkeypatch.setattr(tune, "log_likelihood", unseen)
     for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
     monkeypatch.setattr(tune.Work, "figures", worse)
     found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
     assert found.run is not None and found.tuned is not None
+    test = set(found.run.data.test.rows().tolist())
+    assert asked and all(not test & set(examples.rows().tolist()) for examples in asked)  # but for the last report
     made, kept = found.run.configuration["training"], json.loads((tmp_path / "t/tune.json").read_text())
     assert found.run.finished and made["epochs"] == found.tuned.epochs
     assert made["epochs"] in [pair["lengths"]["epochs"] for pair in kept["pair"].values()]
@@ -323,6 +331,20 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
     assert (tried[0]["training.learning_rate"], tried[0]["recipe.latent"]) == (0.002, 12)
     for i, one in enumerate(tried[1:8], 1):
         assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
+
+
+def test_a_tuning_chooses_by_validation_examples_that_no_trial_saw():
+    from fusevae.data.examples import InMemory
+    from fusevae.recipes.tune import parted
+
+    def rows(examples):
+        return set(examples.batch(torch.arange(len(examples)))[0].flatten().tolist())
+
+    for n in (60, 2000):
+        few, apart = parted(InMemory(torch.arange(n)[:, None]))
+        assert not rows(few) & rows(apart) and len(few) == min(300, n // 2) and len(apart) == min(500, n - n // 2)
+    few, apart = parted(InMemory(torch.arange(9)[:, None]))
+    assert rows(few) == rows(apart) == set(range(9))
 
 
 def test_too_little_time_for_trials_is_left_to_the_defaults(tmp_path, monkeypatch, capsys):

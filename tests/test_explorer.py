@@ -176,6 +176,7 @@ def test_elsewhere_a_token_is_needed(known):
 def test_only_this_machine_is_listened_to_without_a_token(known):
     for host, safe in (("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)):
         _, listening, address = serve.server(known, host, 0)
+        assert listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # no answer waits for 40 ms
         listening.close()
         assert ("token=" not in address) == safe
 

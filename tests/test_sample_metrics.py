@@ -30,8 +30,10 @@ from fusevae.evaluation.judge import TooFew
 from fusevae.evaluation.likeness import apart
 from fusevae.evaluation.quality import Reference, sample_quality
 from fusevae.evaluation.rows import rows
-from fusevae.modalities.images.extractor import Turned, cache_folder, extractor_for, train_extractor
+from fusevae.modalities.audio.classifier import kept
+from fusevae.modalities.images.extractor import Turned, cache_folder, extractor_for, kept_at, train_extractor
 from fusevae.training.outcome import to_json
+from fusevae.training.still import Classifying, held_apart, train_until_still
 
 
 class Plain(nn.Module):
@@ -457,6 +459,33 @@ def test_the_extractor_is_trained_once_for_the_same_data(tmp_path, monkeypatch, 
     (tmp_path / "file").touch()
     monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path / "file"))  # where nothing can be kept
     assert fingerprint(extractor_for(data, quiet=True)) == fingerprint(first)
+
+
+class Still(Classifying):
+    """Is right as often as ever from the third look on."""
+
+    updates, looks = [], []
+
+    def forward(self, batch, progress):
+        (self.updates if self.training else self.looks).append(len(batch.x))
+        return 0 * self.net.weight.sum(), {"accuracy": torch.tensor(min(3, len(self.looks)) / 4)}
+
+
+def test_a_judge_is_trained_until_it_stands_still_and_the_rule_is_known_by_its_file(monkeypatch):
+    monkeypatch.setattr("fusevae.training.still.EVERY", 2)
+    monkeypatch.setattr("fusevae.training.still.PATIENCE", 4)
+    monkeypatch.setattr("fusevae.training.still.LOOKS", 100)
+    longest = fusevae.Training(epochs=50, batch_size=8)
+    train_until_still(Still(torch.nn.Linear(1, 1)), InMemory(torch.randn(60, 1)), longest, quiet=True)
+    assert len(Still.looks) == 3 + 4 and len(Still.updates) == 4 * len(Still.looks)  # of 350
+    rest, held = held_apart(InMemory(torch.arange(60)[:, None]), 1)
+    seen = [set(part.batch(torch.arange(len(part)))[0].flatten().tolist()) for part in (rest, held)]
+    assert len(seen[1]) == 3 and not seen[0] & seen[1] and len(seen[0]) == 57
+    data = Source().read()
+    before = kept_at(data), kept(data)
+    assert kept_at(data, part=0.5) != before[0] == kept_at(data) and kept(data, 0.5) != before[1]
+    monkeypatch.setattr("fusevae.modalities.images.extractor.RULE", (1,))
+    assert kept_at(data) != before[0] and kept(data) != before[1]
 
 
 def test_half_a_training_is_not_kept(tmp_path, monkeypatch):

@@ -262,6 +262,27 @@ def test_sound_is_muffled_without_its_upper_bands_and_each_condition_is_told_for
     assert {name: found.ignored for name, found in judge._asked().items()} == {"digit": False, "who": True}
 
 
+def test_a_class_that_is_never_drawn_is_told_though_others_are_mistaken_for_it():
+    from fusevae.evaluation.variety import corrected, left_out
+
+    draw = np.random.default_rng(0)
+
+    def heard(true: np.ndarray) -> np.ndarray:
+        return np.where(draw.random(len(true)) < 0.05, draw.integers(0, 10, len(true)), true)
+
+    every, but_one = np.arange(400) % 10, np.arange(400) % 9
+    true = np.arange(800) % 10
+    seen = []
+    for _ in range(20):
+        told = heard(true)
+        named = [left_out(corrected(heard(x), told, true, [*"0123456789"]), 400) for x in (every, but_one)]
+        assert named[0] == []
+        seen += [each.evidence.startswith("9: ") for each in named[1]]
+    assert len(seen) >= 18 and all(seen)
+    assert corrected(every, np.zeros(800), true, ["a"]) == {}  # what finds it everywhere tells nothing
+    assert not left_out({"a": [0.0, 0.01]}, 400) and left_out({"a": [0.01, 0.1]}, 800)
+
+
 def test_a_condition_of_uneven_classes_is_told_from_chance():
     wanted = np.arange(400) % 4 // 3.0  # three in four are of one class
     rare = np.flatnonzero(wanted)

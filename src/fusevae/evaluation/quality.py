@@ -27,7 +27,7 @@ from fusevae.evaluation.latents import reconstruct
 from fusevae.evaluation.likeness import Distances, compared
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
-from fusevae.evaluation.variety import groups, shares
+from fusevae.evaluation.variety import corrected, groups
 from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
 from fusevae.nets.classifier import Classifier
 
@@ -173,7 +173,7 @@ class Reference(Judge):
         generator = torch.Generator().manual_seed(noise.key("reference"))  # whatever order they come in, by class say
         half, other = torch.randperm(len(held), generator=generator)[: 2 * self.n].view(2, self.n)
         x, self.label = held.batch(half)
-        self.others = held.subset(other)
+        self.half, self.others = held.subset(half), held.subset(other)
         self.features = features(extractor, x)
         self.wanted = features_of(extractor, self.others)
         self.real = compared(self.features, self.wanted)
@@ -247,18 +247,31 @@ class Reference(Judge):
     def shares(self, x: Tensor, made: Tensor) -> dict[str, list[float]]:
         """The parts of samples, with their features, and of real examples that are of each class, or else of groups of
         like ones."""
-        told, real = self.classes(x), self.real_classes
+        told = self.classes(x)
         if not told:
             return groups(self.features, made, self.wanted)
         found: dict[str, list[float]] = {}
         for column, (ours, names) in told.items():
-            found |= shares(ours, real[column][0], [f"{column} {name}" for name in names])
+            found |= corrected(ours, *self.real_classes[column], [f"{column} {name}" for name in names])
         return found
 
+    def known_classes(self, label: Tensor) -> dict[str, Tensor]:
+        """The classes of examples, by column of :meth:`classes`, -1 where they aren't known."""
+        return {"class": label}
+
     @functools.cached_property
-    def real_classes(self) -> dict[str, tuple[np.ndarray, Sequence[str]]]:
-        """The same of real examples."""
-        return self.classes(self.others.batch(torch.arange(len(self.others)))[0])
+    def real_classes(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By column, what the extractor takes real examples for, and what they are, of those of which it is known."""
+        each: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for real in (self.half, self.others):
+            x, label = real.batch(torch.arange(len(real)))
+            known = {} if label is None else self.known_classes(label)
+            for column, (told, _) in self.classes(x).items():
+                true = known[column].numpy() if column in known else told
+                each.setdefault(column, []).append((told[true >= 0], true[true >= 0]))
+        return {
+            name: (np.concatenate([a for a, _ in ab]), np.concatenate([b for _, b in ab])) for name, ab in each.items()
+        }
 
     @functools.cached_property
     def teller(self) -> Teller:

@@ -15,7 +15,8 @@ LEFT_OUT = 0.25  # of its share of real examples, under which a class counts as 
 NARROW = 0.75  # of the spread of real examples, or of their detail
 GROUPS, OF = 12, 25  # groups of features at most, and of how many examples each on average at least
 
-#: parts of the samples and of the real examples that are of a class, by its name; they may overlap
+#: parts of the samples and of the real examples that are of a class, by its name; they may overlap; and, where they are
+#: of more than a count of samples, the most that the first and the least that the second may be
 Shares = Mapping[str, Sequence[float]]
 
 
@@ -27,6 +28,43 @@ def shares(made: np.ndarray, real: np.ndarray, names: Sequence[str]) -> dict[str
         {'a': [1.0, 0.5], 'b': [0.0, 0.5]}
     """
     return {name: [float((x == i).mean()) for x in (made, real)] for i, name in enumerate(names)}
+
+
+def corrected(made: np.ndarray, told: np.ndarray, true: np.ndarray, names: Sequence[str]) -> dict[str, list[float]]:
+    r"""The same by what a classifier takes examples for, corrected for what it mistakes (Rogan & Gladen 1978): a class
+    that is found in a part h of the samples has the share
+
+    .. math:: \pi = (h - f) / (t - f)
+
+    of them, with t the part of its real examples in which it is found, and f that of others. How large it may be is
+    told by the intervals of h and f (Newcombe 1998); the share of real examples is that of their classes themselves.
+
+    Args:
+        made: what samples are taken for, ``(n,)``.
+        told: what real examples are taken for, ``(m,)``.
+        true: what these are.
+        names: of the classes.
+
+    Example:
+        >>> true = np.arange(400) % 2
+        >>> told = np.where(np.arange(400) < 40, 0, true)  # 20 of 200 are mistaken
+        >>> [round(x, 2) for x in corrected(np.repeat([0, 1], [10, 90]), told, true, ["a", "b"])["a"]]
+        [0.0, 0.5, 0.09, 0.45]
+    """
+    found: dict[str, list[float]] = {}
+    for i, name in enumerate(names):
+        of, h = true == i, float((made == i).mean())
+        if not of.any() or of.all():
+            found |= {name: [h, float(of.mean())]}
+            continue
+        t, f = (float((told[part] == i).mean()) for part in (of, ~of))
+        if t <= f:
+            continue  # it can't be told
+        share = min(1.0, max(0.0, (h - f) / (t - f)))
+        above = interval_of_part(h, len(made))[1] - h, f - interval_of_part(f, int((~of).sum()))[0]
+        most, real = min(1.0, share + math.hypot(*above) / (t - f)), float(of.mean())
+        found[name] = [share, real, most, interval_of_part(real, len(true))[0]]
+    return found
 
 
 def groups(fitted: Tensor, made: Tensor, real: Tensor) -> dict[str, list[float]]:
@@ -42,17 +80,18 @@ def groups(fitted: Tensor, made: Tensor, real: Tensor) -> dict[str, list[float]]
 
 
 def left_out(found: Shares | None, n: int) -> list[Failing]:
-    """Classes that ``n`` samples surely have far less often than real examples do.
+    """Classes that ``n`` samples surely have far less often than real examples do: the interval of the difference of
+    the one share and a part of the other, of the intervals of both (Zou & Donner 2008), lies below 0.
 
     Example:
         >>> [each.evidence for each in left_out({"cat": [0.0, 0.3], "dog": [1.0, 0.7]}, 200)]
         ['cat: 0.0% of the samples, 30.0% of real examples']
     """
-    lacking = {
-        name: (made, real)
-        for name, (made, real) in (found or {}).items()
-        if max(interval_of_part(made, n)) < LEFT_OUT * min(interval_of_part(real, n))
-    }
+    lacking = {}
+    for name, (made, real, *sides) in (found or {}).items():
+        most, least = sides or (interval_of_part(made, n)[1], interval_of_part(real, n)[0])
+        if made - LEFT_OUT * real + math.hypot(most - made, LEFT_OUT * (real - least)) < 0:
+            lacking[name] = made, real
     if not lacking:
         return []
     worst = sorted(lacking, key=lambda name: -lacking[name][1])

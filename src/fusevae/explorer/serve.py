@@ -68,6 +68,8 @@ def server(runs: Runs, host: str, port: int, token: str = "") -> tuple[uvicorn.S
         family, *_, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # an answer's body needn't wait for the page to confirm its head, up to 40 ms; connections inherit it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.bind(address)
     except (OSError, OverflowError) as error:
         raise InputError(f"nothing can listen at {host}, port {port} ({error}): give another --port") from None

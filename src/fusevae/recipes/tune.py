@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fusevae.core.artifact import Artifact
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock, seconds_of
 from fusevae.core.errors import InputError
-from fusevae.data.examples import data_fingerprint
+from fusevae.data.examples import Examples, data_fingerprint
 from fusevae.data.modality import modality_of
 from fusevae.data.source import Source
 from fusevae.data.splits import Splits
@@ -44,8 +46,9 @@ USED = 0.92  # of the time: the rest is for the last report
 FEWEST = 4  # trials: where there is no time for so many, none is begun
 UPDATES, LEAST = 40, 2.0  # of a trial, at least; seconds of one
 LOOKS = 5  # at held-out examples, of a training of the pair
-FEW = 300  # validation examples that trials are judged by
-HELD, K, SAMPLED = 500, 5, 500  # examples of the pair and their importance samples; samples where there is no bound
+FEW, APART = 300, 500  # validation examples that trials are judged by, and others that the pair is compared on
+PARTED = 40  # validation examples, of which fewer serve for both
+K, SAMPLED = 5, 500  # importance samples of these examples; samples where there is no bound
 
 
 @dataclass
@@ -79,9 +82,10 @@ def tune(
     short training whose schedules come to their end in its time, judged by its best bound of some validation examples
     (by what decides about samples, where there is none); those that are behind the median of the others half on the
     way are given up. The best settings and the defaults are then each trained for longer, and compared example by
-    example on held-out data: where the best is not better beyond chance, the defaults are kept. What is kept is trained
-    anew for all the time that is left. Where that is no better on validation examples than the shorter training was (it
-    learns by heart), the time goes to further trials, and the best shorter training is the run.
+    example on validation data that no trial was judged by (of samples' figures: on the same ones): where the best is
+    not better beyond chance, the defaults are kept. The test part is not looked at before the last report. What is kept
+    is trained anew for all the time that is left. Where that is no better on validation examples than the shorter
+    training was (it learns by heart), the time goes to further trials, and the best shorter training is the run.
 
     Args:
         recipe: its name.
@@ -102,7 +106,8 @@ def tune(
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
     kept = {"speeds": {}, "pair": {}} | (known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked})
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
-    few = replace(splits, validation=splits.validation.spread(FEW))
+    validation, apart = parted(splits.validation)
+    few = replace(splits, validation=validation)
     with locked(folder), Clock(folder, started) as spent:
         node = configure({})
         if "batch" not in kept:  # of the last training, which is planned for the time: trials are to be like it
@@ -116,7 +121,7 @@ def tune(
             lambda params: configuration.experiment(configure(params), trust),
             few, device, seed, _judge(node, splits, device, trust), quiet, kept["speeds"],
         )  # fmt: skip
-        work = Work(folder, kept, trials, configure, splits, seconds, spent, seed, device, trust, quiet, command)
+        work = Work(folder, kept, trials, configure, splits, apart, seconds, spent, seed, device, trust, quiet, command)
         if not work.all():
             return Tuning(folder)
         return Tuning(folder, Tuned.from_dict(kept["tuned"]), Run.open(folder / "best", device, trust))
@@ -132,6 +137,7 @@ class Work:
     trials: Trials
     configure: Callable[[Mapping[str, Any]], Node]
     splits: Splits
+    apart: Examples
     seconds: float
     spent: Clock
     seed: int
@@ -184,7 +190,8 @@ class Work:
         """Train the best settings and the defaults for longer, unless that is done, and choose one."""
         own, best = self.trials.own, self.best
         for params in [own] if best == own else [own, best]:
-            if (key := _key(params)) in self.kept["pair"]:
+            key, measured = _key(params), "value" if self.trials.judge is not None else "apart"
+            if measured in self.kept["pair"].get(key, {}):
                 continue
             say(f"{'defaults' if params == own else 'best'}: {clock(LONGER * self.kept['each'])}", self.quiet)
             artifact, lengths = self.trials.trained(params, LONGER * self.kept["each"], LOOKS)
@@ -192,8 +199,7 @@ class Work:
                 return False
             found = self.figures(artifact)
             if self.trials.judge is None:
-                held = self.splits.held[0].spread(HELD)
-                found["held"] = log_likelihood(artifact, held, None, K, self.seed).tolist()
+                found["apart"] = log_likelihood(artifact, self.apart, None, K, self.seed).tolist()
             self.kept["pair"][key] = found | {"lengths": lengths}
             self.save()
         self.kept["tuned"] = self._chosen(best).to_dict()
@@ -253,6 +259,17 @@ class Work:
             node, place, self.splits, device=self.device, trust=self.trust, importance_samples=1, quiet=self.quiet,
             command=self.command, callbacks=callbacks,
         )  # fmt: skip
+
+
+def parted(validation: Examples) -> tuple[Examples, Examples]:
+    """The validation examples that trials are judged by, evenly over all, and others, which tell whether the best trial
+    is better beyond chance; all for both, where they are few."""
+    if len(validation) < PARTED:
+        return validation, validation
+    rows = validation.evenly(min(FEW, len(validation) // 2))
+    others = torch.ones(len(validation), dtype=torch.bool)
+    others[rows] = False
+    return validation.subset(rows), validation.subset(others.nonzero()[:, 0]).spread(APART)
 
 
 def _key(params: Mapping[str, Any]) -> str:

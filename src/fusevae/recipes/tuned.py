@@ -21,7 +21,8 @@ class Tuned(Result):
         settings: the best ones, as ``--set`` takes them; none where the defaults are kept.
         trials: how many were trained to their end, and how many were given up on the way.
         pruned: those.
-        gain: nats by which the best is better than the defaults on held-out examples, each trained for the same time.
+        gain: nats by which the best is better than the defaults on validation examples that no trial was judged by,
+            each trained for the same time.
         interval: where that is with 95 % confidence.
         kept: ``tuned`` or ``defaults``: whose settings ``best`` has.
         says: why, in words.
@@ -57,13 +58,13 @@ def chosen(
 
     Args:
         settings: as ``--set`` takes them.
-        ours: their training: its figure, ``value``, and log-likelihoods of examples, ``held``, where there are such.
+        ours: their training: its figure, ``value``, and log-likelihoods of examples, ``apart``, where there are such.
         theirs: that of the defaults.
         trials: that came to their end.
         pruned: that were given up.
 
     Example:
-        >>> found = chosen(["a=1"], {"held": [2.0, 3.0, 4.0]}, {"held": [1.0, 2.0, 3.1]}, 2, 0)
+        >>> found = chosen(["a=1"], {"apart": [2.0, 3.0, 4.0]}, {"apart": [1.0, 2.0, 3.1]}, 2, 0)
         >>> found.kept, round(found.gain, 2)
         ('tuned', 0.97)
     """
@@ -74,11 +75,11 @@ def chosen(
 
     if not settings or ours is None or theirs is None:
         return found("defaults", "no trial was better than that of the defaults" if trials else LITTLE)
-    if "held" not in ours:
+    if "apart" not in ours:
         says = "the figure of samples is {}; it has no pair, no interval"
         best = better(ours, theirs)
         return found("tuned" if best else "defaults", says.format("better" if best else "no better"))
-    apart = torch.tensor(ours["held"], dtype=torch.float64) - torch.tensor(theirs["held"], dtype=torch.float64)
+    apart = torch.tensor(ours["apart"], dtype=torch.float64) - torch.tensor(theirs["apart"], dtype=torch.float64)
     gain, n = apart.mean().item(), len(apart)
     sides = interval(gain, apart.std().item() / math.sqrt(n), n)
     if sides[0] > 0:

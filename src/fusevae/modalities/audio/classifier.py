@@ -6,8 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,23 +14,25 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditions import Label
+from fusevae.core.description import describe
 from fusevae.core.errors import InputError
 from fusevae.core.frames import extent, within
 from fusevae.core.spec import DataSpec
 from fusevae.data.splits import Splits
 from fusevae.modalities.audio.quality import usual_view
 from fusevae.modalities.audio.schema import rate_of
-from fusevae.modalities.images.extractor import CACHE, TIMED, kept_at, load_extractor, save_extractor
+from fusevae.modalities.images.extractor import CACHE, each_update, kept_as, load_extractor, save_extractor
 from fusevae.nets.classifier import Classifier
 from fusevae.nets.frames import FrameEncoder
-from fusevae.training.fit import pick_device
-from fusevae.training.loop import Loop
-from fusevae.training.players import Batch, Game, Player
-from fusevae.training.progress import Progress
+from fusevae.training.lock import locked
+from fusevae.training.players import Batch
 from fusevae.training.settings import Training
+from fusevae.training.still import Classifying, train_until_still
 
 logger = logging.getLogger("fusevae")
-UPDATES, BATCH = 600, 64
+UPDATES = 600  # of the longest training
+#: their epochs are those that make so many
+USUAL = Training(batch_size=32, learning_rate=2e-3, weight_decay=0.05, skip=0.0)
 CENTRE, SPREAD = -6.0, 3.0  # of log-mel bands, about
 
 
@@ -84,17 +84,12 @@ def targets(label: Tensor, spec: DataSpec) -> Tensor:
     return torch.stack([values[:, i].nan_to_num(-1).long() for i, _ in columns_of(spec)], 1)
 
 
-class Columns(Player):
+class Columns(Classifying):
     """Classifies: the loss is the cross-entropy in nats, summed over the columns."""
 
-    name = "classifier"
-
     def __init__(self, net: SoundClassifier, spec: DataSpec) -> None:
-        super().__init__()
-        self.net, self.data = net, spec
-
-    def own(self) -> Sequence[nn.Module]:
-        return [self.net]
+        super().__init__(net)
+        self.data = spec
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.label is not None
@@ -125,30 +120,19 @@ def accuracies(net: SoundClassifier, x: Tensor, label: Tensor, spec: DataSpec) -
 
 
 def train_classifier(
-    data: Splits, updates: int = UPDATES, device: str = "auto", quiet: bool = False
+    data: Splits, updates: int = UPDATES, device: str = "auto", quiet: bool = False, folder: Path | None = None
 ) -> SoundClassifier:
-    """Train a classifier on the training part; what it says of itself holds its accuracy on what is held out."""
+    """Train a classifier on the training part, for so many updates or until it stands still
+    (:func:`fusevae.training.still.train_until_still`); what it says of itself holds its accuracy on what is held
+    out. A ``folder`` has its checkpoints, from which it goes on where it was stopped."""
     spec, columns = data.spec, columns_of(data.spec)
     if not columns:
         raise InputError("a classifier of clips needs classes beside them: name some, data.conditions=...")
-    per_epoch = max(1, len(data.train) // BATCH)
-    training = Training(
-        epochs=updates / per_epoch,
-        batch_size=BATCH,
-        learning_rate=2e-3,
-        weight_decay=0.05,
-        skip=0.0,
-        validate_every=max(1, updates // 4),
-    )
+    training = USUAL.replaced(epochs=updates / max(1, len(data.train) // USUAL.batch_size))
     with noise.preserved():
         torch.manual_seed(noise.key(0, "extractor"))
         net = SoundClassifier(rate_of(spec), tuple(len(column.classes) for _, column in columns))
-    loop = Loop(
-        Game([Columns(net, spec)]), data.train, data.validation, training, 0, pick_device(device), None, Progress(quiet)
-    )
-    if not loop.run():
-        raise KeyboardInterrupt  # half a training must not pass for a whole one
-    best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
+    best = train_until_still(Columns(net, spec), data.train, training, 0, device, quiet, folder)
     assert isinstance(best, SoundClassifier)
     best.measure(data.train.batch(data.train.evenly(1000))[0])
     held = data.test if len(data.test) else data.validation
@@ -162,33 +146,31 @@ def train_classifier(
 
 
 def training_seconds(data: Splits, device: str = "auto") -> float:
-    """About how long the classifier of these clips takes to train: what some more updates of it cost, times all."""
-    seconds = []
-    for updates in TIMED:
-        started = time.perf_counter()
-        train_classifier(data, updates, device, quiet=True)
-        seconds.append(time.perf_counter() - started)
-    return max(0.0, seconds[1] - seconds[0]) / (TIMED[1] - TIMED[0]) * UPDATES
+    """About how long the classifier of these clips takes to train at most: what some more updates of it cost, times
+    all."""
+    return each_update(lambda updates: train_classifier(data, updates, device, quiet=True)) * UPDATES
 
 
-def kept(data: Splits, updates: int = UPDATES) -> Path:
+def kept(data: Splits, part: float = 1.0) -> Path:
     """Where the classifier of these clips is kept, once there is one."""
-    place = kept_at(data)
-    return place.with_name(f"sound-{updates}-{place.name}")
+    return kept_as("sound", data, [describe(USUAL), UPDATES], part=part)
 
 
 def classifier_for(data: Splits, device: str = "auto", quiet: bool = False, part: float = 1.0) -> SoundClassifier:
     """The classifier of these clips: trained when it is first wanted, for a ``part`` of its usual updates,
     and kept by the contents of the data."""
-    updates = max(1, round(part * UPDATES))
-    for known in dict.fromkeys((UPDATES, updates)):
+    for known in dict.fromkeys((1.0, part)):
         with contextlib.suppress(InputError):  # there is none yet, or a damaged one
             found = load_extractor(kept(data, known))
             if isinstance(found, SoundClassifier):
                 return found
-    path = kept(data, updates)
+    path, updates = kept(data, part), max(1, round(part * UPDATES))
     print(f"training the classifier that clips are judged by; it is kept in {path.parent}", file=sys.stderr)
-    net = train_classifier(data, updates, device, quiet)
+    try:
+        with locked(path.with_suffix("")):
+            net = train_classifier(data, updates, device, quiet, path.with_suffix(""))
+    except (OSError, InputError):  # nothing can be kept there, or another process trains it
+        net = train_classifier(data, updates, device, quiet)
     try:
         save_extractor(net, 0.0, path)
     except OSError as error:

@@ -34,7 +34,7 @@ from fusevae.modalities.audio.classifier import (
 from fusevae.modalities.audio.quality import Statistics, detail_of_sound, treble
 from fusevae.modalities.audio.schema import rate_of
 
-DULL = -6.0  # dB: upper bands of half the amplitude that real clips have
+DULL = -6.0  # dB: upper bands have half the amplitude that they have in real clips
 
 
 class SoundQuality(Quality):
@@ -43,7 +43,7 @@ class SoundQuality(Quality):
     Attributes:
         accuracy: the part of samples in which the classifier finds every class that was asked for.
         columns: the same of each column, beside that of real clips and of reconstructions.
-        treble: decibels by which the upper half of the bands is above the lower one, beside real clips.
+        treble: decibels by which upper bands are above the lowest ones on average, beside real clips.
         detail: how much neighbouring bands and frames differ, as a part of what they do in real clips.
         real_time: seconds that a second of sound takes.
     """
@@ -61,7 +61,7 @@ class SoundQuality(Quality):
         "dB",
         form="+.1f",
         interval="intervals",
-        hint="over the lower ones, beside real clips",
+        hint="over the lowest ones, beside real clips",
         default=None,
     )
     real_time: float | None = figure("real-time factor", better="low", of=COST, form=".3g", default=None)
@@ -75,7 +75,7 @@ class SoundQuality(Quality):
         remedy = "train longer, or take codes with a learned prior: speech-codec"
         blurred = narrow(self.intervals.get("detail"), says, remedy)
         if not blurred and max(self.intervals.get("treble", [0.0])) < DULL:
-            says = f"upper bands are {-(self.treble or 0.0):.0f} dB weaker beside lower ones than in real clips"
+            says = f"upper bands are {-(self.treble or 0.0):.0f} dB weaker beside the lowest ones than in real clips"
             blurred = [Failing("blurred", says, remedy)]
         return super().failings() + blurred
 
@@ -144,6 +144,10 @@ class SoundReference(Reference):
             return {}
         found, columns = self.taken_for(x), columns_of(self.spec)
         return {c.name: (found[:, i].numpy(), c.classes) for i, (_, c) in enumerate(columns)}
+
+    def known_classes(self, label: Tensor) -> dict[str, Tensor]:
+        wanted = targets(label, self.spec)
+        return {column.name: wanted[:, i] for i, (_, column) in enumerate(columns_of(self.spec))}
 
     def taken_for(self, x: Tensor) -> Tensor:
         assert isinstance(self.extractor, SoundClassifier)

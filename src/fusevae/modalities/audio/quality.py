@@ -107,15 +107,17 @@ def detail_of_sound(x: Tensor, rate: int) -> Tensor:
 
 
 def treble(x: Tensor, rate: int) -> Tensor:
-    """Decibels by which the upper half of the log-mel bands of clips ``(n, samples)`` is above the lower half,
-    ``(n,)``: means over the frames, in which what lies 80 dB below full scale is silence. A muffled clip has little."""
+    """Decibels by which the upper three quarters of the mel bands of clips ``(n, samples)`` lie above the lowest
+    quarter, ``(n,)``: means over the bands of the long-term average spectrum, the mean power over the frames, in which
+    silence and pauses don't count. A muffled clip has little, whatever band it lacks."""
     found = []
     for part in x.split(BLOCK):
         y = usual_view(rate)(part)
         n = extent(y)
-        y = y.clamp(min=math.log(1e-4)) * within(n, y.shape[-1])
-        low, high = (half.mean(-2).sum(-1) / n.clamp(min=1) for half in y.tensor_split(2, -2))
-        found.append(NEPER * (high - low))
+        power = ((2 * y).exp() * within(n, y.shape[-1])).sum(-1) / n[:, None].clamp(min=1)
+        level = NEPER / 2 * power.clamp(min=1e-8).log()
+        low, *high = level.tensor_split(4, -1)
+        found.append(torch.cat(high, -1).mean(-1) - low.mean(-1))
     return torch.cat(found).double()
 
 

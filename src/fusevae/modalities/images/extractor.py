@@ -7,10 +7,9 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,40 +30,34 @@ from fusevae.data.source import read_data
 from fusevae.data.splits import Splits
 from fusevae.evaluation.features import Scripted
 from fusevae.nets.classifier import Classifier
-from fusevae.training.fit import pick_device
 from fusevae.training.lock import locked
-from fusevae.training.loop import Loop
-from fusevae.training.players import Batch, Game, Player
-from fusevae.training.progress import Progress
+from fusevae.training.players import Batch
 from fusevae.training.settings import Training
+from fusevae.training.still import RULE, Classifying, train_until_still
 
 logger = logging.getLogger(__name__)
 #: a classifier that is almost always right has gradients of very different norms, so none is skipped for its norm
-USUAL = Training(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=0.05, skip=0.0)
-UPDATES = 500  # at least so many by default, however few the data are
-CHECKPOINTS = 100  # updates between the states that it goes on from
+USUAL = Training(epochs=5, batch_size=64, learning_rate=1e-3, weight_decay=0.05, skip=0.0)
+UPDATES = 500  # the longest training has at least so many by default, however few the data are
 TIMED = (2, 12)  # updates of two short trainings, whose difference is the time of ten
 CACHE = "FUSEVAE_CACHE"  # the variable that names another folder
 ORIENTED = "features of a classifier of the images' orientations"
 
 
-class Labels(Player):
+class Labels(Classifying):
     """Classifies: the loss is the cross-entropy in nats."""
-
-    name = "classifier"
-
-    def __init__(self, net: Classifier) -> None:
-        super().__init__()
-        self.net = net
-
-    def own(self) -> Sequence[nn.Module]:
-        return [self.net]
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.label is not None
         logits = self.net(batch.x)
         loss = F.cross_entropy(logits, batch.label)
         return loss, {"loss_value": loss.detach(), "accuracy": (logits.argmax(-1) == batch.label).float().mean()}
+
+
+def usual(train: Examples) -> Training:
+    """The longest training of a classifier: five epochs, or as many as make 500 updates."""
+    per_epoch = max(1, len(train) // USUAL.batch_size)
+    return USUAL.replaced(epochs=max(USUAL.epochs, UPDATES / per_epoch))
 
 
 def train_extractor(
@@ -78,7 +71,8 @@ def train_extractor(
     part: float = 1.0,
     folder: Path | None = None,
 ) -> tuple[Classifier, float]:
-    """Train a classifier on the training part of images; returns it and its accuracy on what is held out.
+    """Train a classifier on the training part of images, until it stands still
+    (:func:`fusevae.training.still.train_until_still`); returns it and its accuracy on what is held out.
 
     Images without labels are turned by 0, 90, 180 or 270 degrees and the classifier tells by how much (Gidaris et al.
     2018; by 0 or 180 where they aren't square). Such features know less of what is in an image than those of classes
@@ -88,11 +82,11 @@ def train_extractor(
         data: what :func:`fusevae.read_data` takes; scikit-learn's digits by default.
         channels: width of each stage of its convolutions.
         features: how many it has before its last layer.
-        training: settings of the loop; by default five epochs, or as many as make 500 updates.
+        training: settings of the loop, whose epochs are the most; by default five, or as many as make 500 updates.
         seed: of initial weights and order.
         device: as for :func:`fusevae.fit`.
         quiet: show no progress.
-        part: of the epochs.
+        part: of the most epochs.
         folder: of its checkpoints, from which it goes on where it was stopped; removed at its end.
 
     Raises :class:`InputError` for data that are no images.
@@ -101,31 +95,18 @@ def train_extractor(
     if len(splits.spec.shape) != 3:
         raise InputError(f"the data have shape {splits.spec.shape}: expected images (channels, height, width)")
     labelled = splits.spec.n_classes > 1
-    if training is None:
-        per_epoch = max(1, len(splits.train) // USUAL.batch_size)
-        training = USUAL.replaced(epochs=max(USUAL.epochs, UPDATES / per_epoch))
-    if not labelled:
-        train = Turned(splits.train)
-        splits = Splits(train, Turned(splits.validation), Turned(splits.test), train.spec, splits.source)
-        # as many updates as with labels
-        training = training.replaced(epochs=training.epochs / splits.spec.n_classes)
-    training = training.replaced(epochs=training.epochs * part, checkpoint_every=CHECKPOINTS)
-    spec = splits.spec
+    training = training or usual(splits.train)
+    seen_as: Callable[[Examples], Examples] = (lambda examples: examples) if labelled else Turned
+    train = seen_as(splits.train)
+    spec, more = train.spec, len(train) / len(splits.train)
+    training = training.replaced(epochs=training.epochs * part / more)  # of as many updates as with labels
     with noise.preserved():
         torch.manual_seed(noise.key(seed, "extractor"))
         net = Classifier(spec.shape, spec.n_classes, features, channels, spec.low, spec.high)
-    place = pick_device(device)
-    loop = Loop(Game([Labels(net)]), splits.train, splits.validation, training, seed, place, folder, Progress(quiet))
-    if folder is not None:
-        loop.resume()
-    if not loop.run():
-        raise KeyboardInterrupt  # half a training must not pass for a whole one
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-    best = loop.result().players["classifier"].net.cpu().eval()  # type: ignore[union-attr,index]
+    best = train_until_still(Labels(net), splits.train, training, seed, device, quiet, folder, seen_as)
     assert isinstance(best, Classifier)
-    best.measure(splits.train.batch(torch.arange(min(len(splits.train), 2000)))[0])
-    held = splits.test if len(splits.test) else splits.validation
+    best.measure(train.batch(torch.arange(min(len(train), 2000)))[0])
+    held = seen_as(splits.test if len(splits.test) else splits.validation)
     right = 0
     for x, label in held.batches(torch.arange(len(held)).split(500)):
         with torch.no_grad():
@@ -211,23 +192,35 @@ def extractor_for(
 
 def kept_at(data: Splits, folder: Path | None = None, part: float = 1.0) -> Path:
     """Where the classifier of these images is kept, once there is one."""
-    key = hashlib.blake2b(digest_size=12)
-    key.update(f"{data_fingerprint(data.train)} {json.dumps([describe(USUAL), UPDATES])}".encode())
-    if part < 1:
-        key.update(str(part).encode())
-    return (folder or cache_folder()) / f"extractor-{key.hexdigest()}.safetensors"
+    return kept_as("extractor", data, [describe(USUAL), UPDATES], folder, part)
+
+
+def kept_as(name: str, data: Splits, settings: list[Any], folder: Path | None = None, part: float = 1.0) -> Path:
+    """Where a classifier is kept: by the contents of the data, its settings, and the rule by which it is trained."""
+    known = [data_fingerprint(data.train), *settings, *RULE, *([part] if part < 1 else [])]
+    key = hashlib.blake2b(json.dumps(known).encode(), digest_size=12)
+    return (folder or cache_folder()) / f"{name}-{key.hexdigest()}.safetensors"
 
 
 def training_seconds(data: Splits, device: str = "auto") -> float:
-    """About how long the classifier of these images takes to train: what some more updates of it cost, times all."""
-    per_epoch, seconds = max(1, len(data.train) // USUAL.batch_size), []
+    """About how long the classifier of these images takes to train at most: what some more updates of it cost, times
+    all."""
+    per_epoch, longest = max(1, len(data.train) // USUAL.batch_size), usual(data.train)
+
+    def short(updates: int) -> None:
+        train_extractor(data, training=longest.replaced(epochs=updates / per_epoch), device=device, quiet=True)
+
+    return each_update(short) * longest.epochs * per_epoch
+
+
+def each_update(train: Callable[[int], object]) -> float:
+    """Seconds of an update, from two trainings of so few that nothing else is done."""
+    seconds = []
     for updates in TIMED:
         started = time.perf_counter()
-        short = USUAL.replaced(epochs=updates / per_epoch, validate_every=10**9)
-        train_extractor(data, training=short, device=device, quiet=True)
+        train(updates)
         seconds.append(time.perf_counter() - started)
-    each = max(0.0, seconds[1] - seconds[0]) / (TIMED[1] - TIMED[0])
-    return each * max(UPDATES, USUAL.epochs * per_epoch)
+    return max(0.0, seconds[1] - seconds[0]) / (TIMED[1] - TIMED[0])
 
 
 def save_extractor(net: Classifier, accuracy: float, path: Path) -> None:
