@@ -274,6 +274,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(tune, "SEARCH", 0.6)
     monkeypatch.setattr(tune, "UPDATES", 1)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
+    monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
     whole, calls = tune.Trials.one, []
 
@@ -319,6 +320,7 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
     monkeypatch.setattr(tune, "log_likelihood", unseen)
     for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
+    monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     monkeypatch.setattr(tune.Work, "figures", worse)
     found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
     assert found.run is not None and found.tuned is not None
@@ -331,6 +333,19 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
     assert (tried[0]["training.learning_rate"], tried[0]["recipe.latent"]) == (0.002, 12)
     for i, one in enumerate(tried[1:8], 1):
         assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
+
+
+def test_a_training_that_is_far_from_its_end_has_all_the_time_of_a_tuning(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes import tune
+
+    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
+        monkeypatch.setattr(tune, name, value)
+    found = tune.tune("logistic-vae", total=3.0, output=tmp_path / "t", quiet=True)
+    assert found.tuned is not None and (found.tuned.kept, found.tuned.trials) == ("defaults", 1)
+    assert found.run is not None and found.run.finished and found.run.seconds > 1.2
+    again = tune.tune("logistic-vae", total=3.0, output=tmp_path / "t", quiet=True)
+    assert again.tuned == found.tuned
 
 
 def test_a_tuning_chooses_by_validation_examples_that_no_trial_saw():

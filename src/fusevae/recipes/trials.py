@@ -24,9 +24,11 @@ from fusevae.training.configuration import one_line
 from fusevae.training.experiment import Experiment
 from fusevae.training.fit import fit
 
-TRIALS, AGAIN, MOVED = "trials.log", "again", "moved"  # the file; what is said of a trial that was stopped, and of one
+TRIALS = "trials.log"
+AGAIN, MOVED, YOUNG = "again", "moved", "young"  # said of a trial that was stopped, of one step, far from its end
 LOOKS = 2  # at held-out examples in a trial: one on the way, after which it may be given up, and one at its end
 STEPS = 5  # that are timed
+FAR = 0.1  # of what the first trial has gained on validation examples: where its second half brought more, it is young
 FALLEN = 0.1  # of what a training has gained on validation examples: once it has lost so much, more time won't help
 #: settings by which a step is neither longer nor shorter
 FREE = ("training.learning_rate", "training.weight_decay", "recipe.dropout")
@@ -96,6 +98,12 @@ class Trials:
         """Trials that were given up on the way."""
         return sum(t.state.name == "PRUNED" for t in self.study.trials)
 
+    @property
+    def young(self) -> bool:
+        """Whether the defaults were far from their end after the time of a trial: more time is worth more to them than
+        what trials as short could find."""
+        return any(t.user_attrs.get(YOUNG) for t in self.study.trials)
+
     def speed(self, params: Mapping[str, Any]) -> list[float]:
         """Seconds of a step and of a look, and the steps of an epoch, of some settings."""
         key = json.dumps({name: value for name, value in params.items() if name not in FREE}, sort_keys=True)
@@ -130,10 +138,13 @@ class Trials:
         trial = self.study.ask()
         params = {name: _suggested(trial, name, values) for name, values in self.search.items()}
         pruned, seen = False, set()
+        values: list[tuple[int, float]] = []
 
         def look(record: dict[str, Any], moment: Moment) -> bool:
             nonlocal pruned
             value, part = bound(record), LOOKS * moment.step // moment.total
+            if value is not None:
+                values.append((part, value))
             if value is not None and part not in seen and part:
                 seen.add(part)
                 trial.report(value, part)  # a part of the training: batches differ
@@ -154,6 +165,10 @@ class Trials:
             self.study.tell(trial, state=failed)
             return False
         value = None if pruned else self.value(artifact)
+        if not self.done and values:
+            first, last = values[0][1], values[-1][1]
+            half = max((value for part, value in values if part < LOOKS), default=first)
+            trial.set_user_attr(YOUNG, last - half > FAR * (last - first) > 0)
         if pruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         elif value is None or not math.isfinite(value):

@@ -81,9 +81,11 @@ def tune(
     The first trial has the recipe's defaults; each other is one step in one setting from the best so far. A trial is a
     short training whose schedules come to their end in its time, judged by its best bound of some validation examples
     (by what decides about samples, where there is none); those that are behind the median of the others half on the
-    way are given up. The best settings and the defaults are then each trained for longer, and compared example by
-    example on validation data that no trial was judged by (of samples' figures: on the same ones): where the best is
-    not better beyond chance, the defaults are kept. The test part is not looked at before the last report. What is kept
+    way are given up. Where the first one gained more than a tenth of all that it gained in its second half, more time
+    is worth more than other settings: there is no search, and the defaults have it all. Else the best settings and the
+    defaults are each trained for longer, and compared example by example on validation data that no trial was judged by
+    (of samples' figures: on the same ones): where the best is not better beyond chance, the defaults are kept. The test
+    part is not looked at before the last report. What is kept
     is trained anew for all the time that is left. Where that is no better on validation examples than the shorter
     training was (it learns by heart), the time goes to further trials, and the best shorter training is the run.
 
@@ -163,6 +165,9 @@ class Work:
         say(_plan(self.seconds, each, searched, self.trials.search), self.quiet)
         if not self._search(self.kept.get("from", 0.0) + searched if searched else 0.0):
             return False
+        if self.trials.young:
+            say(f"after {clock(each)} the defaults are far from their end: they have all the time", self.quiet)
+            searched = 0.0
         if searched and not self.trials.done:
             raise InputError(f"no trial came to its end in {clock(each)}: give more time than {clock(self.seconds)}")
         if searched and not self._pair():
@@ -174,7 +179,7 @@ class Work:
         return self._search(USED * self.seconds - (2 * LONGER + 0.5) * each) and self._pair() and self._shorter()
 
     def _search(self, until: float) -> bool:
-        while self.spent.seconds < until:
+        while self.spent.seconds < until and not self.trials.young:
             if not self.trials.one(self.kept["each"]):
                 return False
             self.save()
