@@ -386,6 +386,18 @@ def test_log_mel_of_a_sine_is_its_loudness():
     assert torch.allclose(inside[band].exp(), torch.tensor(wanted), rtol=0.02)
 
 
+def test_frames_become_the_same_sound_whatever_follows_or_stands_beside_them():
+    view = usual_view(RATE)
+    torch.manual_seed(0)
+    y = view(ended(0.1 * torch.randn(3, 3000), torch.tensor([3000, 1500, 700])))
+    sound = view.restore(y)
+    longer = view.restore(F.pad(y, (0, 40)))
+    assert torch.equal(longer[:, : sound.shape[1]], sound) and not longer[:, sound.shape[1] :].any()
+    for i, n in enumerate(extent(y).tolist()):
+        alone = view.restore(y[i : i + 1, :, :n])[0]
+        assert torch.equal(alone, sound[i, : len(alone)])
+
+
 def test_zeros_after_the_end_change_nothing():
     view = usual_view(RATE)
     torch.manual_seed(0)

@@ -134,7 +134,7 @@ def griffin_lim(magnitude: Tensor, window: int, hop: int, samples: int, rounds: 
     Returns ``(*batch, samples)``.
     """
     bins, frames = magnitude.shape[-2:]
-    turn = torch.rand(bins, frames, generator=torch.Generator().manual_seed(0)).to(magnitude)
+    turn = torch.rand(frames, bins, generator=torch.Generator().manual_seed(0)).T.to(magnitude)  # whatever follows
     phase = torch.polar(torch.ones_like(turn), 2 * math.pi * turn)
     before = torch.zeros((), dtype=phase.dtype, device=phase.device)
     for _ in range(rounds):

@@ -18,6 +18,7 @@ from fusevae.nets.spectral import ROUNDS, from_mel, griffin_lim, mel_filters, n_
 
 LEAST = 1e-5  # magnitude of a band, in units of full scale: silence of 16 bits lies above it
 AT_ONCE = 2**22  # samples that are transformed at once
+STEP = 32  # frames: clips of as many, rounded up, are made sound together
 TAPS = 4  # samples to either side that make one at another pace
 
 
@@ -74,8 +75,15 @@ class LogMel(View):
     @torch.no_grad()
     def restore(self, x: Tensor) -> Tensor:
         flat = x.reshape(-1, *x.shape[-2:])
-        parts = flat.split(max(1, AT_ONCE // (self.window * flat.shape[-1])))
-        return torch.cat([self._sound(part) for part in parts]).view(*x.shape[:-2], -1)
+        frames, most = extent(flat), x.shape[-1] * self.hop - self.hop // 2
+        sound = flat.new_zeros(len(flat), most)
+        size = (frames.clamp(min=1) + STEP - 1) // STEP * STEP  # so that a clip's sound depends on no other's length
+        for n in size.unique().tolist():
+            for rows in (size == n).nonzero()[:, 0].split(max(1, AT_ONCE // (self.window * n))):
+                part = flat[rows, :, :n]
+                part = self._sound(F.pad(part, (0, n - part.shape[-1])))[:, :most]
+                sound[rows, : part.shape[-1]] = part
+        return sound.view(*x.shape[:-2], -1)
 
     def _sound(self, y: Tensor) -> Tensor:
         frames, there = extent(y), y.shape[-1]
