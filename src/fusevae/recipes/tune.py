@@ -85,9 +85,9 @@ def tune(
     is worth more than other settings: there is no search, and the defaults have it all. Else the best settings and the
     defaults are each trained for longer, and compared example by example on validation data that no trial was judged by
     (of samples' figures: on the same ones): where the best is not better beyond chance, the defaults are kept. The test
-    part is not looked at before the last report. What is kept
-    is trained anew for all the time that is left. Where that is no better on validation examples than the shorter
-    training was (it learns by heart), the time goes to further trials, and the best shorter training is the run.
+    part is not looked at before the last report. What is kept is trained anew for all the time that is left. Where that
+    is no better on validation examples than the shorter training was (it learns by heart), the time goes to further
+    trials, and the best shorter training is the run.
 
     Args:
         recipe: its name.
