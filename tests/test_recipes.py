@@ -1,5 +1,7 @@
 """Every recipe builds from a description of the data, is a configuration, and trains."""
 
+import typing
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ import fusevae
 from fusevae import DataSpec, Training, build, describe
 from fusevae.core.columns import Text
 from fusevae.core.conditions import Conditions
+from fusevae.core.errors import InputError
 from fusevae.data.examples import InMemory
 from fusevae.data.sequences import Sequences
 from fusevae.data.splits import Splits
@@ -105,3 +108,26 @@ def test_a_recipe_is_a_configuration_that_trains(name):
         assert data.spec.modality in ("text", "molecules", "audio") or made.shape[1:] == data.spec.shape
         found = fusevae.log_likelihood(artifact, data.validation, importance_samples=3)
         assert found.shape == (len(data.validation),) and found.isfinite().all()
+
+
+NONSENSE = {float: [-3.0, float("nan"), float("inf")], int: [-3], tuple: [(-1,), (0,)]}
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_options_that_mean_nothing_are_refused_in_a_line(name: str) -> None:
+    if name.startswith("pretrained"):
+        pytest.skip("its sizes are those of a pretrained model")
+    spec, recipe = some_data(name).spec, find(name)
+    with pytest.raises(InputError, match="has no option 'colour'"):
+        recipe(spec, colour=3)
+    for key, hint in typing.get_type_hints(recipe).items():
+        if key not in ("data", "return"):
+            for value in [object(), *(v for kind, bad in NONSENSE.items() if kind.__name__ in str(hint) for v in bad)]:
+                with pytest.raises(InputError, match=key) as refused:
+                    recipe(spec, **{key: value})
+                assert "\n" not in str(refused.value)
+
+
+def test_what_a_recipe_cannot_be_made_with_is_a_line_too() -> None:
+    with pytest.raises(InputError, match=r"the recipe conv-vae can't be made with channels=\(\)"):
+        find("conv-vae")(DataSpec((1, 8, 8), "uint8", 0, 16), channels=())

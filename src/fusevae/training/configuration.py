@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -154,13 +155,24 @@ def dump(built: Experiment) -> str:
 
 
 def recipe_options(recipe: Callable[..., Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a recipe, as the type hints of its function want them."""
-    known = list(inspect.signature(recipe).parameters)[1:]
+    """The options of a recipe, as the type hints of its function want them. In the library's own a whole number is a
+    size, so at least 1, any other one a weight or a rate, so finite and at least 0, unless the default is less; a
+    dropout is at most 1."""
+    known = inspect.signature(recipe).parameters
     hints = typing.get_type_hints(recipe)
     for key in options:
-        if key not in known:
-            raise InputError(f"recipe {name} has no option {key!r}{near(key, known)}")
-    return {key: fit_type(value, hints.get(key, Any), f"recipe.{key}") for key, value in options.items()}
+        if key not in (names := list(known)[1:]):
+            raise InputError(f"recipe {name} has no option {key!r}{near(key, names)}")
+    found = {key: fit_type(value, hints.get(key, Any), f"recipe.{key}") for key, value in options.items()}
+    for key, value in found.items() if ":" not in name else ():
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                usual = known[key].default
+                least = min(1 if isinstance(number, int) else 0, usual if isinstance(usual, int | float) else 1)
+                most, words = (1, "at most 1") if key.endswith("dropout") else (sys.float_info.max, "finite")
+                if not least <= number <= most:
+                    raise InputError(f"recipe.{key} of {name} is {value}: expected {least} or more, and {words}")
+    return found
 
 
 def one_line(error: object, length: int = 200) -> str:

@@ -164,6 +164,7 @@ def trusted(name: str | None) -> list[str]:
 def _checked(recipe: Callable[..., Experiment], name: str) -> Callable[..., Experiment]:
     """The same recipe, but data that it is not for are refused before any work; the training of one of the library's
     own is as long as so many examples want it."""
+    from fusevae.training.configuration import one_line, recipe_options
     from fusevae.training.sizing import sized
 
     ours_alone = ":" not in name
@@ -173,7 +174,16 @@ def _checked(recipe: Callable[..., Experiment], name: str) -> Callable[..., Expe
         ours = modalities_of(checking)
         if data.modality and ours and data.modality not in ours:
             raise InputError(f"{name} is for {' or '.join(ours)}, these data are {data.modality}: {take(data)}")
-        made = recipe(data, *args, **options)
+        options = recipe_options(recipe, name, options)
+        try:
+            made = recipe(data, *args, **options)
+        except InputError:
+            raise
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if not options or not ours_alone:
+                raise
+            asked = ", ".join(f"{key}={value!r}" for key, value in options.items())
+            raise InputError(f"the recipe {name} can't be made with {asked} ({one_line(error)}): mend them") from error
         seen = data
         for view in made.views:
             seen = view.spec(seen)
