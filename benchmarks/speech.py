@@ -13,7 +13,7 @@ Asked for, after 60 minutes of 2 cores: STOI above .793 and PESQ above 2.39 at 1
 kbit/s; 97 % of the classifier's accuracy on reconstructions, 95 % (digit) and 90 % (speaker) of it on samples.
 ``python benchmarks/speech.py [NAME ...] --minutes 60`` trains and measures those named (all without a name),
 resumable, in ``runs/speech``. Names are speech-codec, speech-vae, mel-vae, and two ablations of speech-vae. Arms of as
-many updates each, 2 epochs whatever the minutes: unchanged, without-critic, one-gaussian-a-step (of the prior, for a
+many updates each, 16 epochs whatever the minutes: unchanged, without-critic, one-gaussian-a-step (of the prior, for a
 mixture of eight), without-memory (a prior of one number of state: near to none over the sequence), standard-normal (in
 the place of the prior). And priors: one more speech-vae is trained for the minutes, and each prior stands in it in
 turn, the one learned with it or, fitted to its latents after, a flow, a diffusion, an autoregressive one, and the
@@ -48,8 +48,7 @@ PRIORS = size(("flow", "diffusion", "autoregressive", "normal"), ("normal",))
 MODELS = ("speech-codec", "speech-vae", "mel-vae", *ARMS, "priors")
 RATE, PAUSE = 8000, 0.05
 DELAYS = range(-80, 481, 20)  # samples
-EPOCHS = size(2, 0.1)  # of an arm
-FIT = 12  # epochs of a prior that is fitted after
+EPOCHS = size(16, 0.1)  # of an arm
 EACH = size(20, 1)  # samples of each digit by each speaker; of an arm half as many
 SMALL = {
     "speech-codec": size([], ["recipe.width=8", "recipe.stages=2", "recipe.codes=8"]),
@@ -259,15 +258,14 @@ def listened(folder: Path) -> dict[str, Any]:
 def fitted(kind: str, folder: Path) -> dict[str, Any]:
     """A prior of speech-vae that is fitted to its latents after."""
     import fusevae
-    from fusevae.training.prior import USUAL
 
     of = RUNS / f"priors-{kind}"
 
     def fit() -> dict[str, float]:
         shutil.rmtree(of, ignore_errors=True)  # of a fit that was cut off
         started = common.now()
-        settings = USUAL.replaced(epochs=size(FIT, 1), batch_size=64, learning_rate=1e-3)
-        fusevae.Run.open(folder, "cpu").with_prior(kind, of, training=settings, quiet=True)
+        short = size({}, {"training": fusevae.Training(epochs=1, batch_size=64)})
+        fusevae.Run.open(folder, "cpu").with_prior(kind, of, quiet=True, **short)
         return {"fit_minutes": (common.now() - started) / 60}
 
     return kept(RUNS / f"priors-{kind}.json", fit) | kept(of / "listened.json", lambda: listened(of))

@@ -28,8 +28,10 @@ from fusevae import (
 )
 from fusevae.core import noise
 from fusevae.data.examples import InMemory
+from fusevae.data.sequences import Sequences
 from fusevae.data.source import read_data
-from fusevae.training import checkpoint
+from fusevae.modalities.audio.schema import SoundSchema
+from fusevae.training import checkpoint, diagnosis
 from fusevae.training.fit import prepare, trained
 from fusevae.training.loop import IN_A_ROW, Loop
 from fusevae.training.optimizer import WARM, GuardedAdamW
@@ -340,6 +342,42 @@ def test_a_game_of_two_trains_and_logs_each_player():
     record = run.records[-1]
     assert record["train"]["loss_value"] < 1.0 and record["train"]["maker/loss_value"] < 1.0
     assert "maker/gradient_norm" in record
+
+
+class Long(Player):
+    """Notes what it is shown; its loss is the sum of an example."""
+
+    name = "model"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.seen = nn.Linear(1, 1), []
+
+    def own(self):
+        return [self.net]
+
+    def forward(self, batch: Batch, progress: float):
+        self.seen.append(batch.x.shape)
+        return batch.x.sum(1).mean() + 0 * self.net.weight.sum(), {}
+
+    def diagnose(self, batch: Batch):
+        self.looked = batch.x.shape
+        return {}
+
+
+def test_one_long_example_does_not_fill_up_all_others_where_held_out_ones_are_looked_at():
+    lengths = torch.arange(600) % 40 + 10
+    lengths[300] = 5000
+    spec = DataSpec((5000,), "float32", -1, 1, schema=SoundSchema(8000))
+    held = Sequences(torch.linspace(0.1, 0.9, int(lengths.sum())), lengths, None, spec)
+    player = Long()
+    run = Loop(Game([player]), held.subset(torch.arange(9)), held, Training(epochs=1), 0, torch.device("cpu"))
+    found = diagnosis.held_out(run, run.game, ["model"])["loss"]
+    assert found == pytest.approx(held.tokens.sum().item() / 600, rel=1e-5)
+    assert sum(n for n, _ in player.seen) == 600
+    assert sum(n * longest for n, longest in player.seen) < 100 * 5000 + 600 * 50
+    diagnosis.diagnose(run, run.game, 0.5)
+    assert player.looked[0] == 100
 
 
 def test_fit_in_a_few_lines_improves_the_bound():

@@ -21,6 +21,7 @@ from fusevae.training.players import Batch, Game
 from fusevae.training.records import readable
 
 BLOCK = 500  # examples that a diagnosis looks at, or a validation at once; fixed: noise is keyed by block
+LIKE, FEWEST = 100, 100  # of different lengths: in a block of a validation, and at least in a diagnosis
 PASSES = 3  # over each example of an update: forward, and backward for twice as much
 ASKED, TOLD = 200, 2000  # samples that conditions are told of, and examples that a teller learns from
 WORTH = 50  # updates of an example for each of these samples, from which a training is worth a look
@@ -30,7 +31,7 @@ SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it, bu
 def due(loop: Any) -> bool:
     """Whether a training (a :class:`fusevae.training.loop.Loop`) is at its end, or has done enough since the last
     diagnosis to be worth another. Work is counted, not time: the records are the same whatever it ran beside."""
-    updates = 1 + min(BLOCK, len(_held(loop))) / (PASSES * loop.batches.size)  # that it costs, and one for the rest
+    updates = 1 + len(loop.game.players) * len(_rows(_held(loop))) / (PASSES * loop.batches.size)  # one for the rest
     return bool(loop.step == loop.total or updates <= SHARE * (loop.step - loop.values["diagnosed"]))
 
 
@@ -55,7 +56,7 @@ def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
     if loop.rank:
         return
     held = _held(loop)
-    batch = Batch(*held.batch(held.evenly(BLOCK))).to(loop.device)
+    batch = Batch(*held.batch(_rows(held))).to(loop.device)
     for name, player in cast(Game, game).players.items():
         with noise.keyed(loop.seed, "diagnosis", name, device=loop.device):
             found = player.diagnose(batch)
@@ -70,9 +71,12 @@ def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
 
 
 def held_out(loop: Any, game: nn.Module, judged: Sequence[str]) -> dict[str, Any]:
-    """The means of the figures of players on the validation examples, as averaged weights have them."""
+    """The means of the figures of players on the validation examples, as averaged weights have them; blocks are of
+    examples of like length, so that little is filled up."""
     sums: dict[str, Tensor] = {}
-    blocks = list(torch.arange(len(loop.validation)).split(BLOCK))
+    lengths, size = loop.validation.lengths, len(loop.validation)
+    order = torch.arange(size) if lengths is None else lengths.argsort(stable=True)
+    blocks = list(order.split(BLOCK if lengths is None else LIKE))
     mine = range(loop.rank, len(blocks), loop.processes)
     for i, raw in zip(mine, loop.validation.batches(blocks[j] for j in mine), strict=True):
         batch = Batch(*raw).to(loop.device)
@@ -139,6 +143,15 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
 def _held(loop: Any) -> Examples:
     found: Examples = loop.validation if len(loop.validation) else loop.train
     return found
+
+
+def _rows(held: Examples) -> Tensor:
+    """The examples that a diagnosis looks at, evenly over all: fewer where the longest would fill up the others."""
+    rows = held.evenly(BLOCK)
+    if held.lengths is None or len(rows) <= FEWEST:
+        return rows
+    lengths = held.lengths[rows].double()
+    return held.evenly(max(FEWEST, round(len(rows) * (lengths.mean() / lengths.max()).item())))
 
 
 def first_bad_tensor(game: Game, name: str, batch: Batch, progress: float) -> str:

@@ -65,6 +65,7 @@ FRAMES: Mapping[Kind, Callable[..., Conditional]] = {  # for sequences of vector
 }
 HELD_OUT = 0.05  # of the latents, for the figures of the fit
 USUAL = Training(epochs=30, batch_size=256, learning_rate=2e-3, weight_decay=0.01)
+LONG = USUAL.replaced(epochs=40, batch_size=64, learning_rate=1e-3)  # for sequences, of which there are fewer
 
 
 def fit_prior(
@@ -73,7 +74,7 @@ def fit_prior(
     kind: Kind = "flow",
     label: Any = None,
     components: int = 10,
-    training: Training = USUAL,
+    training: Training | None = None,
     seed: int = 0,
     device: str = "auto",
     quiet: bool = False,
@@ -98,7 +99,7 @@ def fit_prior(
         label: labels of the data. A conditional model gets a prior p(z | label), but for a mixture; so does a codec
             whose data have conditions.
         components: of the mixture.
-        training: of the others.
+        training: of the others; by default :func:`usual`.
         seed: of the latents drawn and of the fit.
         device: as for :func:`fusevae.fit`.
         quiet: show no progress.
@@ -129,6 +130,7 @@ def fit_prior(
             f"the latents have shape {tuple(z.shape[1:])} and a {kind} prior is for vectors: take kind diffusion"
         )
     told = artifact.is_conditional or (isinstance(latents, Coded) and artifact.data.condition)
+    training = training or usual(artifact)
     prior = _fitted(z, labels if told else None, artifact, kind, components, training, seed, device, quiet)
     artifact = copy.deepcopy(artifact).cpu()
     model = with_prior(artifact.distribution, prior)
@@ -168,6 +170,18 @@ def latents_of(model: Conditional) -> Flat | Deterministic | Quantized | Coded:
             "latents or codes, or a Ladder with such a top"
         )
     return latents
+
+
+def usual(artifact: Artifact) -> Training:
+    """How a prior is trained where nothing else is said: 30 epochs over vectors and codes, 40 in smaller batches over
+    sequences of vectors.
+
+    Example:
+        >>> from fusevae import MLP, VAE, DataSpec
+        >>> usual(Artifact(VAE(Flat(Normal(2), Gaussian(MLP(4, 4))), Gaussian(MLP(2, 8))), DataSpec((4,)))).epochs
+        30
+    """
+    return LONG if _of_frames(latents_of(artifact.distribution)) else USUAL
 
 
 def _of_frames(latents: Conditional | Latents) -> bool:

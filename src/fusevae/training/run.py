@@ -277,7 +277,7 @@ class Run:
         folder = fresh_folder(output)
         prior.latents_of(self.artifact.distribution)
         examples, _ = self.training(data, conditions)
-        settings = (kind, None, components, training or prior.USUAL, seed, self.device, quiet)
+        settings = (kind, None, components, training, seed, self.device, quiet)
         with locked(folder):
             fresh_folder(folder)  # nobody has begun in it meanwhile
             found = prior.fit_prior(self.artifact, examples, *settings)
