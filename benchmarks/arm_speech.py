@@ -103,7 +103,7 @@ def mel_step(made: Any, x: Tensor, n: Tensor, label: Tensor) -> list[tuple[Tenso
 
 def text_step(made: Any, x: Tensor, n: Tensor, label: Tensor) -> list[tuple[Tensor, list[nn.Parameter]]]:
     """Frame-wise latents aligned to a text, log-mel frames given them."""
-    vae, (y, mask, count, scaled) = made.model.model, standardised(made, x, n)
+    vae, (y, mask, _, scaled) = made.model.model, standardised(made, x, n)
     mean, raw = vae.latents.posterior.net(y, label).chunk(2, 1)
     log_scale, noise = bounded(raw, -5.0, 3.0), torch.randn_like(mean)
     z = (mean + log_scale.exp() * noise) * mask
