@@ -86,14 +86,15 @@ def train(name: str) -> Path:
     return common.train(RUNS / name, recipe, digits(), settings, "--importance-samples", "1", *more)
 
 
-def pieces() -> list[np.ndarray]:
-    """The test clips of each speaker's takes, joined."""
+def pieces(instead: dict[str, np.ndarray] | None = None) -> list[np.ndarray]:
+    """The test clips of each speaker's takes, joined; or what stands for them, by their names."""
     import soundfile
 
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     for path in sorted((digits() / "test").glob("*.wav")):
         _, speaker, take = path.stem.split("_")
         clip = soundfile.read(path, dtype="float32")[0]
+        clip = clip if instead is None else delayed(instead[path.name], 0, len(clip))
         found.setdefault((speaker, take), []).extend([clip, np.zeros(round(PAUSE * RATE), np.float32)])
     return [np.concatenate(clips) for clips in found.values()]
 
@@ -225,7 +226,7 @@ def heard(folder: Path) -> dict[str, Any]:
 
 def listened(folder: Path) -> dict[str, Any]:
     """Of an arm: what the classifier hears in samples, reconstructions, test clips and as many clips of training, and
-    the Fréchet distance of each from the test clips."""
+    the Fréchet distance of each from the test clips; STOI and PESQ of reconstructions, joined as for codecs."""
     import torch
 
     import fusevae
@@ -242,8 +243,10 @@ def listened(folder: Path) -> dict[str, Any]:
     seconds, length = common.now() - started, extent(made[:, None]).sum().item() / RATE
     real, known = data.test.batch(torch.arange(len(data.test)))
     parts = {"test clips": (real, known), "training clips": data.train.batch(data.train.evenly(len(label)))}
-    parts["reconstructions"] = (fusevae.reconstruct(artifact, data.test), known)
+    parts["reconstructions"] = (again := fusevae.reconstruct(artifact, data.test), known)
     parts["samples"] = (made, label)
+    pairs = list(zip(pieces(), pieces(dict(zip(data.test.ids, again.numpy(), strict=True))), strict=True))
+    scores = {score.__name__: [score(x, y) for x, y in pairs] for score in (stoi, pesq)}
     wanted = features(net, real)
     found = {
         part: {
@@ -252,7 +255,8 @@ def listened(folder: Path) -> dict[str, Any]:
         }
         for part, (x, y) in parts.items()
     }
-    return {"heard": found, "samples": len(label), "real_time": seconds / length}
+    means = {name: float(np.mean(each)) for name, each in scores.items() if None not in each}
+    return {"heard": found, "samples": len(label), "real_time": seconds / length, "reconstructions": means}
 
 
 def fitted(kind: str, folder: Path) -> dict[str, Any]:

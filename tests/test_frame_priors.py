@@ -30,6 +30,8 @@ from fusevae.core.errors import InputError
 from fusevae.core.frames import ended, extent, within
 from fusevae.core.levels import bounds_as, log_bound
 from fusevae.data.frame_steps import StandardiseFrames
+from fusevae.distributions.autoregressive_codes import AutoregressiveCodes
+from fusevae.distributions.autoregressive_frames import AutoregressiveFrames
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.nets.spectral_distance import SpectralDistance
 from fusevae.nets.wave import WaveDecoder
@@ -186,3 +188,19 @@ def test_speech_vae_is_trained_with_each_prior():
         made = fusevae.find("speech-vae")(data, latent=2, width=8, prior=kind).model
         assert type(made.latents.prior) is family
         assert any(getattr(part, "classes", 0) == 2 for part in made.latents.prior.modules())
+
+
+@pytest.mark.parametrize("of", [(AutoregressiveFrames, 3, 200, 4, 2), (AutoregressiveCodes, 3, 8, 200, 4, 3, 3)])
+def test_drawing_ends_with_the_longest_and_what_is_drawn_afterwards_does_not_depend_on_it(of, monkeypatch):
+    prior, steps = of[0](*of[1:]), []
+    monkeypatch.setattr(prior, "read", lambda *given: steps.append(len(given[0])) or type(prior).read(prior, *given))
+    after = set()
+    for end in (0.0, 3.0):
+        torch.nn.init.constant_(prior.head.bias[-1:], end)
+        torch.manual_seed(0)
+        n = extent(prior().sample((50,)))
+        assert len(steps) == int(n.max()) + 1 < 60
+        assert steps[-1] < 50  # those that had ended were left out
+        after.add(torch.rand(()).item())
+        steps.clear()
+    assert len(after) == 1

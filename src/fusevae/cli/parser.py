@@ -322,7 +322,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     options.data(prior, required=False, default="; without it the run's own training split")
     prior.add_argument("--components", type=positive, default=10, metavar="N", help="of the mixture (default: 10)")
-    prior.add_argument("--epochs", type=positive, metavar="N", help="of the training of the others (default: 30; of sequences 40)")
+    prior.add_argument(
+        "--epochs", type=positive, metavar="N", help="of the others' training (default: 30; of sequences 40)"
+    )
     options.output(prior, "a new folder")
     options.device(prior, seed=0)
     options.trust(prior)

@@ -176,6 +176,17 @@ def choose(logits: Tensor, sample_shape: Sequence[int] = (), dim: int = -1) -> T
     return (logits.detach() - uniform.log_().neg_().log_()).argmax(dim)
 
 
+def inverse(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The categories ``(n,)`` of logits ``(n, categories)`` at which their distribution functions pass ``uniform``.
+
+    Example:
+        >>> inverse(torch.tensor([[0.0, -torch.inf, 0.0]] * 2), torch.tensor([0.4, 0.6]))
+        tensor([0, 2])
+    """
+    upto = logits.double().softmax(-1).cumsum(-1)
+    return torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True).squeeze(-1)
+
+
 def _draw(draw: Any, p: Distribution, sample_shape: Sequence[int]) -> Tensor:
     shape = torch.Size(sample_shape)
     if _rows.get() is None or getattr(p, "draws_keyed", False):  # a composite draws its parts by these functions

@@ -61,7 +61,7 @@ class AutoregressiveCodes(Stepwise):
                 f"inner={inner} were given: expected at least 2 levels, and 1 of each of the others"
             )
         super().__init__(stages, longest, features, stages * inner, hidden, classes)
-        self.levels, self.inner = levels, inner
+        self.levels, self.inner, self.numbers = levels, inner, stages
         self.vectors = nn.Parameter(torch.randn(stages, levels, features))
         self.before = nn.Parameter(torch.randn(stages - 1, features, inner) / features**0.5)
         self.query = nn.Parameter(torch.randn(stages, inner, features) / (inner * features) ** 0.5)
@@ -79,11 +79,11 @@ class AutoregressiveCodes(Stepwise):
         ]
         return torch.stack(found).sum(0).masked_fill((code < 0).any(1), -torch.inf)
 
-    def draw(self, out: Tensor, lead: torch.Size) -> Tensor:
+    def draw(self, out: Tensor, uniform: Tensor) -> Tensor:
         state = out.unflatten(-1, (self.width, self.inner))
         before, found = out.new_zeros(len(out), self.vectors.shape[-1]), []
         for i in range(self.width):
-            code = noise.choose(self._logits(i, state[:, i], before).view(*lead, -1)).reshape(-1)
+            code = noise.inverse(self._logits(i, state[:, i], before), uniform[:, i])
             before = before + self.vectors[i, code]
             found.append(code + 1)
         return torch.stack(found, 1).to(out.dtype)

@@ -52,7 +52,7 @@ class AutoregressiveFrames(Stepwise):
                 "given: expected at least 1 of each"
             )
         super().__init__(width, longest, width, components * (2 * width + 1), hidden, classes, layers)
-        self.components = components
+        self.components, self.numbers = components, 1 + width
         bias = self.head.bias.data
         bias[:-1] = 0.3 * torch.randn_like(bias)[:-1]  # components start apart
 
@@ -61,10 +61,10 @@ class AutoregressiveFrames(Stepwise):
         each = -0.5 * ((z[:, None] - means) * (-logs).exp()).square() - logs - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(weights + each.sum(-1), -1)
 
-    def draw(self, out: Tensor, lead: torch.Size) -> Tensor:
+    def draw(self, out: Tensor, uniform: Tensor) -> Tensor:
         weights, means, logs = self._parts(out)
-        which = noise.choose(weights.view(*lead, -1)).reshape(-1, 1, 1).expand(-1, 1, self.width)
-        drawn = torch.randn((*lead, self.width), device=out.device).view(-1, self.width)
+        which = noise.inverse(weights, uniform[:, 0]).view(-1, 1, 1).expand(-1, 1, self.width)
+        drawn = torch.special.ndtri(uniform[:, 1:].clamp(1e-7, 1 - 1e-7))
         return means.gather(1, which)[:, 0] + logs.gather(1, which)[:, 0].exp() * drawn
 
     def _parts(self, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -205,31 +205,20 @@ def barred(vocabulary: int, tokens: Sequence[int]) -> Tensor | None:
     return found
 
 
-def inverse(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The categories ``(n,)`` of logits ``(n, categories)`` at which their distribution functions pass ``uniform``.
-
-    Example:
-        >>> inverse(torch.tensor([[0.0, -torch.inf, 0.0]] * 2), torch.tensor([0.4, 0.6]))
-        tensor([0, 2])
-    """
-    upto = logits.double().softmax(-1).cumsum(-1)
-    return torch.searchsorted(upto, uniform.double()[:, None] * upto[:, -1:], right=True).squeeze(-1)
-
-
 def written(logits: Tensor, uniform: Tensor, how: Generation, place: int) -> Tensor:
     """The tokens ``(n,)`` that are written at a place. One that is never written there is drawn anew among the others,
     by where in its own share the number ``uniform`` lies: those that may be written are what they would have been."""
     allowed = how.allowed(logits, place)
     if how.temperature == 0:
         return allowed.argmax(-1)
-    token = inverse(limited := how.limited(logits), uniform)
+    token = noise.inverse(limited := how.limited(logits), uniform)
     if allowed is logits:
         return token
     upto = limited.double().softmax(-1).cumsum(-1)
     ends = F.pad(upto, (1, 0)).gather(1, torch.stack([token, token + 1], 1))
     within = (uniform.double() * upto[:, -1] - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
     never = allowed.gather(1, token[:, None])[:, 0] == -torch.inf
-    return torch.where(never, inverse(how.limited(allowed), within.clamp(0, 1 - 1e-12)), token)
+    return torch.where(never, noise.inverse(how.limited(allowed), within.clamp(0, 1 - 1e-12)), token)
 
 
 class _Sequences(Distribution):

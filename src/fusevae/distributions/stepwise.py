@@ -36,8 +36,12 @@ class Stepwise(Conditional):
         hidden: numbers of the state.
         classes: number of labels, or :class:`Conditions`, if it is given one.
         layers: of the recurrent net.
+
+    Attributes:
+        numbers: that a vector is drawn by.
     """
 
+    numbers: int
     space = "frames"
     has_mean = False
 
@@ -87,8 +91,8 @@ class Stepwise(Conditional):
         """The log-probabilities ``(n,)`` of vectors ``(n, width)``, given the outputs ``(n, outputs)`` before each."""
 
     @abstractmethod
-    def draw(self, out: Tensor, lead: torch.Size) -> Tensor:
-        """Vectors ``(n, width)`` given the outputs before each, n in all of the shape ``lead``."""
+    def draw(self, out: Tensor, uniform: Tensor) -> Tensor:
+        """Vectors ``(n, width)`` given the outputs before each, and :attr:`numbers` in [0, 1) for each."""
 
 
 class Steps(Distribution):
@@ -123,15 +127,25 @@ class Steps(Distribution):
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         lead = torch.Size(sample_shape) + self.batch_shape
         owner, device = self.owner, self.owner.head.weight.device
-        rows = lead.numel()
-        told = None if self.told is None else self.told.expand(*lead, -1).reshape(rows, -1)
-        z, state = torch.zeros(rows, owner.width, device=device), None
-        going = torch.ones(rows, dtype=torch.bool, device=device)
-        found = []
+        rows = torch.arange(lead.numel(), device=device)
+        told = None if self.told is None else self.told.expand(*lead, -1).reshape(len(rows), -1)
+        # numbers for each step, whenever a sequence ends: what is drawn afterwards doesn't depend on it
+        uniform = torch.rand((*lead, owner.longest, 1 + owner.numbers), device=device)
+        uniform = uniform.view(len(rows), owner.longest, -1)
+        found = torch.zeros(len(rows), owner.width, owner.longest, device=device)
+        z, state, going = found[:, :, 0], None, torch.ones_like(rows, dtype=torch.bool)
+        look = 16 if device.type == "cuda" else 1  # to look is to wait for the device
         for t in range(owner.longest):
             out, state = owner.read(z[:, None], t, told, state)
             if t:
-                going = going & (torch.rand(lead, device=device).flatten() >= out[:, 0, -1].sigmoid())
-            z = owner.draw(out[:, 0, :-1], lead)
-            found.append(z * going[:, None])
-        return torch.stack(found, -1).view(*lead, owner.width, owner.longest)
+                going = going & (uniform[:, t, 0] >= out[:, 0, -1].sigmoid())
+            z = owner.draw(out[:, 0, :-1], uniform[:, t, 1:])
+            found[rows, :, t] = z * going[:, None]
+            if t % look == look - 1:
+                left = going.nonzero()[:, 0]
+                if not len(left):
+                    break
+                if len(left) <= len(rows) / 2:  # go on with those that have no end yet
+                    rows, z, uniform, going, state = rows[left], z[left], uniform[left], going[left], state[:, left]
+                    told = told if told is None else told[left]
+        return found.view(*lead, owner.width, owner.longest)
