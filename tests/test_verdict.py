@@ -179,6 +179,19 @@ def test_texts_that_fail_are_named(tmp_path):
     assert "not covering the data" in names(judge, lambda n, _: fresh[:2].repeat(n, 1)[:n], *spaced)
 
 
+def test_a_class_of_texts_that_is_never_drawn_is_told_though_words_mislead(tmp_path):
+    from fusevae.evaluation.asked import Teller
+    from fusevae.evaluation.variety import left_out
+
+    rows = [f"w{i % 37} {('good', 'bad')[i % 2 ^ (i // 2 % 8 == 0)]} x{i % 41},{'ab'[i % 2]}" for i in range(1600)]
+    (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    splits = Source(str(tmp_path / "t.csv"), conditions="label", validation=0.3, test=0.3).read()
+    teller = Teller(splits.train)
+    x, label = splits.validation.batch(torch.arange(400))
+    found = [left_out(teller.shares(made, splits.test), len(made)) for made in (x, x[label.view(-1) == 1])]
+    assert found[0] == [] and [each.evidence[:13] for each in found[1]] == ["label a: 0.0%"]
+
+
 def test_texts_of_common_words_alone_are_blurred(tmp_path):
     draw, often = random.Random(0), [1 / (i + 1) for i in range(300)]
     texts = {" ".join(f"w{i}" for i in draw.choices(range(300), often, k=8)) for _ in range(400)}

@@ -261,13 +261,13 @@ class TextReference(Judge):
         )
 
     def shares(self, x: Tensor, texts: Sequence[str], artifact: Artifact) -> dict[str, list[float]]:
-        """The parts of samples and of real texts that are taken for each class; of texts without any, that have each
-        frequent word."""
+        """The parts of samples and of real texts that are of each class, told from their words; of texts without any,
+        that have each frequent word."""
         if not self.teller.classes:
             both = [Counter(word for text in each for word in set(text)) for each in (map(words, texts), self.words)]
             often = [word for word, count in both[1].items() if count >= OFTEN * self.n]
             return {f"texts with {word!r}": [of[word] / self.n for of in both] for word in often}
-        return self.teller.shares(x, self.held.batch(self.held.evenly(self.n))[0], artifact.data)
+        return self.teller.shares(x, self.held, artifact.data)
 
     @functools.cached_property
     def teller(self) -> Teller:
