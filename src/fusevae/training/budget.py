@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
+from fusevae.core import noise
 from fusevae.core.durations import duration
 from fusevae.core.errors import InputError
 from fusevae.core.processes import mean_over_processes
 from fusevae.data.splits import Splits
+from fusevae.training import diagnosis
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import prepare
@@ -140,9 +142,10 @@ def fewer(size: int, step: float, seconds: float, accumulate: int = 1) -> tuple[
 
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
     """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps, and a
-    look at some held-out examples."""
+    look at some held-out examples. A validation is of all of them, and has a diagnosis of a block beside it, which is
+    as long however many there are."""
     watch, held = Stopwatch(), data.validation
-    data = replace(data, validation=held.spread(LOOKED_AT))
+    some = held.spread(LOOKED_AT)
     size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
@@ -150,11 +153,18 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     loop: Loop = prepare(
         experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
     )
-    if not loop.run():  # its last step ends with a record and a validation
+    loop.validation = held.subset(torch.arange(0))
+    if not loop.run():  # its last step ends with a record and a diagnosis
         raise KeyboardInterrupt
     step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
-    both = torch.tensor([max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step)], dtype=torch.float64)
-    both[1] *= len(held) / max(1, len(data.validation))
+    look = max(0.0, watch.times[-1] - watch.times[-2] - step)
+    judged = [name for name, player in loop.game.players.items() if player.judged]
+    if len(some) and judged:
+        loop.validation, started = some, time.perf_counter()
+        with torch.no_grad(), noise.preserved(loop.device):
+            diagnosis.held_out(loop, loop.average.ready(), judged)
+        look += (time.perf_counter() - started) * len(held) / len(some)
+    both = torch.tensor([max(step, 1e-6), look], dtype=torch.float64)
     step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
     return step, validation, loop.per_epoch
 

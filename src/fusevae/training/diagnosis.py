@@ -70,9 +70,12 @@ def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
 
 
 def held_out(loop: Any, game: nn.Module, judged: Sequence[str]) -> dict[str, Any]:
-    """The means of the figures of players on the validation examples, as averaged weights have them."""
+    """The means of the figures of players on the validation examples, as averaged weights have them; in blocks of like
+    length, where lengths differ, so that little is filled up."""
     sums: dict[str, Tensor] = {}
-    blocks = list(torch.arange(len(loop.validation)).split(BLOCK))
+    lengths = loop.validation.lengths
+    order = torch.arange(len(loop.validation)) if lengths is None else lengths.argsort(stable=True)
+    blocks = list(order.split(BLOCK))
     mine = range(loop.rank, len(blocks), loop.processes)
     for i, raw in zip(mine, loop.validation.batches(blocks[j] for j in mine), strict=True):
         batch = Batch(*raw).to(loop.device)
