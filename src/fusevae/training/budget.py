@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.durations import duration
@@ -145,7 +146,7 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     look at some held-out examples. A validation is of all of them, and has a diagnosis of a block beside it, which is
     as long however many there are."""
     watch, held = Stopwatch(), data.validation
-    some = held.spread(LOOKED_AT)
+    some = held.spread(LOOKED_AT) if held.lengths is None else held.subset(middling(held.lengths, LOOKED_AT))
     size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
@@ -167,6 +168,20 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     both = torch.tensor([max(step, 1e-6), look], dtype=torch.float64)
     step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
     return step, validation, loop.per_epoch
+
+
+def middling(lengths: Tensor, n: int) -> Tensor:
+    """The indices of at most ``n`` examples of about the mean length, as long as which blocks of like length are on
+    average.
+
+    Example:
+        >>> middling(torch.tensor([9, 1, 4, 3, 1]), 2).tolist()
+        [3, 2]
+    """
+    order = lengths.argsort(stable=True)
+    at = int(torch.searchsorted(lengths[order].double(), lengths.double().mean()))
+    first = max(0, min(at - n // 2, len(order) - n))
+    return order[first : first + n]
 
 
 class Stopwatch(Progress):
