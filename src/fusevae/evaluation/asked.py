@@ -170,7 +170,8 @@ class Teller:
         these (:func:`fusevae.evaluation.variety.corrected`)."""
         columns = self.spec.conditions
         x, label = held.batch(held.evenly(MOST))
-        ours, theirs, found = self.told(made, spec), self.told(x), {}
+        ours, theirs = self.told(made, spec), self.told(x)
+        found: dict[str, list[float]] = {}
         known = None if columns is None or label is None else columns.numbers(label).numpy()
         for column, names in self.classes:
             told = true = theirs[column]

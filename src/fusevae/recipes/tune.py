@@ -253,7 +253,7 @@ class Work:
 
     def _length(self, params: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The settings of the last training, which takes so long: as trials have shown, it isn't timed anew."""
-        params = {"training.batch_size": self.kept["batch"]} | (params or self.trials.own)
+        params = {"training.batch_size": self.kept["batch"], **(params or self.trials.own)}
         looks = max(LOOKS, min(MOST_LOOKS, int(LOOKING * seconds / max(1e-6, self._look(params)))))
         some = PLANNED * seconds - (looks + 1) * (self._look(params) - self.trials.speed(params)[1])
         found = self.trials.lengths(params, some, looks, seen=True)
