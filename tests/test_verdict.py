@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -327,3 +328,17 @@ def test_what_training_showed_is_said():
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
     assert verdict([]) == ["nothing wrong was found"]
+
+
+def test_the_elbo_of_few_examples_is_below_their_likelihood():
+    from fusevae import MLP, VAE, Artifact, Flat, Gaussian, Normal, evaluate
+
+    encoder, decoder = MLP(1, 2, ()), MLP(1, 2, ())
+    for net, weight in ((encoder, 0.5), (decoder, 1.0)):
+        (linear,) = [module for module in net.modules() if isinstance(module, nn.Linear)]
+        linear.weight.data, linear.bias.data = torch.tensor([[weight], [0.0]]), torch.zeros(2)
+    vae = VAE(Flat(Normal(1), Gaussian(encoder)), Gaussian(decoder))  # q is 0.15 nats from N(x / 2, 1 / 2)
+    x = math.sqrt(2) * torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
+    for seed in range(5):
+        found = evaluate(Artifact(vae, DataSpec((1,))), x, importance_samples=300, seed=seed)
+        assert 0.05 < found.log_likelihood.value - found.elbo < 0.25

@@ -174,7 +174,7 @@ def bench(
         if samples and judge is None and not why:
             judge, why = judge_or_why(lambda: work.judge(samples, extractor))
         runs = {str(run.path): Run.open(run.path, device, trust, precision=precision) for run in work.runs.values()}
-        say(f"comparing {len(runs)} models on {len(held):,} examples: {part}", quiet)
+        say(f"comparing {len(runs)} model{'s' * (len(runs) != 1)} on {len(held):,} examples: {part}", quiet)
         found = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed, why)
         work.told(found)
         write_text(folder / "comparison.json", to_json(found.comparison) + "\n")

@@ -117,8 +117,8 @@ def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: flo
     lines, left = [f"plan for {clock(total)}, everything included: {', '.join(names)}"], USED * total - spent
     for i, size in enumerate(plan["sizes"]):
         each = shared(plan, 0, plan["sizes"][0], left, OVERHEAD) * plan["sizes"][0] / size
-        who = "all" if i == 0 else f"the best {size}, trained on"
-        lines.append(f"  round {i + 1}: {who}, about {clock(max(0.0, each))} each")
+        who = f"the best {size}, trained on" if i else "all" if len(names) > 1 else names[0]
+        lines.append(f"  round {i + 1}: {who}, about {clock(max(0.0, each))}{' each' * (size > 1)}")
     judge, found = plan["judge_seconds"], plan["evaluation"]
     if judge:
         part = f", {plan['judge_part']:.3g} of its usual training" if plan["judge_part"] < 1 else ""

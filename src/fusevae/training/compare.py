@@ -110,7 +110,8 @@ def compare_runs(
     if samples and named is not None:
         reference, why = judge_or_why(lambda: named.judge(samples, extractor, examples, quiet))
     if not quiet:
-        print(f"comparing {len(found)} models on {len(examples):,} examples: {name}", file=sys.stderr)
+        count = f"{len(found)} model{'s' * (len(found) != 1)}"
+        print(f"comparing {count} on {len(examples):,} examples: {name}", file=sys.stderr)
     return compared(found, examples, name, reference, importance_samples, kind, seed, why)
 
 
