@@ -26,7 +26,7 @@ from fusevae.evaluation.of_model import LatentsSummary, ModelResult, TrainingCos
 from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
-from fusevae.recipes.candidates import Cost
+from fusevae.recipes.candidates import Candidate, Cost
 from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
 
@@ -132,6 +132,25 @@ def test_the_plan_keeps_its_shares():
             assert found["judge_seconds"] <= 0.15 * total and found["sizes"][0] == candidates
             assert found["evaluation"]["seconds"] <= 0.2 * total
             assert all(b == -(-a // 2) for a, b in zip(found["sizes"], found["sizes"][1:], strict=False))
+
+
+def test_recipes_that_nobody_named_are_no_more_than_the_time_is_for(tmp_path, monkeypatch, capsys):
+    costs = {str(i): Cost(0.5, 0.5) for i in range(5)}
+    for total in (20.0, 40.0, 60.0, 1200.0):
+        found = rounds.affordable(costs, total, 0.0, 3.0, 100, 100, 100)
+        n = found["sizes"][0]
+        assert n == 2 or rounds.shared(found, 0, n, rounds.USED * total, rounds.OVERHEAD) >= rounds.OVERHEAD
+        assert (n == 5) == (total > 100)
+    for clock in ("monotonic", "perf_counter"):
+        monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
+    few = {name: Candidate("logistic-vae", ["training.batch_size=16"]) for name in "abc"}
+    monkeypatch.setattr("fusevae.recipes.bench.recommended", lambda *given: few)
+    command = ["bench", "--total", "5s", "--output", str(tmp_path / "b"), "--samples", "0"]
+    for _ in range(2):  # again, it goes on with the same
+        assert main(command) == 0
+        captured = capsys.readouterr()
+        assert "c  there is too little time for it" in captured.out and "comparing 2 models" in captured.err
+        assert "round 1: all, about 1.0 s each" in captured.err
 
 
 class Killed(Exception):

@@ -147,8 +147,12 @@ def bench(
             left = [name for name in nodes if not (folder / name / REPORT).is_file()]
             say(foreseen(len(left), seconds, first, sum(map(sum, trials.values()))), quiet)
         else:
-            kept["plan"] = rounds.planned(trials, whole, first, most, importance_samples, len(held))
+            share = rounds.planned if recipes else functools.partial(rounds.affordable, spent=clock.seconds)
+            kept["plan"] = share(trials, whole, judge=first, samples=most, k=importance_samples, examples=len(held))
     if whole is not None:
+        for name in list(nodes)[kept["plan"]["sizes"][0] :]:
+            del nodes[name]
+            refused[name] = f"there is too little time for it: name it, or give more than --total {in_words(whole)}"
         say("\n".join(rounds.said(list(nodes), kept["plan"], whole, clock.seconds)), quiet)
         samples = kept["plan"]["evaluation"]["samples"] if samples else 0
     with locked(folder), clock:
