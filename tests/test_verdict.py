@@ -179,6 +179,17 @@ def test_texts_that_fail_are_named(tmp_path):
     assert names(judge, lambda n, _: known[torch.randperm(len(known))[:n]], *spaced) == ["copying"]
     assert "not covering the data" in names(judge, lambda n, _: fresh[:2].repeat(n, 1)[:n], *spaced)
 
+    def without_order(n: int, _: Tensor | None) -> Tensor:
+        texts = [
+            random.Random(i).sample(text.split(), len(text.split()))
+            for i, text in enumerate(splits.spec.text(fresh[:n]))
+        ]
+        found = [torch.tensor(splits.spec.schema.vocabulary.encode(" ".join(text))) for text in texts]
+        padded = nn.utils.rnn.pad_sequence(found, batch_first=True)
+        return nn.functional.pad(padded, (0, fresh.shape[1] - padded.shape[1]))
+
+    assert "unlike the data" in names(judge, without_order, *spaced)
+
 
 def test_a_class_of_texts_that_is_never_drawn_is_told_though_words_mislead(tmp_path):
     from fusevae.evaluation.asked import Teller
@@ -328,6 +339,15 @@ def test_what_training_showed_is_said():
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
     assert verdict([]) == ["nothing wrong was found"]
+
+
+def test_how_widely_few_numbers_spread_is_not_said():
+    from fusevae.evaluation.variety import width
+
+    real = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    assert width(real, real[:2]) is None
+    (found, sides) = width(real, real[:40])
+    assert sides[0] < found < sides[1] < 3
 
 
 def test_the_elbo_of_few_examples_is_below_their_likelihood():
