@@ -373,6 +373,24 @@ def test_a_training_that_is_far_from_its_end_has_all_the_time_of_a_tuning(tmp_pa
     assert again.tuned == found.tuned
 
 
+def test_a_trial_has_its_updates_however_dear_a_look_is(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes import tune
+
+    steps: list[float] = []
+
+    def stopped(self, until):
+        lengths = self.trials.lengths(self.trials.own, self.kept["each"], tune.TRIED - 1)
+        steps.append(lengths["epochs"] * 89)
+        return False
+
+    for place in ("tune", "trials"):
+        monkeypatch.setattr(f"fusevae.recipes.{place}.timed", lambda *given: (0.01, 1.0, 89))
+    monkeypatch.setattr(tune.Work, "_search", stopped)
+    assert tune.tune("logistic-vae", total=60.0, output=tmp_path / "t", quiet=True).run is None
+    assert steps == [pytest.approx(tune.UPDATES, abs=1)]
+
+
 def test_a_tuning_chooses_by_validation_examples_that_no_trial_saw():
     from fusevae.data.examples import InMemory
     from fusevae.recipes.tune import parted

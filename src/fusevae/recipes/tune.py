@@ -45,10 +45,10 @@ KEPT, FIRST = "tune.json", "first"
 SEARCH, EACH, LONGER = 0.2, 0.025, 2.5  # of the time: for trials, for one; how much longer a training of the pair is
 LAST = 0.6  # of the time, about: for the last training
 USED = 0.92  # of the time: the rest is for the last report, which may take less
-PLANNED = 0.97  # of the last training's time, since steps may take longer than those before
+PLANNED = 0.95  # of the last training's time, since steps may take longer than those before
 LOOKING, MOST_LOOKS = 0.05, 20  # of it, that looks at held-out examples may take; how many there are at most
 FEWEST = 4  # trials: where there is no time for so many, none is begun
-UPDATES, LEAST = 40, 2.0  # of a trial, at least; seconds of one
+UPDATES, TRIED, LEAST = 40, 3, 2.0  # of a trial, at least: updates, looks at held-out examples; seconds
 LOOKS = 5  # at held-out examples, of a training of the pair
 FEW, APART = 300, 500  # validation examples that trials are judged by, and others that the pair is compared on
 PARTED = 40  # validation examples, of which fewer serve for both
@@ -161,8 +161,8 @@ class Work:
         if (self.folder / "best" / REPORT).is_file() and "tuned" in self.kept:
             return True
         if "each" not in self.kept:
-            step = self.trials.speed(self.trials.own)[0]
-            self.kept["each"] = max(LEAST, EACH * self.seconds, UPDATES * step)
+            step, look, _ = self.trials.speed(self.trials.own)
+            self.kept["each"] = max(LEAST, EACH * self.seconds, UPDATES * step + TRIED * look)
             self.kept["from"] = self.spent.seconds  # the data have been read
         each, searched = self.kept["each"], SEARCH * self.seconds
         searched = searched if searched >= FEWEST * each else 0.0
