@@ -292,6 +292,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(tune, "LEAST", 0.3)
     monkeypatch.setattr(tune, "SEARCH", 0.6)
     monkeypatch.setattr(tune, "UPDATES", 1)
+    monkeypatch.setattr(tune, "TRIED", 0)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
     monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
@@ -337,7 +338,7 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
 
     log_likelihood, asked = tune.log_likelihood, []
     monkeypatch.setattr(tune, "log_likelihood", unseen)
-    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
+    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
     monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     monkeypatch.setattr(tune.Work, "figures", worse)
@@ -359,7 +360,7 @@ def test_a_training_that_is_far_from_its_end_has_all_the_time_of_a_tuning(tmp_pa
     from fusevae.recipes import tune
     from fusevae.recipes.trials import study_of
 
-    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
+    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
     for clock in ("monotonic", "perf_counter"):
         monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
