@@ -362,10 +362,12 @@ def test_a_training_that_is_far_from_its_end_has_all_the_time_of_a_tuning(tmp_pa
 
     for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
+    monkeypatch.setattr("fusevae.recipes.trials.FAR", 1e-9)
     for clock in ("monotonic", "perf_counter"):
         monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
     found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
     assert found.tuned is not None and (found.tuned.kept, found.tuned.trials) == ("defaults", 1)
+    assert "far from their end" in found.tuned.says
     assert found.run is not None and found.run.finished and found.run.seconds > 1.2
     (trial,) = [trial.value for trial in study_of(tmp_path / "t").trials]
     looks = [r["validation"]["elbo"] for r in found.run.metrics if "validation" in r]
