@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -147,6 +147,7 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     as long however many there are."""
     watch, held = Stopwatch(), data.validation
     some = held.spread(LOOKED_AT) if held.lengths is None else held.subset(middling(held.lengths, LOOKED_AT))
+    data = replace(data, validation=some)
     size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
@@ -154,17 +155,18 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     loop: Loop = prepare(
         experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
     )
-    loop.validation = held.subset(torch.arange(0))
-    if not loop.run():  # its last step ends with a record and a diagnosis
+    if not loop.run():  # its last step ends with a record, a validation and a diagnosis
         raise KeyboardInterrupt
     step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
-    look = max(0.0, watch.times[-1] - watch.times[-2] - step)
+    beside, look = watch.times[-1] - watch.times[-2] - step, 0.0
     judged = [name for name, player in loop.game.players.items() if player.judged]
     if len(some) and judged:
-        loop.validation, started = some, time.perf_counter()
+        started = time.perf_counter()
         with torch.no_grad(), noise.preserved(loop.device):
             diagnosis.held_out(loop, loop.average.ready(), judged)
-        look += (time.perf_counter() - started) * len(held) / len(some)
+        took = time.perf_counter() - started
+        beside, look = beside - took, took * len(held) / len(some)
+    look += max(0.0, beside)
     both = torch.tensor([max(step, 1e-6), look], dtype=torch.float64)
     step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
     return step, validation, loop.per_epoch
