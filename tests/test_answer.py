@@ -111,6 +111,13 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
     assert found.to_dict()["answer"][0]["take"] == ["likely"] and "copying" in found.warnings()["copier"]
 
 
+def test_that_samples_were_not_judged_stands_beside_the_table():
+    x = torch.linspace(-3, 3, 100)
+    found, judged = table(a=(x, model(x))), table(a=(x, model(x, fid=4.0)))
+    found.judge = judged.judge = "there are 15 real examples"
+    assert found.notes() == {"samples": "they were not judged: there are 15 real examples"} and not judged.notes()
+
+
 def test_a_curve_that_still_rises_is_said():
     x = torch.linspace(-3, 3, 100)
     a, b = (model(x, training=TrainingCost(gained=gained)) for gained in (2.0, 0.01))

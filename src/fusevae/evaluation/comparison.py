@@ -96,7 +96,10 @@ class Comparison(Result):
     def notes(self) -> dict[str, str]:
         """What is not in the table, and why."""
         names = short_names(self.models)
-        return {names[name]: "; ".join(m.notes) for name, m in self.models.items() if m.notes} | self.refused
+        found = {names[name]: "; ".join(m.notes) for name, m in self.models.items() if m.notes} | self.refused
+        if self.judge and all(m.quality is None for m in self.models.values()):
+            found = {"samples": f"they were not judged: {self.judge}"} | found
+        return found
 
 
 def comparison(

@@ -25,7 +25,7 @@ from fusevae.evaluation.labels import classification
 from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
-DRAWN = 2000  # of latents at least, for the ELBO: with one of each of few examples it may lie above log p(x)
+DRAWN = 500  # of latents at least, for the ELBO: with one of each of few examples it may lie above log p(x)
 OUTPUTS = 2**25  # numbers that a net gives for these, at most: a column of a table may have thousands of classes
 
 
@@ -160,7 +160,7 @@ def evaluate(
     weighted, text = model.level is Level.EVIDENCE, model.space == "sequences"
     sizes = [m for m in (10**j for j in range(12)) if m < importance_samples] + [importance_samples]
     bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
-    draws = min(importance_samples, math.ceil(DRAWN / len(examples)))
+    draws = math.ceil(DRAWN / len(examples))
     parts: dict[str, Tensor] = {}
     tokens, counts = 0, torch.zeros((), dtype=torch.long)
     with torch.no_grad(), noise.preserved(device):
