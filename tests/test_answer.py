@@ -114,7 +114,7 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
 def test_that_samples_were_not_judged_stands_beside_the_table():
     x = torch.linspace(-3, 3, 100)
     found, judged = table(a=(x, model(x))), table(a=(x, model(x, fid=4.0)))
-    found.judge = judged.judge = "there are 15 real examples"
+    found.unjudged = "there are 15 real examples"
     assert found.notes() == {"samples": "they were not judged: there are 15 real examples"} and not judged.notes()
 
 

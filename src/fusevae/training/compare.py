@@ -138,7 +138,7 @@ def compared(
     with next(iter(runs.values())).computing():
         artifacts = {path: run.artifact for path, run in runs.items()}
         found = comparison(artifacts, data, reference, None, importance_samples, kind, seed)
-    found.data, found.judge = name, found.judge or why or None
+    found.data, found.judge, found.unjudged = name, found.judge or why or None, why or None
     for path, model in found.models.items():
         model.training = runs[path].state
     return Compared(found, runs, data, reference, seed)
