@@ -32,7 +32,7 @@ from fusevae.recipes.rounds import OVERHEAD
 from fusevae.recipes.trials import STEPS, TRIALS, Fallen, Trials, study_of
 from fusevae.recipes.tuned import UNSEARCHED, Tuned, better, chosen
 from fusevae.training import configuration
-from fusevae.training.budget import fewer, timed
+from fusevae.training.budget import VALIDATING, fewer, timed
 from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
@@ -255,7 +255,8 @@ class Work:
     def _length(self, params: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         """The settings of the last training, which takes so long: as trials have shown, it isn't timed anew."""
         params = {"training.batch_size": self.kept["batch"], **(params or self.trials.own)}
-        looks = max(LOOKS, min(MOST_LOOKS, int(LOOKING * seconds / max(1e-6, self._look(params)))))
+        most = seconds / max(1e-6, self._look(params))
+        looks = min(MOST_LOOKS, max(1, int(LOOKING * most), min(LOOKS, int(VALIDATING * most))))
         some = PLANNED * seconds - (looks + 1) * (self._look(params) - self.trials.speed(params)[1])
         found = self.trials.lengths(params, some, looks, seen=True)
         planned = {"batch_size": params["training.batch_size"], "budget": seconds, "planned": True}
