@@ -26,7 +26,7 @@ from fusevae.evaluation.of_model import LatentsSummary, ModelResult, TrainingCos
 from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
-from fusevae.recipes.candidates import Cost
+from fusevae.recipes.candidates import Candidate, Cost
 from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
 
@@ -111,6 +111,13 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
     assert found.to_dict()["answer"][0]["take"] == ["likely"] and "copying" in found.warnings()["copier"]
 
 
+def test_that_samples_were_not_judged_stands_beside_the_table():
+    x = torch.linspace(-3, 3, 100)
+    found, judged = table(a=(x, model(x))), table(a=(x, model(x, fid=4.0)))
+    found.unjudged = "there are 15 real examples"
+    assert found.notes() == {"samples": "they were not judged: there are 15 real examples"} and not judged.notes()
+
+
 def test_a_curve_that_still_rises_is_said():
     x = torch.linspace(-3, 3, 100)
     a, b = (model(x, training=TrainingCost(gained=gained)) for gained in (2.0, 0.01))
@@ -132,6 +139,25 @@ def test_the_plan_keeps_its_shares():
             assert found["judge_seconds"] <= 0.15 * total and found["sizes"][0] == candidates
             assert found["evaluation"]["seconds"] <= 0.2 * total
             assert all(b == -(-a // 2) for a, b in zip(found["sizes"], found["sizes"][1:], strict=False))
+
+
+def test_recipes_that_nobody_named_are_no_more_than_the_time_is_for(tmp_path, monkeypatch, capsys):
+    costs = {str(i): Cost(0.5, 0.5) for i in range(5)}
+    for total in (20.0, 40.0, 60.0, 1200.0):
+        found = rounds.affordable(costs, total, 0.0, 3.0, 100, 100, 100)
+        n = found["sizes"][0]
+        assert n == 2 or rounds.shared(found, 0, n, rounds.USED * total, rounds.OVERHEAD) >= rounds.OVERHEAD
+        assert (n == 5) == (total > 100)
+    for clock in ("monotonic", "perf_counter"):
+        monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
+    few = {name: Candidate("logistic-vae", ["training.batch_size=16"]) for name in "abc"}
+    monkeypatch.setattr("fusevae.recipes.bench.recommended", lambda *given: few)
+    command = ["bench", "--total", "5s", "--output", str(tmp_path / "b"), "--samples", "0"]
+    for _ in range(2):  # again, it goes on with the same
+        assert main(command) == 0
+        captured = capsys.readouterr()
+        assert "c  there is too little time for it" in captured.out and "comparing 2 models" in captured.err
+        assert "round 1: all, about 1.0 s each" in captured.err
 
 
 class Killed(Exception):
@@ -273,6 +299,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(tune, "LEAST", 0.3)
     monkeypatch.setattr(tune, "SEARCH", 0.6)
     monkeypatch.setattr(tune, "UPDATES", 1)
+    monkeypatch.setattr(tune, "TRIED", 0)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
     monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
@@ -318,7 +345,7 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
 
     log_likelihood, asked = tune.log_likelihood, []
     monkeypatch.setattr(tune, "log_likelihood", unseen)
-    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
+    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
     monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     monkeypatch.setattr(tune.Work, "figures", worse)
@@ -338,14 +365,40 @@ def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_mo
 def test_a_training_that_is_far_from_its_end_has_all_the_time_of_a_tuning(tmp_path, monkeypatch):
     pytest.importorskip("optuna", reason="tune needs optuna")
     from fusevae.recipes import tune
+    from fusevae.recipes.trials import study_of
 
-    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("SEARCH", 0.4)):
+    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
         monkeypatch.setattr(tune, name, value)
-    found = tune.tune("logistic-vae", total=3.0, output=tmp_path / "t", quiet=True)
+    monkeypatch.setattr("fusevae.recipes.trials.FAR", 1e-9)
+    for clock in ("monotonic", "perf_counter"):
+        monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
+    found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
     assert found.tuned is not None and (found.tuned.kept, found.tuned.trials) == ("defaults", 1)
+    assert "far from their end" in found.tuned.says
     assert found.run is not None and found.run.finished and found.run.seconds > 1.2
-    again = tune.tune("logistic-vae", total=3.0, output=tmp_path / "t", quiet=True)
+    (trial,) = [trial.value for trial in study_of(tmp_path / "t").trials]
+    looks = [r["validation"]["elbo"] for r in found.run.metrics if "validation" in r]
+    assert abs(looks[0] - trial) < 0.1 * abs(looks[-1] - trial)  # it goes on from the trial: nothing of it is lost
+    again = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
     assert again.tuned == found.tuned
+
+
+def test_a_trial_has_its_updates_however_dear_a_look_is(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes import tune
+
+    steps: list[float] = []
+
+    def stopped(self, until):
+        lengths = self.trials.lengths(self.trials.own, self.kept["each"], tune.TRIED - 1)
+        steps.append(lengths["epochs"] * 89)
+        return False
+
+    for place in ("tune", "trials"):
+        monkeypatch.setattr(f"fusevae.recipes.{place}.timed", lambda *given: (0.01, 1.0, 89))
+    monkeypatch.setattr(tune.Work, "_search", stopped)
+    assert tune.tune("logistic-vae", total=60.0, output=tmp_path / "t", quiet=True).run is None
+    assert steps == [pytest.approx(tune.UPDATES, abs=1)]
 
 
 def test_a_tuning_chooses_by_validation_examples_that_no_trial_saw():

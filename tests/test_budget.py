@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -227,3 +228,19 @@ def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
     assert found[60].steps == 1140 and found[60].settings()["batch_size"] == 32
     assert "batch_size" not in found[600].settings() and "batches of 16" in str(found[10])
     assert found[60].epochs == pytest.approx(1140 / (len(data.train) // 32))
+
+
+def test_a_look_at_texts_is_timed_as_blocks_of_like_length_are(monkeypatch):
+    from fusevae.data.examples import InMemory
+    from fusevae.training import diagnosis
+
+    lengths = torch.arange(3000) % 100 + 1
+    held = InMemory(torch.zeros(3000, 1))
+    held.lengths = lengths
+    seen = []
+    monkeypatch.setattr(held, "batch", lambda indices: seen.append(int(lengths[indices].max())) or (indices, None))
+    loop = SimpleNamespace(validation=held, rank=0, processes=1, device=torch.device("cpu"), seed=0)
+    diagnosis.held_out(loop, lambda name, batch, progress: {}, ["model"])
+    assert seen == sorted(seen) and len(seen) == 6
+    some = lengths[budget.middling(lengths, 500)]
+    assert abs(some.max() - sum(seen) / 6) < 10  # filled up to the longest, each is as long

@@ -287,6 +287,7 @@ def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["evaluate", str(table / "run"), "--importance-samples", "5", "--samples"]) == 0
     out, err = capsys.readouterr()
     assert "nats per example" in out and out.endswith("samples were not judged: see above\n")
+    assert "nothing wrong was found\n" not in out  # of what was not looked at
     assert "no figures about samples: there are 10 real examples" in err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 
@@ -178,6 +179,30 @@ def test_texts_that_fail_are_named(tmp_path):
     assert names(judge, lambda n, _: known[torch.randperm(len(known))[:n]], *spaced) == ["copying"]
     assert "not covering the data" in names(judge, lambda n, _: fresh[:2].repeat(n, 1)[:n], *spaced)
 
+    def without_order(n: int, _: Tensor | None) -> Tensor:
+        texts = [
+            random.Random(i).sample(text.split(), len(text.split()))
+            for i, text in enumerate(splits.spec.text(fresh[:n]))
+        ]
+        found = [torch.tensor(splits.spec.schema.vocabulary.encode(" ".join(text))) for text in texts]
+        padded = nn.utils.rnn.pad_sequence(found, batch_first=True)
+        return nn.functional.pad(padded, (0, fresh.shape[1] - padded.shape[1]))
+
+    assert "unlike the data" in names(judge, without_order, *spaced)
+
+
+def test_a_class_of_texts_that_is_never_drawn_is_told_though_words_mislead(tmp_path):
+    from fusevae.evaluation.asked import Teller
+    from fusevae.evaluation.variety import left_out
+
+    rows = [f"w{i % 37} {('good', 'bad')[i % 2 ^ (i // 2 % 8 == 0)]} x{i % 41},{'ab'[i % 2]}" for i in range(1600)]
+    (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    splits = Source(str(tmp_path / "t.csv"), conditions="label", validation=0.3, test=0.3).read()
+    teller = Teller(splits.train)
+    x, label = splits.validation.batch(torch.arange(400))
+    found = [left_out(teller.shares(made, splits.test), len(made)) for made in (x, x[label.view(-1) == 1])]
+    assert found[0] == [] and [each.evidence[:13] for each in found[1]] == ["label a: 0.0%"]
+
 
 def test_texts_of_common_words_alone_are_blurred(tmp_path):
     draw, often = random.Random(0), [1 / (i + 1) for i in range(300)]
@@ -314,3 +339,26 @@ def test_what_training_showed_is_said():
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
     assert verdict([]) == ["nothing wrong was found"]
+
+
+def test_how_widely_few_numbers_spread_is_not_said():
+    from fusevae.evaluation.variety import width
+
+    real = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    assert width(real, real[:2]) is None
+    (found, sides) = width(real, real[:40])
+    assert sides[0] < found < sides[1] < 3
+
+
+def test_the_elbo_of_few_examples_is_below_their_likelihood():
+    from fusevae import MLP, VAE, Artifact, Flat, Gaussian, Normal, evaluate
+
+    encoder, decoder = MLP(1, 2, ()), MLP(1, 2, ())
+    for net, weight in ((encoder, 0.5), (decoder, 1.0)):
+        (linear,) = [module for module in net.modules() if isinstance(module, nn.Linear)]
+        linear.weight.data, linear.bias.data = torch.tensor([[weight], [0.0]]), torch.zeros(2)
+    vae = VAE(Flat(Normal(1), Gaussian(encoder)), Gaussian(decoder))  # q is 0.15 nats from N(x / 2, 1 / 2)
+    x = math.sqrt(2) * torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
+    for seed in range(5):
+        found = evaluate(Artifact(vae, DataSpec((1,))), x, importance_samples=300, seed=seed)
+        assert 0.05 < found.log_likelihood.value - found.elbo < 0.25

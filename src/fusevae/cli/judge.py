@@ -64,7 +64,10 @@ def evaluate(options: Namespace) -> int:
     else:
         table([line for result in (whole, *parts.values()) for line in result.lines()])
         lines = verdict(found, made.n if made is not None else None)
-        print("\n" + "\n".join([*lines, *(["samples were not judged: see above"] if why else [])]))
+        if why:
+            lines = lines if found else ["nothing wrong was found of the training and of the likelihood"]
+            lines += ["samples were not judged: see above"]
+        print("\n" + "\n".join(lines))
     return 0
 
 

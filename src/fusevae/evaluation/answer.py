@@ -104,7 +104,7 @@ def _likelihoods(models: Mapping[str, ModelResult], differences: Sequence[Differ
     found = []
     for over, names in groups.items():
         if len(names) == 1:
-            says = f"{names[0]} alone has one over this: no other compares"
+            says = f"no other than {names[0]} has one over this"
             found.append(Advice(purpose="likelihood", take=names, says=says, over=over, order=names))
             continue
         value = {name: models[name].log_likelihood.value for name in names}  # type: ignore[union-attr]
@@ -181,7 +181,7 @@ def _told(purpose: str, models: Mapping[str, ModelResult], section: str, more: s
             ranks = sorted(every, key=lambda name: sign * every[name])
         first = known[best]
         beside = {name: f"{{}} has {known[name].cell}" for name in others}
-        says = _sentence(best, equal, others, beside, f"{first.name} {first.cell}")
+        says = _sentence(best, equal, others, beside, f"{first.cell} ({first.name})")
         decided, left = key, [best, *equal]
         if len(left) == 1:
             break
@@ -247,7 +247,7 @@ def _sentence(best: str, equal: list[str], others: list[str], gap: Mapping[str, 
     rest = [name for name in others if name not in equal]
     if not equal:
         return f"take {best}: {value}, {gap[rest[0]].format(rest[0])}"
-    says = f"{_and([best, *equal])} can't be told apart: {best} {value}, {gap[equal[0]].format(equal[0])}"
+    says = f"{_and([best, *equal])} can't be told apart: {best} has {value}, {gap[equal[0]].format(equal[0])}"
     return says + (f"; better than {_and(rest)}" if rest else "")
 
 

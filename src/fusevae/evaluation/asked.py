@@ -16,7 +16,7 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.intervals import INSIDE, interval_of_part
 from fusevae.evaluation.results import SAMPLES, Result, figure
 from fusevae.evaluation.samples import sample
-from fusevae.evaluation.variety import shares
+from fusevae.evaluation.variety import corrected
 
 MOST = 5000  # real examples that a teller is trained on
 HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much of what could be that is at least
@@ -165,12 +165,20 @@ class Teller:
         columns = self.spec.conditions.columns if self.spec.conditions is not None else ()
         return [(c.name, c.classes) for i, c in enumerate(columns) if i in self.judges and isinstance(c, Label)]
 
-    def shares(self, made: Tensor, real: Tensor, spec: DataSpec | None = None) -> dict[str, list[float]]:
-        """The parts of samples and of real examples that are taken for each class."""
-        ours, theirs = self.told(made, spec), self.told(real)
+    def shares(self, made: Tensor, held: Examples, spec: DataSpec | None = None) -> dict[str, list[float]]:
+        """The parts of samples and of held-out examples that are of each class, corrected for what it mistakes of
+        these (:func:`fusevae.evaluation.variety.corrected`)."""
+        columns = self.spec.conditions
+        x, label = held.batch(held.evenly(MOST))
+        ours, theirs = self.told(made, spec), self.told(x)
         found: dict[str, list[float]] = {}
+        known = None if columns is None or label is None else columns.numbers(label).numpy()
         for column, names in self.classes:
-            found |= shares(ours[column], theirs[column], [f"{column} {name}" for name in names])
+            told = true = theirs[column]
+            if columns is not None and known is not None:
+                there = np.isfinite(known[:, columns.names.index(column)])
+                told, true = told[there], known[there, columns.names.index(column)]
+            found |= corrected(ours[column], told, true, [f"{column} {name}" for name in names])
         return found
 
     def as_asked(self, made: Tensor, asked: Tensor, held: Examples, spec: DataSpec | None = None) -> dict[str, AsAsked]:

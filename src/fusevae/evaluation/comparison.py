@@ -40,6 +40,7 @@ class Comparison(Result):
             different things.
         data: what the examples are, in words.
         judge: what samples were judged by.
+        unjudged: why they were not, where there was nothing to judge them by.
         budget: seconds of each training, where all had the same.
         total: seconds of everything, where these were shared out.
         refused: why others are not in it.
@@ -52,6 +53,7 @@ class Comparison(Result):
     differences: list[Difference]
     data: str | None = figure("data", default=None)
     judge: str | None = figure("samples are judged by", default=None)
+    unjudged: str | None = None
     budget: float | None = figure("time of each training", "s", form=",g", default=None)
     total: float | None = figure("time of everything", "s", form=",g", default=None)
     refused: dict[str, str] = field(default_factory=dict)
@@ -96,7 +98,8 @@ class Comparison(Result):
     def notes(self) -> dict[str, str]:
         """What is not in the table, and why."""
         names = short_names(self.models)
-        return {names[name]: "; ".join(m.notes) for name, m in self.models.items() if m.notes} | self.refused
+        found = {names[name]: "; ".join(m.notes) for name, m in self.models.items() if m.notes} | self.refused
+        return {"samples": f"they were not judged: {self.unjudged}"} | found if self.unjudged else found
 
 
 def comparison(

@@ -33,8 +33,8 @@ def enough(n: int, there: int) -> int:
     found = min(n, there)
     if found < LEAST <= n:
         raise TooFew(
-            f"there are {found} real examples to judge samples by, fewer than {LEAST} say little: give more data, or "
-            f"ask for so few (--samples {found}, n={found} in Python)"
+            f"there are {found} real examples to judge samples by, fewer than {LEAST} say little: give more data, hold "
+            f"more out (--set data.test=0.3), or ask for so few (--samples {found}, n={found} in Python)"
         )
     return found
 

@@ -25,6 +25,7 @@ from fusevae.evaluation.labels import classification
 from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_dim, kind_of
 
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
+DRAWN = 500  # of latents at least, for the ELBO: with one of each of few examples it may lie above log p(x)
 OUTPUTS = 2**25  # numbers that a net gives for these, at most: a column of a table may have thousands of classes
 
 
@@ -159,6 +160,7 @@ def evaluate(
     weighted, text = model.level is Level.EVIDENCE, model.space == "sequences"
     sizes = [m for m in (10**j for j in range(12)) if m < importance_samples] + [importance_samples]
     bounds, effective = torch.zeros(len(sizes), dtype=torch.float64), 0.0
+    draws = math.ceil(DRAWN / len(examples))
     parts: dict[str, Tensor] = {}
     tokens, counts = 0, torch.zeros((), dtype=torch.long)
     with torch.no_grad(), noise.preserved(device):
@@ -174,9 +176,9 @@ def evaluate(
                 effective += (2 * torch.logsumexp(w, 0) - torch.logsumexp(2 * w, 0)).exp().sum().item()
             tokens += int(lengths(block.x).sum()) if text else 0
             counts = counts + known(artifact.data.conditions, block.label)
-            if model.has_latents:
-                for name, value in elbo_parts(model, block, seed).items():
-                    parts[name] = parts.get(name, 0.0) + value
+            for draw in range(draws if model.has_latents else 0):
+                for name, value in elbo_parts(model, block, seed, draw).items():
+                    parts[name] = parts.get(name, 0.0) + value / draws
     each = finite(torch.cat(values), artifact)
     n, mean = len(each), each.mean().item()
     means = {name: value / n for name, value in parts.items()}
@@ -219,9 +221,11 @@ def diagnosed(artifact: Artifact, examples: Examples, seed: int) -> dict[str, An
         return diagnose(artifact.distribution, block.x, block.label)
 
 
-def elbo_parts(model: Any, block: Block, seed: int) -> dict[str, Tensor]:
-    """Sums over a block of the reconstruction and of the KL by level and dimension, float64."""
-    with noise.keyed(seed, "elbo", block.number, device=block.x.device), bounds_as("summed_bound"):
+def elbo_parts(model: Any, block: Block, seed: int, draw: int = 0) -> dict[str, Tensor]:
+    """Sums over a block of the reconstruction and of the KL by level and dimension, float64, at one of the draws of
+    its latents."""
+    key = ("elbo", block.number, draw)[: 3 if draw else 2]
+    with noise.keyed(seed, *key, device=block.x.device), bounds_as("summed_bound"):
         trace = model.trace(block.x, block.label)
         found = {"reconstruction": trace.reconstruction.double().sum()}
         for name, kl in trace.kl_per_dimension().items():

@@ -102,7 +102,8 @@ def left_out(found: Shares | None, n: int) -> list[Failing]:
 
 def width(real: Tensor, made: Tensor) -> tuple[float, list[float]] | None:
     """How widely numbers ``(n, d)`` spread, as a part of what real ones do, with the interval: the geometric mean over
-    the columns of the ratio of mean absolute deviations; NaN is left out, None where nothing varies.
+    the columns of the ratio of mean absolute deviations; NaN is left out, None where nothing varies, or of fewer than
+    four examples, of which it can't be told.
 
     Example:
         >>> import torch
@@ -116,12 +117,14 @@ def width(real: Tensor, made: Tensor) -> tuple[float, list[float]] | None:
         pairs = [(_deviation(a[:, i]), _deviation(b[:, i])) for i in used]
         return {"width": sum(math.log(max(y, 1e-3 * x) / x) for x, y in pairs if x > 0) / max(1, len(pairs))}
 
-    if not used or not len(made):
+    if not used:
         return None
     whole = figures(real, made)
-    reach = 1.96 * spread(figures, real, made, whole).error.get("width", math.inf)
-    middle = whole["width"]
-    return math.exp(middle), [math.exp(middle - reach), math.exp(min(700.0, middle + reach))]
+    error = spread(figures, real, made, whole).error.get("width")
+    if error is None:
+        return None
+    middle, reach = whole["width"], 1.96 * error
+    return math.exp(middle), [math.exp(middle - reach), math.exp(middle + reach)]
 
 
 def ratio(ours: Tensor, theirs: Tensor, power: float = 1.0) -> tuple[float, list[float]]:

@@ -147,8 +147,12 @@ def bench(
             left = [name for name in nodes if not (folder / name / REPORT).is_file()]
             say(foreseen(len(left), seconds, first, sum(map(sum, trials.values()))), quiet)
         else:
-            kept["plan"] = rounds.planned(trials, whole, first, most, importance_samples, len(held))
+            share = rounds.planned if recipes else functools.partial(rounds.affordable, spent=clock.seconds)
+            kept["plan"] = share(trials, whole, judge=first, samples=most, k=importance_samples, examples=len(held))
     if whole is not None:
+        for name in list(nodes)[kept["plan"]["sizes"][0] :]:
+            del nodes[name]
+            refused[name] = f"there is too little time for it: name it, or give more than --total {in_words(whole)}"
         say("\n".join(rounds.said(list(nodes), kept["plan"], whole, clock.seconds)), quiet)
         samples = kept["plan"]["evaluation"]["samples"] if samples else 0
     with locked(folder), clock:
@@ -174,7 +178,7 @@ def bench(
         if samples and judge is None and not why:
             judge, why = judge_or_why(lambda: work.judge(samples, extractor))
         runs = {str(run.path): Run.open(run.path, device, trust, precision=precision) for run in work.runs.values()}
-        say(f"comparing {len(runs)} models on {len(held):,} examples: {part}", quiet)
+        say(f"comparing {len(runs)} model{'s' * (len(runs) != 1)} on {len(held):,} examples: {part}", quiet)
         found = compared(runs, held, f"{part} of {splits.source}", judge, importance_samples, kind, seed, why)
         work.told(found)
         write_text(folder / "comparison.json", to_json(found.comparison) + "\n")

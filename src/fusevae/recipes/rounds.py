@@ -86,6 +86,24 @@ def planned(
     }
 
 
+def affordable(
+    costs: Mapping[str, Cost], total: float, spent: float, judge: float, samples: int, k: int, examples: int
+) -> dict[str, Any]:
+    """The same plan, of as many of the candidates, the first ones, as get longer trainings in the first round than
+    what is beside each takes; of two at least.
+
+    Example:
+        >>> costs = dict.fromkeys("abcde", Cost(0.1, 0.1))
+        >>> [affordable(costs, total, 0.0, 0.0, 100, 10, 100)["sizes"] for total in (40, 300)]
+        [[3], [5, 3]]
+    """
+    for n in range(len(costs), 0, -1):
+        found = planned(dict(list(costs.items())[:n]), total, judge, samples, k, examples)
+        if n <= 2 or shared(found, 0, n, USED * total - spent, OVERHEAD) >= OVERHEAD:
+            break
+    return found
+
+
 def shared(plan: Mapping[str, Any], number: int, trainings: int, left: float, overhead: float) -> float:
     """Seconds of each training of a round, of those that are left of the whole: each round has the same."""
     rest: Sequence[int] = plan["sizes"][number:]
@@ -117,8 +135,8 @@ def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: flo
     lines, left = [f"plan for {clock(total)}, everything included: {', '.join(names)}"], USED * total - spent
     for i, size in enumerate(plan["sizes"]):
         each = shared(plan, 0, plan["sizes"][0], left, OVERHEAD) * plan["sizes"][0] / size
-        who = "all" if i == 0 else f"the best {size}, trained on"
-        lines.append(f"  round {i + 1}: {who}, about {clock(max(0.0, each))} each")
+        who = f"the best {size}, trained on" if i else "all" if len(names) > 1 else names[0]
+        lines.append(f"  round {i + 1}: {who}, about {clock(max(LEAST, each))}{' each' * (size > 1)}")
     judge, found = plan["judge_seconds"], plan["evaluation"]
     if judge:
         part = f", {plan['judge_part']:.3g} of its usual training" if plan["judge_part"] < 1 else ""

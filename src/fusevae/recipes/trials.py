@@ -27,8 +27,10 @@ from fusevae.training.fit import fit
 TRIALS = "trials.log"
 AGAIN, MOVED, YOUNG = "again", "moved", "young"  # said of a trial that was stopped, of one step, far from its end
 LOOKS = 2  # at held-out examples in a trial: one on the way, after which it may be given up, and one at its end
-STEPS = 5  # that are timed
-FAR = 0.1  # of what the first trial has gained on validation examples: where its second half brought more, it is young
+STEPS, ENOUGH = 5, 20  # that are timed; of a trial, from which on it says what a step takes
+#: of what the first trial has gained on validation examples: where its second half brought more, it is young. Were each
+#: half to bring as much of the one before, an eighth of all were to come (400 rows, 2 s: 0.19, and 0.06 of it came)
+FAR = 0.25
 FALLEN = 0.1  # of what a training has gained on validation examples: once it has lost so much, more time won't help
 #: settings by which a step is neither longer nor shorter
 FREE = ("training.learning_rate", "training.weight_decay", "recipe.dropout")
@@ -75,6 +77,8 @@ class Trials:
         judge: of an artifact that has no bound.
         quiet: show no progress.
         speeds: seconds of a step and of a look, and the steps of an epoch, by the settings that they depend on.
+        steps: seconds that a step took in the last training of such settings.
+        first: where the first trial is kept, if it is young.
     """
 
     study: Any
@@ -87,6 +91,8 @@ class Trials:
     judge: Callable[[Artifact], float | None] | None
     quiet: bool
     speeds: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    first: Path | None = None
 
     @property
     def done(self) -> list[Any]:
@@ -106,15 +112,20 @@ class Trials:
 
     def speed(self, params: Mapping[str, Any]) -> list[float]:
         """Seconds of a step and of a look, and the steps of an epoch, of some settings."""
-        key = json.dumps({name: value for name, value in params.items() if name not in FREE}, sort_keys=True)
+        key = self._key(params)
         if key not in self.speeds:
             self.speeds[key] = list(timed(self.configure(params), self.splits, self.device, STEPS))
         found: list[float] = self.speeds[key]
         return found
 
-    def lengths(self, params: Mapping[str, Any], seconds: float, looks: int) -> dict[str, Any]:
-        """The settings of a training that takes so long."""
+    def _key(self, params: Mapping[str, Any]) -> str:
+        return json.dumps({name: value for name, value in params.items() if name not in FREE}, sort_keys=True)
+
+    def lengths(self, params: Mapping[str, Any], seconds: float, looks: int, seen: bool = False) -> dict[str, Any]:
+        """The settings of a training that takes so long, by the steps that were timed, or by what they took in the
+        last training where it was ``seen``: trials are of one length, whatever is timed beside them."""
         step, look, per_epoch = self.speed(params)
+        step = self.steps.get(self._key(params), step) if seen else step
         steps = max(looks, int((seconds - (looks + 1) * look) / step))
         return {"epochs": steps / per_epoch, "validate_every": -(-steps // looks), "patience": None}
 
@@ -128,7 +139,11 @@ class Trials:
         experiment = experiment.replaced(training=training)
         with warnings.catch_warnings():  # of so short a training they say little
             warnings.simplefilter("ignore")
-            return fit(experiment, self.splits, device=self.device, callbacks=callbacks, quiet=True), lengths
+            artifact = fit(experiment, self.splits, device=self.device, callbacks=callbacks, quiet=True)
+        if artifact.history is not None and artifact.history.finished and artifact.history.steps >= ENOUGH:
+            spent = artifact.history.seconds - (looks + 1) * self.speed(params)[1]
+            self.steps[self._key(params)] = max(1e-6, spent / artifact.history.steps)
+        return artifact, lengths
 
     def one(self, seconds: float) -> bool:
         """Train one; returns whether it was not stopped by the user."""
@@ -169,6 +184,8 @@ class Trials:
             first, last = values[0][1], values[-1][1]
             half = max((value for part, value in values if part < LOOKS), default=first)
             trial.set_user_attr(YOUNG, last - half > FAR * (last - first) > 0)
+            if self.young and self.first is not None:
+                artifact.save(self.first)
         if pruned:
             self.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         elif value is None or not math.isfinite(value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,10 +28,11 @@ from fusevae.recipes.default import as_settings, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, keep, known
 from fusevae.recipes.ranges import Range, defaults, ranges_of
+from fusevae.recipes.rounds import OVERHEAD
 from fusevae.recipes.trials import STEPS, TRIALS, Fallen, Trials, study_of
-from fusevae.recipes.tuned import Tuned, better, chosen
+from fusevae.recipes.tuned import UNSEARCHED, Tuned, better, chosen
 from fusevae.training import configuration
-from fusevae.training.budget import fewer, timed
+from fusevae.training.budget import VALIDATING, fewer, timed
 from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
@@ -39,12 +41,14 @@ from fusevae.training.lock import locked
 from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
-KEPT = "tune.json"
+KEPT, FIRST = "tune.json", "first"
 SEARCH, EACH, LONGER = 0.2, 0.025, 2.5  # of the time: for trials, for one; how much longer a training of the pair is
 LAST = 0.6  # of the time, about: for the last training
-USED = 0.92  # of the time: the rest is for the last report
+USED = 0.92  # of the time: the rest is for the last report, which may take less
+PLANNED = 0.95  # of the last training's time, since steps may take longer than those before
+LOOKING, MOST_LOOKS = 0.05, 20  # of it, that looks at held-out examples may take; how many there are at most
 FEWEST = 4  # trials: where there is no time for so many, none is begun
-UPDATES, LEAST = 40, 2.0  # of a trial, at least; seconds of one
+UPDATES, TRIED, LEAST = 40, 3, 2.0  # of a trial, at least: updates, looks at held-out examples; seconds
 LOOKS = 5  # at held-out examples, of a training of the pair
 FEW, APART = 300, 500  # validation examples that trials are judged by, and others that the pair is compared on
 PARTED = 40  # validation examples, of which fewer serve for both
@@ -81,13 +85,13 @@ def tune(
     The first trial has the recipe's defaults; each other is one step in one setting from the best so far. A trial is a
     short training whose schedules come to their end in its time, judged by its best bound of some validation examples
     (by what decides about samples, where there is none); those that are behind the median of the others half on the
-    way are given up. Where the first one gained more than a tenth of all that it gained in its second half, more time
-    is worth more than other settings: there is no search, and the defaults have it all. Else the best settings and the
-    defaults are each trained for longer, and compared example by example on validation data that no trial was judged by
-    (of samples' figures: on the same ones): where the best is not better beyond chance, the defaults are kept. The test
-    part is not looked at before the last report. What is kept is trained anew for all the time that is left. Where that
-    is no better on validation examples than the shorter training was (it learns by heart), the time goes to further
-    trials, and the best shorter training is the run.
+    way are given up. Where the first one gained more than a fourth of all that it gained in its second half, more time
+    is worth more than other settings: there is no search, and the defaults go on from there for all the time. Else the
+    best settings and the defaults are each trained for longer, and compared example by example on validation data that
+    no trial was judged by (of samples' figures: on the same ones): where the best is not better beyond chance, the
+    defaults are kept. The test part is not looked at before the last report. What is kept is trained anew for all the
+    time that is left. Where that is no better on validation examples than the shorter training was (it learns by
+    heart), the time goes to further trials, and the best shorter training is the run.
 
     Args:
         recipe: its name.
@@ -106,7 +110,7 @@ def tune(
         raise InputError(f"{splits.source} has no validation examples, by which settings are chosen: give some")
     asked = {"recipe": recipe, "total": seconds, "seed": seed, "precision": precision}
     asked |= {"device": pick_device(device).type, "fingerprint": data_fingerprint(splits.train)}
-    kept = {"speeds": {}, "pair": {}} | (known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked})
+    kept = {"speeds": {}, "steps": {}, "pair": {}} | (known(folder, KEPT, "tuning", asked, TRIALS) or {"asked": asked})
     configure = functools.partial(_configure, recipe, source, splits, seed, precision)
     validation, apart = parted(splits.validation)
     few = replace(splits, validation=validation)
@@ -122,6 +126,7 @@ def tune(
             study_of(folder), search, defaults(make, node, search),
             lambda params: configuration.experiment(configure(params), trust),
             few, device, seed, _judge(node, splits, device, trust), quiet, kept["speeds"],
+            kept["steps"], folder / FIRST,
         )  # fmt: skip
         work = Work(folder, kept, trials, configure, splits, apart, seconds, spent, seed, device, trust, quiet, command)
         if not work.all():
@@ -156,8 +161,8 @@ class Work:
         if (self.folder / "best" / REPORT).is_file() and "tuned" in self.kept:
             return True
         if "each" not in self.kept:
-            step = self.trials.speed(self.trials.own)[0]
-            self.kept["each"] = max(LEAST, EACH * self.seconds, UPDATES * step)
+            step, look, _ = self.trials.speed(self.trials.own)
+            self.kept["each"] = max(LEAST, EACH * self.seconds, UPDATES * step + TRIED * look)
             self.kept["from"] = self.spent.seconds  # the data have been read
         each, searched = self.kept["each"], SEARCH * self.seconds
         searched = searched if searched >= FEWEST * each else 0.0
@@ -228,13 +233,15 @@ class Work:
         """Train what was chosen for the time that is left, and say whether a shorter training was better."""
         if "tuned" not in self.kept:
             self.kept["tuned"] = self._chosen(self.trials.own).to_dict()
+            self.kept["tuned"] |= {"says": UNSEARCHED} if self.trials.young else {}
             self.kept["settings"] = {}
-        params, place = self.kept["settings"], self.folder / "last"
-        left = max(LEAST, USED * self.seconds - self.spent.seconds)
+        params, place, first = self.kept["settings"], self.folder / "last", self.folder / FIRST
+        left = max(LEAST, self.seconds - self._report(params) - self.spent.seconds)
         if not (place / CONFIG).is_file():
             say(f"{self.kept['tuned']['kept']}: a training of {clock(left)}", self.quiet)
-        fallen = Fallen()
-        run = self._whole(place, self.configure(params), {"budget": left, "planned": False}, fallen)
+        fallen, weights = Fallen(), first if self.trials.young and first.is_dir() else None
+        run = self._whole(place, self.configure(params), self._length(params, left), fallen, weights=weights)
+        shutil.rmtree(first, ignore_errors=True)
         if not run.finished and not fallen.seen:
             return False
         before = self.kept["pair"].get(_key(params))
@@ -245,6 +252,26 @@ class Work:
         self.save()
         return True
 
+    def _length(self, params: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """The settings of the last training, which takes so long: as trials have shown, it isn't timed anew."""
+        params = {"training.batch_size": self.kept["batch"], **(params or self.trials.own)}
+        most = seconds / max(1e-6, self._look(params))
+        looks = min(MOST_LOOKS, max(1, int(LOOKING * most), min(LOOKS, int(VALIDATING * most))))
+        some = PLANNED * seconds - (looks + 1) * (self._look(params) - self.trials.speed(params)[1])
+        found = self.trials.lengths(params, some, looks, seen=True)
+        planned = {"batch_size": params["training.batch_size"], "budget": seconds, "planned": True}
+        return {name: found[name] for name in ("epochs", "validate_every")} | planned
+
+    def _look(self, params: Mapping[str, Any]) -> float:
+        """Seconds of a look at all validation examples, of which trials see some."""
+        few, every = len(self.trials.splits.validation), len(self.splits.validation)
+        return self.trials.speed(params or self.trials.own)[1] * every / few
+
+    def _report(self, params: Mapping[str, Any]) -> float:
+        """Seconds that are kept for the report of the last training."""
+        part = len(self.splits.held[0]) / len(self.splits.validation)
+        return min((1 - USED) * self.seconds, OVERHEAD + part * self._look(params))
+
     def _shorter(self) -> bool:
         """The chosen settings at the length of the pair, as a run."""
         lengths = self.kept["pair"][_key(self.kept["settings"])]["lengths"]
@@ -253,7 +280,9 @@ class Work:
         say(f"{self.kept['tuned']['kept']}: {lengths['epochs']:.3g} epochs, more are no better", self.quiet)
         return self._whole(self.folder / "best", self.configure(self.kept["settings"]), lengths).finished
 
-    def _whole(self, place: Path, node: Node, training: dict[str, Any], *callbacks: Callback) -> Run:
+    def _whole(
+        self, place: Path, node: Node, training: dict[str, Any], *callbacks: Callback, weights: Path | None = None
+    ) -> Run:
         """Train a configuration into a folder, or go on with it."""
         if (place / REPORT).is_file():
             return Run.open(place, self.device, self.trust)
@@ -261,8 +290,8 @@ class Work:
             return resume(place, self.device, self.trust, 1, self.quiet, splits=self.splits)
         node["training"] = {"class": "Training", **(node.get("training") or {}), **training}
         return train(
-            node, place, self.splits, device=self.device, trust=self.trust, importance_samples=1, quiet=self.quiet,
-            command=self.command, callbacks=callbacks,
+            node, place, self.splits, weights, device=self.device, trust=self.trust, importance_samples=1,
+            quiet=self.quiet, command=self.command, callbacks=callbacks,
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from fusevae.evaluation.intervals import interval
 from fusevae.evaluation.results import Result, figure
 
 LITTLE = "there was too little time for trials"
+UNSEARCHED = "after one trial they were far from their end, so that they had all the time"
 
 
 class Tuned(Result):

@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from fusevae.core import noise
 from fusevae.core.durations import duration
 from fusevae.core.errors import InputError
 from fusevae.core.processes import mean_over_processes
 from fusevae.data.splits import Splits
+from fusevae.training import diagnosis
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import prepare
@@ -140,9 +143,11 @@ def fewer(size: int, step: float, seconds: float, accumulate: int = 1) -> tuple[
 
 def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
     """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps, and a
-    look at some held-out examples."""
+    look at some held-out examples. A validation is of all of them, and has a diagnosis of a block beside it, which is
+    as long however many there are."""
     watch, held = Stopwatch(), data.validation
-    data = replace(data, validation=held.spread(LOOKED_AT))
+    some = held.spread(LOOKED_AT) if held.lengths is None else held.subset(middling(held.lengths, LOOKED_AT))
+    data = replace(data, validation=some)
     size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
     never = {"validate_every": 10**9, "checkpoint_every": 10**9}
@@ -150,13 +155,35 @@ def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tupl
     loop: Loop = prepare(
         experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
     )
-    if not loop.run():  # its last step ends with a record and a validation
+    if not loop.run():  # its last step ends with a record, a validation and a diagnosis
         raise KeyboardInterrupt
     step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
-    both = torch.tensor([max(step, 1e-6), max(0.0, watch.times[-1] - watch.times[-2] - step)], dtype=torch.float64)
-    both[1] *= len(held) / max(1, len(data.validation))
+    beside, look = watch.times[-1] - watch.times[-2] - step, 0.0
+    judged = [name for name, player in loop.game.players.items() if player.judged]
+    if len(some) and judged:
+        started = time.perf_counter()
+        with torch.no_grad(), noise.preserved(loop.device):
+            diagnosis.held_out(loop, loop.average.ready(), judged)
+        took = time.perf_counter() - started
+        beside, look = beside - took, took * len(held) / len(some)
+    look += max(0.0, beside)
+    both = torch.tensor([max(step, 1e-6), look], dtype=torch.float64)
     step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
     return step, validation, loop.per_epoch
+
+
+def middling(lengths: Tensor, n: int) -> Tensor:
+    """The indices of at most ``n`` examples of about the mean length, as long as which blocks of like length are on
+    average.
+
+    Example:
+        >>> middling(torch.tensor([9, 1, 4, 3, 1]), 2).tolist()
+        [3, 2]
+    """
+    order = lengths.argsort(stable=True)
+    at = int(torch.searchsorted(lengths[order].double(), lengths.double().mean()))
+    first = max(0, min(at - n // 2, len(order) - n))
+    return order[first : first + n]
 
 
 class Stopwatch(Progress):

@@ -110,7 +110,8 @@ def compare_runs(
     if samples and named is not None:
         reference, why = judge_or_why(lambda: named.judge(samples, extractor, examples, quiet))
     if not quiet:
-        print(f"comparing {len(found)} models on {len(examples):,} examples: {name}", file=sys.stderr)
+        count = f"{len(found)} model{'s' * (len(found) != 1)}"
+        print(f"comparing {count} on {len(examples):,} examples: {name}", file=sys.stderr)
     return compared(found, examples, name, reference, importance_samples, kind, seed, why)
 
 
@@ -137,7 +138,7 @@ def compared(
     with next(iter(runs.values())).computing():
         artifacts = {path: run.artifact for path, run in runs.items()}
         found = comparison(artifacts, data, reference, None, importance_samples, kind, seed)
-    found.data, found.judge = name, found.judge or why or None
+    found.data, found.judge, found.unjudged = name, found.judge or why or None, why or None
     for path, model in found.models.items():
         model.training = runs[path].state
     return Compared(found, runs, data, reference, seed)

@@ -71,7 +71,9 @@ class MoleculeQuality(SampleQuality):
     unique: int
     novel: int | None
     train: int | None
-    reference: int = figure("reference", form=lambda n: f"{n:,} ones", hint="{reference_invalid:,} can't be parsed")
+    reference: int = figure(
+        "real ones", form=lambda n: f"{n:,} molecules", hint="{reference_invalid:,} can't be parsed"
+    )
     reference_invalid: int
     of: dict[str, list[int]]
     validity: float = figure(
@@ -94,7 +96,7 @@ class MoleculeQuality(SampleQuality):
     reference_mean: dict[str, float] | None = None
     wasserstein: dict[str, float] | None = figure("Wasserstein distance", UNITS, "low", form=".4g", default=None)
     width: float | None = figure(
-        "spread of these", form=".3f", interval="intervals", hint="as a part of that of real ones", default=None
+        "spread of properties", form=".3f", interval="intervals", hint="as a part of that of real ones", default=None
     )
     sides: list[float] | None = None
 

@@ -247,7 +247,7 @@ class Column(Described):
             ends = self.words(self.typed(np.array([self.low, self.high])))
             parts.append(f"{ends[0]} to {ends[1]}")
             if self.kind in ("continuous", "skewed") and self.decimals is not None:
-                parts.append(f"{self.decimals} decimals")
+                parts.append(f"{self.decimals} decimal{'s' * (self.decimals != 1)}")
         if self.missing:
             parts.append(f"{self.missing:.2g} missing" if self.missing < 0.001 else f"{self.missing:.1%} missing")
         return ", ".join(parts)

@@ -105,6 +105,13 @@ class TextQuality(Wording, SampleQuality):
         if self.ratio is not None and self.ratio > UNLIKELY:
             says = f"another model finds a word {self.ratio:.1f} times as surprising as in real texts"
             found.append(Failing("unlike the data", says, "train longer, or take a larger model"))
+        near = min(self.intervals.get("surprise", [-math.inf])) - (self.real_surprise or math.inf)
+        if self.ratio is None and near > math.log(UNLIKELY):
+            times = math.exp((self.surprise or 0.0) - (self.real_surprise or 0.0))
+            says = (
+                f"real texts surprise who has read the samples {times:.1f} times as much as who has read training texts"
+            )
+            found.append(Failing("unlike the data", says, "train longer, or take a larger model"))
         says = f"words are commoner: by that they have {self.rarity or 0:.2f} of the nats that words of real texts have"
         found += narrow(self.intervals.get("rarity"), says, LIVELIER)
         return further(found, super().failings()) + found
@@ -261,13 +268,13 @@ class TextReference(Judge):
         )
 
     def shares(self, x: Tensor, texts: Sequence[str], artifact: Artifact) -> dict[str, list[float]]:
-        """The parts of samples and of real texts that are taken for each class; of texts without any, that have each
-        frequent word."""
+        """The parts of samples and of real texts that are of each class, told from their words; of texts without any,
+        that have each frequent word."""
         if not self.teller.classes:
             both = [Counter(word for text in each for word in set(text)) for each in (map(words, texts), self.words)]
             often = [word for word, count in both[1].items() if count >= OFTEN * self.n]
             return {f"texts with {word!r}": [of[word] / self.n for of in both] for word in often}
-        return self.teller.shares(x, self.held.batch(self.held.evenly(self.n))[0], artifact.data)
+        return self.teller.shares(x, self.held, artifact.data)
 
     @functools.cached_property
     def teller(self) -> Teller:
