@@ -430,7 +430,7 @@ def test_settings_of_sampling_may_be_changed_where_they_keep_the_weights(tmp_pat
 def test_a_net_that_says_nothing_starts_as_independent_mixtures_of_the_data():
     torch.manual_seed(0)
     values = torch.tensor([-0.8, 0.1, 0.1, 0.9])[torch.randint(0, 4, (4000, 2))] + 0.05 * torch.randn(4000, 2)
-    model = best(net=MarginalDenoiser(TimeMLP(2, hidden=8), (2,), LOW, HIGH, groups=4), times=400)
+    model = best(net=MarginalDenoiser(TimeMLP(2, hidden=8), (2,), LOW, HIGH, groups=3), times=400)
     x = values[:8]
     normal = Normal(2)().log_prob(x)
     found = model().summed_bound(x.expand(500, 8, 2)).mean(0)
@@ -439,10 +439,12 @@ def test_a_net_that_says_nothing_starts_as_independent_mixtures_of_the_data():
     model.start_from(lambda: values)
     found = model().summed_bound(x.expand(500, 8, 2)).mean(0)
     net = model.net
-    parts = torch.distributions.Normal(net.center, net.deviation).log_prob(x[:, None]).logsumexp(1) + math.log(0.99 / 4)
+    parts = (torch.distributions.Normal(net.center, net.deviation).log_prob(x[:, None]) + net.weight.log()).logsumexp(1)
     wide = torch.distributions.Normal(0.0, 1.0).log_prob(x) + math.log(0.01)
     assert (found - torch.logaddexp(parts, wide).sum(-1)).abs().max() < 0.06
     assert found.mean() > normal.mean() + 1
+    rows = net.center.argsort(0)
+    assert torch.allclose(net.center.gather(0, rows).T, torch.tensor([-0.8, 0.1, 0.9]), atol=0.02)
 
     kept = net.center.clone()
     model.start_from(lambda: 5 + values)  # a training that goes on

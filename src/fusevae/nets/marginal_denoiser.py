@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 
 WIDE = 0.01  # of the mixture: the standard normal, for values that no training example had
+VALUES = 1_000_000  # that the mixtures are taken from, and
+LEAST = 4  # of those of a component
 
 
 class MarginalDenoiser(Described, nn.Module):
     r"""A net for the v of a diffusion that tells only how it differs from what each dimension says by itself, where
-    dimensions are independent mixtures of normals: of the training values of one, in order, each of K equal groups is
-    a component :math:`\mathcal N(m_k, s_k^2)`, and a hundredth is the standard normal.
+    dimensions are independent mixtures of normals :math:`\mathcal N(m_k, s_k^2)` of weights :math:`\pi_k`. The training
+    values of one, in order, are cut in two where that makes them likeliest, and so on until there are K groups, each a
+    component; a hundredth is the standard normal.
 
     With :math:`z = \alpha x + \sigma \epsilon`, :math:`\alpha^2 + \sigma^2 = 1` and
     :math:`w_k \propto \pi_k\, \mathcal N(z; \alpha m_k, \alpha^2 s_k^2 + \sigma^2)`, that is exactly
@@ -39,18 +42,20 @@ class MarginalDenoiser(Described, nn.Module):
     Example:
         >>> from fusevae.nets.time_mlp import TimeMLP
         >>> net = MarginalDenoiser(TimeMLP(1, hidden=4), (1,), -8.0, 8.0, groups=2)
-        >>> net.start_from(lambda: torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None])
+        >>> net.start_from(lambda: torch.tensor([-1.0, 1.0]).repeat(4)[:, None])
         >>> z, t = torch.tensor([[0.9]]), torch.tensor([0.5])  # as much noise as data
         >>> round((0.5**0.5 * (z - net(z, t))).item(), 2)  # what it takes the value for
         0.85
     """
 
+    weight: Tensor
     center: Tensor
     deviation: Tensor
 
-    def __init__(self, net: nn.Module, shape: tuple[int, ...], low: float, high: float, groups: int = 8) -> None:
+    def __init__(self, net: nn.Module, shape: tuple[int, ...], low: float, high: float, groups: int = 16) -> None:
         super().__init__()
         self.net, self.low, self.high, self.fitted = net, low, high, False
+        self.register_buffer("weight", torch.full((groups, *shape), (1 - WIDE) / groups))
         self.register_buffer("center", torch.zeros(groups, *shape))
         self.register_buffer("deviation", torch.ones(groups, *shape))
 
@@ -64,12 +69,12 @@ class MarginalDenoiser(Described, nn.Module):
         """Take the groups from training examples ``(n, *shape)``, once."""
         if self.fitted:
             return
-        x = examples().float().sort(0).values
-        cuts = torch.linspace(0, len(x), len(self.center) + 1).round().long().tolist()
-        for k, (a, b) in enumerate(itertools.pairwise(cuts)):
-            part = x[min(a, len(x) - 1) : max(b, a + 1)]
-            self.center[k] = part.mean(0)
-            self.deviation[k] = part.std(0, correction=0).clamp(min=math.exp(self.low / 2))
+        x = examples()
+        x = x[:: -(-x.numel() // VALUES)].flatten(1).double().sort(0).values
+        found = _groups(x, len(self.center), math.exp(self.low))
+        for buffer, values in zip((self.weight, self.center, self.deviation), found, strict=True):
+            buffer.copy_(values.view_as(buffer))
+        self.weight.mul_(1 - WIDE)
         self.fitted = True
 
     def forward(self, x: Tensor, t: Tensor, *given: Tensor | None) -> Tensor:
@@ -83,10 +88,9 @@ class MarginalDenoiser(Described, nn.Module):
         alpha = alpha2.sqrt()
         top = -0.5 * z.square() + math.log(WIDE)  # of the standard normal, whose v is 0
         total, found = torch.ones_like(z), torch.zeros_like(z)
-        for center, deviation in zip(self.center, self.deviation, strict=True):  # one after another: of large images
+        for share, center, deviation in zip(self.weight, self.center, self.deviation, strict=True):  # for large images
             variance = alpha2 * deviation.square() + sigma2
-            height = -0.5 * ((z - alpha * center).square() / variance + variance.log())
-            height = height + math.log((1 - WIDE) / len(self.center))
+            height = share.log() - 0.5 * ((z - alpha * center).square() / variance + variance.log())
             most = torch.maximum(top, height)
             before, weight = (top - most).exp(), (height - most).exp()
             v = (alpha * (1 - deviation.square()) * z - center) / variance
@@ -96,3 +100,30 @@ class MarginalDenoiser(Described, nn.Module):
     def _load_from_state_dict(self, *arguments: object) -> None:
         super()._load_from_state_dict(*arguments)
         self.fitted = True
+
+
+def _groups(x: Tensor, groups: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares, means and deviations ``(groups, dimensions)`` of groups of sorted values ``(n, dimensions)`` whose
+    variances are at least ``least``; where there is nothing to cut any more, a group of share 0."""
+    n = len(x)
+    sums, squares = (F.pad(v.cumsum(0), (0, 0, 1, 0)) for v in (x, x.square()))
+    at = torch.arange(1, n)[:, None].expand(-1, x.shape[1])
+    cuts = torch.tensor([[0], [n]]).expand(-1, x.shape[1])
+
+    def moments(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        count = (b - a).clamp(min=1)
+        mean, square = ((s.gather(0, b) - s.gather(0, a)) / count for s in (sums, squares))
+        return b - a, mean, (square - mean.square()).clamp(min=least)
+
+    def nats(a: Tensor, b: Tensor) -> Tensor:
+        count, _, variance = moments(a, b)
+        return count * (count.clamp(min=1).log() - 0.5 * variance.log())
+
+    for _ in range(groups - 1):
+        after = torch.searchsorted(cuts.T.contiguous(), at.T.contiguous(), right=True).T.clamp(max=len(cuts) - 1)
+        a, b = cuts.gather(0, after - 1), cuts.gather(0, after)
+        gain = (nats(a, at) + nats(at, b) - nats(a, b)).where((at - a >= LEAST) & (b - at >= LEAST), -math.inf)
+        best, where = gain.max(0)
+        cuts = torch.cat([cuts, torch.where(best > 0, where + 1, n)[None]]).sort(0).values
+    count, mean, variance = moments(cuts[:-1], cuts[1:])
+    return count / n, mean, variance.sqrt()
