@@ -9,8 +9,9 @@ import torch
 
 from fusevae.core.levels import bounds_as, log_bound
 from fusevae.distributions.any_order import AnyOrder
+from fusevae.distributions.mixed import Mixed
 from fusevae.nets.cells import CellEncoder, Cells, Classes, Real, Whole
-from fusevae.nets.mlp import MLP
+from fusevae.nets.mlp import MLP, Constant
 from fusevae.nets.transformer import Transformer
 
 SIZES = (2, 3, 2)
@@ -118,3 +119,13 @@ def test_untrained_each_column_has_the_distribution_that_it_has_in_the_examples(
     torch.nn.init.zeros_(p.last.weight)
     p.start_from(lambda: x)
     assert p().log_prob(torch.tensor([[0.0, nan], [nan, 1.0]])).exp().tolist() == pytest.approx([0.6, 0.9], abs=1e-3)
+
+
+def test_whatever_the_net_is_made_with_a_table_of_many_columns_starts_at_the_constant_model():
+    torch.manual_seed(0)
+    x = torch.randn(100, 40)
+    p = AnyOrder(Transformer(32, heads=2, layers=1, turns=False), Cells([Real()] * 40))
+    p.start_from(lambda: x)
+    alone = Mixed(Constant(Mixed.outputs(p.cells, 1)), p.cells, components=1)
+    alone.start_from(lambda: x)
+    assert (p().log_prob(x) - alone().log_prob(x)).mean() > -2.0

@@ -44,6 +44,7 @@ from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.distributions.samplers import evaluate
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.collapse import diagnose
+from fusevae.nets.marginal_denoiser import MarginalDenoiser
 from fusevae.objectives.elbo import ELBO
 from fusevae.training.configuration import changed
 from fusevae.training.prior import aggregate
@@ -420,3 +421,44 @@ def test_settings_of_sampling_may_be_changed_where_they_keep_the_weights(tmp_pat
     assert main([*command, "--set", "distribution.model.sampler.steps=2"]) == 0
     with pytest.raises(fusevae.InputError, match="change the weights"):
         changed(artifact, ["distribution.model.net.hidden=16"])
+
+
+# where a net starts
+
+
+@torch.no_grad()
+def test_a_net_that_says_nothing_starts_as_independent_mixtures_of_the_data():
+    torch.manual_seed(0)
+    values = torch.tensor([-0.8, 0.1, 0.1, 0.9])[torch.randint(0, 4, (4000, 2))] + 0.05 * torch.randn(4000, 2)
+    model = best(net=MarginalDenoiser(TimeMLP(2, hidden=8), (2,), LOW, HIGH, groups=3), times=400)
+    x = values[:8]
+    normal = Normal(2)().log_prob(x)
+    found = model().summed_bound(x.expand(500, 8, 2)).mean(0)
+    assert (found - normal).abs().max() < 0.06  # as it is made
+
+    model.start_from(lambda: values)
+    found = model().summed_bound(x.expand(500, 8, 2)).mean(0)
+    net = model.net
+    parts = (torch.distributions.Normal(net.center, net.deviation).log_prob(x[:, None]) + net.weight.log()).logsumexp(1)
+    wide = torch.distributions.Normal(0.0, 1.0).log_prob(x) + math.log(0.01)
+    assert (found - torch.logaddexp(parts, wide).sum(-1)).abs().max() < 0.06
+    assert found.mean() > normal.mean() + 1
+    rows = net.center.argsort(0)
+    assert torch.allclose(net.center.gather(0, rows).T, torch.tensor([-0.8, 0.1, 0.9]), atol=0.02)
+
+    kept = net.center.clone()
+    model.start_from(lambda: 5 + values)  # a training that goes on
+    assert torch.equal(net.center, kept)
+    far = model().summed_bound(torch.full((1, 2), 3.0))
+    assert far.isfinite().all() and far > Normal(2)().log_prob(torch.full((1, 2), 3.0)) - 12
+
+
+def test_the_recipe_starts_no_worse_than_a_constant_gaussian():
+    x = torch.full((200, 1, 8, 8), 30, dtype=torch.uint8)  # the same ground in all, and a square of any grey
+    x[:, :, 2:5, 2:5] = torch.randint(60, 256, (200, 1, 1, 1), dtype=torch.uint8)
+    artifact = fit("diffusion", x, training={"epochs": 0.3, "batch_size": 16}, quiet=True)
+    start = artifact.history.validation["log_bound"][0]
+    each = artifact.view(x.float()).flatten(1)
+    deviation = (each.var(0) + 1 / 12).sqrt()
+    gaussian = -(deviation.log() + 0.5 * math.log(2 * math.pi * math.e)).sum().item()
+    assert start > gaussian - 0.02 * abs(gaussian)

@@ -78,3 +78,9 @@ def test_a_transformer_has_it_for_some_hundred_rows_mostly_of_numbers(columns, r
     table = pandas.DataFrame({name: values[name] for name in columns})
     spec = fusevae.read_data(table, validation=0, test=0).spec
     assert (table_transformer.recipe(spec).model.regression is not None) == has
+
+
+@pytest.mark.parametrize(("rows", "columns", "has"), [(110, 60, True), (110, 13, False), (90, 60, False)])
+def test_fewer_rows_do_where_there_are_many_numbers(rows, columns, has):
+    data = fusevae.read_data(numpy.random.default_rng(0).normal(size=(rows, columns)), validation=0.0, test=0.0)
+    assert (table_transformer.recipe(data.spec).model.regression is not None) is has

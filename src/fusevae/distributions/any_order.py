@@ -107,8 +107,7 @@ class AnyOrder(Mixed):
             self.cells.fit(examples())
         if self.regression is not None and not self.regression.fitted:
             self.regression.fit(examples())
-            self.last.weight.zero_()  # at first nothing differs
-        start_at(self, examples, self._start)
+        start_at(self, examples, self._start, lambda x: x.new_zeros(self.last.out_features))
         if self.gaps is not None:
             start_at(self.gaps, examples, self._rates)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Self, cast
 
 import torch
@@ -87,6 +88,11 @@ class Diffusion(Conditional):
 
     def forward(self, *given: Tensor | None) -> Distribution:
         return DiffusionBound(self, given)
+
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        start = getattr(self.net, "start_from", None)  # of a net that takes something from examples itself
+        if start is not None:
+            start(examples)
 
     def time(self, level: Tensor) -> Tensor:
         """A noise level as the net is told it, in [0, 1]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from fusevae.core.conditional import Conditional
 from fusevae.core.spec import DataSpec
 from fusevae.data.preprocessing import Dequantize, Normalise
@@ -9,6 +11,7 @@ from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.samplers import DPMSolver
 from fusevae.distributions.schedules import CauchySchedule
 from fusevae.models.preprocessed import Preprocessed
+from fusevae.nets.marginal_denoiser import MarginalDenoiser
 from fusevae.nets.unet import UNet
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
@@ -25,12 +28,17 @@ def recipe(
     patch: int | None = None,
     steps: int = 25,
     guidance: float = GUIDANCE,
+    groups: int = 16,
 ) -> Experiment:
     """v-prediction on dequantized pixels, so that its bound is on the probability of the integers (Ho et al. 2020;
     Kingma et al. 2021). ``patch`` is 2 for images of 16 pixels or more, which is four times as fast. Samples with a
-    label are more typical of it by ``guidance``; 1 draws what was learned."""
-    net = u_net(data, channels, blocks, patch)
-    return over_pixels(data, Diffusion(net, data.shape, "v", CauchySchedule(), DPMSolver(steps), guidance=guidance))
+    label are more typical of it by ``guidance``; 1 draws what was learned. The net tells only how pixels differ from
+    what each says by itself, a mixture of so many ``groups`` (:class:`MarginalDenoiser`); with 0 it tells all."""
+    net: nn.Module = u_net(data, channels, blocks, patch)
+    schedule = CauchySchedule()
+    if groups:
+        net = MarginalDenoiser(net, data.shape, schedule.low, schedule.high, groups)
+    return over_pixels(data, Diffusion(net, data.shape, "v", schedule, DPMSolver(steps), guidance=guidance))
 
 
 def u_net(data: DataSpec, channels: tuple[int, ...], blocks: int, patch: int | None) -> UNet:

@@ -11,6 +11,7 @@ from fusevae.nets.cells import Cells, Classes, Real, Whole
 from fusevae.nets.regression import CLASSES as SHORT
 
 LEAST = 200  # rows from which on a regression is worth its covariance
+FEWER, MANY = 100, 30  # rows, where there are so many numbers: of all their dependences a net learns less
 MOST = 64  # numbers and classes up to which it is quick
 
 
@@ -46,11 +47,12 @@ def gappy(schema: TableSchema) -> list[int]:
 
 
 def regressed(cells: Cells, n: int | None) -> bool:
-    """Whether a :class:`Regression` suits a table of ``n`` rows: from 200 to 5,000 of them, up to 64 numbers and
-    classes, at least three quarters of them numbers."""
+    """Whether a :class:`Regression` suits a table of ``n`` rows: from 200 to 5,000 of them, from 100 where there are 30
+    numbers, and up to 64 numbers and classes, at least three quarters of them numbers."""
     classes = sum(c.n for c in cells.columns if isinstance(c, Classes) and 1 < c.n <= SHORT)
     numbers = len(cells.numbers)
-    return LEAST <= (n or 0) < PLENTY and 3 * classes <= numbers and classes + numbers <= MOST
+    least = FEWER if numbers >= MANY else LEAST
+    return least <= (n or 0) < PLENTY and 3 * classes <= numbers and classes + numbers <= MOST
 
 
 def check_counts(data: DataSpec) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import PATIENCE, epochs
 from fusevae.data.modality import Choice
-from fusevae.modalities.tables.families import cells_of, regressed
+from fusevae.modalities.tables.families import LEAST, cells_of, regressed
 from fusevae.modalities.tables.schema import TableSchema
 
 FEW = 1000  # rows below which nets are kept narrow
@@ -19,7 +19,8 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
         why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
         return [Choice("counts-vae", why), _mixed(spec, n)]
     if getattr(spec.schema, "mixed", False):
-        many = n >= FEW or (isinstance(spec.schema, TableSchema) and regressed(cells_of(spec.schema), n))
+        numbers = isinstance(spec.schema, TableSchema) and regressed(cells_of(spec.schema), n)
+        many = n >= FEW or (n >= LEAST and numbers)
         ordered = [_transformer(spec, n)] if many and spec.dims < WIDE else []
         return [*ordered, _mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
     latent = {"recipe.latent": min(8, spec.dims)}
