@@ -26,6 +26,9 @@ from fusevae.training.experiment import Experiment
 
 Node = dict[str, Any]
 
+#: options of recipes that say how many of something there are, of which there may be none
+LEFT_OUT = ("blocks", "flow", "segment", "transforms")
+
 #: the class of a setting whose class is left out
 USUAL = {"data": "Source", "objective": "ELBO", "training": "Training"}
 
@@ -156,8 +159,8 @@ def dump(built: Experiment) -> str:
 
 def recipe_options(recipe: Callable[..., Any], name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a recipe, as the type hints of its function want them. In the library's own a whole number is a
-    size, so at least 1, any other one a weight or a rate, so finite and at least 0, unless the default is less; a
-    dropout is at most 1."""
+    size, so at least 1 (:data:`LEFT_OUT` at least 0), any other one a weight or a rate, so finite and at least 0,
+    unless the default is less; a dropout is at most 1."""
     known = inspect.signature(recipe).parameters
     hints = typing.get_type_hints(recipe)
     for key in options:
@@ -167,8 +170,8 @@ def recipe_options(recipe: Callable[..., Any], name: str, options: Mapping[str, 
     for key, value in found.items() if ":" not in name else ():
         for number in value if isinstance(value, tuple | list) else (value,):
             if isinstance(number, int | float) and not isinstance(number, bool):
-                usual = known[key].default
-                least = min(1 if isinstance(number, int) else 0, usual if isinstance(usual, int | float) else 1)
+                usual, size = known[key].default, isinstance(number, int) and key not in LEFT_OUT
+                least = min(int(size), usual if isinstance(usual, int | float) else 1)
                 most, words = (1, "at most 1") if key.endswith("dropout") else (sys.float_info.max, "finite")
                 if not least <= number <= most:
                     raise InputError(f"recipe.{key} of {name} is {value}: expected {least} or more, and {words}")
