@@ -137,13 +137,16 @@ class Column(Described):
         near = single(x).astype(np.float64)
         return bool(((near if self.decimals is None else np.round(near, self.decimals)) == x)[~np.isnan(x)].all())
 
+    def _float(self, word: str) -> Any:
+        return (np.float64 if self.dtype == "float64" else np.float32)(word)
+
     # words
 
     def codes(self, words: Sequence[str]) -> np.ndarray:
         """The numbers that different words of the column stand for; NaN for one that isn't known."""
         if self.classes is not None:
-            numbers = self.dtype[0] in "iuf"  # however they are written
-            same = [float(w) if numbers and is_number(w) else w for w in (*self.classes, *words)]
+            numbers = {"i": float, "u": float, "f": self._float}.get(self.dtype[0])  # however they are written
+            same = [numbers(w) if numbers and is_number(w) else w for w in (*self.classes, *words)]
             places = {word: float(i) for i, word in enumerate(same[: len(self.classes)])}
             return np.array([places.get(word, np.nan) for word in same[len(self.classes) :]])
         if self.kind == "date" and self.form is not None:
@@ -195,8 +198,7 @@ class Column(Described):
             last = len(self.classes)
             places = np.where(gone, last, np.nan_to_num(x).round().clip(0, last - 1)).astype(int)
             if self.dtype[0] == "f":
-                kind = "float64" if self.dtype == "float64" else "float32"
-                return np.array([*map(float, self.classes), np.nan], dtype=kind)[places]
+                return np.array([*map(self._float, [*self.classes, "nan"])])[places]
             return np.array([*map(self.of_class, self.classes), None], dtype=object)[places]
         if self.kind == "date":
             return self._dates(x.astype(np.float64) * self.step, gone)

@@ -56,9 +56,10 @@ def code(part: Part, schema: TableSchema, what: str) -> None:
         name = column.name if part.columns is None or column.name in part.columns else part.columns[i]
         levels = part.levels.pop(name, None)
         if levels is None and column.classes is not None:  # two numbers
-            known = part.x[:, i][~part.x[:, i].isnan()].unique()
+            numbers = part.x[:, i].contiguous()
+            known = numbers[~numbers.isnan()].unique()
             levels = [*map(repr, known.tolist())]
-            part.x[:, i] = torch.where(part.x[:, i].isnan(), part.x[:, i], torch.searchsorted(known, part.x[:, i]))
+            part.x[:, i] = torch.where(numbers.isnan(), numbers, torch.searchsorted(known, numbers))
         if levels is None:
             continue
         places = part.x[:, i]
