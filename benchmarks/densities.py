@@ -112,20 +112,20 @@ def measured(name: str, seed: int, recipes: list[str]) -> dict[str, Any]:
     x, test = train.to_numpy(float), held.to_numpy(float)
     found: dict[str, Any] = {"rows": len(train), "held": len(held), "columns": len(frame.columns)}
     found["default"], default = ours(None, folder, seed)
-
-    def beside(each: np.ndarray, seconds: float, **more: Any) -> dict[str, Any]:
-        apart = default - each
-        before = {"before": float(apart.mean()), "error": float(apart.std(ddof=1) / len(apart) ** 0.5)}
-        return {"log_likelihood": float(each.mean()), "seconds": seconds, **before, **more}
-
+    others: dict[str, np.ndarray] = {}
     for recipe in recipes:
-        figures, each = ours(recipe, folder, seed)
-        found[recipe] = beside(each, **{k: v for k, v in figures.items() if k != "log_likelihood"})
+        found[recipe], others[recipe] = ours(recipe, folder, seed)
     began = clock()
     classic = densities(x, test)
-    seconds = clock() - began
-    found |= {kind: beside(each, seconds) for kind, each in classic.items()}
-    return found | {kind: beside(*flow(kind, x, test, seed)) for kind in ("MAF", "NSF")}
+    found["classic"] = {name: float(each.mean()) for name, each in classic.items()} | {"seconds": clock() - began}
+    for kind in ("MAF", "NSF"):
+        others[kind], seconds = flow(kind, x, test, seed)
+        found[kind] = {"log_likelihood": float(others[kind].mean()), "seconds": seconds}
+    found["apart"] = {  # how far each is behind the default, and the standard error of that
+        name: [float((default - each).mean()), float((default - each).std(ddof=1) / len(each) ** 0.5)]
+        for name, each in (classic | others).items()
+    }
+    return found
 
 
 def main(seed: str = "0", *recipes: str) -> None:

@@ -367,7 +367,7 @@ def test_flags_beside_numbers_and_words_among_numbers_are_refused(caplog):
     for cells in ((True, 2.5), (False, 1, None)):
         with pytest.raises(InputError, match="column v holds flags beside numbers: give one of the two"):
             read(*cells)
-    with pytest.raises(InputError, match="column v holds numbers, such as 2.5, and words, such as 'high'"):
+    with pytest.raises(InputError, match=r"column v holds numbers, such as 2\.5, and words, such as 'high'"):
         read(2.5, 7, "high", None)
     assert read(True, False, None).kind == "binary" and read(2.5, 7, 0.5, None).kind == "continuous"
     assert "among words" not in caplog.text and read("low", "high", 3).kind == "categorical"

@@ -138,15 +138,15 @@ class Column(Described):
         return bool(((near if self.decimals is None else np.round(near, self.decimals)) == x)[~np.isnan(x)].all())
 
     def _float(self, word: str) -> Any:
-        return (np.float64 if self.dtype == "float64" else np.float32)(word)
+        return (np.float32 if self.dtype in ("float16", "float32", "bfloat16") else np.float64)(word)
 
     # words
 
     def codes(self, words: Sequence[str]) -> np.ndarray:
         """The numbers that different words of the column stand for; NaN for one that isn't known."""
         if self.classes is not None:
-            numbers = {"i": float, "u": float, "f": self._float}.get(self.dtype[0])  # however they are written
-            same = [numbers(w) if numbers and is_number(w) else w for w in (*self.classes, *words)]
+            numbers = self.dtype[0] in "iuf"  # however they are written
+            same = [self._float(w) if numbers and is_number(w) else w for w in (*self.classes, *words)]
             places = {word: float(i) for i, word in enumerate(same[: len(self.classes)])}
             return np.array([places.get(word, np.nan) for word in same[len(self.classes) :]])
         if self.kind == "date" and self.form is not None:
