@@ -230,7 +230,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         for table, g in f["tables"].items():
             ours, peers = g["default"], {key: g["classic"][key] for key in ("mixture", "kernel")}
             peers |= {kind: g[kind]["log_likelihood"] for kind in ("MAF", "NSF")}
-            each = ", ".join(f"{key} {v:.2f}" for key, v in peers.items())
+            apart = {key: f", {b:.2f} ± {e:.2f} less" for key, (b, e) in g.get("apart", {}).items()}
+            each = ", ".join(f"{key} {v:.2f}{apart.get(key, '')}" for key, v in peers.items())
             seconds = f"{ours['seconds']:.0f} s, {max(g[kind]['seconds'] for kind in ('MAF', 'NSF')):.0f} s"
             figure = f"{ours['log_likelihood']:.2f} ({each}; {seconds})"
             asked = f"at least {max(peers.values()):.2f}"

@@ -3,13 +3,14 @@
 Six come with scikit-learn, one with matplotlib, three are made. 70 % of the rows (by the seed) are for training, of
 which the default recipe holds a tenth out to stop by; it is trained so many seconds of one core (60, or the first
 argument; a second one is the seed, further ones name tables). CTGAN and TVAE of the package ctgan (``$CTGAN_PYTHON``,
-an environment of its own) have as many seconds as that took. Against the other rows: legal cells (classes, whole
-numbers, decimals, signs as of the training rows), whether the names and dtypes of a CSV come back, the mean score of
-columns (Kolmogorov-Smirnov, total variation) and the mean error of correlations, each a mean over four draws of as many
-samples as there are such rows, beside that of as many training rows; AUC or R2 on real rows of boosted trees that
-learned the last column from as many samples as training rows (again four times), beside those that learned from these;
-the RMSE, in standard deviations, of numbers of which 20 % are hidden, beside scikit-learn's imputers fitted on the
-training rows; and where all are reals, log-likelihoods, beside scikit-learn's mixture of Gaussians and kernel density,
+an environment of its own; without it what the last record has of them stands) have as many seconds as that took.
+Against the other rows: legal cells (classes, whole numbers, decimals, signs as of the training rows), whether the names
+and dtypes of a CSV come back, the mean score of columns (Kolmogorov-Smirnov, total variation) and the mean error of
+correlations, each a mean over four draws of as many samples as there are such rows, beside that of as many training
+rows; AUC or R2 on real rows of boosted trees that learned the last column from as many samples as training rows (again
+four times), beside those that learned from these; the RMSE, in standard deviations, of numbers of which 20 % are hidden
+(of a table of classes alone the part that is filled in wrongly), beside scikit-learn's imputers fitted on the training
+rows; and where all are reals, log-likelihoods, beside scikit-learn's mixture of Gaussians and kernel density,
 each chosen on a tenth of the training rows. ``python benchmarks/ten_tables.py [SECONDS [SEED [TABLE ...]]]``
 """
 
@@ -204,9 +205,9 @@ def imputed(artifact: Any, held: pd.DataFrame, train: pd.DataFrame, seed: int) -
     import fusevae
 
     numbers = [i for i, c in enumerate(train) if is_number(train, c)]
-    if not numbers:
-        return {}
     x, rows = coded(held, train), coded(train, train)
+    if not numbers:
+        return imputed_classes(artifact, held, x, rows, seed)
     hidden = np.random.default_rng(seed).random(x.shape) < 0.2
     hidden[:, [i for i in range(x.shape[1]) if i not in numbers]] = False
     hidden &= ~np.isnan(x)
@@ -233,8 +234,37 @@ def imputed(artifact: Any, held: pd.DataFrame, train: pd.DataFrame, seed: int) -
     return {"fusevae": error(ours[:, places]), **found, "mean": error(np.broadcast_to(center, x.shape))}
 
 
-def densities(rows: np.ndarray, held: np.ndarray) -> dict[str, float]:
-    """Mean log-likelihoods of held-out rows under what a tenth of the training rows chose."""
+def imputed_classes(artifact: Any, held: pd.DataFrame, x: np.ndarray, rows: np.ndarray, seed: int) -> dict[str, float]:
+    """The part of hidden classes that is filled in wrongly: by the likeliest one, or of the imputers' indicators the
+    largest."""
+    from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+    from sklearn.impute import IterativeImputer, KNNImputer
+
+    import fusevae
+
+    hidden = np.random.default_rng(seed).random(x.shape) < 0.2
+    sizes = [int(v) + 1 for v in rows.max(0)]
+    places = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+
+    def indicators(codes: np.ndarray, gone: np.ndarray) -> np.ndarray:
+        each = [np.eye(k)[v.astype(int)] for k, v in zip(sizes, codes.T, strict=True)]
+        return np.concatenate([np.where(g[:, None], np.nan, e) for e, g in zip(each, gone.T, strict=True)], 1)
+
+    def wrong(filled: np.ndarray) -> float:
+        return float((filled != x)[hidden].mean())
+
+    fit, found = indicators(rows, np.zeros(rows.shape, bool)), {}
+    for name, imputer in (("knn", KNNImputer()), ("iterative", IterativeImputer(max_iter=10, random_state=0))):
+        given = imputer.fit(fit).transform(indicators(x, hidden))
+        found[name] = wrong(np.stack([given[:, at].argmax(1) for at in places], 1))
+    names = artifact.data.schema.names
+    ours = fusevae.impute(artifact, held.mask(hidden), samples=4, steps=size(100, 2), seed=seed).mean.numpy()
+    usual = np.stack([np.full(len(x), np.bincount(v.astype(int)).argmax()) for v in rows.T], 1)
+    return {"fusevae": wrong(ours[:, [names.index(c) for c in held]]), **found, "mean": wrong(usual)}
+
+
+def densities(rows: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
+    """Log-likelihoods of held-out rows under what a tenth of the training rows chose."""
     from sklearn.mixture import GaussianMixture
     from sklearn.neighbors import KernelDensity
 
@@ -247,11 +277,11 @@ def densities(rows: np.ndarray, held: np.ndarray) -> dict[str, float]:
     ]
     kernels = [KernelDensity(bandwidth=b).fit(fit) for b in np.geomspace(0.1, 2.0, 15)]
     shift = -float(np.log(scale).sum())
-    best = {"mixture": max(mixtures, key=lambda m: m.score(choose))}
-    kernel = max(kernels, key=lambda k: k.score_samples(choose).mean())
-    return {k: float(m.score(test)) + shift for k, m in best.items()} | {
-        "kernel": float(kernel.score_samples(test).mean()) + shift
+    best = {
+        "mixture": max(mixtures, key=lambda m: m.score(choose)),
+        "kernel": max(kernels, key=lambda k: k.score_samples(choose).mean()),
     }
+    return {name: found.score_samples(test) + shift for name, found in best.items()}
 
 
 def judged(path: Path, train: pd.DataFrame, held: pd.DataFrame) -> dict[str, Any]:
@@ -285,7 +315,7 @@ def peer(kind: str, folder: Path, name: str, seconds: float, seed: int, rows: in
     return found
 
 
-def measured(name: str, budget: float, seed: int) -> dict[str, Any]:
+def measured(name: str, budget: float, seed: int, known: dict[str, Any]) -> dict[str, Any]:
     import fusevae
     from fusevae.data.source import read_data, read_examples
     from fusevae.recipes.compose import compose
@@ -315,6 +345,7 @@ def measured(name: str, budget: float, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": len(train), "held": len(held), "dims": len(train.columns), "seconds": seconds}
     found |= {"learned": "AUC" if words[-1] else "R2", "real": floor(train, held, seed)}
     found["made"] = judged(paths["made"], train, held)
+    found |= {kind: known[kind] for kind in PEERS if kind in known}
     for kind in PEERS if "CTGAN_PYTHON" in os.environ else ():
         took = peer(kind, folder, name, seconds, seed, n)
         found[kind] = judged(folder / f"{name}_{kind}.csv", train, held) | took
@@ -323,7 +354,8 @@ def measured(name: str, budget: float, seed: int) -> dict[str, Any]:
     likelihood = fusevae.evaluate(artifact, examples, importance_samples=size(500, 2))
     found["support"], found["log_likelihood"] = likelihood.support, likelihood.log_likelihood.value
     if likelihood.support.startswith("density"):
-        found["densities"] = densities(coded(train, train), coded(held, train))
+        each = densities(coded(train, train), coded(held, train))
+        found["densities"] = {name: float(rows.mean()) for name, rows in each.items()}
     return found
 
 
@@ -331,10 +363,11 @@ def main(budget: str = size("60", "0.5"), seed: str = "0", *names: str) -> None:
     if not smoke():  # which shares its process with others
         by_the_core()
     if "CTGAN_PYTHON" not in os.environ:
-        print("measured without CTGAN and TVAE: $CTGAN_PYTHON names no interpreter that has them")
-    done = before("ten_tables").get("tables", {}) if names else {}
+        print("CTGAN and TVAE as they were measured before: $CTGAN_PYTHON names no interpreter that has them")
+    last = before("ten_tables").get("tables", {})
+    done = last if names else {}
     for name in names or size([*TABLES], ["linnerud", "people"]):
-        done[name] = measured(name, float(budget), int(seed))
+        done[name] = measured(name, float(budget), int(seed), last.get(name, {}))
         print(name, done[name], flush=True)
         report("ten_tables", {"budget": float(budget), "tables": done}, __doc__ or "", int(seed))
 

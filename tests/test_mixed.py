@@ -337,6 +337,43 @@ def test_a_class_that_a_model_does_not_know_is_said_and_taken_for_missing(caplog
     assert "column city of the data holds classes 'Rome' that the model does not know, in 30 of 30 rows" in caplog.text
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_two_numbers_are_classes_of_these_however_they_are_written(dtype, tmp_path, caplog):
+    two = np.array([-0.044641636506989144, 2.0], dtype)
+    rows = pandas.DataFrame({"sex": two[np.arange(60) % 2], "x": np.arange(60) / 7})
+    rows.loc[50, "sex"] = np.nan
+    x, spec = table_of(rows)
+    column = spec.schema.columns[0]
+    assert column.kind == "binary" and x[:3, 0].tolist() == [0, 1, 0] and x[50, 0].isnan()
+    model = table_vae.recipe(spec, hidden=(8,)).model
+    model.start_from(lambda: Artifact(model, spec).view(x))
+    made = fusevae.table_columns(fusevae.sample(Artifact(model.eval(), spec), 200), spec)["sex"]
+    assert made.dtype == dtype and set(made[~np.isnan(made)].tolist()) == set(two.tolist())
+    (tmp_path / "other.csv").write_text(f"x,sex\n1.5,2\n1.5,2.00\n1.5,{two[0]}\n1.5,0.7\n")
+    assert whole(read_examples(tmp_path / "other.csv", spec))[:, 0].nan_to_num(-1).tolist() == [1, 1, 0, -1]
+    assert "column sex of the data holds classes '0.7' that the model does not know" in caplog.text
+    assert spec.schema.row({"sex": "2.0"})[0] == 1
+    with pytest.raises(InputError, match=r"two numbers alone \(sex\)"):
+        fusevae.fit(maf.recipe(spec, hidden=(8,)).model, read_data(rows), quiet=True)
+    few = read_data(rows[:10], validation=0, test=0).spec.schema.columns[0]
+    assert few.kind == "continuous"
+
+
+def test_flags_beside_numbers_and_words_among_numbers_are_refused(caplog):
+    def read(*cells):
+        frame = pandas.DataFrame({"v": np.array([*cells] * 20, dtype=object), "x": np.arange(20 * len(cells)) / 7})
+        return read_data(frame).spec.schema.columns[0]
+
+    for cells in ((True, 2.5), (False, 1, None)):
+        with pytest.raises(InputError, match="column v holds flags beside numbers: give one of the two"):
+            read(*cells)
+    with pytest.raises(InputError, match=r"column v holds numbers, such as 2\.5, and words, such as 'high'"):
+        read(2.5, 7, "high", None)
+    assert read(True, False, None).kind == "binary" and read(2.5, 7, 0.5, None).kind == "continuous"
+    assert "among words" not in caplog.text and read("low", "high", 3).kind == "categorical"
+    assert "column v holds numbers, such as 3, among words: taken for words" in caplog.text
+
+
 def test_columns_go_by_name_and_other_models_refuse_what_they_cant_take():
     x, spec = table_of(FRAME)
     model = table_vae.recipe(spec, hidden=(8,)).model

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import fusevae
+from fusevae.core.covariance import gaussian, shrunk
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.nets.cells import Cells, Classes, Real
 from fusevae.nets.regression import Regression
@@ -43,6 +44,21 @@ def test_it_is_the_conditional_of_a_gaussian_in_any_order(cells):
             left = regression.scale[c] * (regression.covariance[c, c] - told @ cross).sqrt()
             torch.testing.assert_close(found.mean[row, c], mean, atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(found.log_scale[row, c].exp(), left, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("by", ["chance", "what is there"])
+def test_gaps_leave_mean_and_covariance_of_a_gaussian_as_they_are(by):
+    torch.manual_seed(0)
+    scales = torch.randn(4, 2, dtype=torch.float64)
+    truth = scales @ scales.T + 0.3 * torch.eye(4)
+    x = torch.randn(4000, 4, dtype=torch.float64) @ torch.linalg.cholesky(truth).T + 1
+    gone = torch.rand(4000, 4) < 0.3 if by == "chance" else (x[:, :1] > 1) & torch.tensor([False, True, True, False])
+    mean, covariance = gaussian(x.masked_fill(gone, torch.nan))
+    assert (mean - 1).abs().max() < 0.15
+    error = (covariance - truth).abs().max() / truth.diagonal().max()
+    filled = (x.masked_fill(gone, torch.nan) - x.masked_fill(gone, torch.nan).nanmean(0)).nan_to_num(0.0)
+    assert error < 0.15 < 0.25 < (shrunk(filled) - truth).abs().max() / truth.diagonal().max()
+    torch.testing.assert_close(gaussian(x)[1], shrunk(x - x.mean(0)))
 
 
 def test_of_classes_it_is_the_linear_discriminant(cells):

@@ -446,7 +446,8 @@ def test_the_baseline_is_a_distribution():
 
 
 def test_real_against_real_is_at_the_floor():
-    people = PEOPLE.assign(income=np.log(PEOPLE.income))  # reals alone without a long tail: features are the columns
+    people = PEOPLE.assign(income=np.log(PEOPLE.income), smoker=PEOPLE.smoker + PEOPLE.age / 100)
+    # reals alone without a long tail: features are the columns
     splits = read_data(pandas.concat([people] * 3) / 7, test=0.5)
     reference = TABLES.reference(splits.test, splits, 200, None, "cpu", True)
     real = reference.real

@@ -101,8 +101,8 @@ def impute(
     found = draw(torch.arange(len(whole)), seed)
     found = _holding(artifact, found, mask, draw, seed) if artifact.data.schema.constrained else found
     given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)  # which is left as it was
-    mean = torch.where(mask, artifact.data.schema.averaged(found.mean, found.samples), given)
-    return found._replace(mean=mean)
+    mean = found.mean if space is None else artifact.data.schema.averaged(found.mean, found.samples)
+    return found._replace(mean=torch.where(mask, mean, given))
 
 
 def _holding(artifact: Artifact, found: Draws, mask: Tensor, draw: Callable[[Tensor, int], Draws], seed: int) -> Draws:
@@ -172,7 +172,8 @@ def _conditionals(
                 draws.append(torch.where(gone, x, block.raw.to(x)))
             drawn = torch.stack(draws)
             kept.append(drawn[:samples])
-            means.append(drawn.to(torch.float64 if drawn.dtype == torch.float64 else torch.float32).mean(0))
+            mean = drawn.to(torch.float64 if drawn.dtype == torch.float64 else torch.float32).mean(0)
+            means.append(artifact.data.schema.averaged(mean, drawn))  # over all draws, not the few that are kept
     return Draws(torch.cat(kept, 1), torch.cat(means), torch.ones(len(whole)))
 
 

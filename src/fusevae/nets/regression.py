@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fusevae.core.covariance import shrunk
+from fusevae.core.covariance import gaussian
 from fusevae.core.description import Described
 from fusevae.nets.cells import Cells, Classes
 
@@ -26,7 +26,7 @@ class Expected(NamedTuple):
 
 class Regression(Described, nn.Module):
     r"""The Gaussian of the heights of numbers and of indicators of classes (of :class:`Cells`) with the mean and the
-    covariance of training rows, drawn to independence by as much as their number asks for (:func:`shrunk`): for each
+    covariance of training rows, drawn to independence by as much as their number asks for (:func:`gaussian`): for each
     column what the Gaussian expects of it given those before it in an order,
 
     .. math:: E_c = \Sigma_{cS} \Sigma_{SS}^{-1} f_S, \qquad V_c = \Sigma_{cc} - \Sigma_{cS} \Sigma_{SS}^{-1}
@@ -72,14 +72,15 @@ class Regression(Described, nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Take mean and covariance from training rows ``(n, columns)``; a missing cell stands at its column's mean."""
-        f, there = self.cells.features(x)[:, self.places].double(), ~x[:, self.of].isnan()
-        n = there.sum(0).clamp(min=1)
-        center = (f * there).sum(0) / n
-        scale = (((f - center) * there).square().sum(0) / n).sqrt()
-        self.center.copy_(center)
-        self.scale.copy_(torch.where(scale > 1e-6, scale, 1.0))
-        self.covariance.copy_(shrunk(self._features(x).double()))
+        """Take mean and covariance from training rows ``(n, columns)``, of which cells may be missing."""
+        f = self.cells.features(x)[:, self.places].double().masked_fill(x[:, self.of].isnan(), torch.nan)
+        center = f.nanmean(0).nan_to_num(0.0)
+        scale = (f - center).square().nanmean(0).sqrt().nan_to_num(0.0)
+        scale = torch.where(scale > 1e-6, scale, 1.0)
+        mean, covariance = gaussian((f - center) / scale)
+        self.center.copy_(center + scale * mean)
+        self.scale.copy_(scale)
+        self.covariance.copy_(covariance)
         self.fitted = True
 
     def forward(self, x: Tensor, order: Tensor) -> Expected:

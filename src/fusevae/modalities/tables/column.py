@@ -137,13 +137,18 @@ class Column(Described):
         near = single(x).astype(np.float64)
         return bool(((near if self.decimals is None else np.round(near, self.decimals)) == x)[~np.isnan(x)].all())
 
+    def _float(self, word: str) -> Any:
+        return (np.float32 if self.dtype in ("float16", "float32", "bfloat16") else np.float64)(word)
+
     # words
 
     def codes(self, words: Sequence[str]) -> np.ndarray:
         """The numbers that different words of the column stand for; NaN for one that isn't known."""
         if self.classes is not None:
-            places = {word: float(i) for i, word in enumerate(self.classes)}
-            return np.array([places.get(word, np.nan) for word in words])
+            numbers = self.dtype[0] in "iuf"  # however they are written
+            same = [self._float(w) if numbers and is_number(w) else w for w in (*self.classes, *words)]
+            places = {word: float(i) for i, word in enumerate(same[: len(self.classes)])}
+            return np.array([places.get(word, np.nan) for word in same[len(self.classes) :]])
         if self.kind == "date" and self.form is not None:
             form = dates.form_of_instants(words) if "datetime" in self.dtype else None  # of a frame: as a file has them
             found = dates.numbers_of(words, form or self.form) / self.step
@@ -164,9 +169,9 @@ class Column(Described):
         if self.kind == "identifier":
             raise InputError(f"{given}: an identifier is made anew for each row, leave it out")
         if self.classes is not None:
-            if word not in self.classes:
+            if np.isnan(code := self.codes([word])[0]):
                 raise InputError(f"{given}: the column has no such class{near(word, self.classes)}")
-            return float(self.classes.index(word))
+            return float(code)
         if self.kind == "date" or "datetime" in self.dtype:
             form = self.form or next(iter(dates.forms_of([word])), "")
             found = dates.numbers_of([word], form)[0] / self.step if form else np.nan
@@ -190,10 +195,11 @@ class Column(Described):
         if self.kind == "identifier":
             return self._made_anew(x, gone)
         if self.classes is not None:
-            words = np.array([*map(self.of_class, self.classes), None], dtype=object)
-            return words[
-                np.where(gone, len(self.classes), np.nan_to_num(x).round().clip(0, len(self.classes) - 1)).astype(int)
-            ]
+            last = len(self.classes)
+            places = np.where(gone, last, np.nan_to_num(x).round().clip(0, last - 1)).astype(int)
+            if self.dtype[0] == "f":
+                return np.array([*map(self._float, [*self.classes, "nan"])])[places]
+            return np.array([*map(self.of_class, self.classes), None], dtype=object)[places]
         if self.kind == "date":
             return self._dates(x.astype(np.float64) * self.step, gone)
         if self.whole and "float" not in self.dtype:

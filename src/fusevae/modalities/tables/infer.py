@@ -40,7 +40,8 @@ def inferred(parts: Sequence[Part], options: Options) -> TableSchema:
             if name not in said:
                 suspicions.say_levels(name, levels, columns[-1])
         else:
-            columns.append(kinds.numbers_column(name, dtypes[i], first.x[:, i].numpy(), said.get(name)))
+            x = np.concatenate([part.x[:, i].numpy() for part in parts])
+            columns.append(kinds.numbers_column(name, dtypes[i], x, said.get(name)))
     if all(column.kind in FIXED and column.name in first.levels for column in columns):
         one = " (is it one column? expected commas, semicolons, tabs or | between cells)" if len(names) == 1 else ""
         raise InputError(
@@ -54,6 +55,11 @@ def code(part: Part, schema: TableSchema, what: str) -> None:
     for i, column in enumerate(schema.columns):
         name = column.name if part.columns is None or column.name in part.columns else part.columns[i]
         levels = part.levels.pop(name, None)
+        if levels is None and column.classes is not None:  # two numbers
+            numbers = part.x[:, i].contiguous()
+            known = numbers[~numbers.isnan()].unique()
+            levels = [*map(repr, known.tolist())]
+            part.x[:, i] = torch.where(numbers.isnan(), numbers, torch.searchsorted(known, numbers))
         if levels is None:
             continue
         places = part.x[:, i]

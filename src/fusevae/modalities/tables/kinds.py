@@ -115,6 +115,8 @@ def numbers_column(name: str, dtype: str, x: np.ndarray, said: str | None) -> Co
         if len(values) == len(x) >= MANY and NAMED_ID.search(name):
             kind = "identifier"
         return Column(name, dtype, kind=kind)
+    if len(values) == 2 and len(known) >= MANY:
+        return Column(name, dtype, kind="binary", classes=[*map(repr, values.tolist())])
     centred = (known - known.mean()) / (known.std() or 1.0)
     return Column(name, dtype, kind="skewed" if abs(float((centred**3).mean())) > SKEW else "continuous")
 

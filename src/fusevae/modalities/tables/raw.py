@@ -201,6 +201,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
         if worded or not (missing or isinstance(value, bool | int | float | Decimal)):
             words = array.tolist()
             if worded is None:
+                _check_mixture(words, what)
                 _say_gaps(words, what)
             return _as_words(words)
         values.append(np.nan if missing else float(value))
@@ -210,6 +211,8 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
                 exact.append(value)
     if not kinds:
         return of_words([""] * len(array))
+    if bool in kinds and len(kinds) > 1:
+        raise InputError(f"{what} holds flags beside numbers: give one of the two, or words (astype(str))")
     if exact:
         _tell_apart(exact, np.array(values), what)
     return Raw(
@@ -242,6 +245,20 @@ def say_zone(zone: Any, what: str) -> None:
     """Say of times of another zone how they are read."""
     if zone is not None and str(zone) not in ("UTC", "Etc/UTC", "+00:00"):
         logger.warning("%s holds times of the zone %s: read as instants, and written in the time of UTC", what, zone)
+
+
+def _check_mixture(cells: Sequence[Any], what: str) -> None:
+    """Refuse numbers of which some are words, as a text table with such is; say of words of which some are numbers."""
+    kinds = (int, float, Decimal, np.number)
+    numbers = [cell for cell in cells if isinstance(cell, kinds) and not (_is_missing(cell) or isinstance(cell, bool))]
+    words = [cell for cell in cells if isinstance(cell, str)]
+    if len(numbers) > len(words) > 0:
+        raise InputError(
+            f"{what} holds numbers, such as {numbers[0]}, and words, such as {words[0][:40]!r}: give numbers or "
+            "missing cells for these (pandas.to_numeric), or words of all (astype(str))"
+        )
+    if numbers and words:
+        logger.warning("%s holds numbers, such as %s, among words: taken for words", what, numbers[0])
 
 
 def _say_gaps(cells: Sequence[Any], what: str) -> None:

@@ -114,12 +114,12 @@ class TableSchema(Schema):
             )
         if mixed:
             return
-        worded = [c.name for c in self.columns if c.worded]
-        gappy = [c.name for c in self.columns if c.missing]
-        if worded or gappy:
-            what = [f"words or dates ({_few(worded)})"] * bool(worded) + [f"missing cells ({_few(gappy)})"] * bool(
-                gappy
-            )
+        kinds = {
+            "words or dates": [c.name for c in self.columns if c.worded and c.dtype[0] != "f"],
+            "two numbers alone": [c.name for c in self.columns if c.worded and c.dtype[0] == "f"],
+            "missing cells": [c.name for c in self.columns if c.missing],
+        }
+        if what := [f"{kind} ({_few(names)})" for kind, names in kinds.items() if names]:
             raise InputError(
                 f"the table has {' and '.join(what)}, of which this model has no likelihood: take table-vae "
                 "or table-transformer, or name the columns of numbers alone (data.columns=[...])"
