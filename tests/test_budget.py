@@ -241,6 +241,6 @@ def test_a_look_at_texts_is_timed_as_blocks_of_like_length_are(monkeypatch):
     monkeypatch.setattr(held, "batch", lambda indices: seen.append(int(lengths[indices].max())) or (indices, None))
     loop = SimpleNamespace(validation=held, rank=0, processes=1, device=torch.device("cpu"), seed=0)
     diagnosis.held_out(loop, lambda name, batch, progress: {}, ["model"])
-    assert seen == sorted(seen) and len(seen) == 6
+    assert seen == sorted(seen) and len(seen) == 30
     some = lengths[budget.middling(lengths, 500)]
-    assert abs(some.max() - sum(seen) / 6) < 10  # filled up to the longest, each is as long
+    assert abs(some.max() - sum(seen) / 30) < 10  # filled up to the longest, each is as long
