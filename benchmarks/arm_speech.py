@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,16 +149,12 @@ def by_hand(name: str) -> Turn:
     lengths = torch.tensor([x.shape[1] for x, _ in clips])
 
     def turn() -> dict[str, float]:
-        made, _ = prepared(name, data)  # whose first weights and fitted steps are the library's
-        training = made.training
-        size, step_of, logged, draw = training.batch_size, BY_HAND[name], torch.zeros(()), random.Random(0)
+        made, loop = prepared(name, data)  # whose first weights, fitted steps and batches are the library's
+        training, step_of, logged = made.training, BY_HAND[name], torch.zeros(())
         groups: list[list[nn.Parameter]] = []
         optimizers: list[torch.optim.Optimizer] = []
         started = now()
-        order = torch.randperm(len(clips))[: STEPS[name] * size]
-        batches = list(order[lengths[order].argsort()].split(size))
-        draw.shuffle(batches)
-        for step, rows in enumerate(batches):
+        for step, rows in enumerate(loop.batches._indices(0)):
             x = nn.utils.rnn.pad_sequence([clips[i][0][0] for i in rows], batch_first=True)
             label = torch.cat([clips[i][1] for i in rows])
             losses = step_of(made, x, lengths[rows], label)
@@ -178,7 +173,7 @@ def by_hand(name: str) -> Turn:
             with torch.no_grad():
                 torch._foreach_lerp_(averages, followed, 1 - min(0.999, (1 + step) / (10 + step)))
             logged += losses[0][0].detach()
-        return {"seconds": now() - started, "steps": len(batches), "loss": logged.item() / len(batches)}
+        return {"seconds": now() - started, "steps": loop.total, "loss": logged.item() / loop.total}
 
     return turn
 

@@ -2,9 +2,10 @@
 
 The spoken digits (for ``text-to-speech`` strings of them, joined), batches of like length, default settings but that no
 labels are hidden; ``speech-vae`` with its critics at every step. By hand: the recipe's nets and priors, everything
-between them written out, lengths known beforehand, fused AdamW, clipping, averaged weights. Every arm is a process of
-its own; the arms take turns, and the figures are ratios of the medians. ``losses`` are the means over a turn, which
-show that both compute the same. ``python benchmarks/speech_speed.py [ROUNDS]``
+between them written out, the same batches, lengths known beforehand, fused AdamW, clipping, averaged weights. Every arm
+is a process of its own; the arms take turns, and the figures are ratios of the medians. ``losses`` are the means over a
+turn, which show that both compute the same, but that by hand the rate is the same at every step. ``python
+benchmarks/speech_speed.py [ROUNDS]``
 """
 
 from __future__ import annotations

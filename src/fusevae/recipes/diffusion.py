@@ -28,7 +28,7 @@ def recipe(
     patch: int | None = None,
     steps: int = 25,
     guidance: float = GUIDANCE,
-    groups: int | None = 16,
+    groups: int | None = 8,
 ) -> Experiment:
     """v-prediction on dequantized pixels, so that its bound is on the probability of the integers (Ho et al. 2020;
     Kingma et al. 2021). ``patch`` is 2 for images of 16 pixels or more, which is four times as fast. Samples with a
