@@ -359,6 +359,9 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             ("Training a GAN, against a hand-written loop", f"{f['gan_speed_over_hand_written']:.2f}", "at least 0.95"),
             ("VAE-GAN's step over a hand-written one with a shared forward", step, "at most 1.05"),
         ]
+    if name == "speech_speed":
+        each = f["library_over_hand_written"].items()
+        return [(f"Training `{of}`, against a hand-written loop", f"{one:.2f}", "at least 0.95") for of, one in each]
     if name == "pairs":
         trained = f["counts"]["trained, sampled, saved and read"]
         figure = f"{trained:,} trained, {f['triples'] - trained:,} refused, {len(f['faults'])} not as the table says"

@@ -349,7 +349,8 @@ def test_a_plan_fits_the_time_and_counts_what_happens_in_a_part_of_it(monkeypatc
     assert found.steps * found.step_seconds > 0.7 * 20
     per_epoch = len(data.train) // (found.batch_size or 128)  # smaller where a busy machine has slow steps
     assert found.epochs == pytest.approx(found.steps / per_epoch)
-    assert found.settings() == {"epochs": found.epochs, "checkpoint_every": found.checkpoint_every}
+    assert found.settings()["epochs"] == found.epochs
+    assert None not in found.settings().values()  # of what the time asks to be changed, which a busy machine decides
     monkeypatch.setattr("fusevae.training.budget.timed", lambda *_: (0.01, 1.0, 10))  # dear to validate
     found = plan(make, data, 20, "cpu")
     validations = found.steps / found.validate_every

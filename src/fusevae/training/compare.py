@@ -47,9 +47,8 @@ class Compared:
     def page(self, path: str | Path, about: Mapping[str, Any] | None = None) -> Path:
         """Write the table, with pictures of each model, as one HTML file; ``about`` are facts to tell beside them."""
         first = next(iter(self.runs.values()))
-        families = ", ".join(dict.fromkeys(m.family for m in self.comparison.models.values()))
         facts = {"seed": self.seed, **environment(pick_device(first.device)), **(about or {})}
-        place, title = check_page(path), f"Comparison: {families}"
+        place, title = check_page(path), f"Comparison: {', '.join(self.comparison.named())}"
         with first.computing():
             comparison_page.write(
                 place, self.comparison, self.artifacts, self.data, self.reference, title, facts, self.seed
