@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -372,13 +373,23 @@ def test_a_speech_vae_is_trained_sampled_read_and_judged(tmp_path, capsys, monke
         ("encode", "z.npz"),
         ("interpolate", "between"),
         ("neighbours", "near.csv"),
+        ("neighbours", "near.png"),
         ("map", "map.csv"),
     ):
         more = ["--pairs", "0,0"] if command == "interpolate" else ["-k", "2"] if command == "neighbours" else []
         assert main([command, str(run), "--data", str(data), "--output", str(tmp_path / output), *more]) == 0
     with np.load(tmp_path / "z.npz") as found:
         assert found["mean"].shape == found["scale"].shape == (48, 4, found["mean"].shape[2])
+    shutil.copy(data / "0_ann_1.wav", data / "new.wav")
+    new = ["reconstruct", str(run), "--data", str(data / "new.wav"), "--output"]
     capsys.readouterr()
+    assert main([*new, str(tmp_path / "new.wav")]) == 0  # of which nothing is known
+    assert "new.wav is not named as conditions=" in (said := capsys.readouterr().err)
+    assert "taken without digit, speaker, take" in said
+    assert main([*new, str(tmp_path / "no.wav"), "--conditions", "{digit}_{speaker}"]) == 2  # it was asked for here
+    assert main(["encode", str(run), "--data", str(data), "--output", str(tmp_path / "all.csv")]) == 0
+    assert "1 of 49: new.wav is not named" in capsys.readouterr().err
+    (data / "new.wav").unlink()
     assert main(["evaluate", str(run), "--json", "--samples", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["samples"]["features"].startswith("features of a classifier")
 

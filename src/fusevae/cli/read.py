@@ -76,11 +76,11 @@ def neighbours(options: Namespace) -> int:
     output.check_table(picture=True)
     run = load.opened(options)
     artifact, spec = run.artifact, run.artifact.data
-    if output.suffix == ".png":
-        output.check(spec)
     reading.check_latents(artifact)
     data, name = load.examples(options, run)
     own = data.evenly(options.n)
+    if output.suffix == ".png" and modality_of(spec).draw([("", data.batch(own[:1])[0])], spec).suffix != ".png":
+        output.check(spec)
     with run.computing():
         z = reading.read(artifact, data, seed=options.seed).z
     found = latent_space.nearest(z, z[own], options.k, own)

@@ -20,7 +20,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modalities, modality_of
 from fusevae.data.rows import TABLES, beside_others, check_table, write_columns
-from fusevae.data.sheet import Picture, Sheet
+from fusevae.data.sheet import Sheet
 
 
 def endings() -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class Output:
         if self.path is None:
             return  # they are what is told
         kind, beside = modality_of(spec), dict(beside or {})
-        if self.suffix == ".png" and sheet is not None and isinstance(drawn := sheet(), Picture):
+        if self.suffix == ".png" and sheet is not None and (drawn := sheet()).suffix == ".png":
             drawn.save(self.path)
         elif self.suffix:
             with written_whole(self.path) as part:

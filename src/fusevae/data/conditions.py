@@ -93,20 +93,25 @@ class Asked:
         return [name for name in self.names if name in known]
 
     def in_names(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The columns that the pattern finds in the names of files, their types left out."""
+        """The columns that the pattern finds in the names of files, their types left out; nothing of a name that it
+        doesn't fit is known, where that may be."""
         assert self.pattern is not None
         parts = [
             re.escape(p) if i % 2 == 0 else f"(?P<{p}>.+?)" for i, p in enumerate(re.split(r"{(\w+)}", self.pattern))
         ]
         form = re.compile("".join(parts) + r"(?:\.[^.]*)?$")
         found: dict[str, list[str]] = {name: [] for name in self.names}
+        matches = {name: form.fullmatch(name) for name in names}
+        if other := [name for name, match in matches.items() if match is None]:
+            says = f"{other[0]} is not named as conditions={self.pattern!r} says"
+            if not self.optional:
+                raise InputError(f"{says}: rename it, or mend the pattern")
+            logger.warning("%d of %d: %s; taken without %s", len(other), len(names), says, ", ".join(self.names))
+            if len(other) == len(names):
+                return {}
         for name in names:
-            match = form.fullmatch(name)
-            if match is None:
-                raise InputError(
-                    f"{name} is not named as conditions={self.pattern!r} says: rename it, or mend the pattern"
-                )
-            for key, value in match.groupdict().items():
+            values = match.groupdict() if (match := matches[name]) else dict.fromkeys(self.names, "")
+            for key, value in values.items():
                 found[key].append(value)
         return {name: parsed(values) for name, values in found.items()}
 

@@ -249,6 +249,7 @@ def read_examples(
     given: Any = None,
     gaps: bool = False,
     used: bool = True,
+    own: bool = False,
     **settings: Any,
 ) -> Examples:
     """Data in one piece, to evaluate or encode: the test part where they come with one, otherwise everything.
@@ -261,6 +262,8 @@ def read_examples(
             :meth:`fusevae.core.conditions.Conditions.given`.
         gaps: missing numbers of a table are NaN; they are refused otherwise.
         used: whether the model makes use of the classes beside the data; else those that it does not know are left out.
+        own: whether a pattern of names is that of the model's own data: of files that are named otherwise nothing is
+            known then, which is said.
         settings: those of :class:`Source` but the path, by name.
 
     Example:
@@ -272,7 +275,9 @@ def read_examples(
     if isinstance(data, Splits):
         return data.test
     source = data if isinstance(data, Source) else Source(**settings)
-    options = replace(source.options, known=known, gaps=gaps)
+    asked = source.options.conditions
+    asked = replace(asked, optional=True) if own and asked.pattern else asked
+    options = replace(source.options, known=known, gaps=gaps, conditions=asked)
     if known is not None and known.conditions is not None and not options.conditions.told:
         options = replace(
             options, conditions=Asked(tuple((name, None) for name in known.conditions.names), optional=True)

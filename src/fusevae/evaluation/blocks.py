@@ -40,7 +40,7 @@ def blocks(artifact: Artifact, examples: Examples, seed: int, device: torch.devi
 def as_examples(artifact: Artifact, data: Any, label: Any = None, gaps: bool = False) -> Examples:
     """Arrays, a path or a data set as examples that the artifact can take, NaN where numbers of a table may be missing
     (``gaps``); raises :class:`InputError` where it can't."""
-    longest = {} if artifact.data.schema.numeric else {"longest": max(LONGEST, *artifact.data.shape)}
+    longest: dict[str, Any] = {} if artifact.data.schema.numeric else {"longest": max(LONGEST, *artifact.data.shape)}
     examples = read_examples(data, artifact.data, label, gaps, artifact.is_conditional, **longest)
     check_examples(artifact, examples, gaps)
     return examples

@@ -234,12 +234,15 @@ class Run:
         node |= {"skip_damaged": self.skip_damaged}
         if conditions is not None or (self.source is not None and self.source.options.conditions.file):
             node["conditions"] = conditions
-        node = configuration.override({"data": node}, configuration.parted(self.settings, "data")[0])["data"]
+        said = configuration.parted(self.settings, "data")[0]
+        own = conditions is None and not any(setting.startswith("data.conditions") for setting in said)
+        node = configuration.override({"data": node}, said)["data"]
         fit_type(build(node, where="data"), Source, "data")  # refuses what is no setting
         if node["path"] is not None:
             raise InputError("data.path was set: give the data themselves, --data PATH")
         settings = {key: value for key, value in node.items() if key not in ("class", "path")}
-        found = read_examples(data, self.artifact.data, gaps=gaps, used=self.artifact.is_conditional, **settings)
+        used = self.artifact.is_conditional
+        found = read_examples(data, self.artifact.data, gaps=gaps, used=used, own=own, **settings)
         check_examples(self.artifact, found, gaps)
         return found, str(data) if isinstance(data, str | Path) else "the data given"
 
