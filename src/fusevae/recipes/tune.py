@@ -85,7 +85,7 @@ def tune(
     The first trial has the recipe's defaults; each other is one step in one setting from the best so far. A trial is a
     short training whose schedules come to their end in its time, judged by its best bound of some validation examples
     (by what decides about samples, where there is none); those that are behind the median of the others half on the
-    way are given up. Where the first one gained more than a fourth of all that it gained in its second half, more time
+    way are given up. Where the first one gained more than a tenth of all that it gained in its second half, more time
     is worth more than other settings: there is no search, and the defaults go on from there for all the time. Else the
     best settings and the defaults are each trained for longer, and compared example by example on validation data that
     no trial was judged by (of samples' figures: on the same ones): where the best is not better beyond chance, the
