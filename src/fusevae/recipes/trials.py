@@ -28,9 +28,9 @@ TRIALS = "trials.log"
 AGAIN, MOVED, YOUNG = "again", "moved", "young"  # said of a trial that was stopped, of one step, far from its end
 LOOKS = 2  # at held-out examples in a trial: one on the way, after which it may be given up, and one at its end
 STEPS, ENOUGH = 5, 20  # that are timed; of a trial, from which on it says what a step takes
-#: of what the first trial has gained on validation examples: where its second half brought more, it is young. Low, since
+#: of what the first trial has gained on validation examples: where its second half brought more, it is young. Low, for
 #: one that is young by mistake goes without a search (400 rows, 0.19 after 2 s, though near their end), and one that is
-#: not by mistake is worse than its defaults: captions, with 0.25, were 2.8 nats behind
+#: old by mistake ends worse than its defaults: captions, with 0.25, were 2.8 nats behind
 FAR = 0.1
 FALLEN = 0.1  # of what a training has gained on validation examples: once it has lost so much, more time won't help
 #: settings by which a step is neither longer nor shorter
