@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,9 @@ def test_names_of_files_tell_them_by_a_pattern() -> None:
     assert found["take"].tolist() == [1, 12]
     with pytest.raises(InputError, match="is not named as conditions="):
         Asked.of("{a}_{b}").in_names(["plain.png"])
+    of_a_model = replace(Asked.of("{a}_{b}"), optional=True)
+    assert of_a_model.in_names(["plain.png", "plain.png"]) == {}  # of two folders
+    assert of_a_model.in_names(["plain.png", "x_3.png"])["a"].tolist() == ["", "x"]
 
 
 def test_moments_are_of_the_training_part_and_classes_of_all() -> None:

@@ -129,8 +129,7 @@ def test_what_is_recommended_fits_with_its_options(what):
             for choice in found:
                 options, settings = configuration.parted(as_settings(choice.options), "recipe")
                 chosen = dict(configuration.parse(s.removeprefix("recipe.")) for s in options)
-                recipe = find(choice.recipe)
-                made = recipe(data.spec, **configuration.recipe_options(recipe, choice.recipe, chosen))
+                made = find(choice.recipe)(data.spec, **chosen)
                 built = configuration.experiment(configuration.override(describe(made), settings))
                 assert choice.why and "\n" not in choice.why
                 if choice is found[0]:

@@ -101,16 +101,16 @@ class Asked:
         ]
         form = re.compile("".join(parts) + r"(?:\.[^.]*)?$")
         found: dict[str, list[str]] = {name: [] for name in self.names}
-        matches = {name: form.fullmatch(name) for name in names}
-        if other := [name for name, match in matches.items() if match is None]:
+        matches = [form.fullmatch(name) for name in names]
+        if other := [name for name, match in zip(names, matches, strict=True) if match is None]:
             says = f"{other[0]} is not named as conditions={self.pattern!r} says"
             if not self.optional:
                 raise InputError(f"{says}: rename it, or mend the pattern")
             logger.warning("%d of %d: %s; taken without %s", len(other), len(names), says, ", ".join(self.names))
             if len(other) == len(names):
                 return {}
-        for name in names:
-            values = match.groupdict() if (match := matches[name]) else dict.fromkeys(self.names, "")
+        for match in matches:
+            values = match.groupdict() if match else dict.fromkeys(self.names, "")
             for key, value in values.items():
                 found[key].append(value)
         return {name: parsed(values) for name, values in found.items()}

@@ -95,8 +95,8 @@ def configured(candidate: Candidate, source: Source, splits: Splits, seed: int, 
     if is_file(what):
         node = configuration.read(what)
     else:
-        recipe, given = find(what), dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
-        node = describe(recipe(splits.spec, **configuration.recipe_options(recipe, what, given)))
+        given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
+        node = describe(find(what)(splits.spec, **given))
     node = configuration.override(node | {"data": describe(source)}, rest)
     return settled(node, seed, precision)
 
