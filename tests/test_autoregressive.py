@@ -251,6 +251,21 @@ def test_a_transformer_with_kept_keys_gives_the_same_pixels_as_whole_passes(clas
 
 
 @torch.no_grad()
+def test_a_marginal_image_transformer_starts_as_a_constant_model_and_keeps_its_start():
+    torch.manual_seed(0)
+    chances = torch.rand(2, 3, 4)
+    x = torch.bernoulli(chances.expand(3000, -1, -1, -1))
+    part = ImageTransformer((2, 3, 4), 2, width=16, heads=2, layers=1, marginal=True)
+    part.start_from(lambda: x)
+    shares = (x.sum(0) + 0.5) / (len(x) + 1)
+    expected = torch.distributions.Bernoulli(shares).log_prob(x[:20]).sum((1, 2, 3))
+    assert torch.allclose(part().log_prob(x[:20]), expected, atol=1e-4)
+    assert torch.allclose(part().sample((4000,)).mean(0), shares, atol=0.05)
+    part.start_from(lambda: 1 - x)  # a training that goes on
+    assert torch.allclose(part().log_prob(x[:20]), expected, atol=1e-4)
+
+
+@torch.no_grad()
 def test_a_value_of_an_image_transformer_depends_on_those_before_it_channel_by_channel():
     part = ImageTransformer((2, 3, 3), 3, width=16, heads=2, layers=1)
     part.token.weight.mul_(50)

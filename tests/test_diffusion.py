@@ -45,6 +45,7 @@ from fusevae.distributions.samplers import evaluate
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.collapse import diagnose
 from fusevae.nets.marginal_denoiser import MarginalDenoiser
+from fusevae.nets.time_mlp import TimeEmbedding
 from fusevae.objectives.elbo import ELBO
 from fusevae.training.configuration import changed
 from fusevae.training.prior import aggregate
@@ -427,30 +428,66 @@ def test_settings_of_sampling_may_be_changed_where_they_keep_the_weights(tmp_pat
 
 
 @torch.no_grad()
-def test_a_net_that_says_nothing_starts_as_independent_mixtures_of_the_data():
+def test_a_net_that_says_nothing_starts_as_independent_histograms_of_the_data():
     torch.manual_seed(0)
-    values = torch.tensor([-0.8, 0.1, 0.1, 0.9])[torch.randint(0, 4, (4000, 2))] + 0.05 * torch.randn(4000, 2)
-    model = best(net=MarginalDenoiser(TimeMLP(2, hidden=8), (2,), LOW, HIGH, groups=3), times=400)
-    x = values[:8]
-    normal = Normal(2)().log_prob(x)
-    found = model().summed_bound(x.expand(500, 8, 2)).mean(0)
-    assert (found - normal).abs().max() < 0.06  # as it is made
+    values = torch.tensor([-0.8, 0.1, 0.1, 0.9])[torch.randint(0, 4, (4000, 2))] + 0.1 * torch.rand(4000, 2)
+    model = best(net=MarginalDenoiser(TimeMLP(2, hidden=8), (2,), LOW, HIGH, bins=5), times=400)
+    x = values[:400]
+    normal = Normal(2)().log_prob(x).mean().item()
+    found = model().summed_bound(x.expand(10, 400, 2)).mean().item()
+    assert found == pytest.approx(normal, abs=0.06)  # as it is made
 
     model.start_from(lambda: values)
-    found = model().summed_bound(x.expand(500, 8, 2)).mean(0)
+    found = model().summed_bound(x.expand(10, 400, 2)).mean().item()
+    share = torch.where((x > 0) & (x < 0.5), 0.5, 0.25)
+    assert found == pytest.approx(
+        (share / 0.1).log().sum(-1).mean().item(), abs=0.12
+    )  # of which 0.02 the standard normal's
+    assert found > normal + 1
     net = model.net
-    parts = (torch.distributions.Normal(net.center, net.deviation).log_prob(x[:, None]) + net.weight.log()).logsumexp(1)
-    wide = torch.distributions.Normal(0.0, 1.0).log_prob(x) + math.log(0.01)
-    assert (found - torch.logaddexp(parts, wide).sum(-1)).abs().max() < 0.06
-    assert found.mean() > normal.mean() + 1
-    rows = net.center.argsort(0)
-    assert torch.allclose(net.center.gather(0, rows).T, torch.tensor([-0.8, 0.1, 0.9]), atol=0.02)
-
-    kept = net.center.clone()
+    kept = net.left.clone()
+    assert torch.equal(net.weight.gt(0).sum(0), torch.tensor([3, 3]))  # what more cuts gain is less than they cost
     model.start_from(lambda: 5 + values)  # a training that goes on
-    assert torch.equal(net.center, kept)
+    assert torch.equal(net.left, kept)
     far = model().summed_bound(torch.full((1, 2), 3.0))
     assert far.isfinite().all() and far > Normal(2)().log_prob(torch.full((1, 2), 3.0)) - 12
+
+
+@pytest.mark.parametrize("level", [-13.0, -8.0, -2.0, 0.0, 4.0, 10.0])
+def test_what_a_dimension_says_by_itself_is_the_posterior_mean_of_its_histogram(level):
+    torch.manual_seed(0)
+    net = MarginalDenoiser(TimeMLP(1, hidden=4), (1,), LOW, HIGH, bins=3)
+    net.start_from(lambda: torch.cat([0.9 + 2 / 256 * torch.rand(3000), 0.2 * torch.rand(1000) - 0.5])[:, None])
+    ends = [torch.stack([net.left, net.right]).double()[..., 0].flatten(), torch.tensor([-8.0, 8.0])]
+    grid = torch.linspace(-8, 8, 2_000_001, dtype=torch.float64)
+    grid = torch.cat([grid, *(e + 1e-3 * torch.linspace(-1, 1, 200_001) for e in ends[0].split(1))]).sort().values
+    density = 0.01 * torch.exp(-grid.square() / 2) / math.sqrt(2 * math.pi)
+    for share, left, right in zip(net.weight.double(), net.left.double(), net.right.double(), strict=True):
+        density += share / (right - left) * ((grid >= left) & (grid <= right))
+    alpha, sigma = (math.sqrt(1 / (1 + math.exp(sign * level))) for sign in (1, -1))
+    for z in (alpha * 0.903 + 0.5 * sigma, -0.4 * alpha - sigma, 4.0 * sigma):
+        height = -0.5 * ((z - alpha * grid) / sigma).square()
+        posterior = density * (height - height.max()).exp()
+        x = (torch.trapezoid(posterior * grid, grid) / torch.trapezoid(posterior, grid)).item()
+        expected = alpha * (z - alpha * x) / sigma - sigma * x
+        found = net.alone(torch.tensor([[z]]), torch.tensor([[level]])).item()
+        assert found == pytest.approx(expected, abs=2e-3), z
+
+
+@pytest.mark.parametrize("z", [-60.0, 9.0, 60.0])
+def test_what_lies_far_from_the_data_is_left_to_the_standard_normal(z):
+    net = MarginalDenoiser(TimeMLP(1, hidden=4), (1,), LOW, HIGH, bins=2)
+    net.start_from(lambda: torch.linspace(-1, 1, 100)[:, None])
+    for level in (-13.0, 0.0, 10.0):
+        assert net.alone(torch.tensor([[z]]), torch.tensor([[level]])).isfinite().all()
+
+
+def test_a_label_is_heard_beside_the_time_from_the_start():
+    torch.manual_seed(0)
+    net = TimeEmbedding(64, classes=10)
+    times, labels = torch.linspace(0, 1, 50), torch.arange(10).repeat_interleave(50)
+    out = net(times.repeat(10), labels).view(10, 50, 64)
+    assert out.std(0).mean() > 0.3 * out.std(1).mean()  # of labels at one time, of times for one label
 
 
 def test_the_recipe_starts_no_worse_than_a_constant_gaussian():

@@ -15,9 +15,10 @@ from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of, flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
-from fusevae.distributions.categorical import on_grid
+from fusevae.distributions.categorical import on_grid, shares
 from fusevae.distributions.pixel_cnn import in_parts
 from fusevae.nets.mlp import Embedding
+from fusevae.nets.outset import thinned
 from fusevae.nets.transformer import Transformer
 
 
@@ -39,6 +40,8 @@ class ImageTransformer(Conditional):
         dropout: of what each block adds, and of the attention.
         context: width of a vector that is given (a latent), added to every token; 0 for none.
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
+        marginal: whether the net tells only how a value differs from how often each is at its place, which is taken
+            from the training examples: it starts as a constant model, of which a large image has much to learn.
 
     Example:
         >>> import torch
@@ -49,6 +52,7 @@ class ImageTransformer(Conditional):
 
     discrete = True
     has_mean = False
+    alone: Tensor | None
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class ImageTransformer(Conditional):
         dropout: float = 0.0,
         context: int = 0,
         classes: int | Conditions = 0,
+        marginal: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != 3:
@@ -80,6 +85,7 @@ class ImageTransformer(Conditional):
         self.label = Embedding(classes, width) if classes else None
         self.net = Transformer(width, heads, layers, dropout=dropout)
         self.head = nn.Linear(width, levels)
+        self.register_buffer("alone", torch.zeros(math.prod(shape), levels) if marginal else None)
 
     def forward(self, *given: Tensor | None) -> Distribution:
         rest = list(given)
@@ -97,12 +103,29 @@ class ImageTransformer(Conditional):
             total = total + self.label(label)[..., None, :]
         return total
 
+    def logits(self, h: Tensor, at: int | None = None) -> Tensor:
+        """``(n, length, levels)`` of outputs of the net ``(n, length, width)``, or of ``(n, width)`` of one place."""
+        found: Tensor = self.head(h).float()
+        if self.alone is None:
+            return found
+        return found + (self.alone if at is None else self.alone[at])
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """The frequencies at each place, once."""
+        if self.alone is None or bool(self.alone.any()):
+            return
+        found = shares(thinned(examples().float()), self.levels, self.low, self.high)  # (channels, levels, ...)
+        self.alone.copy_(found.movedim((0, 1), (-2, -1)).reshape(self.alone.shape))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         small: dict[str, Any] = {"width": 4, "heads": 1, "layers": 1}
         return [
             (cls((1, 2, 2), context=2, **small), (torch.randn(3, 2),)),
-            (cls((2, 1, 2), levels=3, low=-1.0, high=1.0, **small), ()),
+            (cls((2, 1, 2), levels=3, low=-1.0, high=1.0, marginal=True, **small), ()),
         ]
 
 
@@ -134,7 +157,7 @@ class _ImageTransformer(Distribution):
         owner = self.owner
         start = owner.start.expand(len(tokens), 1, -1)
         before = torch.cat([start, owner.token(tokens[:, :-1])], 1)
-        logits = owner.head(owner.net(before + owner.condition(*given))).float()
+        logits = owner.logits(owner.net(before + owner.condition(*given)))
         return logits.log_softmax(-1).gather(-1, tokens[..., None]).flatten(1).sum(1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
@@ -155,7 +178,7 @@ class _ImageTransformer(Distribution):
             inputs[:, 0] += owner.start
             tokens = torch.empty(n, length, dtype=torch.long, device=inputs.device)
             for t in range(length):
-                logits = owner.head(run(inputs[:, : t + 1])[:, -1]).float()
+                logits = owner.logits(run(inputs[:, : t + 1])[:, -1], t)
                 tokens[:, t] = noise.choose(logits.view(*lead, -1)).flatten()
                 if t + 1 < length:
                     inputs[:, t + 1] += F.embedding(tokens[:, t], owner.token.weight)

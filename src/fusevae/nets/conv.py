@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from fusevae.core.conditional import flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.nets.mlp import Embedding, as_shape
+from fusevae.nets.mlp import TOLD, Embedding, as_shape
 
 
 class ResidualBlock(nn.Module):
@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.last = nn.Conv2d(channels, channels, 3, padding=1)
         self.last.weight.data /= math.sqrt(blocks)
-        self.label = Embedding(classes, channels) if classes else None
+        self.label = Embedding(classes, channels, TOLD) if classes else None
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
         h = self.first(F.silu(x))

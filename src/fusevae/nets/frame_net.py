@@ -13,8 +13,8 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.frames import extent, within
-from fusevae.nets.frames import CODES, TOLD, ConvNeXt, places
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.frames import CODES, ConvNeXt, places
+from fusevae.nets.mlp import TOLD, Embedding
 from fusevae.nets.time_mlp import TimeEmbedding
 
 
@@ -88,8 +88,6 @@ class TimeFrameNet(FrameNet):
     def __init__(self, width: int, hidden: int = 128, blocks: int = 4, classes: int | Conditions = 0) -> None:
         super().__init__(width + 2 * CODES, width, hidden, blocks)
         self.classes, self.time = classes, TimeEmbedding(hidden, classes)
-        if self.time.label is not None:
-            nn.init.normal_(self.time.label.weight, std=TOLD)
         nn.init.zeros_(self.head.weight)
 
     def forward(self, x: Tensor, t: Tensor, *given: Tensor | None) -> Tensor:  # type: ignore[override]

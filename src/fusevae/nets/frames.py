@@ -13,10 +13,9 @@ from fusevae.core.conditional import flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.frames import extent, within
-from fusevae.nets.mlp import Embedding, as_shape
+from fusevae.nets.mlp import TOLD, Embedding, as_shape
 from fusevae.nets.sequence_encoder import shares
 
-TOLD = 0.5  # of what a label adds to each frame at the start: of 0.02 nearly nothing was made in 1,050 steps
 CODES = 8  # waves by which a frame's place in the whole is told, each as sine and cosine
 
 

@@ -15,7 +15,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.nets.conv import sizes
-from fusevae.nets.mlp import Embedding, as_shape
+from fusevae.nets.mlp import TOLD, Embedding, as_shape
 
 
 class TopDownBlock(nn.Module):
@@ -115,8 +115,8 @@ class DenseLadder(LadderNet):
         self.blocks = nn.ModuleList(residual(nn.Linear, width, n) for _ in latents)
         self.first = nn.Parameter(torch.zeros(width))
         self.above = nn.Linear(top, width) if top else None
-        self.label_up = Embedding(classes, width) if classes else None
-        self.label_down = Embedding(classes, width) if classes else None
+        self.label_up = Embedding(classes, width, TOLD) if classes else None
+        self.label_down = Embedding(classes, width, TOLD) if classes else None
 
     def up(self, x: Tensor, label: Tensor | None) -> list[Tensor]:
         h = self.stem(x.flatten(-len(self.inputs)))
@@ -179,8 +179,8 @@ class ConvLadder(LadderNet):
         self.blocks = nn.ModuleList(residual(_conv3, width, n) for _ in self.at)
         self.first = nn.Parameter(torch.zeros(width, *self.sizes[0]))
         self.above = nn.Linear(top, self.first.numel()) if top else None
-        self.label_up = Embedding(classes, width) if classes else None
-        self.label_down = Embedding(classes, width) if classes else None
+        self.label_up = Embedding(classes, width, TOLD) if classes else None
+        self.label_down = Embedding(classes, width, TOLD) if classes else None
 
     def up(self, x: Tensor, label: Tensor | None) -> list[Tensor]:
         batch = x.shape[:-3]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.nets.mlp import ACTIVATIONS, ActivationName, Embedding
+from fusevae.nets.mlp import ACTIVATIONS, TOLD, ActivationName, Embedding
 
 
 class MaskedLinear(nn.Linear):
@@ -61,7 +61,7 @@ class MaskedMLP(Described, nn.Module):
         last = torch.arange(dims).repeat_interleave(each)[:, None] >= degrees[-1][None, :]
         self.layers = nn.ModuleList(MaskedLinear(m) for m in [*masks, last])
         self.given = nn.Linear(context, hidden[0], bias=False) if context else None
-        self.label = Embedding(classes, hidden[0]) if classes else None
+        self.label = Embedding(classes, hidden[0], TOLD) if classes else None
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor, *given: Tensor | None) -> Tensor:

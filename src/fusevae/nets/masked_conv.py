@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.mlp import TOLD, Embedding
 
 
 def gate(x: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class PixelNet(Described, nn.Module):
         total = sum(self.biases)
         self.given = nn.Linear(context, total, bias=False) if context else None
         self.map = nn.Conv2d(features, total, 1, bias=False) if features else None
-        self.label = Embedding(classes, total) if classes else None
+        self.label = Embedding(classes, total, TOLD) if classes else None
 
     def conditions(
         self, vector: Tensor | None = None, label: Tensor | None = None, features: Tensor | None = None

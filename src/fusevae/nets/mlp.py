@@ -23,6 +23,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "elu": F.elu,
     "leaky_relu": F.leaky_relu,
 }
+#: deviation of what a label adds to other features at the start: of 0.02 nets made nearly nothing of it for hundreds of
+#: steps (diffusions of digits, 780 steps old, drew the digit asked for in 13 %, of 0.4 in 98 %)
+TOLD = 0.5
 
 
 def as_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
@@ -183,7 +186,7 @@ class MLP(Described, nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.layers = nn.ModuleList(layers)
-        self.label = Embedding(classes, widths[1]) if classes else None
+        self.label = Embedding(classes, widths[1], TOLD) if classes else None
         self.activation = ACTIVATIONS[activation]
 
     @property

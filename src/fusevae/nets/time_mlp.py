@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
-from fusevae.nets.mlp import Embedding, as_shape
+from fusevae.nets.mlp import TOLD, Embedding, as_shape
 
 FASTEST = 1000.0  # radians of the fastest wave of a time's embedding, from time 0 to time 1
 
@@ -31,7 +31,7 @@ class TimeEmbedding(nn.Module):
         self.register_buffer("rates", torch.logspace(0, math.log10(FASTEST), half), persistent=False)
         self.first, self.last = nn.Linear(2 * half, width), nn.Linear(width, width)
         self.given = nn.Linear(context, width) if context else None
-        self.label = Embedding(classes, width) if classes else None
+        self.label = Embedding(classes, width, TOLD) if classes else None
 
     def forward(self, t: Tensor, *given: Tensor | None) -> Tensor:
         """``(n, width)`` for times ``(n,)``, the latent (where the net has a context) and the label."""

@@ -11,8 +11,8 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.frames import ended, extent, within
-from fusevae.nets.frames import TOLD, ConvNeXt
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.frames import ConvNeXt
+from fusevae.nets.mlp import TOLD, Embedding
 from fusevae.nets.spectral import istft, stft
 
 LEAST = 1e-5  # magnitude, in units of full scale

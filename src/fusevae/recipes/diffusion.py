@@ -28,16 +28,16 @@ def recipe(
     patch: int | None = None,
     steps: int = 25,
     guidance: float = GUIDANCE,
-    groups: int | None = 8,
+    bins: int | None = 16,
 ) -> Experiment:
     """v-prediction on dequantized pixels, so that its bound is on the probability of the integers (Ho et al. 2020;
     Kingma et al. 2021). ``patch`` is 2 for images of 16 pixels or more, which is four times as fast. Samples with a
     label are more typical of it by ``guidance``; 1 draws what was learned. The net tells only how pixels differ from
-    what each says by itself, a mixture of so many ``groups`` (:class:`MarginalDenoiser`); with None it tells all."""
+    what each says by itself, a histogram of so many ``bins`` (:class:`MarginalDenoiser`); with None it tells all."""
     net: nn.Module = u_net(data, channels, blocks, patch)
-    schedule = CauchySchedule()
-    if groups is not None:
-        net = MarginalDenoiser(net, data.shape, schedule.low, schedule.high, groups)
+    schedule = CauchySchedule(-17.0)
+    if bins is not None:
+        net = MarginalDenoiser(net, data.shape, schedule.low, schedule.high, bins)
     return over_pixels(data, Diffusion(net, data.shape, "v", schedule, DPMSolver(steps), guidance=guidance))
 
 
