@@ -25,8 +25,8 @@ class MarginalDenoiser(Described, nn.Module):
     says less than it costs; a hundredth is the standard normal.
 
     With :math:`z = \alpha x + \sigma \epsilon`, :math:`\alpha^2 + \sigma^2 = 1`,
-    :math:`a_k = (\alpha l_k - z) / \sigma` and :math:`b_k` likewise, what is noise in z, given a bin, is a normal cut off
-    at its ends, so that exactly
+    :math:`a_k = (\alpha l_k - z) / \sigma` and :math:`b_k` likewise, what is noise in z, given a bin, is a normal cut
+    off at its ends, so that exactly
 
     .. math:: E[\epsilon \mid z] = \frac{\sum_k c_k\, (\varphi(b_k) - \varphi(a_k))}{\sum_k c_k\,
         (\Phi(b_k) - \Phi(a_k))},\quad c_k = \frac{\pi_k}{u_k - l_k},\quad
