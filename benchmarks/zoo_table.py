@@ -39,7 +39,7 @@ MARKS = {
     "C": "collapsed: KL under half a nat",
     "K": "exploded: one dimension of the latent costs 10 nats",
     "D": "most codes dead",
-    "O": f"overfitted: what is kept is over {OVERFITTED} % of the bound below the best validation",
+    "O": f"overfitted: what is kept is over {OVERFITTED} % of the bound below the best validation, where that chooses",
     "X": "crash",
 }
 CRITICS = {"vae-gan", "patch-gan-vae"}  # have a bound, but are trained for their samples, and judged by these
@@ -65,7 +65,7 @@ def marks(record: Record) -> str:
         found.add("W")
     if for_samples and not (made["fid"] or math.inf) < made["constant"]["fid"]:
         found.add("W")
-    if over and not (over["percent"] if over["percent"] is not None else math.inf) <= OVERFITTED:
+    if over and not for_samples and not (over["percent"] if over["percent"] is not None else math.inf) <= OVERFITTED:
         found.add("O")
     return "".join(mark for mark in MARKS if mark in found)
 
