@@ -136,6 +136,7 @@ def page(results: Path, cells: Sequence[Place]) -> str:
     for modality in dict.fromkeys(BY_NAME[cell.set].modality for cell in cells):
         lines += [f"## {modality.capitalize()}", "", *_matrix(modality, cells, kept), ""]
     lines += ["## Fusions beside their parents", "", *_pairs(cells, kept), ""]
+    lines += _at_length(results.parent / f"{results.name}_gpu")
     lines += ["## Conditions", "", *_conditions(trained), ""]
     lines += ["## What went wrong", "", *_wrong(trained), "", "## The sets", "", *_sets(cells), ""]
     return "\n".join(lines)
@@ -221,6 +222,31 @@ def _pairs(cells: Sequence[Place], kept: dict[tuple[str, str], Record]) -> list[
         if sum(count.values()) > count["not measured"]:
             lines.append(f"| `{child}`, `{parent}` | {' | '.join(map(str, count.values()))} |")
     return lines + (rows if len(rows) > 3 else [])
+
+
+def _at_length(folder: Path) -> list[str]:
+    """Cells that were trained side by side on a GPU, beside their parents; nothing where there are none."""
+    kept = {(p.parent.name, p.stem): json.loads(p.read_text()) for p in sorted(folder.glob("*/*.json"))}
+    kept = {key: one for key, one in kept.items() if one.get("whole") and one.get("likelihood")}
+    if not kept:
+        return []
+    where = " or ".join(sorted({one["hardware"]["gpu"] or one["hardware"]["cpu"] for one in kept.values()}))
+    budgets = " or ".join(f"{b:g}" for b in sorted({one["budget"] for one in kept.values()}))
+    lines = [
+        f"## Side by side on a GPU\n\nFor {budgets} seconds, all of a set at once on one {where}: `zoo_cell.py` with a "
+        f"GPU in sight, records in `benchmarks/results/{folder.name}`. log p(x) in nats by {K} importance samples.\n",
+        "| set | recipe | steps | log p(x) | KL | less its parent | |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (name, recipe), one in sorted(kept.items(), key=lambda item: (item[0][0], item[1]["likelihood"]["value"])):
+        parent, by = PAIRS.get(recipe, ("", ""))
+        text, verdict = apart(one, kept.get((name, parent)), by) if (name, parent) in kept else ("", "")
+        found = one["likelihood"]
+        value, held = f"{found['value']:.1f} ± {found['stderr']:.1f}", f"`{parent}` {text}" if text else ""
+        lines.append(
+            f"| {name} | `{recipe}` | {one['steps']:,} | {value} | {_number(found['kl'])} | {held} | {verdict} |"
+        )
+    return [*lines, ""]
 
 
 def _conditions(trained: dict[tuple[str, str], Record]) -> list[str]:
