@@ -152,3 +152,17 @@ def test_a_training_starts_from_its_training_part():
     found = [r["train"] for r in fit(vae, x, training=settings, quiet=True).history.records if "train" in r]
     entropy = 36 * -(0.05 * math.log(0.05) + 0.95 * math.log(0.95))
     assert found[0]["reconstruction"] > -1.6 * entropy  # from 0 it is -36 log 2, which is 3.5 times the entropy
+
+
+def test_a_centred_encoder_sees_how_examples_differ_from_their_mean_and_an_inverted_set_as_the_same():
+    torch.manual_seed(0)
+    x = (torch.rand(50, 1, 2, 3) < 0.2).float()
+    latents = Flat(Normal(2), Gaussian(MLP((1, 2, 3), 4, hidden=(5,), centred=True)))
+    vae = VAE(latents, Bernoulli(MLP(2, (1, 2, 3), hidden=(5,))))
+    net = latents.posterior.net
+    plain = MLP((1, 2, 3), 4, hidden=(5,))
+    plain.load_state_dict({name: v for name, v in net.state_dict().items() if name != "center"})
+    vae.start_from(lambda: x)
+    assert torch.allclose(net(x), plain(x - x.mean(0)))
+    vae.start_from(lambda: 1 - x)  # a training that goes on
+    assert torch.allclose(net.center, x.mean(0))

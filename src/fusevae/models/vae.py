@@ -21,6 +21,7 @@ from fusevae.distributions.normal import Normal
 from fusevae.models.flat import Flat
 from fusevae.models.latents import Latents
 from fusevae.nets.mlp import MLP
+from fusevae.nets.outset import center_on
 
 
 class VAE(Conditional):
@@ -84,6 +85,7 @@ class VAE(Conditional):
         return self.latents.inference()
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
+        center_on(self.latents, examples)
         self.latents.start_from(examples)
         self.decoder.start_from(examples)
 

@@ -97,7 +97,10 @@ class DenseLadder(LadderNet):
         width: of the state, and of the encoder.
         top: size of a latent above the levels, which starts the pass; 0 for none.
         classes: number of labels, or :class:`Conditions`, if it is conditioned on one.
+        centred: whether it looks at how examples differ from their mean, as of :class:`MLP`.
     """
+
+    center: Tensor | None
 
     def __init__(
         self,
@@ -106,12 +109,14 @@ class DenseLadder(LadderNet):
         width: int = 256,
         top: int = 0,
         classes: int | Conditions = 0,
+        centred: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.state, self.classes = as_shape(inputs), (width,), classes
         n = len(latents)
         self.levels = nn.ModuleList(TopDownBlock(nn.Linear, width, latent, n, ()) for latent in latents)
         self.stem = nn.Linear(math.prod(self.inputs), width)
+        self.register_buffer("center", torch.zeros(self.inputs) if centred else None)
         self.blocks = nn.ModuleList(residual(nn.Linear, width, n) for _ in latents)
         self.first = nn.Parameter(torch.zeros(width))
         self.above = nn.Linear(top, width) if top else None
@@ -119,6 +124,7 @@ class DenseLadder(LadderNet):
         self.label_down = Embedding(classes, width, TOLD) if classes else None
 
     def up(self, x: Tensor, label: Tensor | None) -> list[Tensor]:
+        x = x if self.center is None else x - self.center
         h = self.stem(x.flatten(-len(self.inputs)))
         if self.label_up is not None:
             h = h + self.label_up(label)

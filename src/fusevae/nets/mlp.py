@@ -163,12 +163,15 @@ class MLP(Described, nn.Module):
         activation: between the layers.
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one; their embedding is added
             to the first hidden layer, with one for "unknown".
+        centred: whether it looks at how the inputs differ from their mean over the training examples, as an encoder.
 
     Example:
         >>> import torch
         >>> MLP((1, 8, 8), 32, hidden=(64,))(torch.zeros(5, 1, 8, 8)).shape
         torch.Size([5, 32])
     """
+
+    center: Tensor | None
 
     def __init__(
         self,
@@ -177,9 +180,11 @@ class MLP(Described, nn.Module):
         hidden: tuple[int, ...] = (200, 200),
         activation: ActivationName = "tanh",
         classes: int | Conditions = 0,
+        centred: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
+        self.register_buffer("center", torch.zeros(self.inputs) if centred else None)
         widths = [math.prod(self.inputs), *hidden, math.prod(self.outputs)]
         layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
         for layer in layers:
@@ -197,6 +202,7 @@ class MLP(Described, nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for ``x`` of shape ``(*batch, *inputs)`` and labels that broadcast to it."""
         first, *rest = self.layers
+        x = x if self.center is None else x - self.center
         h = first(x.flatten(-len(self.inputs)))
         if self.label is not None:
             h = h + self.label(label)

@@ -23,7 +23,7 @@ def recipe(data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200
     """Each batch is binarized afresh with the grey value as the probability; half an hour on 2 cores."""
     return Experiment(
         model=VAE(
-            Flat(prior=Normal(latent), posterior=Gaussian(MLP(data.shape, 2 * latent, hidden))),
+            Flat(prior=Normal(latent), posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, centred=True))),
             decoder=Bernoulli(MLP(latent, data.shape, hidden)),
         ),
         views=[Binarize()],

@@ -25,7 +25,7 @@ def recipe(data: DataSpec, latent: int = 20, hidden: tuple[int, ...] = (400, 400
         model=VAE(
             Flat(
                 prior=Gaussian(Embedding(data.condition, 2 * latent)),
-                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", data.condition)),
+                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", data.condition, centred=True)),
             ),
             decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", data.condition)),
         ),

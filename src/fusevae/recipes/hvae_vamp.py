@@ -23,9 +23,9 @@ modality = "images"
 
 def recipe(data: DataSpec, latent: int = 40, width: int = 300, components: int | None = None) -> Experiment:
     """z2 ~ Vamp, z1 given z2 and x given both; the pass from z2 down is shared by inference and generation."""
-    posterior = Gaussian(MLP(data.shape, 2 * latent, (width, width)))
+    posterior = Gaussian(MLP(data.shape, 2 * latent, (width, width), centred=True))
     top = Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior)
-    net = DenseLadder(data.shape, latents=(latent,), width=width, top=latent)
+    net = DenseLadder(data.shape, latents=(latent,), width=width, top=latent, centred=True)
     return Experiment(
         model=VAE(Ladder(net, top), decoder=Bernoulli(MLP(width, data.shape, (width,)))),
         views=[Binarize()],

@@ -27,7 +27,7 @@ def recipe(
     """``levels`` at each size, from the smallest to the image over ``stride``: one of 4 x 4 and two of 7 x 7 where it
     is 28 x 28. The vector holds what the whole image has in common, the levels the rest."""
     net = ConvLadder(data.shape, levels, latent, width, top, stride=stride)
-    above = Flat(Flow(top, "autoregressive", "affine", 4), Gaussian(MLP(data.shape, 2 * top, (200, 200))))
+    above = Flat(Flow(top, "autoregressive", "affine", 4), Gaussian(MLP(data.shape, 2 * top, (200, 200), centred=True)))
     return Experiment(
         model=VAE(Ladder(net, above), decoder=Bernoulli(SubPixel(net.state, data.shape, hidden=8))),
         views=[Binarize()],

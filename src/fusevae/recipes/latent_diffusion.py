@@ -39,7 +39,7 @@ def recipe(
     prior = Diffusion(net, latent, "v", schedule, DPMSolver(steps), guidance=guidance)
     return Experiment(
         model=VAE(
-            Flat(prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
+            Flat(prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes, centred=True))),
             decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", classes)),
         ),
         views=[Binarize()],

@@ -25,7 +25,7 @@ def recipe(data: DataSpec, latent: int = 12, hidden: tuple[int, ...] = (256, 256
     steps, levels = scaled(data)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
-        Flat(prior=prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes))),
+        Flat(prior=prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes, centred=True))),
         decoder=DiscretizedLogistic(MLP(latent, outputs, hidden, "silu", classes), components, levels=levels),
     )
     return Experiment(

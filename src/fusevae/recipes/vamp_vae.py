@@ -23,7 +23,7 @@ def recipe(
     data: DataSpec, latent: int = 50, hidden: tuple[int, ...] = (200, 200), components: int | None = None
 ) -> Experiment:
     """The nets of ``binary-vae``; prior and posterior are one encoder."""
-    posterior = Gaussian(MLP(data.shape, 2 * latent, hidden))
+    posterior = Gaussian(MLP(data.shape, 2 * latent, hidden, centred=True))
     return Experiment(
         model=VAE(
             Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior),

@@ -35,7 +35,7 @@ def recipe(
         model=VAE(
             Flat(
                 prior=Flow(latent, "autoregressive", "affine", transforms),
-                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu")),
+                posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", centred=True)),
             ),
             decoder=PixelCNN(data.shape, "bernoulli", width, kernels, net=net),
         ),
