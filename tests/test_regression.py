@@ -6,6 +6,7 @@ import numpy
 import pandas
 import pytest
 import torch
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 import fusevae
 from fusevae.core.covariance import gaussian, shrunk
@@ -38,12 +39,53 @@ def test_it_is_the_conditional_of_a_gaussian_in_any_order(cells):
     for row in range(20):
         for c in range(3):
             before = torch.isin(of, order[row, : int((order[row] == c).nonzero())])
-            cross, within = regression.covariance[c, before], regression.covariance[before][:, before]
+            covariance = regression.covariance[0]
+            cross, within = covariance[c, before], covariance[before][:, before]
             told = torch.linalg.solve(within, cross)
             mean = regression.center[c] + regression.scale[c] * (told @ f[row, before])
-            left = regression.scale[c] * (regression.covariance[c, c] - told @ cross).sqrt()
-            torch.testing.assert_close(found.mean[row, c], mean, atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(found.log_scale[row, c].exp(), left, atol=1e-4, rtol=1e-4)
+            left = regression.scale[c] * (covariance[c, c] - told @ cross).sqrt()
+            torch.testing.assert_close(found.mean[row, 0, c], mean, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found.log_scale[row, 0, c].exp(), left, atol=1e-4, rtol=1e-4)
+
+
+def groups(n=300):
+    torch.manual_seed(0)
+    k = torch.randint(0, 3, (n, 1)).float()
+    x = torch.randn(n, 4) * (1 + k) / 4
+    x[:, 3] = 0.9 * x[:, 3] + (k[:, 0] - 1) * x[:, 0]
+    return x + torch.cat([2 * k, k.square() - 2 * k, -k, 0 * k], 1)
+
+
+def test_columns_in_any_order_have_the_density_of_a_mixture_of_the_rows():
+    cells, x = Cells([Real()] * 4), groups()
+    cells.fit(x)
+    regression = Regression(cells, 5)
+    regression.fit(x)
+    assert regression.used == 3  # as many as there are groups
+    used = torch.arange(3)
+    means = regression.center + regression.scale * regression.means[used]
+    scales = regression.scale[:, None] * torch.linalg.cholesky(regression.covariance[used])
+    parts = MultivariateNormal(means, scale_tril=scales)
+    truth = MixtureSameFamily(Categorical(logits=regression.log_weights[used]), parts)
+    height = cells.heights(x)[0]
+    for _ in range(3):
+        found = regression(x, torch.rand(len(x), 4).argsort(1))
+        each = Normal(found.mean, found.log_scale.exp()).log_prob(height[:, None]) + found.log_weight
+        torch.testing.assert_close(each.logsumexp(1).sum(1), truth.log_prob(height), atol=1e-3, rtol=1e-4)
+
+
+def test_rows_of_several_groups_begin_as_a_mixture_whose_density_is_nearly_the_truth():
+    torch.manual_seed(0)
+    schema = fusevae.DataSpec((4,), examples=300)
+    model, x = table_transformer.recipe(schema, regression=True).model, groups()
+    model.start_from(lambda: x)
+    one = Regression(model.cells)
+    one.fit(x)
+    new = groups(4000)
+    gaussian = Normal(*(v[:, 0] for v in (lambda e: (e.mean, e.log_scale.exp()))(one(new, torch.arange(4).expand(4000, -1)))))
+    alone = gaussian.log_prob(model.cells.heights(new)[0]) + model.cells.heights(new)[1].log()
+    with torch.no_grad():
+        assert model().log_prob(new).mean() > alone.sum(1).mean() + 1.0
 
 
 @pytest.mark.parametrize("by", ["chance", "what is there"])
@@ -87,7 +129,7 @@ def test_a_transformer_starts_at_it_and_still_sums_to_one(cells):
     assert held > p().log_prob(made(2000)).mean() + 0.5
 
 
-@pytest.mark.parametrize(("columns", "rows", "has"), [("abc", 300, True), ("abc", 100, False), ("akl", 300, False)])
+@pytest.mark.parametrize(("columns", "rows", "has"), [("abc", 300, True), ("abc", 40, False), ("akl", 300, False)])
 def test_a_transformer_has_it_for_some_hundred_rows_mostly_of_numbers(columns, rows, has):
     draw = numpy.random.default_rng(0)
     values = {name: draw.normal(size=rows) for name in "abc"} | {name: draw.choice(list("xyz"), rows) for name in "kl"}
@@ -97,6 +139,9 @@ def test_a_transformer_has_it_for_some_hundred_rows_mostly_of_numbers(columns, r
 
 
 @pytest.mark.parametrize(("rows", "columns", "has"), [(110, 60, True), (110, 13, False), (90, 60, False)])
-def test_fewer_rows_do_where_there_are_many_numbers(rows, columns, has):
-    data = fusevae.read_data(numpy.random.default_rng(0).normal(size=(rows, columns)), validation=0.0, test=0.0)
-    assert (table_transformer.recipe(data.spec).model.regression is not None) is has
+def test_fewer_rows_do_where_there_are_many_numbers_and_of_numbers_alone_without_gaps(rows, columns, has):
+    x = numpy.random.default_rng(0).normal(size=(rows, columns))
+    for gaps in (False, True):
+        table = pandas.DataFrame(numpy.where(gaps & (x > 2), numpy.nan, x)).add_prefix("c")
+        data = fusevae.read_data(table, validation=0.0, test=0.0)
+        assert (table_transformer.recipe(data.spec).model.regression is not None) is (has or not gaps)

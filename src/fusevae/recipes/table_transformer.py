@@ -21,7 +21,7 @@ def recipe(
     width: int = 64,
     heads: int = 4,
     layers: int = 2,
-    components: int = 5,
+    components: int = 6,
     orders: int = 2,
     regression: bool | None = None,
 ) -> Experiment:
@@ -40,8 +40,8 @@ def recipe(
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
     net = Transformer(width, heads, layers, turns=False)
     if regression is None:
-        regression = regressed(cells, data.examples)
-    more = {"regression": Regression(cells)} if regression else {}
+        regression = regressed(schema, data.examples)
+    more = {"regression": Regression(cells, components)} if regression else {}
     model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, **more)
     return Experiment(
         model=model, training=Training(epochs=50, batch_size=128, learning_rate=2e-3, weight_decay=0.01, patience=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import PATIENCE, epochs
 from fusevae.data.modality import Choice
-from fusevae.modalities.tables.families import LEAST, cells_of, regressed
+from fusevae.modalities.tables.families import LEAST, numbers_alone, regressed
 from fusevae.modalities.tables.schema import TableSchema
 
 FEW = 1000  # rows below which nets are kept narrow
@@ -18,16 +18,18 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     if spec.dims >= MANY and _counts(spec):
         why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
         return [Choice("counts-vae", why), _mixed(spec, n)]
-    if getattr(spec.schema, "mixed", False):
-        numbers = isinstance(spec.schema, TableSchema) and regressed(cells_of(spec.schema), n)
-        many = n >= FEW or (n >= LEAST and numbers)
-        ordered = [_transformer(spec, n)] if many and spec.dims < WIDE else []
+    schema = spec.schema if isinstance(spec.schema, TableSchema) else None
+    numbers = schema is not None and regressed(schema, n) and (n >= LEAST or numbers_alone(schema))
+    if schema is not None and schema.mixed:
+        ordered = [_transformer(spec, n)] if (n >= FEW or numbers) and spec.dims < WIDE else []
         return [*ordered, _mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
     latent = {"recipe.latent": min(8, spec.dims)}
     narrow = latent | {"recipe.hidden": (64, 64), "training.weight_decay": 0.01}
     why = f"{n:,} rows of {spec.dims} columns: a latent, a Gaussian for each column, stopped in time"
     options = (narrow if n < FEW else latent) | {"training.patience": 10}
-    return [Choice("table-vae", why, options), *_densities(n)]
+    density = schema is not None and not any(column.spikes for column in schema.columns)
+    ordered = [_transformer(spec, n)] if numbers and density and spec.dims < WIDE else []
+    return [*ordered, Choice("table-vae", why, options), *_densities(n)]
 
 
 def _transformer(spec: DataSpec, n: int) -> Choice:
