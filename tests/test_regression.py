@@ -9,6 +9,7 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 import fusevae
+from fusevae.core.clusters import clusters
 from fusevae.core.covariance import gaussian, shrunk
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.nets.cells import Cells, Classes, Real
@@ -74,6 +75,39 @@ def test_columns_in_any_order_have_the_density_of_a_mixture_of_the_rows():
         torch.testing.assert_close(each.logsumexp(1).sum(1), truth.log_prob(height), atol=1e-3, rtol=1e-4)
 
 
+def test_rows_of_one_group_are_taken_for_one_and_nothing_depends_on_other_random_numbers():
+    cells, x = Cells([Real()] * 3), made()[:, :3]
+    x = x - 1.5 * made()[:, 3:]
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(Regression(cells, 6))
+        found[-1].fit(x)
+    assert found[0].used == 1
+    torch.testing.assert_close(found[0].state_dict(), found[1].state_dict(), atol=0, rtol=0)
+
+
+def test_few_rows_of_a_group_take_their_covariance_from_the_others():
+    torch.manual_seed(0)
+    truth = torch.tensor([[1.0, 0.9], [0.9, 1.0]], dtype=torch.float64)
+    x = torch.randn(400, 2, dtype=torch.float64) @ torch.linalg.cholesky(truth).T
+    x[:4] += 30.0
+    of_few, of_many = ((c := clusters(x, 2, strength)).covariances[c.log_weights.argmin()] for strength in (1e-3, 10.0))
+    assert (of_many - truth).abs().max() < 0.2 < (of_few - truth).abs().max()
+
+
+def test_a_regression_of_an_earlier_version_is_read(cells):
+    now, old = Regression(cells, 2), Regression(cells)
+    old.fit(made())
+    state = old.state_dict()
+    state = {k: v for k, v in state.items() if k not in ("means", "log_weights")} | {
+        "covariance": state["covariance"][0]
+    }
+    now.load_state_dict(state)
+    x, order = made()[:5], torch.arange(4).expand(5, -1)
+    torch.testing.assert_close(now(x, order), old(x, order))
+
+
 def test_rows_of_several_groups_begin_as_a_mixture_whose_density_is_nearly_the_truth():
     torch.manual_seed(0)
     schema = fusevae.DataSpec((4,), examples=300)
@@ -82,8 +116,8 @@ def test_rows_of_several_groups_begin_as_a_mixture_whose_density_is_nearly_the_t
     one = Regression(model.cells)
     one.fit(x)
     new = groups(4000)
-    gaussian = Normal(*(v[:, 0] for v in (lambda e: (e.mean, e.log_scale.exp()))(one(new, torch.arange(4).expand(4000, -1)))))
-    alone = gaussian.log_prob(model.cells.heights(new)[0]) + model.cells.heights(new)[1].log()
+    expected, (height, slope) = one(new, torch.arange(4).expand(4000, -1)), model.cells.heights(new)
+    alone = Normal(expected.mean[:, 0], expected.log_scale[:, 0].exp()).log_prob(height) + slope.log()
     with torch.no_grad():
         assert model().log_prob(new).mean() > alone.sum(1).mean() + 1.0
 

@@ -50,7 +50,7 @@ def clusters(x: Tensor, k: int, strength: float, part: Tensor | None = None) -> 
         >>> found.log_weights.exp().sort().values.round(decimals=2).tolist()
         [0.25, 0.75]
     """
-    n, d = x.shape[-2:]
+    d = x.shape[-1]
     part = x.new_ones(x.shape[:-1]) if part is None else part
     total = part.sum(-1)
     labels = _means(x.flatten(0, -3)[0] if x.dim() > 2 else x, k)

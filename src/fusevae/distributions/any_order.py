@@ -119,7 +119,8 @@ class AnyOrder(Mixed):
         used, k = self.regression.used, self.components
         of = torch.arange(k) % used
         each = [spread(int((of == i).sum()), NEAR) for i in range(used)]
-        return torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1).unbind()
+        means, scales = torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1)
+        return means, scales
 
     def tokens(self, x: Tensor) -> Tensor:
         """What the net is told of each cell: ``(n, columns, width)`` of rows ``(n, columns)``."""

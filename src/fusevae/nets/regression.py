@@ -89,7 +89,10 @@ class Regression(Described, nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Take the mixture from training rows ``(n, columns)``, of which cells may be missing."""
-        k, strength = self._chosen(x) if self.components > 1 and not self.classes and not x.isnan().any() else (1, None)
+        k, strength = 1, None
+        if self.components > 1 and not self.classes and not bool(x.isnan().any()):
+            k, strength, straight = self._chosen(x)
+            self.cells.fit(x, straight)
         f = self.cells.features(x)[:, self.places].double().masked_fill(x[:, self.of].isnan(), torch.nan)
         center = f.nanmean(0).nan_to_num(0.0)
         scale = (f - center).square().nanmean(0).sqrt().nan_to_num(0.0)
@@ -128,19 +131,22 @@ class Regression(Described, nn.Module):
         for i, start, n in self.classes:
             part = torch.arange(i, i + n, device=x.device)
             rows = own[0].gather(1, back[0, :, part, None].expand(-1, -1, own.shape[-1]))
-            logits[:, start : start + n] = self._discriminant(part, (expected[0] - self.means[0])[:, part], rows @ rows.mT)
-        told = -0.5 * z[..., 0].square() - factor.diagonal(dim1=-2, dim2=-1).log()
-        told = (told.cumsum(-1) - told).gather(2, back)[..., h]  # by those before it; a number is its only feature
-        log_weight = (self.log_weights[:k, None, None] + told).log_softmax(0)
-        return Expected(*(v.movedim(0, 1) for v in (log_weight, mean, (self.scale[h] * deviation[..., h]).log())), logits)
+            told = (expected[0] - self.means[0])[:, part]
+            logits[:, start : start + n] = self._discriminant(part, told, rows @ rows.mT)
+        each = -0.5 * z[..., 0].square() - factor.diagonal(dim1=-2, dim2=-1).log()
+        each = (each.cumsum(-1) - each).gather(2, back)[..., h]  # by those before it; a number is its only feature
+        log_weight = (self.log_weights[:k, None, None] + each).log_softmax(0).movedim(0, 1)
+        log_scale = (self.scale[h] * deviation[..., h]).log().movedim(0, 1)
+        return Expected(log_weight, mean.movedim(0, 1), log_scale, logits)
 
-    def _chosen(self, x: Tensor) -> tuple[int, float]:
-        """The number of components and the strength that held-out fifths of training rows have the greatest density by;
-        the functions of the cells become those by which they have."""
+    def _chosen(self, x: Tensor) -> tuple[int, float, bool]:
+        """The number of components, the strength, and whether straight lines are the functions of the cells, that
+        held-out fifths of training rows have the greatest density by."""
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST].to(x.device)]
         fold = torch.arange(len(x), device=x.device) % FOLDS
         held = (fold == torch.arange(FOLDS, device=x.device)[:, None]).double()
-        best, chosen, straight = -torch.inf, (1, 1.0), False
+        tried = list[tuple[float, bool, int, float]]()
+        usual = STRENGTHS[len(STRENGTHS) // 2]
         for line in (False, True):
             found = []
             for there in (held == 0).unbind():
@@ -149,20 +155,21 @@ class Regression(Described, nn.Module):
                 center, scale = y[there].mean(0), y[there].std(0).clamp(min=1e-6)
                 found.append(((y - center) / scale, (slope / scale).double().log().sum(-1)))
             y, slope = torch.stack([y for y, _ in found]).double(), torch.stack([s for _, s in found])
-            for k in NUMBERS:
-                for strength in STRENGTHS if 1 < k <= self.components else STRENGTHS[:1] if k == 1 else ():
-                    of_it = clusters(y, k, strength, 1 - held).log_prob(y) + slope
-                    score = (of_it * held).sum().item() / len(x)
-                    if score > best:
-                        best, chosen, straight = score, (k, strength), line
-        self.cells.fit(x, straight=straight)
-        return chosen
+
+            def score(k: int, strength: float, y: Tensor = y, slope: Tensor = slope) -> float:
+                return float(((clusters(y, k, strength, 1 - held).log_prob(y) + slope) * held).sum())
+
+            _, k = max((score(k, usual), k) for k in NUMBERS if k <= self.components)
+            tried += [(score(k, strength), line, k, strength) for strength in STRENGTHS]
+        _, straight, k, strength = max(tried)
+        return k, strength, straight
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         covariance = state.get(f"{prefix}covariance")
         if covariance is not None and covariance.dim() == 2:  # of earlier versions
-            state[f"{prefix}covariance"] = covariance[None]
-            state[f"{prefix}means"], state[f"{prefix}log_weights"] = torch.zeros(1, len(covariance)), torch.zeros(1)
+            state[f"{prefix}log_weights"] = Regression(self.cells, self.components).log_weights
+            state[f"{prefix}means"] = torch.zeros_like(self.means)
+            state[f"{prefix}covariance"] = covariance.repeat(self.components, 1, 1)
         super()._load_from_state_dict(state, prefix, *rest)
         self.fitted = True
 
