@@ -67,7 +67,7 @@ def test_columns_in_any_order_have_the_density_of_a_mixture_of_the_rows():
     means = regression.center + regression.scale * regression.means[used]
     scales = regression.scale[:, None] * torch.linalg.cholesky(regression.covariance[used])
     parts = MultivariateNormal(means, scale_tril=scales)
-    truth = MixtureSameFamily(Categorical(logits=regression.log_weights[used]), parts)
+    truth = MixtureSameFamily(Categorical(regression.weights[used]), parts)
     height = cells.heights(x)[0]
     for _ in range(3):
         found = regression(x, torch.rand(len(x), 4).argsort(1))
@@ -100,12 +100,20 @@ def test_a_regression_of_an_earlier_version_is_read(cells):
     now, old = Regression(cells, 2), Regression(cells)
     old.fit(made())
     state = old.state_dict()
-    state = {k: v for k, v in state.items() if k not in ("means", "log_weights")} | {
-        "covariance": state["covariance"][0]
-    }
+    state = {k: v for k, v in state.items() if k not in ("means", "weights")} | {"covariance": state["covariance"][0]}
     now.load_state_dict(state)
     x, order = made()[:5], torch.arange(4).expand(5, -1)
     torch.testing.assert_close(now(x, order), old(x, order))
+
+
+def test_a_default_that_begins_as_a_mixture_comes_back_from_its_folder(tmp_path):
+    x = groups()
+    table = pandas.DataFrame(x.numpy(), columns=list("abcd"))
+    data = fusevae.read_data(table)
+    artifact = fusevae.fit("table-transformer", data, training={"epochs": 1}, folder=tmp_path / "run", quiet=True)
+    again = fusevae.load(tmp_path / "run")
+    assert again.distribution.regression.used == artifact.distribution.regression.used > 1
+    torch.testing.assert_close(fusevae.log_likelihood(again, data.test), fusevae.log_likelihood(artifact, data.test))
 
 
 def test_rows_of_several_groups_begin_as_a_mixture_whose_density_is_nearly_the_truth():

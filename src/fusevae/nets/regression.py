@@ -57,7 +57,7 @@ class Regression(Described, nn.Module):
     of: Tensor
     center: Tensor
     scale: Tensor
-    log_weights: Tensor
+    weights: Tensor
     means: Tensor
     covariance: Tensor
 
@@ -74,17 +74,17 @@ class Regression(Described, nn.Module):
         self.register_buffer("places", torch.tensor(places, dtype=torch.long), persistent=False)
         self.register_buffer("of", torch.tensor(of, dtype=torch.long), persistent=False)
         self.heights = [i for i, place in enumerate(places) if place >= cells.total]
-        d, none = len(of), [-torch.inf] * (components - 1)
+        d = len(of)
         self.register_buffer("center", torch.zeros(d))
         self.register_buffer("scale", torch.ones(d))
-        self.register_buffer("log_weights", torch.tensor([0.0, *none]))
+        self.register_buffer("weights", torch.eye(components)[0].clone())
         self.register_buffer("means", torch.zeros(components, d))
         self.register_buffer("covariance", torch.eye(d).repeat(components, 1, 1))
 
     @property
     def used(self) -> int:
         """How many components there are."""
-        return int(self.log_weights.isfinite().sum())
+        return int((self.weights > 0).sum())
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
@@ -103,7 +103,7 @@ class Regression(Described, nn.Module):
             found = Clusters(mean.new_zeros(1), mean[None], covariance[None])
         else:
             found = clusters(f, k, strength)
-        self.log_weights[:k], self.log_weights[k:] = found.log_weights, -torch.inf
+        self.weights.zero_()[:k] = found.log_weights.exp()
         self.center.copy_(center)
         self.scale.copy_(scale)
         self.means[:k] = found.means.to(self.means)
@@ -135,7 +135,7 @@ class Regression(Described, nn.Module):
             logits[:, start : start + n] = self._discriminant(part, told, rows @ rows.mT)
         each = -0.5 * z[..., 0].square() - factor.diagonal(dim1=-2, dim2=-1).log()
         each = (each.cumsum(-1) - each).gather(2, back)[..., h]  # by those before it; a number is its only feature
-        log_weight = (self.log_weights[:k, None, None] + each).log_softmax(0).movedim(0, 1)
+        log_weight = (self.weights[:k, None, None].log() + each).log_softmax(0).movedim(0, 1)
         log_scale = (self.scale[h] * deviation[..., h]).log().movedim(0, 1)
         return Expected(log_weight, mean.movedim(0, 1), log_scale, logits)
 
@@ -167,7 +167,7 @@ class Regression(Described, nn.Module):
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         covariance = state.get(f"{prefix}covariance")
         if covariance is not None and covariance.dim() == 2:  # of earlier versions
-            state[f"{prefix}log_weights"] = Regression(self.cells, self.components).log_weights
+            state[f"{prefix}weights"] = torch.eye(self.components)[0].clone()
             state[f"{prefix}means"] = torch.zeros_like(self.means)
             state[f"{prefix}covariance"] = covariance.repeat(self.components, 1, 1)
         super()._load_from_state_dict(state, prefix, *rest)
