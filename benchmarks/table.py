@@ -236,6 +236,15 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
             figure = f"{ours['log_likelihood']:.2f} ({each}; {seconds})"
             asked = f"at least {max(peers.values()):.2f}"
             found.append((f"Log-likelihood of held-out rows, {table}, the default: {ours['recipe']}", figure, asked))
+        seeds = [f["tables"], *f.get("others", {}).values()]
+        for table in f["tables"] if len(seeds) > 1 else ():
+            # of each seed the one that came next is another peer
+            apart = [min(each[table]["apart"].items(), key=lambda item: item[1][0]) for each in seeds]
+            each = ", ".join(f"{value:+.2f} ± {error:.2f} ({key})" for key, (value, error) in apart)
+            figure = f"{statistics.mean(value for _, (value, _) in apart):+.2f} ({each})"
+            found.append(
+                (f"Log-likelihood before the best of the four others, {table}, {len(seeds)} seeds", figure, "+0")
+            )
         return found
     if name == "coverage":
         return [

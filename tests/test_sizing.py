@@ -124,6 +124,23 @@ def test_early_validations_are_at_doubling_steps_and_cost_little():
     assert [r["step"] for r in artifact.history.records if "validation" in r] == [0, 100]
 
 
+def test_few_examples_are_never_passed_over_for_long_without_a_look():
+    """However long the training: what is learned by heart is learned between two looks."""
+    torch.manual_seed(0)
+    x = torch.randn(40, 6)
+    data = read_data({"train": x[:20], "validation": x[20:]})
+    model = fusevae.MADE(6, (64,), "gaussian")
+    settings = {"batch_size": 20, "average": 0.9}
+    ends = []
+    for epochs in (150, 6000):
+        stop = [lambda record: record["step"] < 600]
+        found = fit(model, data, training=settings | {"epochs": epochs}, callbacks=stop, quiet=True)
+        looks = [r["step"] for r in found.history.records if "validation" in r]
+        assert max(b - a for a, b in zip(looks, looks[1:], strict=False)) < 100  # of 6,000; a twentieth is 300
+        ends.append(max(held_at(found)))
+    assert ends[1] > ends[0] - 0.5
+
+
 # parts
 
 

@@ -15,13 +15,14 @@ from fusevae.core.conditional import batch_of, flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.levels import BoundOnly
-from fusevae.distributions.mixed import Mixed, Row
+from fusevae.distributions.mixed import Mixed, Row, spread
 from fusevae.nets.cells import HIGHEST, Cells, Classes, Real
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.outset import start_at
 from fusevae.nets.regression import Expected, Regression
 from fusevae.nets.transformer import Transformer
 
+NEAR = 0.5  # of a normal's quantiles, between the components that begin at the same one of a regression
 WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of heights, as the net is given them
 
 
@@ -110,6 +111,16 @@ class AnyOrder(Mixed):
         start_at(self, examples, self._start, lambda x: x.new_zeros(self.last.out_features))
         if self.gaps is not None:
             start_at(self.gaps, examples, self._rates)
+
+    def _mixture_start(self) -> tuple[Tensor, Tensor]:
+        """About a regression nearly what it expects, but that its components differ."""
+        if self.regression is None:
+            return super()._mixture_start()
+        used, k = self.regression.used, self.components
+        of = torch.arange(k) % used
+        each = [spread(int((of == i).sum()), NEAR) for i in range(used)]
+        means, scales = torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1)
+        return means, scales
 
     def tokens(self, x: Tensor) -> Tensor:
         """What the net is told of each cell: ``(n, columns, width)`` of rows ``(n, columns)``."""
@@ -214,7 +225,7 @@ class Ordered(BoundOnly):
             if bool(free.gather(1, at).any()):
                 expected = self._expected(x, order)
                 if expected is not None:
-                    expected = Expected(*(each.view(*lead, -1) for each in expected))
+                    expected = Expected(*(each.unflatten(0, lead) for each in expected))
                 row = Row(owner, owner.last(h).float().view(*lead, -1), None, expected)
                 drawn = row.sample().view(-1, d).gather(1, at)
                 x = x.scatter(1, at, torch.where(free.gather(1, at), drawn, x.gather(1, at)))

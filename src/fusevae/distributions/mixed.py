@@ -111,11 +111,14 @@ class Mixed(Conditional):
             logits
             - torch.zeros_like(cells.sizes.float()).index_add_(0, cells.column_of, counts + 0.5).log()[cells.column_of]
         )
-        middles = torch.special.ndtri((torch.arange(k) + 0.5) / k).to(x)
-        widths = torch.full_like(middles, (1 - middles.var(correction=0).item()) ** 0.5 if k > 1 else 1.0)
+        middles, widths = (v.to(x) for v in self._mixture_start())
         raw = smooth_unbound(widths.log(), *BOUNDS)
         mixture = torch.stack([torch.zeros_like(middles), middles, raw])  # (3, k)
         return torch.cat([logits.to(x), mixture[..., None].expand(3, k, len(cells.numbers)).flatten()])
+
+    def _mixture_start(self) -> tuple[Tensor, Tensor]:
+        """Means and scales of the components, so that their mixture is about standard normal."""
+        return spread(self.components, 1.0)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -136,12 +139,14 @@ class Row(BoundOnly):
         self.logits = by_column(logits if expected is None else logits + expected.logits, cells)
         mixture = rest.unflatten(-1, (3, k, -1)) if len(cells.numbers) else rest.reshape(*rest.shape[:-1], 3, k, 0)
         weights, means, raw = mixture.unbind(-3)  # (*batch, k, numbers)
-        self.weights: Tensor = weights.log_softmax(-2)
         self.means: Tensor = means
         self.log_scales = smooth_bound(raw, *BOUNDS)
-        if expected is not None:  # the mixture is of what is left of a number
-            mean, log_scale = expected.mean[..., None, :], expected.log_scale[..., None, :]
+        if expected is not None:  # the mixture is of what is left of a number, by each component that expects it
+            of = torch.arange(k, device=out.device) % expected.mean.shape[-2]
+            mean, log_scale = expected.mean[..., of, :], expected.log_scale[..., of, :]
             self.means, self.log_scales = mean + log_scale.exp() * means, log_scale + self.log_scales
+            weights = weights + expected.log_weight[..., of, :] - of.bincount()[of].log()[:, None]
+        self.weights: Tensor = weights.log_softmax(-2)
         super().__init__(out.shape[:-1], torch.Size([len(cells.columns)]), validate_args=False)
 
     @property
@@ -255,6 +260,18 @@ class Row(BoundOnly):
             missing[..., j] = (uniform[..., j] < chance).to(x.dtype)
         gone = torch.zeros_like(x).index_copy_(-1, torch.tensor(self.owner.gappy, device=x.device), missing)
         return torch.where(gone > 0, torch.nan, x)
+
+
+def spread(k: int, part: float) -> tuple[Tensor, Tensor]:
+    """Means and scales of ``k`` components whose mixture has mean 0 and variance 1: means at ``part`` of the quantiles
+    of a normal; the less, the more their mixture is one.
+
+    Example:
+        >>> spread(2, 0.5)
+        (tensor([-0.3372,  0.3372]), tensor([0.9414, 0.9414]))
+    """
+    means = part * torch.special.ndtri((torch.arange(k) + 0.5) / k)
+    return means, (1 - means.square().mean()).sqrt().expand(k)
 
 
 def by_column(logits: Tensor, cells: Cells) -> Tensor:

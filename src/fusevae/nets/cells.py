@@ -14,6 +14,7 @@ from fusevae.core.tails import drawn_in, let_out
 
 HIGHEST = 8.0  # of what a net is given: a cell far outside of all others
 EDGE = 20.0  # of heights, beyond which they grow as a logarithm
+LEAST = 1e-6  # deviation of a column whose function is straight
 GAP = 0.9  # of a stretch between two knots, which is no chance
 
 
@@ -151,11 +152,16 @@ class Cells(Described, nn.Module):
         return torch.cat([options, heights.clamp(-HIGHEST, HIGHEST) * there[..., self.numbers]], -1)
 
     @torch.no_grad()
-    def fit(self, x: Tensor) -> None:
-        """Take the functions from training rows ``(n, columns)``: quantiles to those of a normal."""
+    def fit(self, x: Tensor, straight: bool = False) -> None:
+        """Take the functions from training rows ``(n, columns)``: quantiles to those of a normal; ``straight``: mean
+        and deviation to its own."""
         for row, column in enumerate(self.numbers.tolist()):
             cells = x[:, column].double()
-            at, heights = knots_of(cells[~cells.isnan()], self.at.shape[1], bool(self.whole[row]))
+            if straight:
+                heights = torch.linspace(-3.0, 3.0, self.at.shape[1], dtype=torch.float64)
+                at = cells.nanmean() + heights * max(float((cells - cells.nanmean()).square().nanmean().sqrt()), LEAST)
+            else:
+                at, heights = knots_of(cells[~cells.isnan()], self.at.shape[1], bool(self.whole[row]))
             self.at[row], self.heights_at[row] = at.to(self.at), heights.to(self.at)
         self.fitted = True
 

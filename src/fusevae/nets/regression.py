@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fusevae.core.clusters import FOLDS, MOST, NUMBERS, STRENGTHS, Clusters, clusters
 from fusevae.core.covariance import gaussian
 from fusevae.core.description import Described
 from fusevae.nets.cells import Cells, Classes
@@ -16,34 +17,39 @@ REACH = 8.0  # of what is added to a logit
 
 
 class Expected(NamedTuple):
-    """What columns are expected to be: heights ``(n, numbers)`` with the logarithms of their deviations, and what is
-    added to the logits of options ``(n, options)``."""
+    """What columns are expected to be: by each component the logarithm of its weight, heights and the logarithms of
+    their deviations ``(n, components, numbers)``; and what is added to the logits of options ``(n, options)``."""
 
+    log_weight: Tensor
     mean: Tensor
     log_scale: Tensor
     logits: Tensor
 
 
 class Regression(Described, nn.Module):
-    r"""The Gaussian of the heights of numbers and of indicators of classes (of :class:`Cells`) with the mean and the
-    covariance of training rows, drawn to independence by as much as their number asks for (:func:`gaussian`): for each
-    column what the Gaussian expects of it given those before it in an order,
+    r"""A mixture of Gaussians over the heights of numbers and the indicators of classes (of :class:`Cells`) of training
+    rows, and for each column what each of its components expects of it given those before it in an order,
 
-    .. math:: E_c = \Sigma_{cS} \Sigma_{SS}^{-1} f_S, \qquad V_c = \Sigma_{cc} - \Sigma_{cS} \Sigma_{SS}^{-1}
-        \Sigma_{Sc},
+    .. math:: E_c = \mu_c + \Sigma_{cS} \Sigma_{SS}^{-1} (f_S - \mu_S), \qquad V_c = \Sigma_{cc} - \Sigma_{cS}
+        \Sigma_{SS}^{-1} \Sigma_{Sc}, \qquad w \propto \pi\, \mathcal N(f_S; \mu_S, \Sigma_{SS}),
 
-    all of them from the one factor :math:`L L^\top` of the covariance in that order. Of classes it is the linear
-    discriminant (Fisher 1936) of :math:`E_c`. Until :meth:`fit`, nothing depends on anything.
+    all of them from one factor :math:`L L^\top` of each covariance in that order. Of numbers alone without gaps
+    cross-validation chooses, on the training rows, how many components there are, how far their covariances are drawn
+    to one (:func:`clusters`), and whether the heights are straight lines or follow the quantiles: rows of several
+    groups are no Gaussian in either, and quantiles of few rows are mostly chance. Else it is one Gaussian, its
+    covariance drawn to independence by as much as the number of rows asks for (:func:`gaussian`), and of classes the
+    linear discriminant (Fisher 1936) of :math:`E_c`. Until :meth:`fit`, nothing depends on anything.
 
     Args:
-        cells: what the columns hold.
+        cells: what the columns hold; its functions become straight where they are to.
+        components: of the mixture, at most.
 
     Example:
         >>> from fusevae.nets.cells import Real
         >>> regression, x = Regression(Cells([Real(), Real()])), torch.randn(4000, 1).expand(-1, 2)
         >>> regression.fit(x + 0.1 * torch.randn(4000, 2))
         >>> found = regression(torch.tensor([[1.0, 1.0]]), torch.tensor([[1, 0]]))
-        >>> found.mean.round(decimals=1) + 0.0  # of the second column nothing is known before it
+        >>> found.mean[:, 0].round(decimals=1) + 0.0  # of the second column nothing is known before it
         tensor([[1., 0.]])
     """
 
@@ -51,11 +57,13 @@ class Regression(Described, nn.Module):
     of: Tensor
     center: Tensor
     scale: Tensor
+    weights: Tensor
+    means: Tensor
     covariance: Tensor
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, components: int = 1) -> None:
         super().__init__()
-        self.cells, self.fitted, numbers = cells, False, cells.numbers.tolist()
+        self.cells, self.components, self.fitted, numbers = cells, components, False, cells.numbers.tolist()
         places, of, self.classes = list[int](), list[int](), list[tuple[int, int, int]]()
         for c, (column, start) in enumerate(zip(cells.columns, cells.starts.tolist(), strict=True)):
             if not isinstance(column, Classes):
@@ -66,45 +74,103 @@ class Regression(Described, nn.Module):
         self.register_buffer("places", torch.tensor(places, dtype=torch.long), persistent=False)
         self.register_buffer("of", torch.tensor(of, dtype=torch.long), persistent=False)
         self.heights = [i for i, place in enumerate(places) if place >= cells.total]
-        self.register_buffer("center", torch.zeros(len(of)))
-        self.register_buffer("scale", torch.ones(len(of)))
-        self.register_buffer("covariance", torch.eye(len(of)))
+        d = len(of)
+        self.register_buffer("center", torch.zeros(d))
+        self.register_buffer("scale", torch.ones(d))
+        self.register_buffer("weights", torch.eye(components)[0].clone())
+        self.register_buffer("means", torch.zeros(components, d))
+        self.register_buffer("covariance", torch.eye(d).repeat(components, 1, 1))
+
+    @property
+    def used(self) -> int:
+        """How many components there are."""
+        return int((self.weights > 0).sum())
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Take mean and covariance from training rows ``(n, columns)``, of which cells may be missing."""
+        """Take the mixture from training rows ``(n, columns)``, of which cells may be missing."""
+        k, strength = 1, None
+        if self.components > 1 and not self.classes and not bool(x.isnan().any()):
+            k, strength, straight = self._chosen(x)
+            self.cells.fit(x, straight)
         f = self.cells.features(x)[:, self.places].double().masked_fill(x[:, self.of].isnan(), torch.nan)
         center = f.nanmean(0).nan_to_num(0.0)
         scale = (f - center).square().nanmean(0).sqrt().nan_to_num(0.0)
         scale = torch.where(scale > 1e-6, scale, 1.0)
-        mean, covariance = gaussian((f - center) / scale)
-        self.center.copy_(center + scale * mean)
+        f = (f - center) / scale
+        if strength is None:
+            mean, covariance = gaussian(f)
+            found = Clusters(mean.new_zeros(1), mean[None], covariance[None])
+        else:
+            found = clusters(f, k, strength)
+        self.weights.zero_()[:k] = found.log_weights.exp()
+        self.center.copy_(center)
         self.scale.copy_(scale)
-        self.covariance.copy_(covariance)
+        self.means[:k] = found.means.to(self.means)
+        self.covariance[:k] = found.covariances.to(self.covariance)
         self.fitted = True
 
     def forward(self, x: Tensor, order: Tensor) -> Expected:
         """For rows ``(n, columns)``, each column given those before it in the order ``(n, columns)``."""
         orders, which = order.unique(dim=0, return_inverse=True)
         at = orders.argsort(1)[:, self.of].argsort(dim=1, stable=True)  # features, as they come
-        factor = torch.linalg.cholesky(self.covariance[at[:, :, None], at[:, None, :]])
+        k = self.used
+        factor = torch.linalg.cholesky(self.covariance[:k, at[:, :, None], at[:, None, :]])  # (k, orders, d, d)
         same = self.of[at]
-        own = (factor * (same[:, :, None] == same[:, None, :]))[which]  # what a column's own features add
-        f, back = self._features(x), at.argsort(1)[which]
-        z = torch.linalg.solve_triangular(factor[which], f.gather(1, at[which])[..., None], upper=False)
-        expected = f - (own @ z)[..., 0].gather(1, back)
-        deviation = own.square().sum(-1).sqrt().gather(1, back)
+        own = (factor * (same[:, :, None] == same[:, None, :]))[:, which]  # what a column's own features add
+        f, back = self._features(x), at.argsort(1)[which].expand(k, -1, -1)
+        f, at = f - self.means[:k, None], at[which].expand(k, -1, -1)
+        f = f.masked_fill(x[:, self.of].isnan(), 0.0)
+        factor = factor[:, which]
+        z = torch.linalg.solve_triangular(factor, f.gather(2, at)[..., None], upper=False)
+        expected = self.means[:k, None] + f - (own @ z)[..., 0].gather(2, back)
+        deviation = own.square().sum(-1).sqrt().gather(2, back)
         h, cells = self.heights, self.cells
-        mean = self.center[h] + self.scale[h] * expected[:, h]
+        mean = self.center[h] + self.scale[h] * expected[..., h]
         logits = x.new_zeros(len(x), cells.total)
-        for i, start, k in self.classes:
-            part = torch.arange(i, i + k, device=x.device)
-            rows = own.gather(1, back[:, part, None].expand(-1, -1, own.shape[2]))
-            logits[:, start : start + k] = self._discriminant(part, expected[:, part], rows @ rows.mT)
-        return Expected(mean, (self.scale[h] * deviation[:, h]).log(), logits)
+        for i, start, n in self.classes:
+            part = torch.arange(i, i + n, device=x.device)
+            rows = own[0].gather(1, back[0, :, part, None].expand(-1, -1, own.shape[-1]))
+            told = (expected[0] - self.means[0])[:, part]
+            logits[:, start : start + n] = self._discriminant(part, told, rows @ rows.mT)
+        each = -0.5 * z[..., 0].square() - factor.diagonal(dim1=-2, dim2=-1).log()
+        each = (each.cumsum(-1) - each).gather(2, back)[..., h]  # by those before it; a number is its only feature
+        log_weight = (self.weights[:k, None, None].log() + each).log_softmax(0).movedim(0, 1)
+        log_scale = (self.scale[h] * deviation[..., h]).log().movedim(0, 1)
+        return Expected(log_weight, mean.movedim(0, 1), log_scale, logits)
 
-    def _load_from_state_dict(self, *arguments: object) -> None:
-        super()._load_from_state_dict(*arguments)
+    def _chosen(self, x: Tensor) -> tuple[int, float, bool]:
+        """The number of components, the strength, and whether straight lines are the functions of the cells, that
+        held-out fifths of training rows have the greatest density by."""
+        x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST].to(x.device)]
+        fold = torch.arange(len(x), device=x.device) % FOLDS
+        held = (fold == torch.arange(FOLDS, device=x.device)[:, None]).double()
+        tried = list[tuple[float, bool, int, float]]()
+        usual = STRENGTHS[len(STRENGTHS) // 2]
+        for line in (False, True):
+            found = []
+            for there in (held == 0).unbind():
+                self.cells.fit(x[there], straight=line)
+                y, slope = self.cells.heights(x[:, self.cells.numbers])
+                center, scale = y[there].mean(0), y[there].std(0).clamp(min=1e-6)
+                found.append(((y - center) / scale, (slope / scale).double().log().sum(-1)))
+            y, slope = torch.stack([y for y, _ in found]).double(), torch.stack([s for _, s in found])
+
+            def score(k: int, strength: float, y: Tensor = y, slope: Tensor = slope) -> float:
+                return float(((clusters(y, k, strength, 1 - held).log_prob(y) + slope) * held).sum())
+
+            _, k = max((score(k, usual), k) for k in NUMBERS if k <= self.components)
+            tried += [(score(k, strength), line, k, strength) for strength in STRENGTHS]
+        _, straight, k, strength = max(tried)
+        return k, strength, straight
+
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        covariance = state.get(f"{prefix}covariance")
+        if covariance is not None and covariance.dim() == 2:  # of earlier versions
+            state[f"{prefix}weights"] = torch.eye(self.components)[0].clone()
+            state[f"{prefix}means"] = torch.zeros_like(self.means)
+            state[f"{prefix}covariance"] = covariance.repeat(self.components, 1, 1)
+        super()._load_from_state_dict(state, prefix, *rest)
         self.fitted = True
 
     def _discriminant(self, part: Tensor, expected: Tensor, left: Tensor) -> Tensor:
@@ -112,13 +178,12 @@ class Regression(Described, nn.Module):
         the covariance of what is expected of their indicators, the discriminant of normals of one covariance about
         :math:`C D`, which is :math:`D (1 - C D)^{-1} (e - C D / 2)` for a row and its class each."""
         unit = self.scale[part]
-        told = (self.covariance[part[:, None], part] - left) * unit[:, None] * unit
-        over = 1 / self.center[part].clamp(min=1e-3)
+        told = (self.covariance[0, part[:, None], part] - left) * unit[:, None] * unit
+        over = 1 / (self.center[part] + unit * self.means[0, part]).clamp(min=1e-3)
         centers = told * over
         sides = torch.cat([(expected * unit)[..., None], centers], -1)
         found = over[:, None] * torch.linalg.solve(torch.eye(len(part), device=left.device) - centers, sides)
         return (found[..., 0] - 0.5 * found[..., 1:].diagonal(dim1=-2, dim2=-1)).clamp(-REACH, REACH)
 
     def _features(self, x: Tensor) -> Tensor:
-        f = (self.cells.features(x)[:, self.places] - self.center) / self.scale
-        return f.masked_fill(x[:, self.of].isnan(), 0.0)
+        return (self.cells.features(x)[:, self.places] - self.center) / self.scale

@@ -21,27 +21,29 @@ def recipe(
     width: int = 64,
     heads: int = 4,
     layers: int = 2,
-    components: int = 5,
+    components: int = 6,
     orders: int = 2,
     regression: bool | None = None,
 ) -> Experiment:
     """Each column has a family of its own, of numbers a mixture of ``components``; missing cells contribute nothing.
     The likelihood is of the mixture of ``orders`` orders (:class:`AnyOrder`).
 
-    ``regression``: the net tells only how a column differs from what a Gaussian expects of it. By default so from
-    200 to 5,000 rows (100 where there are 30 numbers), up to 64 numbers and classes, at least three quarters of them
-    numbers: breast cancer (358 rows, 30 numbers, 40 epochs) had 39.1 nats with it and 20.9 without, and an RMSE of
-    hidden cells of 0.37 and 0.72; of 110 rows (20 s of a core) 60 columns of five factors had 23.2 nats more than a
-    constant model and 8.2; wine (113 rows, 13 numbers) and iris (95, 4) lost 1.3 and 0.3 nats, and Adult, mostly
-    classes (45 s of a core, seeds 0 and 1), 0.6 and 0.7 at 400 rows and nothing at 2,000.
+    ``regression``: the net tells only how a column differs from what a mixture of Gaussians expects of it
+    (:class:`Regression`). By default so up to 5,000 rows and 64 numbers and classes, at least three quarters of them
+    numbers: from 50 rows on of numbers alone without gaps; else it is one Gaussian, from 200 rows (100 where there are
+    30 numbers). One Gaussian in place of none: breast cancer (358 rows, 30 numbers, 40 epochs) had 39.1 nats with it
+    and 20.9 without, and an RMSE of hidden cells of 0.37 and 0.72; of 110 rows (20 s of a core) 60 columns of five
+    factors had 23.2 nats more than a constant model and 8.2; Adult, mostly classes (45 s of a core, seeds 0 and 1),
+    lost 0.6 and 0.7 at 400 rows and nothing at 2,000. A mixture in place of ``table-vae``, which begins as one: wine
+    (91 rows, others of the training rows held out, seeds 0 and 1) -16.4 and -17.8 nats, -17.0 and -19.2 before.
     """
     schema = TableSchema([*columns_of(data)])
     cells, holes = cells_of(schema), gappy(schema)
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
     net = Transformer(width, heads, layers, turns=False)
     if regression is None:
-        regression = regressed(cells, data.examples)
-    more = {"regression": Regression(cells)} if regression else {}
+        regression = regressed(schema, data.examples)
+    more = {"regression": Regression(cells, components)} if regression else {}
     model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, **more)
     return Experiment(
         model=model, training=Training(epochs=50, batch_size=128, learning_rate=2e-3, weight_decay=0.01, patience=5)

@@ -26,6 +26,7 @@ PASSES = 3  # over each example of an update: forward, and backward for twice as
 ASKED, TOLD = 200, 2000  # samples that conditions are told of, and examples that a teller learns from
 WORTH = 50  # updates of an example for each of these samples, from which a training is worth a look
 SHARE = 0.1  # of the work of the updates, that diagnoses may cost beside it, but for one at the end
+AGAIN, LITTLE = 10, 0.02  # passes over the examples after which a look is due, and what it may cost of their work
 
 
 def due(loop: Any) -> bool:
@@ -36,17 +37,20 @@ def due(loop: Any) -> bool:
 
 
 def early(loop: Any) -> bool:
-    """Whether held-out examples are to judge a state before the first regular validation: the start, then each time
-    that the steps have doubled, where it costs little beside the updates. A net for many examples learns a few by heart
-    in less than a twentieth of its training (MADE, 110 rows: -24 nats at the start, -149 at the first validation)."""
+    """Whether held-out examples are to judge a state before the next regular validation: the start, then each time that
+    the steps have doubled in the first twentieth, where it costs little beside the updates, and after it whenever each
+    example has been learned from ten times since, where it costs next to nothing. A net for many examples learns a few
+    by heart in less than a twentieth of its training (MADE, 110 rows: -24 nats at the start, -149 at the first
+    validation), and of a long one that is hundreds of times that it sees each."""
     leader = next((p for p in loop.game.players.values() if p.judged), None)
     if not (loop.settings.mend and len(loop.validation) and leader is not None and leader.kept):
         return False
     last, most = loop.values["validated"], min(loop.validate_every, max(1, loop.total // 20))
-    if loop.step >= most or last is None:
-        return last is None and loop.step == 0
-    updates = 1 + len(loop.validation) / (PASSES * loop.batches.size)
-    return bool(loop.step >= 2 * last and updates <= SHARE * (loop.step - last))
+    if last is None:
+        return bool(loop.step == 0)
+    updates, since = 1 + len(loop.validation) / (PASSES * loop.batches.size), loop.step - last
+    doubled = last < loop.step < most and loop.step >= 2 * last and updates <= SHARE * since
+    return bool(doubled or (since >= AGAIN * loop.per_epoch and updates <= LITTLE * since))
 
 
 def diagnose(loop: Any, game: nn.Module, progress: float) -> None:

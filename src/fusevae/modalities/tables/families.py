@@ -11,6 +11,7 @@ from fusevae.nets.cells import Cells, Classes, Real, Whole
 from fusevae.nets.regression import CLASSES as SHORT
 
 LEAST = 200  # rows from which on a regression is worth its covariance
+FEWEST = 50  # of numbers alone
 FEWER, MANY = 100, 30  # rows, where there are so many numbers: of all their dependences a net learns less
 MOST = 64  # numbers and classes up to which it is quick
 
@@ -46,13 +47,20 @@ def gappy(schema: TableSchema) -> list[int]:
     return [i for i, c in enumerate(schema.columns) if c.missing and c.kind != "identifier" and c.missing < 1]
 
 
-def regressed(cells: Cells, n: int | None) -> bool:
-    """Whether a :class:`Regression` suits a table of ``n`` rows: from 200 to 5,000 of them, from 100 where there are 30
-    numbers, and up to 64 numbers and classes, at least three quarters of them numbers."""
+def numbers_alone(schema: TableSchema) -> bool:
+    """Whether every cell is a number, and there."""
+    return all(isinstance(c, Real) for c in cells_of(schema).columns) and not gappy(schema)
+
+
+def regressed(schema: TableSchema, n: int | None) -> bool:
+    """Whether a :class:`Regression` suits a table of ``n`` rows: up to 5,000 of them and up to 64 numbers and classes,
+    at least three quarters of them numbers. Of numbers alone without gaps it is a mixture that cross-validation
+    chooses, from 50 rows on; else a Gaussian, from 200, or 100 where there are 30 numbers."""
+    cells = cells_of(schema)
     classes = sum(c.n for c in cells.columns if isinstance(c, Classes) and 1 < c.n <= SHORT)
     numbers = len(cells.numbers)
-    least = FEWER if numbers >= MANY else LEAST
-    return least <= (n or 0) < PLENTY and 3 * classes <= numbers and classes + numbers <= MOST
+    least = FEWEST if numbers_alone(schema) else FEWER if numbers >= MANY else LEAST
+    return least <= (n or 0) < PLENTY and numbers >= max(1, 3 * classes) and classes + numbers <= MOST
 
 
 def check_counts(data: DataSpec) -> None:

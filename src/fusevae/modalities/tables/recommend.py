@@ -5,10 +5,10 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import PATIENCE, epochs
 from fusevae.data.modality import Choice
-from fusevae.modalities.tables.families import LEAST, cells_of, regressed
+from fusevae.modalities.tables.families import LEAST, numbers_alone, regressed
 from fusevae.modalities.tables.schema import TableSchema
 
-FEW = 1000  # rows below which nets are kept narrow
+FEW = 1000  # rows below which nets are kept narrow, and a mixture is a good beginning
 MANY = 100  # columns from which on a table of counts alone is cells by genes, or documents by words
 WIDE = 64  # columns from which a transformer over them takes too long
 
@@ -18,24 +18,32 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     if spec.dims >= MANY and _counts(spec):
         why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
         return [Choice("counts-vae", why), _mixed(spec, n)]
-    if getattr(spec.schema, "mixed", False):
-        numbers = isinstance(spec.schema, TableSchema) and regressed(cells_of(spec.schema), n)
-        many = n >= FEW or (n >= LEAST and numbers)
-        ordered = [_transformer(spec, n)] if many and spec.dims < WIDE else []
+    schema = spec.schema if isinstance(spec.schema, TableSchema) else None
+    alone = schema is not None and numbers_alone(schema)
+    numbers = schema is not None and regressed(schema, n) and (alone or n >= LEAST)
+    if schema is not None and schema.mixed:
+        ordered = [_transformer(spec, n, alone)] if (n >= FEW or numbers) and spec.dims < WIDE else []
         return [*ordered, _mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
     latent = {"recipe.latent": min(8, spec.dims)}
     narrow = latent | {"recipe.hidden": (64, 64), "training.weight_decay": 0.01}
     why = f"{n:,} rows of {spec.dims} columns: a latent, a Gaussian for each column, stopped in time"
     options = (narrow if n < FEW else latent) | {"training.patience": 10}
-    return [Choice("table-vae", why, options), *_densities(n)]
+    spiked = any(column.spikes for column in getattr(schema, "columns", ()))  # it has a density of these too
+    ordered = [_transformer(spec, n, alone)] if numbers and n < FEW and spec.dims < WIDE and not spiked else []
+    return [*ordered, Choice("table-vae", why, options), *_densities(n)]
 
 
-def _transformer(spec: DataSpec, n: int) -> Choice:
+def _transformer(spec: DataSpec, n: int, alone: bool) -> Choice:
     """On Adult, in 168 s of a core against 133 s, it was before table-vae in all but the columns one by one; on breast
     cancer (358 rows, 30 numbers and a class, 20 s), with a regression under it, 13 nats before it, and with hidden
-    cells filled in at an RMSE of 0.37 against 0.58."""
-    why = f"{n:,} rows of {spec.dims} columns of several kinds: an exact likelihood, any of them can be given"
+    cells filled in at an RMSE of 0.37 against 0.58. Of few rows of numbers alone, which begin as a mixture, a smaller
+    net learns as much in half of the time (rows of the training part held out, seeds 0 and 1): breast cancer 42.1 and
+    40.3 nats in 11 s, 42.2 and 40.6 in 21; wine -16.5 and -17.7, -16.4 and -17.8."""
+    kinds = "of numbers" if alone else "of several kinds"
+    why = f"{n:,} rows of {spec.dims} columns {kinds}: an exact likelihood, any of them can be given"
     options = {"training.learning_rate": 3e-3, "training.epochs": epochs(n, 128, 12_000, 5, 100)}
+    if alone and n < FEW:
+        options |= {"recipe.width": 32, "recipe.layers": 1, "training.patience": 4}
     return Choice("table-transformer", why, options)
 
 
