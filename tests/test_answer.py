@@ -418,6 +418,23 @@ def test_defaults_that_learn_by_heart_leave_their_time_to_trials(tmp_path, monke
         assert found.run.configuration["training"]["budget"] == 0.001 and looks_of_run(found.run)
 
 
+def test_a_training_that_goes_on_from_another_has_fallen_only_where_it_learns_by_heart():
+    from fusevae.recipes.curves import Fallen
+    from fusevae.training.callbacks import Moment
+
+    def ends(values, train, **more):
+        fallen, now = Fallen(**more), Moment(1, 9, 2.0, dict, print)
+        return [
+            not fallen({"validation": {"elbo": v}, "train": {"elbo": t}}, now)
+            for v, t in zip(values, train, strict=True)
+        ]
+
+    values = (-50.0, -49.9, -51.0, -60.0)
+    assert ends(values, (-50.0, -49.0, -48.0, -40.0)) == [False, False, True, True]
+    assert ends(values, (-50.0, -49.0, -48.0, -40.0), first=-100.0) == [False, False, False, True]
+    assert not any(ends(values, (-50.0, -49.0, -51.0, -60.0), first=-100.0))  # as where beta begins at 0 again
+
+
 def test_defaults_that_were_best_on_the_way_are_tried_as_long_as_they_take(tmp_path, monkeypatch):
     pytest.importorskip("optuna", reason="tune needs optuna")
     from fusevae.recipes.trials import study_of

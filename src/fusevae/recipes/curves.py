@@ -12,9 +12,9 @@ FALLEN = 0.1  # of what a training has gained on validation examples: once it ha
 PEAKED = 0.02  # of it: a short training that has lost so much has had its best state
 
 
-def bound(record: Mapping[str, Any]) -> float | None:
-    """The bound of validation examples in a record, if there is one."""
-    seen = record.get("validation", {})
+def bound(record: Mapping[str, Any], of: str = "validation") -> float | None:
+    """The bound of validation examples in a record, or of those of training, if there is one."""
+    seen = record.get(of, {})
     return next((seen[key] for key in ("elbo", "log_bound") if seen.get(key) is not None), None)
 
 
@@ -60,11 +60,12 @@ def peak(looks: Sequence[tuple[float, float]], first: float) -> float | None:
 
 
 class Fallen:
-    """A callback that ends a training which learns by heart: one that has lost a part of what it had gained on
-    validation examples.
+    """A callback that ends a training which learns by heart: one that has lost a part of what had been gained on
+    validation examples, while it gained on those of training (what is lost where beta begins at 0 again comes back).
 
     Args:
         room: whether there is a use for the time, by the seconds at which the training was best.
+        first: what it was at the start, of a training that goes on from another; by default what is seen first.
 
     Example:
         >>> fallen, now = Fallen(), Moment(1, 9, 2.0, dict, print)
@@ -72,16 +73,17 @@ class Fallen:
         [True, True, True, False]
     """
 
-    def __init__(self, room: Callable[[float], bool] = lambda seconds: True) -> None:
-        self.room, self.first = room, math.nan
+    def __init__(self, room: Callable[[float], bool] = lambda seconds: True, first: float | None = None) -> None:
+        self.room, self.first = room, first
         self.most, self.at, self.seen = -math.inf, 0.0, False
+        self.train = self.then = -math.inf  # the bound of training, now and at the best state
 
     def __call__(self, record: dict[str, Any], moment: Moment) -> bool:
+        self.train = found if (found := bound(record, "train")) is not None else self.train
         if (value := bound(record)) is not None:
-            if math.isnan(self.first):
-                self.first = value
+            self.first = value if self.first is None else self.first
             if value > self.most:
-                self.most, self.at = value, moment.seconds
+                self.most, self.at, self.then = value, moment.seconds, self.train
             lost = self.most - value > FALLEN * (self.most - self.first) > 0
-            self.seen = lost and self.room(self.at)
+            self.seen = lost and self.train >= self.then and self.room(self.at)
         return not self.seen

@@ -239,7 +239,8 @@ class Work:
             say(f"{self.kept['tuned']['kept']}: a training of {clock(left)}", self.quiet)
         state = self._state(params or self.trials.own, "longer")
         before = self.kept["each"] * (1 + LONGER) if state.is_dir() else 0.0
-        fallen = Fallen(lambda seconds: self._room(before + seconds))
+        first = self.kept["first"][0][1] if before and "first" in self.kept else None
+        fallen = Fallen(lambda seconds: self._room(before + seconds), first)
         start = state if state.is_dir() else None
         run = self._whole(place, self.configure(params), self._length(params, left), fallen, weights=start)
         if fallen.seen:
