@@ -492,6 +492,32 @@ def test_too_little_time_for_trials_is_left_to_the_defaults(tmp_path, monkeypatc
     assert "too little time" in found["says"] and main(["tune", "logistic-vae", *command[2:]]) == 0
 
 
+def test_trials_take_new_values_before_old_ones_and_go_no_way_twice(tmp_path):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes.trials import Trials, _suggested, study_of
+
+    search = {"recipe.latent": [4, 8, 16], "recipe.dropout": (0.0, 0.5)}
+    own = {"recipe.latent": 8, "recipe.dropout": 0.1}
+    trials = Trials(study_of(tmp_path), search, own, None, None, "cpu", 0, None, True)
+    tried = []
+    for _ in range(4):
+        trials._propose()
+        trial = trials.study.ask()
+        params = {name: _suggested(trial, name, values) for name, values in search.items()}
+        tried.append(tuple(params.values()))
+        trials.study.tell(trial, -params["recipe.latent"] - 100 * params["recipe.dropout"])
+    assert tried == [(8, 0.1), (16, 0.1), (8, 0.0), (4, 0.0)]  # from 0 not up again to 0.125, nor to 16
+    best, *others = trials.better(0.0)
+    assert best == {"recipe.latent": 4, "recipe.dropout": 0.0} and len(others) == 1 and not trials.better(14.5)
+
+
+def test_what_a_fast_learner_leads_by_is_not_taken_for_a_lead_at_the_end():
+    from fusevae.recipes.curves import lasting
+
+    assert lasting(0.12, 0.04, 3.5, 3.4) < 0 < lasting(7.0, 7.4, 3.5, 3.4)
+    assert lasting(7.0, 7.4, 3.5, 3.4) == 7.4  # no more than there is
+
+
 def test_a_recipe_states_its_own_ranges():
     def recipe(data, latent: int = 4, hidden: tuple = (64, 16), dropout: float = 0.1):
         """Nothing."""
