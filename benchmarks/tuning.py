@@ -23,7 +23,7 @@ from common import before, report, runs, size, start, write
 from fusevae.evaluation.compare import compare
 from fusevae.training.run import Run
 
-RECIPES = {"table": "table-vae", "digits": "logistic-vae", "captions": "text-vae", "smiles": "molecule-vae"}
+RECIPES = {"table": "table-vae", "digits": "logistic-vae", "captions": "text-vae", "smiles": "molecules-vae"}
 SETS = ("table", "digits", "captions")
 K, SEED, HELD, FEWER = 10, 0, 1000, {"captions": 500}
 #: the command line, to which time is what the processor spends on it
