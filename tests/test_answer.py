@@ -292,18 +292,25 @@ def test_one_time_is_given(times, capsys):
 # ---------------------------------------------------------------- tuning
 
 
+def short(monkeypatch, **more):
+    """Let a tuning of seconds have trials, by the processor's time, whatever runs beside."""
+    from fusevae.recipes import stages
+
+    for name, value in {"LEAST": 0.2, "UPDATES": 1, "TRIED": 0, "SEARCH": 0.4, **more}.items():
+        monkeypatch.setattr(stages, name, value)
+    for clock in ("monotonic", "perf_counter"):
+        monkeypatch.setattr(time, clock, time.process_time)
+    return stages
+
+
 def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("optuna", reason="tune needs optuna")
-    from fusevae.recipes import tune
+    from fusevae.recipes import trials, tune
 
-    monkeypatch.setattr(tune, "LEAST", 0.3)
-    monkeypatch.setattr(tune, "SEARCH", 0.6)
-    monkeypatch.setattr(tune, "UPDATES", 1)
-    monkeypatch.setattr(tune, "TRIED", 0)
+    short(monkeypatch, FAR=math.inf)
     monkeypatch.setattr(tune, "ranges_of", lambda *given: {"training.learning_rate": (1e-4, 1e-2)})
-    monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
     command = ["tune", "logistic-vae", "--total", "6s", "--output", str(tmp_path / "t")]
-    whole, calls = tune.Trials.one, []
+    whole, calls = trials.Trials.one, []
 
     def killed(*given):
         calls.append(1)
@@ -312,7 +319,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
         return whole(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(tune.Trials, "one", killed)
+        patched.setattr(trials.Trials, "one", killed)
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             raise SystemExit(main(command))
     capsys.readouterr()
@@ -321,6 +328,7 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     assert found["trials"] + found["pruned"] >= 2 and found["run"].endswith("best")
     assert (found["kept"] == "tuned") == bool(found["settings"])
     assert found["kept"] == "defaults" or found["interval"][0] > 0
+    assert not (tmp_path / "t/states").exists()
     assert main(["evaluate", found["run"], "--importance-samples", "1"]) == 0
     capsys.readouterr()
     assert main([*command, "--json"]) == 0 and json.loads(capsys.readouterr().out) == found
@@ -328,77 +336,135 @@ def test_tune_goes_on_and_leaves_the_best_as_a_run(tmp_path, monkeypatch, capsys
     assert "another seed" in capsys.readouterr().err
 
 
-def test_a_tuning_moves_one_step_at_a_time_and_keeps_a_shorter_training_where_more_is_no_better(tmp_path, monkeypatch):
+def test_a_tuning_moves_one_step_at_a_time_and_never_looks_at_the_test_part(tmp_path, monkeypatch):
     pytest.importorskip("optuna", reason="tune needs optuna")
-    from fusevae.recipes import tune
     from fusevae.recipes.trials import study_of
-
-    looked: list[int] = []
-
-    def worse(self, artifact):
-        looked.append(1)
-        return {"value": -len(looked)}
 
     def unseen(artifact, examples, *given):
         asked.append(examples)
         return log_likelihood(artifact, examples, *given)
 
-    log_likelihood, asked = tune.log_likelihood, []
-    monkeypatch.setattr(tune, "log_likelihood", unseen)
-    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
-        monkeypatch.setattr(tune, name, value)
-    monkeypatch.setattr("fusevae.recipes.trials.FAR", math.inf)
-    monkeypatch.setattr(tune.Work, "figures", worse)
-    found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
-    assert found.run is not None and found.tuned is not None
+    stages = short(monkeypatch, FAR=math.inf, PASSES=0)
+    log_likelihood, asked = stages.log_likelihood, []
+    monkeypatch.setattr(stages, "log_likelihood", unseen)
+    found = fusevae_tune(tmp_path, 4.0)
     test = set(found.run.data.test.rows().tolist())
     assert asked and all(not test & set(examples.rows().tolist()) for examples in asked)  # but for the last report
-    made, kept = found.run.configuration["training"], json.loads((tmp_path / "t/tune.json").read_text())
-    assert found.run.finished and made["epochs"] == found.tuned.epochs
-    assert made["epochs"] in [pair["lengths"]["epochs"] for pair in kept["pair"].values()]
     tried = [trial.params for trial in study_of(tmp_path / "t").trials if trial.params]
     assert (tried[0]["training.learning_rate"], tried[0]["recipe.latent"]) == (0.002, 12)
+    assert tried[0]["recipe.hidden"] == "[256, 256]" and tried[1]["recipe.latent"] == 24  # larger ones first
     for i, one in enumerate(tried[1:8], 1):
         assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
 
 
-def test_a_training_that_is_far_from_its_end_has_all_the_time_of_a_tuning(tmp_path, monkeypatch):
+def fusevae_tune(folder, total):
+    from fusevae.recipes.tune import tune
+
+    found = tune("logistic-vae", total=total, output=folder / "t", quiet=True)
+    assert found.run is not None and found.tuned is not None and found.run.finished
+    return found
+
+
+def looks_of_run(run):
+    return [r["validation"]["elbo"] for r in run.metrics if "validation" in r]
+
+
+def test_what_is_kept_of_a_tuning_goes_on_for_the_rest_of_the_time(tmp_path, monkeypatch):
     pytest.importorskip("optuna", reason="tune needs optuna")
-    from fusevae.recipes import tune
     from fusevae.recipes.trials import study_of
 
-    for name, value in (("LEAST", 0.2), ("UPDATES", 1), ("TRIED", 0), ("SEARCH", 0.4)):
-        monkeypatch.setattr(tune, name, value)
-    monkeypatch.setattr("fusevae.recipes.trials.FAR", 1e-9)
-    for clock in ("monotonic", "perf_counter"):
-        monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
-    found = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
-    assert found.tuned is not None and (found.tuned.kept, found.tuned.trials) == ("defaults", 1)
-    assert "far from their end" in found.tuned.says
-    assert found.run is not None and found.run.finished and found.run.seconds > 1.2
-    (trial,) = [trial.value for trial in study_of(tmp_path / "t").trials]
-    looks = [r["validation"]["elbo"] for r in found.run.metrics if "validation" in r]
-    assert abs(looks[0] - trial) < 0.1 * abs(looks[-1] - trial)  # it goes on from the trial: nothing of it is lost
-    again = tune.tune("logistic-vae", total=4.0, output=tmp_path / "t", quiet=True)
-    assert again.tuned == found.tuned
+    short(monkeypatch, FAR=1e-9, PASSES=math.inf, WORTH=math.inf)  # far from their end; no trial is worth it
+    found = fusevae_tune(tmp_path, 5.0)
+    tried = [trial.params["recipe.latent"] for trial in study_of(tmp_path / "t").trials if trial.params]
+    assert found.tuned.kept == "defaults" and tried[:2] == [12, 6] and len(tried) <= 4  # few, smaller nets first
+    assert found.run.seconds > 0.8
+    first, looks = study_of(tmp_path / "t").trials[0].value, looks_of_run(found.run)
+    assert looks[0] > first  # it begins where what went on from the trial had come to
+    assert fusevae_tune(tmp_path, 5.0).tuned == found.tuned
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_defaults_that_learn_by_heart_leave_their_time_to_trials(tmp_path, monkeypatch, better):
+    """And what they had learned is kept, unless a trial is better beyond chance."""
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes.trials import study_of
+
+    stages = short(monkeypatch, WHOLE=2, OFTEN=1, PATIENCE=1, LONGER=0.5, SEARCH=0.2)
+
+    class Soon(stages.Fallen):
+        def __call__(self, record, moment):
+            self.at, self.seen = 0.0, "validation" in record and record["step"] > 0
+            return not self.seen
+
+    def apart(self, artifact):
+        asked.append(1)
+        trial = (self.folder / "last").exists() and len(asked) > before[0] + 1
+        return [float(trial and better) + 0.01 * i for i in range(9)]
+
+    def last(self):
+        before.append(len(asked))
+        return whole(self)
+
+    asked, before, whole = [], [], stages.Work._last
+    monkeypatch.setattr(stages, "Fallen", Soon)
+    monkeypatch.setattr(stages, "peak", lambda *given: None)
+    monkeypatch.setattr(stages.Work, "_apart", apart)
+    monkeypatch.setattr(stages.Work, "_last", last)
+    found = fusevae_tune(tmp_path, 5.0)
+    kept = json.loads((tmp_path / "t/tune.json").read_text())
+    assert kept["long"] and study_of(tmp_path / "t", "short").trials
+    assert (found.tuned.epochs is not None) == better and ((tmp_path / "t/last").exists()) == better
+    if not better:
+        assert found.run.configuration["training"]["budget"] == 0.001 and looks_of_run(found.run)
+
+
+def test_a_training_that_goes_on_from_another_has_fallen_only_where_it_learns_by_heart():
+    from fusevae.recipes.curves import Fallen
+    from fusevae.training.callbacks import Moment
+
+    def ends(values, train, **more):
+        fallen, now = Fallen(**more), Moment(1, 9, 2.0, dict, print)
+        return [
+            not fallen({"validation": {"elbo": v}, "train": {"elbo": t}}, now)
+            for v, t in zip(values, train, strict=True)
+        ]
+
+    values = (-50.0, -49.9, -51.0, -60.0)
+    assert ends(values, (-50.0, -49.0, -48.0, -40.0)) == [False, False, True, True]
+    assert ends(values, (-50.0, -49.0, -48.0, -40.0), first=-100.0) == [False, False, False, True]
+    assert not any(ends(values, (-50.0, -49.0, -51.0, -60.0), first=-100.0))  # as where beta begins at 0 again
+
+
+def test_defaults_that_were_best_on_the_way_are_tried_as_long_as_they_take(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes.trials import study_of
+
+    stages = short(monkeypatch, WHOLE=2, OFTEN=1, PATIENCE=1, LONGER=0.5, SEARCH=0.2)
+    monkeypatch.setattr(stages, "peak", lambda looks, first: 0.5)
+    found = fusevae_tune(tmp_path, 5.0)
+    kept = json.loads((tmp_path / "t/tune.json").read_text())
+    assert kept["short"] == pytest.approx(kept["each"] * (1 + 0.5 * stages.LONGER))
+    assert len(study_of(tmp_path / "t").trials) == 1 and len(study_of(tmp_path / "t", "short").trials) > 1
+    assert found.run.configuration["training"]["epochs"] == found.tuned.epochs
+    assert (found.tuned.kept == "tuned") == bool(found.tuned.settings)
 
 
 def test_a_trial_has_its_updates_however_dear_a_look_is(tmp_path, monkeypatch):
     pytest.importorskip("optuna", reason="tune needs optuna")
-    from fusevae.recipes import tune
+    from fusevae.recipes import stages, tune
 
     steps: list[float] = []
 
-    def stopped(self, until):
-        lengths = self.trials.lengths(self.trials.own, self.kept["each"], tune.TRIED - 1)
+    def stopped(self, searched):
+        lengths = self.trials.lengths(self.trials.own, self.kept["each"], stages.TRIED - 1)
         steps.append(lengths["epochs"] * 89)
         return False
 
     for place in ("tune", "trials"):
         monkeypatch.setattr(f"fusevae.recipes.{place}.timed", lambda *given: (0.01, 1.0, 89))
-    monkeypatch.setattr(tune.Work, "_search", stopped)
+    monkeypatch.setattr(stages.Work, "_search", stopped)
     assert tune.tune("logistic-vae", total=60.0, output=tmp_path / "t", quiet=True).run is None
-    assert steps == [pytest.approx(tune.UPDATES, abs=1)]
+    assert steps == [pytest.approx(stages.UPDATES, abs=1)]
 
 
 def test_a_tuning_chooses_by_validation_examples_that_no_trial_saw():
@@ -426,11 +492,38 @@ def test_too_little_time_for_trials_is_left_to_the_defaults(tmp_path, monkeypatc
     assert "too little time" in found["says"] and main(["tune", "logistic-vae", *command[2:]]) == 0
 
 
+def test_trials_take_new_values_before_old_ones_and_go_no_way_twice(tmp_path):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes.trials import Trials, _suggested, study_of
+
+    search = {"recipe.latent": [4, 8, 16], "recipe.dropout": (0.0, 0.5)}
+    own = {"recipe.latent": 8, "recipe.dropout": 0.1}
+    trials = Trials(study_of(tmp_path), search, own, None, None, "cpu", 0, None, True)
+    tried = []
+    for _ in range(4):
+        trials._propose()
+        trial = trials.study.ask()
+        params = {name: _suggested(trial, name, values) for name, values in search.items()}
+        tried.append(tuple(params.values()))
+        trials.study.tell(trial, -params["recipe.latent"] - 100 * params["recipe.dropout"])
+    assert tried == [(8, 0.1), (16, 0.1), (8, 0.0), (4, 0.0)]  # from 0 not up again to 0.125, nor to 16
+    best, *others = trials.better(0.0)
+    assert best == {"recipe.latent": 4, "recipe.dropout": 0.0} and len(others) == 1 and not trials.better(14.5)
+
+
+def test_what_a_fast_learner_leads_by_is_not_taken_for_a_lead_at_the_end():
+    from fusevae.recipes.curves import lasting
+
+    assert lasting(0.12, 0.04, 3.5, 3.4) < 0 < lasting(7.0, 7.4, 3.5, 3.4)
+    assert lasting(7.0, 7.4, 3.5, 3.4) == 7.4  # no more than there is
+
+
 def test_a_recipe_states_its_own_ranges():
-    def recipe(data, latent: int = 4, dropout: float = 0.1):
+    def recipe(data, latent: int = 4, hidden: tuple = (64, 16), dropout: float = 0.1):
         """Nothing."""
 
     assert ranges_of(recipe, {})["recipe.latent"] == [2, 4, 8] and ranges_of(recipe, {})["recipe.dropout"] == (0.0, 0.5)
+    assert ranges_of(recipe, {})["recipe.hidden"] == ["[32, 8]", "[64, 16]", "[128, 32]"]
     recipe.ranges = {"recipe.latent": [3, 5]}
     assert ranges_of(recipe, {}) == {"recipe.latent": [3, 5]}
     recipe.ranges = {"model.decoder": [1]}

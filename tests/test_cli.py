@@ -113,6 +113,7 @@ def test_train_writes_a_run_that_explains_itself(run: Path) -> None:
     for name in (*PICTURES, "config.yaml", "metrics.jsonl", "model.safetensors", "evaluation.json", "report.html"):
         assert (run / name).stat().st_size > 0, name
     page = (run / "report.html").read_text()
+    assert "samples were not judged" in page and "nothing wrong was found<" not in page
     assert page.count("data:image/png;base64,") == 7
     assert "http://" not in page
     assert "https://" not in page

@@ -339,6 +339,8 @@ def test_what_training_showed_is_said():
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
     assert verdict([]) == ["nothing wrong was found"]
+    assert "nothing wrong was found" not in verdict([], unjudged="do it")  # of what was not looked at
+    assert verdict(found, unjudged="do it")[-1] == "samples were not judged: do it"
 
 
 def test_how_widely_few_numbers_spread_is_not_said():

@@ -22,7 +22,7 @@ from fusevae.evaluation.likelihood import check_samples
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
 from fusevae.evaluation.results import Result
 from fusevae.evaluation.scores import Size
-from fusevae.evaluation.verdict import of_training, verdict
+from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
 from fusevae.training.compare import judge_or_why
 from fusevae.training.outcome import to_json, words_of
 
@@ -63,10 +63,9 @@ def evaluate(options: Namespace) -> int:
         print(to_json({**whole.to_dict(), **parts, "failings": failings, "run": str(options.run), "data": name}))
     else:
         table([line for result in (whole, *parts.values()) for line in result.lines()])
-        lines = verdict(found, made.n if made is not None else None)
-        if why:
-            lines = lines if found else ["nothing wrong was found of the training and of the likelihood"]
-            lines += ["samples were not judged: see above"]
+        lines = verdict(
+            found, made.n if made is not None else None, "see above" if why else "" if made is not None else UNJUDGED
+        )
         print("\n" + "\n".join(lines))
     return 0
 

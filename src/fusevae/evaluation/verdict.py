@@ -18,6 +18,7 @@ FEW = 200  # real examples under which a figure of samples says little
 PART = 0.8  # of what real examples have: under this something is lacking
 COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
 SURE = 1.96  # standard errors of a mean, which are no chance
+UNJUDGED = "fusevae evaluate RUN --samples does it"
 GAP = 0.1  # of what a model has gained over a constant one, that training examples may be likelier than held-out ones
 
 
@@ -132,14 +133,18 @@ def _known(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
     return found if whole else {k: v for k, v in found.items() if k != "units"}
 
 
-def verdict(failings: Sequence[Failing], n: int | None = None) -> list[str]:
-    """Lines for a user: each failing, or that nothing was found; and how much so few examples can tell.
+def verdict(failings: Sequence[Failing], n: int | None = None, unjudged: str = "") -> list[str]:
+    """Lines for a user: each failing, or that nothing was found; how much so few examples can tell, and what to do
+    where samples were not judged.
 
     Example:
         >>> verdict([], 60)
         ['nothing wrong was found', '60 real examples tell large faults only: hold out 200 or more']
+        >>> verdict([], unjudged="see above")
+        ['nothing wrong was found of the training and of the likelihood', 'samples were not judged: see above']
     """
-    lines = [str(each) for each in failings] or ["nothing wrong was found"]
+    good = "nothing wrong was found" + (" of the training and of the likelihood" if unjudged else "")
+    lines = [str(each) for each in failings] or [good]
     if n is not None and n < FEW:
         lines.append(f"{n:,} real examples tell large faults only: hold out {FEW} or more")
-    return lines
+    return [*lines, *([f"samples were not judged: {unjudged}"] if unjudged else [])]

@@ -20,7 +20,7 @@ from fusevae.evaluation.inside_latents import depth, vocabulary
 from fusevae.evaluation.latent_space import direction, nearest
 from fusevae.evaluation.paths import active, way
 from fusevae.evaluation.reading import along, decoded, has_real_latents, read
-from fusevae.evaluation.verdict import of_training, verdict
+from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
 from fusevae.explorer import asked, single, within
 from fusevae.explorer.known import Known
 from fusevae.explorer.points import Points
@@ -220,7 +220,9 @@ def curves(known: Known, request: asked.Curves) -> Answer:
         places = np.unique(np.linspace(0, max(0, n - 1), min(n, DRAWN)).round().astype(int))
         found[kind] = {k: _plain(v[places]) for k, v in series.items()}
     ended = known.run.evaluation if known.ready and known.run is not None else None
-    found["verdict"] = verdict(of_training(records, ended)) if records else ["nothing was recorded yet"]
+    found["verdict"] = (
+        verdict(of_training(records, ended), unjudged=UNJUDGED) if records else ["nothing was recorded yet"]
+    )
     found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
     run = known.run
     found["finished"] = known.ready

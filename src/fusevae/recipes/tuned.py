@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
+from fusevae.core.durations import clock
 from fusevae.evaluation.intervals import interval
 from fusevae.evaluation.results import Result, figure
 
 LITTLE = "there was too little time for trials"
-UNSEARCHED = "after one trial they were far from their end, so that they had all the time"
+SHORTER = "it is better beyond chance than a longer training, which learned by heart"
 
 
 class Tuned(Result):
@@ -86,3 +87,12 @@ def chosen(
     if sides[0] > 0:
         return found("tuned", "it is better beyond chance", gain, sides)
     return found("defaults", f"{' '.join(settings)} is not better beyond chance", gain, sides)
+
+
+def plan(seconds: float, each: float, searched: float, longer: float, search: Iterable[str]) -> str:
+    """What a tuning will do, in a line."""
+    if not searched:
+        return f"plan for {clock(seconds)}: too little for trials of {clock(each)}: the defaults are trained"
+    trials = f"about {searched / each:.0f} trials of {clock(each)} over {', '.join(search)}"
+    pair = f"then the best and the defaults for {clock(longer)} each"
+    return f"plan for {clock(seconds)}: {trials}, {pair}; what is kept of the two goes on for the rest"

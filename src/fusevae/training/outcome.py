@@ -32,7 +32,7 @@ from fusevae.evaluation.likelihood import evaluate, log_likelihood
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.evaluation.speaking import draw_alignments
-from fusevae.evaluation.verdict import of_training, verdict
+from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.loop import Loop
@@ -76,7 +76,7 @@ def judge(
         held_out=held_out,
         samples=made,
         sheets=sheets,
-        verdict=verdict(of_training(loop.records, evaluation)),
+        verdict=verdict(of_training(loop.records, evaluation), unjudged=UNJUDGED),
         parts={
             "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
             f"{len(splits.test):,} for test",
