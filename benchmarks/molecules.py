@@ -24,12 +24,13 @@ import common
 from common import before, chosen, kept, last, moments, report, runs, size, start, trained_on
 from inputs import molecules
 
+READS = "recipe.encoder_layers=2"  # tokens in their order
 WIDE = ["recipe.width=384", "recipe.layers=6", "recipe.dropout=0.2", "training.batch_size=128", "training.epochs=20"]
 MODELS: dict[str, tuple[str, list[str]]] = {  # a recipe, and what is changed of it
-    "molecules-vae": ("molecules-vae", ["training.epochs=14"]),
-    "selfies-vae": ("selfies-vae", ["training.epochs=14"]),
+    "molecules-vae": ("molecules-vae", [READS, "training.epochs=14"]),
+    "selfies-vae": ("selfies-vae", [READS, "training.epochs=14"]),
     "molecules-transformer": ("molecules-transformer", []),
-    "wide-vae": ("molecules-vae", WIDE),
+    "wide-vae": ("molecules-vae", [READS, *WIDE]),
 }
 PRECISION = "bfloat16"  # of training; a processor with such instructions takes 0.55 of the time
 RUNS = runs("molecules")

@@ -21,8 +21,18 @@ def recipe(
     dropout: float = 0.1,
     conditional: bool = False,
     guidance: float = GUIDANCE,
+    encoder_layers: int = 0,
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
     return molecules_vae.recipe(
-        data, latent, width, heads, layers, rate, dropout, conditional=conditional, guidance=guidance
+        data,
+        latent,
+        width,
+        heads,
+        layers,
+        rate,
+        dropout,
+        conditional=conditional,
+        guidance=guidance,
+        encoder_layers=encoder_layers,
     )
