@@ -13,7 +13,7 @@ reads = {"tokens": "selfies-pairs"}
 
 def recipe(
     data: DataSpec,
-    latent: int = 64,
+    latent: int = 24,
     width: int = 256,
     heads: int = 4,
     layers: int = 3,

@@ -31,7 +31,7 @@ def recipe(
     inject: Literal["add", "prefix", "cross"] = "add",
     places: int = 4,
     parts: int = 1,
-    free_bits: float = 4.5,
+    free_bits: float = 4.0,
     word_dropout: float = 0.0,
     dropout: float = 0.1,
     conditional: bool = False,
