@@ -63,12 +63,12 @@ def test_the_command_line_plans_once_and_the_configuration_keeps_it(tmp_path, ti
     )
     given = ["train", str(tmp_path / "c.yaml"), "--data", str(table), "--budget", "200s", "--importance-samples", "1"]
     assert main([*given, "--output", str(tmp_path / "a")]) == 0 and len(timing) == 2
-    wanted = int(budget.USED * 200 - 9 * 5)  # a fifth of the time for validations: 8 of them, and one of the start
+    wanted = int(budget.USED * 200 - 5 * 5)  # a tenth of the time for validations: 4 of them, and one of the start
     said = capsys.readouterr().err
     assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
     kept = configuration.read(tmp_path / "a" / "config.yaml")["training"]
     assert (kept["budget"], kept["planned"], kept["epochs"]) == ("200s", True, pytest.approx(wanted / 10))
-    assert kept["validate_every"] == -(-wanted // 8)
+    assert kept["validate_every"] == -(-wanted // 4)
     again = ["train", str(tmp_path / "a" / "config.yaml"), "--output", str(tmp_path / "b"), "--importance-samples", "1"]
     assert main(again) == 0 and len(timing) == 2  # the plan is as it was
     folders = [tmp_path / "a", tmp_path / "b"]

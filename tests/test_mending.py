@@ -290,6 +290,23 @@ def test_what_smaller_steps_made_worse_was_not_too_large_a_step():
     assert [second(mean) for mean in (-20.5, -21.0, -23.0)] == [True, True, False]
 
 
+def test_a_warm_up_of_a_latent_hides_no_want_of_headway():
+    """A rate of 50, taken back to 0.05, left units dead at the start; the latent that collapsed for it was warmed up
+    until there was no time to begin anew, and the training ended under a constant model."""
+
+    def said(progress: float, mean: float) -> bool:
+        found = Mending()
+        found.begin(-40.0, -20.0, -20.0)
+        found.mean = -25.0
+        assert found.after({"kl": 0.05, "elbo": -24.0}, 0.1)
+        found.mean = mean
+        return found.no_headway(progress, mean + 1.0) is not None
+
+    assert said(0.1 + RISE, -25.5)
+    assert not said(0.1 + RISE - 0.05, -25.5)  # its cost is still rising
+    assert not said(0.1 + RISE, -23.0) and not said(0.1 + RISE, -19.0)
+
+
 def test_the_loop_looks_at_held_out_examples_before_it_begins_anew(monkeypatch):
     model, x, settings = stuck()
     loop = prepare(model, read_data(x), (), ELBO(), Training(**settings), 0, "cpu")

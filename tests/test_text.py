@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+import fusevae
 from fusevae import (
     LSTM,
     VAE,
@@ -23,7 +24,7 @@ from fusevae import (
 from fusevae.core import noise
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import END, counted, joined, lengths
-from fusevae.nets.sequence_encoder import shares
+from fusevae.nets.sequence_encoder import TokenEmbedding, shares
 
 V = 4
 
@@ -172,6 +173,69 @@ def test_the_posterior_ignores_what_follows_the_end(net):
     assert (posterior(short).mean - posterior(torch.tensor([[2, 3, 0]])).mean).abs().max() > 1e-4
 
 
+def shared() -> VAE:
+    """A VAE whose encoder is a bag of its decoder's words."""
+    words = TokenEmbedding(V, 8)
+    posterior = Gaussian(SequenceEncoder(Transformer(8, layers=0, causal=False), words, 4))
+    return VAE(Flat(Normal(2), posterior), LanguageModel(Transformer(8, 2, 2), words, context=2, longest=6))
+
+
+@torch.no_grad()
+def test_a_decoder_that_is_told_a_latent_at_every_layer_starts_as_its_language_model():
+    x, z = torch.tensor([[3, 2, 0], [2, 2, 2]]), torch.randn(5, 1, 2)
+    for net in (lambda: Transformer(8, 2, 2), lambda: LSTM(8, 2)):
+        decoder = LanguageModel(net(), V, context=2, longest=6).eval()
+        alone = LanguageModel(decoder.net, V, longest=6).eval()
+        alone.load_state_dict({k: v for k, v in decoder.state_dict().items() if not k.startswith("given.")})
+        torch.testing.assert_close(decoder(z).log_prob(x), alone().log_prob(x).expand(5, 2))
+
+
+def test_that_start_has_a_gradient_and_after_a_step_the_latent_is_asked():
+    torch.manual_seed(0)
+    model, x = vae(), torch.tensor([[3, 2, 0], [2, 2, 2]])
+    first = [p for n, p in model.decoder.named_parameters() if n.startswith("given.")]
+    model.trace(x).elbo.sum().backward()
+    assert all(p.grad.abs().max() > 1e-4 for p in first)
+    with torch.no_grad():
+        for p in first:
+            p += 0.1 * p.grad
+    z = torch.zeros(2, 2, requires_grad=True)
+    assert torch.autograd.grad(model.decoder(z).log_prob(x).sum(), z)[0].abs().min() > 1e-5
+
+
+@torch.no_grad()
+def test_a_transformer_without_layers_encodes_a_bag_of_words():
+    encoder = shared().latents.posterior.net
+    assert torch.equal(encoder.net(x := torch.randn(2, 3, 8)), x)
+    one, other, more = ([3, 2, 2, 0], [2, 3, 2, 0], [3, 2, 2, 1, 0])
+    found = [encoder(torch.tensor([tokens])) for tokens in (one, other, more)]
+    torch.testing.assert_close(found[0], found[1])
+    assert (found[0] - found[2]).abs().max() > 1e-4
+    mean = encoder.scale * encoder.token.weight[one].mean(0)
+    torch.testing.assert_close(found[0][0], encoder.head(mean))
+
+
+def test_words_that_encoder_and_decoder_share_are_one_table_saved_and_loaded(tmp_path):
+    torch.manual_seed(0)
+    data = fusevae.read_data(["a man rides a bike", "two dogs play"] * 20, tokens="words")
+    words = TokenEmbedding(data.spec.schema.vocabulary.size, 8)
+    posterior = Gaussian(SequenceEncoder(Transformer(8, layers=0, causal=False), words, 4))
+    model = VAE(Flat(Normal(2), posterior), LanguageModel(Transformer(8, 2, 1), words, context=2, longest=8))
+    made = fusevae.fit(model, data, training={"epochs": 2, "batch_size": 8}, quiet=True)
+    made.save(tmp_path)
+    found = fusevae.load(tmp_path)
+    for artifact in (made, found):
+        table = artifact.distribution.decoder.token
+        assert table is artifact.distribution.latents.posterior.net.token
+        assert [id(p) for p in artifact.distribution.parameters()].count(id(table.weight)) == 1
+    assert fusevae.describe(found.distribution) == fusevae.describe(made.distribution)
+    values = [fusevae.log_likelihood(a, data.test, importance_samples=4) for a in (made, found)]
+    assert torch.equal(*values)
+    alone = fusevae.build(fusevae.describe(shared()))
+    alone.decoder(torch.zeros(1, 2)).log_prob(torch.tensor([[3, 0]])).sum().backward()
+    assert alone.latents.posterior.net.token.weight.grad.abs().max() > 0
+
+
 @pytest.mark.parametrize("net", [lambda: Transformer(8, 2, 1, causal=False), lambda: LSTM(8)], ids=["tf", "lstm"])
 @torch.no_grad()
 def test_the_parts_of_a_text_average_to_the_whole_and_each_has_its_own_entries(net):
@@ -229,6 +293,7 @@ def test_lengths_and_batches_of_sequences():
         (lambda: LanguageModel(Transformer(8, 2, 1, causal=False), 5), "causal=True"),
         (lambda: LanguageModel(Transformer(8, 2, 1), 5, context=2, inject="cross"), "cross=True"),
         (lambda: SequenceEncoder(Transformer(8, 2, 1), 5, 4), "causal=False"),
+        (lambda: LanguageModel(LSTM(8), TokenEmbedding(5, 6)), "6 numbers, the net has 8"),
         (lambda: SequenceEncoder(LSTM(8), 5, 4, parts=3), "parts is 3 for a vector of 4"),
         (lambda: SequenceEncoder(LSTM(8), 5, 4, parts=0), "parts is 0"),
     ],

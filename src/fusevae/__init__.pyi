@@ -177,6 +177,7 @@ from fusevae.nets.quantizer import VectorQuantizer as VectorQuantizer
 from fusevae.nets.recurrent import LSTM as LSTM
 from fusevae.nets.residual import ResidualQuantizer as ResidualQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder as SequenceEncoder
+from fusevae.nets.sequence_encoder import TokenEmbedding as TokenEmbedding
 from fusevae.nets.spatial import SpatialDecoder as SpatialDecoder
 from fusevae.nets.spatial import SpatialEncoder as SpatialEncoder
 from fusevae.nets.spectral_distance import SpectralDistance as SpectralDistance

@@ -26,6 +26,7 @@ from fusevae.nets.dropout import dropout
 from fusevae.nets.mlp import Embedding, as_shape
 from fusevae.nets.outset import untouched
 from fusevae.nets.recurrent import LSTM
+from fusevae.nets.sequence_encoder import TokenEmbedding, embedding
 from fusevae.nets.transformer import Transformer, by_columns
 
 Inject = Literal["add", "prefix", "cross"]
@@ -77,7 +78,7 @@ class LanguageModel(SequenceModel):
 
     Args:
         net: a causal net over vectors: ``Transformer(width, heads, layers)`` or ``LSTM(width, layers)``.
-        vocabulary: number of tokens, 0 the end and 1 the unknown one.
+        vocabulary: number of tokens, 0 the end and 1 the unknown one; or the :class:`TokenEmbedding` of an encoder.
         context: width of a vector that is given (a latent), or the shape of a map (of codes); 0 for none.
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         in_layers: whether they are added before every layer, each its own, rather than to the tokens alone, among
@@ -104,7 +105,7 @@ class LanguageModel(SequenceModel):
     def __init__(
         self,
         net: Transformer | LSTM,
-        vocabulary: int,
+        vocabulary: int | TokenEmbedding,
         context: int | tuple[int, ...] = 0,
         classes: int | Conditions = 0,
         inject: Inject = "add",
@@ -117,6 +118,8 @@ class LanguageModel(SequenceModel):
         guidance: float = 1.0,
     ) -> None:
         super().__init__()
+        self.token = embedding(vocabulary, net.width, std=0.02)
+        vocabulary = self.token.num_embeddings
         if vocabulary < 3:
             raise InputError(f"the vocabulary is {vocabulary}, expected an end, an unknown token and at least one more")
         if not net.causal:
@@ -130,15 +133,15 @@ class LanguageModel(SequenceModel):
         self.inject, self.places = inject, places
         self.word_dropout, self.dropout, self.longest = word_dropout, dropout, longest
         self.register_buffer("impossible", barred(vocabulary, never_first), persistent=False)
-        self.token = nn.Embedding(vocabulary, net.width)
-        nn.init.normal_(self.token.weight, std=0.02)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
         self.in_layers, self.guidance = in_layers, guidance
         self.label = Embedding(classes, (net.layers, net.width) if in_layers else net.width) if classes else None
         rows = net.layers if inject == "add" else places
         self.given = nn.Linear(self.context, rows * net.width) if context else None
-        if self.given is not None:  # small beside the tokens, so that noise in the latent doesn't drown them at first
-            nn.init.normal_(self.given.weight, std=0.02)
+        if self.given is not None:
+            # noise in the latent would drown the tokens at first: what is added starts at nothing, as a language model
+            # without a latent; places start small, since those that are alike would stay so
+            nn.init.normal_(self.given.weight, std=0.0 if inject == "add" else 0.02)
             nn.init.zeros_(self.given.bias)
 
     @torch.no_grad()

@@ -16,13 +16,32 @@ from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer
 
 
+class TokenEmbedding(Described, nn.Embedding):
+    """A vector of each token: one table that encoder and decoder of a sequence share, where both are given it in place
+    of the number of tokens. What one learns of a word serves the other, and a step has fewer weights to move.
+
+    Example:
+        >>> from fusevae import VAE, Flat, Gaussian, LanguageModel, Normal
+        >>> words, bag = TokenEmbedding(10, 8), Transformer(8, layers=0, causal=False)
+        >>> encoder = Gaussian(SequenceEncoder(bag, words, outputs=4))
+        >>> vae = VAE(Flat(Normal(2), encoder), LanguageModel(Transformer(8, 2, 1), words, context=2))
+        >>> vae.decoder.token is encoder.net.token
+        True
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__(size, width)
+        nn.init.normal_(self.weight, std=0.02)  # as rows that read outputs; what goes in is taken times sqrt(width)
+
+
 class SequenceEncoder(Described, nn.Module):
     r"""Tokens embedded, a net over them, and the mean of its outputs over the tokens that count, the end included,
 
     .. math:: W \, \frac1T \sum_{t \le T} h_t(x_1, \dots, x_T) + b
 
     so that what follows the end changes nothing. The net is a transformer that looks both ways, or an LSTM, which
-    reads once forwards and once backwards.
+    reads once forwards and once backwards. A transformer without layers leaves the mean of the embedded tokens, a bag
+    of words, of which a latent tells what is of the whole sentence (Bosc & Vincent 2020).
 
     One mean of a long sequence blurs its tokens. With ``parts`` P there is one for each of P equal parts of the
     sequence (a token that lies in two counts in each by its share), and each gives a P-th of the vector: its entries
@@ -30,7 +49,7 @@ class SequenceEncoder(Described, nn.Module):
 
     Args:
         net: ``Transformer(..., causal=False)``, or ``LSTM``.
-        vocabulary: number of tokens.
+        vocabulary: number of tokens; or the :class:`TokenEmbedding` of a decoder.
         outputs: size of the vector: twice the latent for a Gaussian; or the shape of a map, ``(features, 1, groups)``
             for a quantizer.
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
@@ -48,7 +67,7 @@ class SequenceEncoder(Described, nn.Module):
     def __init__(
         self,
         net: Transformer | LSTM,
-        vocabulary: int,
+        vocabulary: int | TokenEmbedding,
         outputs: int | tuple[int, ...],
         classes: int | Conditions = 0,
         parts: int = 1,
@@ -60,8 +79,8 @@ class SequenceEncoder(Described, nn.Module):
         size = math.prod(self.outputs)
         if parts < 1 or size % parts:
             raise InputError(f"parts is {parts} for a vector of {size}, expected a divisor of it: 1, say")
-        self.token = nn.Embedding(vocabulary, net.width)
-        nn.init.normal_(self.token.weight, std=0.3)
+        self.token = embedding(vocabulary, net.width, std=0.3)
+        self.scale = math.sqrt(net.width) if self.token is vocabulary else 1.0
         self.label = Embedding(classes, net.width) if classes else None
         self.net = net
         self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None
@@ -71,7 +90,7 @@ class SequenceEncoder(Described, nn.Module):
         """``(*batch, *outputs)`` for tokens ``(*batch, length)``."""
         lead, tokens = x.shape[:-1], x.flatten(0, -2)
         counts = counted(tokens)
-        h = self.token(tokens)
+        h = self.scale * self.token(tokens)
         if self.label is not None:
             told = self.label(label)
             h = h + told.expand(*lead, -1).reshape(-1, 1, told.shape[-1])
@@ -84,6 +103,19 @@ class SequenceEncoder(Described, nn.Module):
             out = torch.cat([self.net(h), back.gather(1, turned[..., None].expand_as(back))], -1)
         pooled = shares(counts, self.parts).to(out.dtype) @ out
         return self.head(pooled).transpose(1, 2).reshape(*lead, *self.outputs)
+
+
+def embedding(vocabulary: int | TokenEmbedding, width: int, std: float) -> nn.Embedding:
+    """A table of so many tokens that starts at numbers of that size, or the one that is given."""
+    if isinstance(vocabulary, int):
+        table = nn.Embedding(vocabulary, width)
+        nn.init.normal_(table.weight, std=std)
+        return table
+    if vocabulary.embedding_dim != width:
+        raise InputError(
+            f"tokens are embedded in {vocabulary.embedding_dim} numbers, the net has {width}: give one width"
+        )
+    return vocabulary
 
 
 def shares(counts: Tensor, parts: int) -> Tensor:

@@ -149,7 +149,7 @@ class Transformer(Described, nn.Module):
     Args:
         width: of the vectors, a multiple of ``2 * heads``.
         heads: of the attention.
-        layers: number of blocks.
+        layers: number of blocks; without any it gives its inputs back.
         hidden: width of the perceptrons; four times ``width`` by default.
         dropout: of what each block adds, and of the attention.
         causal: whether an output depends on its own input and those before it alone.
@@ -182,11 +182,11 @@ class Transformer(Described, nn.Module):
         if width % (2 * heads):
             raise InputError(f"the width is {width} for {heads} heads, expected a multiple of {2 * heads}")
         self.width, self.heads, self.layers, self.causal, self.cross = width, heads, layers, causal, cross
-        scale = 1 / math.sqrt(2 * layers)
+        scale = 1 / math.sqrt(2 * max(1, layers))
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden or 4 * width, dropout, scale, causal, cross) for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if layers else nn.Identity()
         size = width // heads
         frequency = 10_000.0 ** (-torch.arange(0, size, 2) / size)
         self.register_buffer("frequency", frequency if turns else 0 * frequency, persistent=False)
@@ -194,7 +194,7 @@ class Transformer(Described, nn.Module):
     def keep(self, n: int, length: int) -> Kept:
         """Room for the keys and values of ``n`` sequences of ``length`` positions."""
         shape = (n, self.heads, length, self.width // self.heads)
-        kept = Kept(self.layers, shape, self.norm.weight.detach(), turn(self.frequency, length))
+        kept = Kept(self.layers, shape, self.frequency, turn(self.frequency, length))
         for block in self.blocks:
             assert isinstance(block, Block)
             kept.laid |= {layer: by_columns(layer.weight) for layer in (block.project, block.widen)}

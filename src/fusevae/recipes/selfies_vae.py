@@ -13,7 +13,7 @@ reads = {"tokens": "selfies-pairs"}
 
 def recipe(
     data: DataSpec,
-    latent: int = 64,
+    latent: int = 24,
     width: int = 256,
     heads: int = 4,
     layers: int = 3,
@@ -21,8 +21,18 @@ def recipe(
     dropout: float = 0.1,
     conditional: bool = False,
     guidance: float = GUIDANCE,
+    encoder_layers: int = 0,
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
     return molecules_vae.recipe(
-        data, latent, width, heads, layers, rate, dropout, conditional=conditional, guidance=guidance
+        data,
+        latent,
+        width,
+        heads,
+        layers,
+        rate,
+        dropout,
+        conditional=conditional,
+        guidance=guidance,
+        encoder_layers=encoder_layers,
     )

@@ -24,9 +24,19 @@ def recipe(
     and beta rises from 0 and stays small, so that it asks the latent: with 0.1 from the first step the posterior falls
     to the prior before the decoder has learned to attend. The bound is looser for it."""
     made = text_vae.recipe(
-        data, latent, width, heads, layers, "cross", parts, parts, word_dropout=word_dropout, dropout=0.0
+        data,
+        latent,
+        width,
+        heads,
+        layers,
+        "cross",
+        parts,
+        parts,
+        encoder_layers=2,
+        word_dropout=word_dropout,
+        dropout=0.0,
     )
     return made.replaced(
-        objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), free_bits=0.0),
+        objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), free_bits=0.0, per="dimension"),
         training=made.training.replaced(epochs=20),
     )

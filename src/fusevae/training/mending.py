@@ -117,6 +117,8 @@ class Mending:
         ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + AHEAD * abs(self.constant)
         if self.warm and (progress < self.warm[-1] + RISE or (ahead and not lives)):
             return None
+        if self.earlier is None:  # whoever is no better when the cost is whole again took too large steps all along
+            self.earlier, self.seen = self.mean, means.get("elbo")
         self.warm = [*self.warm, progress]
         return (
             f"the latent had collapsed (its KL was {max(0.0, means['kl']):.2f} nats): its cost is taken away, and "
