@@ -1,6 +1,7 @@
 """Molecules: a SMILES VAE, a SELFIES VAE and a language model on GuacaMol's split of ChEMBL, sampled and searched.
 
-The VAEs have an encoder of two layers and 64 latents. Each model is trained on the 71,611 training molecules (seed 0, nets in bfloat16), for about the same time, under an
+The VAEs have an encoder of two layers and 64 latents. Each model is trained on the 71,611 training molecules (seed 0,
+nets in bfloat16), for about the same time, under an
 hour on 2 cores; ``wide-vae`` is the SMILES VAE for a GPU. It samples 10,000 molecules at temperature 1 from the prior.
 Validity, uniqueness and novelty are of these; KL, FCD and the rest are against the 3,979 held-out molecules, and KL and
 FCD also against 10,000 of the training set, as GuacaMol has them; beside both stands what other real molecules reach

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -155,6 +156,20 @@ def test_the_default_follows_size_and_values():
     assert first((6,), "float32", 1)[0] == "table-vae"
     few, many = (first((1, 28, 28), "uint8", 255, n)[1]["training.epochs"] for n in (2000, 60_000))
     assert few > many
+
+
+def test_few_rows_of_numbers_alone_begin_as_a_mixture_by_default():
+    draw = np.random.default_rng(0)
+
+    def first(rows, columns=3, **more):
+        x = {f"c{i}": draw.normal(size=rows) for i in range(columns)}
+        spec = read_data(pandas.DataFrame(x | more), validation=0, test=0).spec
+        return modality_of(spec).recommend(spec, rows)[0].recipe
+
+    assert {first(rows) for rows in (50, 900)} == {"table-transformer"}
+    assert first(40) == first(1000) == first(900, 70) == "table-vae"
+    assert first(100, k=draw.choice(["a", "b"], 100)) == first(100, k=np.repeat([0.5, np.nan], 50)) == "table-vae"
+    assert first(100, k=np.where(np.arange(100) < 40, 0.25, draw.normal(size=100))) == "table-vae"  # it has a density
 
 
 def test_old_names_find_the_same_recipe_and_say_so(caplog):

@@ -96,7 +96,8 @@ class AnyOrder(Mixed):
 
     @property
     def numbers(self) -> int:
-        return max(super().numbers, len(self.cells.columns) * self.net.width)
+        factors = 0 if self.regression is None else self.regression.used * len(self.regression.of) ** 2
+        return max(super().numbers, len(self.cells.columns) * self.net.width, factors)
 
     def forward(self, *given: Tensor | None) -> Ordered:  # type: ignore[override]
         return Ordered(self, given[0] if given and self.classes else None)

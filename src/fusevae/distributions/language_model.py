@@ -139,9 +139,9 @@ class LanguageModel(SequenceModel):
         rows = net.layers if inject == "add" else places
         self.given = nn.Linear(self.context, rows * net.width) if context else None
         if self.given is not None:
-            # noise in the latent would drown the tokens at first: what is added starts at nothing, as a language model
-            # without a latent; places start small, since those that are alike would stay so
-            nn.init.normal_(self.given.weight, std=0.0 if inject == "add" else 0.02)
+            # noise in the latent would drown the tokens at first, so what is added begins as good as at nothing: as a
+            # language model without a latent. Places start larger, since those that are alike would stay so
+            nn.init.normal_(self.given.weight, std=0.001 if inject == "add" else 0.02)
             nn.init.zeros_(self.given.bias)
 
     @torch.no_grad()

@@ -117,24 +117,22 @@ class Regression(Described, nn.Module):
         k = self.used
         factor = torch.linalg.cholesky(self.covariance[:k, at[:, :, None], at[:, None, :]])  # (k, orders, d, d)
         same = self.of[at]
-        own = (factor * (same[:, :, None] == same[:, None, :]))[:, which]  # what a column's own features add
-        f, back = self._features(x), at.argsort(1)[which].expand(k, -1, -1)
-        f, at = f - self.means[:k, None], at[which].expand(k, -1, -1)
-        f = f.masked_fill(x[:, self.of].isnan(), 0.0)
-        factor = factor[:, which]
-        z = torch.linalg.solve_triangular(factor, f.gather(2, at)[..., None], upper=False)
-        expected = self.means[:k, None] + f - (own @ z)[..., 0].gather(2, back)
-        deviation = own.square().sum(-1).sqrt().gather(2, back)
-        h, cells = self.heights, self.cells
+        own = factor * (same[:, :, None] == same[:, None, :])  # what a column's own features add
+        back, h, cells = at.argsort(1), self.heights, self.cells
+        f = (self._features(x) - self.means[:k, None]).masked_fill(x[:, self.of].isnan(), 0.0)
+        z, added = _solved(factor, own, f.gather(2, at[which].expand(k, -1, -1)), which)
+        back_of = back[which].expand(k, -1, -1)
+        expected = self.means[:k, None] + f - added.gather(2, back_of)
+        deviation = own.square().sum(-1).sqrt().gather(2, back.expand(k, -1, -1))[:, which]
         mean = self.center[h] + self.scale[h] * expected[..., h]
         logits = x.new_zeros(len(x), cells.total)
         for i, start, n in self.classes:
             part = torch.arange(i, i + n, device=x.device)
-            rows = own[0].gather(1, back[0, :, part, None].expand(-1, -1, own.shape[-1]))
+            rows = own[0].gather(1, back[:, part, None].expand(-1, -1, own.shape[-1]))
             told = (expected[0] - self.means[0])[:, part]
-            logits[:, start : start + n] = self._discriminant(part, told, rows @ rows.mT)
-        each = -0.5 * z[..., 0].square() - factor.diagonal(dim1=-2, dim2=-1).log()
-        each = (each.cumsum(-1) - each).gather(2, back)[..., h]  # by those before it; a number is its only feature
+            logits[:, start : start + n] = self._discriminant(part, told, (rows @ rows.mT)[which])
+        each = -0.5 * z.square() - factor.diagonal(dim1=-2, dim2=-1).log()[:, which]
+        each = (each.cumsum(-1) - each).gather(2, back_of)[..., h]  # by those before it; a number is its only feature
         log_weight = (self.weights[:k, None, None].log() + each).log_softmax(0).movedim(0, 1)
         log_scale = (self.scale[h] * deviation[..., h]).log().movedim(0, 1)
         return Expected(log_weight, mean.movedim(0, 1), log_scale, logits)
@@ -187,3 +185,18 @@ class Regression(Described, nn.Module):
 
     def _features(self, x: Tensor) -> Tensor:
         return (self.cells.features(x)[:, self.places] - self.center) / self.scale
+
+
+def _solved(factor: Tensor, own: Tensor, f: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+    """The z of L z = f, and what the columns' own parts of L make of it, ``(k, n, d)`` for rows f whose orders are
+    ``which`` of those of L ``(k, orders, d, d)``. Rows of one order are solved together: where draws of a row's columns
+    have but a few orders, copies of L for each row would take all the time."""
+    if 4 * factor.shape[1] > len(which):
+        z = torch.linalg.solve_triangular(factor[:, which], f[..., None], upper=False)
+        return z[..., 0], (own[:, which] @ z)[..., 0]
+    z, added = torch.empty_like(f), torch.empty_like(f)
+    for order in range(factor.shape[1]):
+        rows = which == order
+        z[:, rows] = torch.linalg.solve_triangular(factor[:, order], f[:, rows].mT, upper=False).mT
+        added[:, rows] = z[:, rows] @ own[:, order].mT
+    return z, added
