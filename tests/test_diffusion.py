@@ -499,3 +499,21 @@ def test_the_recipe_starts_no_worse_than_a_constant_gaussian():
     deviation = (each.var(0) + 1 / 12).sqrt()
     gaussian = -(deviation.log() + 0.5 * math.log(2 * math.pi * math.e)).sum().item()
     assert start > gaussian - 0.02 * abs(gaussian)
+
+
+def test_times_of_a_training_are_evenly_spread_over_the_whole_batch_on_each_of_its_parts():
+    with noise.keyed(0, "x"):
+        whole = noise.even((3, 8), dim=1)
+    assert torch.allclose(whole.sort(1).values.diff(dim=1), torch.full((3, 7), 1 / 8), atol=1e-6)
+    assert ((whole >= 0) & (whole < 1)).all() and len(whole[:, 0].unique()) == 3
+    for rows in (noise.Rows(0, 3, 8), noise.Rows(3, 8, 8)):
+        with noise.keyed(0, "x", rows=rows):
+            assert torch.equal(noise.even((3, rows.here), dim=1), whole[:, rows.start : rows.stop])
+
+    torch.manual_seed(0)
+    model, x = Diffusion(Best(std=0.1), 300, "v", SCHEDULES[0]), MEAN + 0.1 * torch.randn(64, 300)
+    drawn = {}
+    for mode in (True, False):
+        drawn[mode] = torch.stack([model.train(mode)().log_bound(x).mean().detach() for _ in range(200)])
+    assert drawn[True].std() < 0.5 * drawn[False].std()
+    assert abs(drawn[True].mean() - drawn[False].mean()) < 4 * drawn[False].std() / math.sqrt(200)

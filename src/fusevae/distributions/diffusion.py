@@ -192,14 +192,15 @@ class DiffusionBound(BoundOnly):
         """Each row at its own time; ``held``: the gradient of the error is multiplied by its weight where it passes to
         the value and to what is given."""
         schedule = self.owner.schedule
-        level, slope = schedule(rows.uniform())
+        learns = self.owner.training and torch.is_grad_enabled()
+        level, slope = schedule(rows.even() if learns and rows.lead else rows.uniform())
         x = value.expand(*rows.lead, *rows.event).reshape(-1, *rows.event)
         inside: Tensor | None = x
         if held:  # rows don't see each other, so each passes on its own part alone
             weight = self._weight(level, slope)
             inside, *given = (_times_gradient(v, weight) for v in (x, *given))
         draw = self._draw(cast(Tensor, inside), x, given, level, slope, rows.normal())
-        if self.owner.training and torch.is_grad_enabled():
+        if learns:
             schedule.update(level, (2 / slope * (draw.weight * draw.error - draw.normal)).detach())
         return draw
 

@@ -174,6 +174,10 @@ class Rows:
         """A number in [0, 1) for each row."""
         return noise.uniform(self.lead, self.device, len(self.lead) - 1).view(-1)
 
+    def even(self) -> Tensor:
+        """The same, evenly spread over the batch."""
+        return noise.even(self.lead, self.device, len(self.lead) - 1).view(-1)
+
     def given(self, given: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Latent vectors and labels, one for each row."""
         return [flattened(g, self.lead) for g in given]
