@@ -95,6 +95,8 @@ def apart(child: Record | None, parent: Record | None, by: str) -> tuple[str, st
     if len(both) < 2:
         stopped = [word for one in (child, parent) if one for word in ("crash", "refused") if word in one]
         return (stopped[0] if stopped else "not measured"), "not measured"
+    if both[0].get("budget") != both[1].get("budget"):
+        return "measured for other times", "not measured"
     if by == "samples":
         return _by_samples(*both)
     mine, theirs = (one.get("likelihood") for one in both)

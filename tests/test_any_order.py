@@ -129,3 +129,9 @@ def test_whatever_the_net_is_made_with_a_table_of_many_columns_starts_at_the_con
     alone = Mixed(Constant(Mixed.outputs(p.cells, 1)), p.cells, components=1)
     alone.start_from(lambda: x)
     assert (p().log_prob(x) - alone().log_prob(x)).mean() > -2.0
+
+
+def test_a_condition_is_heard_among_what_the_net_is_told_of_cells():
+    torch.manual_seed(0)
+    part = AnyOrder(Transformer(32, 2, 1, turns=False), Cells([Real(), Real()]), classes=4)
+    assert part.label is not None and part.label.weight.std() > 0.5 * part.next.weight.std()

@@ -86,7 +86,8 @@ class AnyOrder(Mixed):
         fixed += [torch.randperm(d, generator=torch.Generator().manual_seed(i)) for i in range(2, orders)]
         self.register_buffer("order_of", torch.stack(fixed[:orders]), persistent=False)
         self.first, self.next = nn.Parameter(torch.randn(width)), nn.Embedding(d, width)
-        self.option, self.label = nn.Embedding(cells.total, width), Embedding(classes, width) if classes else None
+        self.option = nn.Embedding(cells.total, width)
+        self.label = Embedding(classes, width, std=1.0) if classes else None  # as large as what else is told
         self.wave = nn.Parameter(torch.randn(n, 2 * len(WAVES) + 1, width) / len(WAVES)) if n else None
         self.last = nn.Linear(width, self.outputs(cells, components))
         nn.init.zeros_(self.last.bias)  # so that it is seen to be untouched

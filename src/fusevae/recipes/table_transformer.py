@@ -42,7 +42,7 @@ def recipe(
     gaps = CellEncoder(cells, MLP(cells.width, len(holes), (64,), "silu"), hidden=0.0) if holes else None
     net = Transformer(width, heads, layers, turns=False)
     if regression is None:
-        regression = regressed(schema, data.examples)
+        regression = regressed(schema, data.examples, bool(data.condition))
     more = {"regression": Regression(cells, components)} if regression else {}
     model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, **more)
     return Experiment(

@@ -52,14 +52,15 @@ def numbers_alone(schema: TableSchema) -> bool:
     return all(isinstance(c, Real) for c in cells_of(schema).columns) and not gappy(schema)
 
 
-def regressed(schema: TableSchema, n: int | None) -> bool:
+def regressed(schema: TableSchema, n: int | None, told: bool = False) -> bool:
     """Whether a :class:`Regression` suits a table of ``n`` rows: up to 5,000 of them and up to 64 numbers and classes,
     at least three quarters of them numbers. Of numbers alone without gaps it is a mixture that cross-validation
-    chooses, from 50 rows on; else a Gaussian, from 200, or 100 where there are 30 numbers."""
+    chooses, from 50 rows on; else, and where the rows are ``told`` by a condition, of which a start knows nothing, from
+    200, or 100 where there are 30 numbers."""
     cells = cells_of(schema)
     classes = sum(c.n for c in cells.columns if isinstance(c, Classes) and 1 < c.n <= SHORT)
     numbers = len(cells.numbers)
-    least = FEWEST if numbers_alone(schema) else FEWER if numbers >= MANY else LEAST
+    least = FEWEST if numbers_alone(schema) and not told else FEWER if numbers >= MANY else LEAST
     return least <= (n or 0) < PLENTY and numbers >= max(1, 3 * classes) and classes + numbers <= MOST
 
 

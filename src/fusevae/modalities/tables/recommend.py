@@ -19,8 +19,8 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
         why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
         return [Choice("counts-vae", why), _mixed(spec, n)]
     schema = spec.schema if isinstance(spec.schema, TableSchema) else None
-    alone = schema is not None and numbers_alone(schema)
-    numbers = schema is not None and regressed(schema, n) and (alone or n >= LEAST)
+    alone = schema is not None and numbers_alone(schema) and not spec.condition  # of which a mixture knows nothing
+    numbers = schema is not None and regressed(schema, n, bool(spec.condition)) and (alone or n >= LEAST)
     if schema is not None and schema.mixed:
         ordered = [_transformer(spec, n, alone)] if (n >= FEW or numbers) and spec.dims < WIDE else []
         return [*ordered, _mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
@@ -29,7 +29,9 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     why = f"{n:,} rows of {spec.dims} columns: a latent, a Gaussian for each column, stopped in time"
     options = (narrow if n < FEW else latent) | {"training.patience": 10}
     spiked = any(column.spikes for column in getattr(schema, "columns", ()))  # it has a density of these too
-    ordered = [_transformer(spec, n, alone)] if numbers and n < FEW and spec.dims < WIDE and not spiked else []
+    ordered = (
+        [_transformer(spec, n, alone)] if numbers and alone and n < FEW and spec.dims < WIDE and not spiked else []
+    )
     return [*ordered, Choice("table-vae", why, options), *_densities(n)]
 
 
