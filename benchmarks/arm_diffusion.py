@@ -22,7 +22,7 @@ def by_library(steps: int, device: str) -> Turn:
     training = Training(epochs=1, batch_size=BATCH, learning_rate=1e-3, unlabelled=0.1)
 
     def turn() -> dict[str, float]:
-        experiment = find("diffusion")(data.spec, groups=None)
+        experiment = find("diffusion")(data.spec, bins=None)
         loop = prepare(experiment.model, data, (), experiment.objective, training, seed=0, device=device)
         started = now(device)
         loop.run()

@@ -240,7 +240,7 @@ def room(size: int):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit for the size of files here")
-@pytest.mark.parametrize("size", [100, 12_000])  # before anything is written, and once a training is done
+@pytest.mark.parametrize("size", [100, 16_000])  # before anything is written, and once a training is done
 def test_a_full_disk_ends_in_a_line_and_the_last_good_state_is_whole(copied, tmp_path, capsys, size):  # noqa: F811
     table = write_table(tmp_path / "table.csv")
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(node(table)))

@@ -161,8 +161,8 @@ def test_a_centred_encoder_sees_how_examples_differ_from_their_mean_and_an_inver
     vae = VAE(latents, Bernoulli(MLP(2, (1, 2, 3), hidden=(5,))))
     net = latents.posterior.net
     plain = MLP((1, 2, 3), 4, hidden=(5,))
-    plain.load_state_dict({name: v for name, v in net.state_dict().items() if name != "center"})
+    plain.load_state_dict({name: v for name, v in net.state_dict().items() if name != "data_mean"})
     vae.start_from(lambda: x)
     assert torch.allclose(net(x), plain(x - x.mean(0)))
     vae.start_from(lambda: 1 - x)  # a training that goes on
-    assert torch.allclose(net.center, x.mean(0))
+    assert torch.allclose(net.data_mean, x.mean(0))

@@ -128,12 +128,12 @@ def uniform(shape: Sequence[int], device: torch.device | str = "cpu", dim: int =
 
 
 def even(shape: Sequence[int], device: torch.device | str = "cpu", dim: int = 0) -> Tensor:
-    """Uniform numbers in [0, 1) that are evenly spread over the batch, dimension ``dim``: of n rows each is 1/n from
-    the next, so that a mean over the batch has less noise (Kingma et al. 2021)."""
+    """Uniform numbers in [0, 1) that are evenly spread over the batch, dimension ``dim``: of n rows, in an order by
+    chance, each is 1/n from the next, so that a mean over the batch has less noise (Kingma et al. 2021)."""
     rows, shape = _rows.get(), list(shape)
     start, total = (0, shape[dim]) if rows is None else (rows.start, rows.total)
-    place = torch.arange(start, start + shape[dim], device=device) / max(1, total)
     first = torch.rand([1 if i == dim else n for i, n in enumerate(shape)], device=device)
+    place = torch.rand(total, device=device).argsort()[start : start + shape[dim]] / max(1, total)
     return (first + place.view(-1, *[1] * (len(shape) - 1 - dim))) % 1
 
 

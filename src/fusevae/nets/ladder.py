@@ -100,7 +100,7 @@ class DenseLadder(LadderNet):
         centred: whether it looks at how examples differ from their mean, as of :class:`MLP`.
     """
 
-    center: Tensor | None
+    data_mean: Tensor | None
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class DenseLadder(LadderNet):
         n = len(latents)
         self.levels = nn.ModuleList(TopDownBlock(nn.Linear, width, latent, n, ()) for latent in latents)
         self.stem = nn.Linear(math.prod(self.inputs), width)
-        self.register_buffer("center", torch.zeros(self.inputs) if centred else None)
+        self.register_buffer("data_mean", torch.zeros(self.inputs) if centred else None)
         self.blocks = nn.ModuleList(residual(nn.Linear, width, n) for _ in latents)
         self.first = nn.Parameter(torch.zeros(width))
         self.above = nn.Linear(top, width) if top else None
@@ -124,7 +124,7 @@ class DenseLadder(LadderNet):
         self.label_down = Embedding(classes, width, TOLD) if classes else None
 
     def up(self, x: Tensor, label: Tensor | None) -> list[Tensor]:
-        x = x if self.center is None else x - self.center
+        x = x if self.data_mean is None else x - self.data_mean
         h = self.stem(x.flatten(-len(self.inputs)))
         if self.label_up is not None:
             h = h + self.label_up(label)

@@ -171,7 +171,7 @@ class MLP(Described, nn.Module):
         torch.Size([5, 32])
     """
 
-    center: Tensor | None
+    data_mean: Tensor | None
 
     def __init__(
         self,
@@ -184,14 +184,15 @@ class MLP(Described, nn.Module):
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
-        self.register_buffer("center", torch.zeros(self.inputs) if centred else None)
+        self.register_buffer("data_mean", torch.zeros(self.inputs) if centred else None)
         widths = [math.prod(self.inputs), *hidden, math.prod(self.outputs)]
         layers = [nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
         for layer in layers:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.layers = nn.ModuleList(layers)
-        self.label = Embedding(classes, widths[1], TOLD) if classes else None
+        # less than TOLD: of a decoder the outputs would lie far from where they start, at the mean of the data
+        self.label = Embedding(classes, widths[1], 0.2) if classes else None
         self.activation = ACTIVATIONS[activation]
 
     @property
@@ -202,7 +203,7 @@ class MLP(Described, nn.Module):
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for ``x`` of shape ``(*batch, *inputs)`` and labels that broadcast to it."""
         first, *rest = self.layers
-        x = x if self.center is None else x - self.center
+        x = x if self.data_mean is None else x - self.data_mean
         h = first(x.flatten(-len(self.inputs)))
         if self.label is not None:
             h = h + self.label(label)

@@ -58,14 +58,14 @@ def start_at(
 
 @torch.no_grad()
 def center_on(part: nn.Module, examples: Callable[[], Tensor]) -> None:
-    """Let the nets in a part that look at the data as they differ from their mean (their ``center``) take it from the
+    """Let the nets in a part that look at how the data differ from their mean (their ``data_mean``) take it from the
     examples ``(n, *event)``, once: of dark strokes on a light ground nearly all inputs are 1, and a VAE was 5 nats
     behind one of the same strokes in light on dark."""
-    centers = [getattr(net, "center", None) for net in part.modules()]
-    if new := [center for center in centers if isinstance(center, Tensor) and not bool(center.any())]:
-        mean = thinned(examples().float()).mean(0)
-        for center in new:
-            center.copy_(mean)
+    means = [getattr(net, "data_mean", None) for net in part.modules()]
+    if new := [mean for mean in means if isinstance(mean, Tensor) and not bool(mean.any())]:
+        found = thinned(examples().float()).mean(0)
+        for mean in new:
+            mean.copy_(found)
 
 
 def spread(x: Tensor) -> Tensor:
