@@ -17,6 +17,7 @@ from torch.distributions import constraints
 
 from fusevae.core.conditional import Conditional
 from fusevae.core.description import library_classes
+from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, log_bound
 from fusevae.core.vocabulary import END, counted
 from fusevae.distributions.counts import _Counts
@@ -59,7 +60,13 @@ def examples_of(base: type) -> list:
     with torch.random.fork_rng():
         for cls in concrete(base):
             torch.manual_seed(0)
-            for i, (part, given) in enumerate(cls.examples()):
+            try:
+                made = cls.examples()
+            except InputError as error:  # transformers may be there and yet lack what it needs itself
+                if "transformers" not in str(error):
+                    raise
+                continue
+            for i, (part, given) in enumerate(made):
                 found.append(pytest.param(part.eval(), given, id=f"{cls.__name__}-{i}"))
     return found
 
