@@ -187,3 +187,16 @@ def test_fewer_rows_do_where_there_are_many_numbers_and_of_numbers_alone_without
         table = pandas.DataFrame(numpy.where(gaps & (x > 2), numpy.nan, x)).add_prefix("c")
         data = fusevae.read_data(table, validation=0.0, test=0.0)
         assert (table_transformer.recipe(data.spec).model.regression is not None) is (has or not gaps)
+
+
+def test_one_cell_far_from_all_others_leaves_the_rest_of_its_column_their_scale():
+    x = torch.randn(480, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:, 1] = 2 * x[:, 0] + 0.2 * x[:, 1]
+    x[19, 0] = 1e12
+    regression = Regression(Cells([Real(), Real()]), components=6)
+    regression.cells.fit(x)
+    regression.fit(x)
+    heights, _ = regression.cells.heights(x[:, :2])
+    assert heights[20:, 0].std() == pytest.approx(1.0, abs=0.1)  # a straight line leaves all but one at one height
+    found = regression(x.float(), torch.tensor([[0, 1]]).expand(480, 2))
+    assert found.mean.isfinite().all() and found.log_scale.isfinite().all()
