@@ -113,6 +113,33 @@ def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
     assert p().log_prob(torch.tensor([[nan, nan]])).item() == 0
 
 
+def test_what_tells_of_gaps_is_drawn_before_them_and_a_missing_cell_is_summed_over():
+    """Four fifths of the second column are missing where the first is 1: drawn from the cells that are there it would be
+    0 too often, and so the first."""
+    columns = [Classes(2), Classes(3)]
+    cells = Cells(columns)
+    gaps = CellEncoder(cells, MLP(cells.width, 1, (8,), "silu"), hidden=0.0)
+    torch.manual_seed(0)
+    p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), cells, gaps=gaps, gappy=[1])
+    first = torch.randint(0, 2, (1000, 1)).float()
+    second = torch.where((first > 0) & (torch.rand(1000, 1) < 0.8), nan, 2 * first)
+    x = torch.cat([first, second], 1)
+    p.start_from(lambda: x)
+    optimizer = torch.optim.Adam(p.parameters(), 0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        with bounds_as("surrogate"):
+            (-log_bound(p(), x).mean()).backward()
+        optimizer.step()
+    drawn = p().sample((4000,))
+    assert drawn[:, 0].mean().item() == pytest.approx(0.5, abs=0.06)
+    there = ~drawn[:, 1].isnan()
+    assert ((drawn[there, 1] > 1) == (drawn[there, 0] > 0)).float().mean() > 0.95
+    for k in (0.0, 1.0):
+        each = p().log_prob(torch.tensor([[k, 0.0], [k, 1.0], [k, 2.0]])).logsumexp(0)
+        assert torch.allclose(each, p().log_prob(torch.tensor([[k, nan]]))[0], atol=1e-5)
+
+
 def test_untrained_each_column_has_the_distribution_that_it_has_in_the_examples():
     p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), Cells([Classes(3), Classes(2)]))
     x = torch.stack([torch.tensor([0.0, 0, 0, 0, 0, 0, 1, 1, 1, 2]), torch.tensor([1.0] * 9 + [0])], 1).repeat(100, 1)

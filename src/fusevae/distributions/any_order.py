@@ -14,6 +14,7 @@ from fusevae.core import noise
 from fusevae.core.conditional import batch_of, flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
+from fusevae.core.generation import current
 from fusevae.core.levels import BoundOnly
 from fusevae.distributions.mixed import Mixed, Row, spread
 from fusevae.nets.cells import HIGHEST, Cells, Classes, Real
@@ -23,6 +24,7 @@ from fusevae.nets.regression import Expected, Regression
 from fusevae.nets.transformer import Transformer
 
 NEAR = 0.5  # of a normal's quantiles, between the components that begin at the same one of a regression
+APART = 0.5  # of the rows of a batch have their columns without gaps first
 WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of heights, as the net is given them
 
 
@@ -40,7 +42,9 @@ class AnyOrder(Mixed):
     differ a little between orders, as a trained net is only about consistent.
 
     A missing cell contributes nothing and is never seen: it stands after those that are there. Which cells of a sample
-    are missing is drawn given the columns that never have gaps, trained beside, as in :class:`Mixed`.
+    are missing is drawn given the columns that never have gaps, trained beside, as in :class:`Mixed`: these stand before
+    the others in the fixed orders, and what is missing isn't drawn. Where they tell what is missing, all examples teach
+    the columns without gaps, and those with gaps are taught given them (missing at random; Rubin 1976).
 
     Args:
         net: a causal ``Transformer(..., turns=False)``.
@@ -84,7 +88,8 @@ class AnyOrder(Mixed):
         self.orders, self.classes, self.regression = orders, classes, regression
         fixed = [torch.arange(d), torch.arange(d).flip(0)]
         fixed += [torch.randperm(d, generator=torch.Generator().manual_seed(i)) for i in range(2, orders)]
-        self.register_buffer("order_of", torch.stack(fixed[:orders]), persistent=False)
+        whole_first = [order[torch.isin(order, torch.tensor(self.gappy)).argsort(stable=True)] for order in fixed]
+        self.register_buffer("order_of", torch.stack(whole_first[:orders]), persistent=False)
         self.first, self.next = nn.Parameter(torch.randn(width)), nn.Embedding(d, width)
         self.option = nn.Embedding(cells.total, width)
         self.label = Embedding(classes, width, std=1.0) if classes else None  # as large as what else is told
@@ -188,17 +193,39 @@ class Ordered(BoundOnly):
     log_bound = log_prob
 
     def surrogate(self, value: Tensor) -> Tensor:
-        """In an order drawn for each row among all; with the gradient of which cells are missing."""
+        """In an order drawn for each row among all, or (half of the time) among those in which the columns without gaps
+        stand first; with the gradient of which cells are missing.
+
+        In the others a row with gaps would teach what begins a row more often than one without. So what columns without
+        gaps tell of each other has its gradient from the first kind alone, which all rows have alike."""
         x, label, lead = self._flat(value)
-        return self._in_order(x, noise.uniform(x.shape, x.device), label, aside=self.gaps).view(lead)
+        rank = noise.uniform(x.shape, x.device)
+        if not self.owner.gappy:
+            return self._in_order(x, rank, label).view(lead)
+        gappy = torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+        gappy[self.owner.gappy] = True
+        apart = noise.uniform((len(x), 1), x.device) < APART
+        first = rank.masked_fill(x.isnan() | ~gappy, torch.inf).amin(1, keepdim=True)
+        untaught = ~apart & ~gappy & (rank < first)
+        return self._in_order(x, rank + (apart & gappy), label, self.gaps, untaught).view(lead)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         lead = torch.Size(sample_shape) + self.batch_shape
         d = self.event_shape[0]
         with torch.no_grad():
-            return self.with_gaps(
-                self.completed(torch.full((*lead, d), torch.nan, device=self.owner.last.weight.device))
-            )
+            return self.row(torch.full((*lead, d), torch.nan, device=self.owner.last.weight.device))
+
+    def row(self, x: Tensor) -> Tensor:
+        """Rows ``(*batch, columns)`` as the data have them, some of whose cells are missing: ``x`` with draws of what is
+        NaN there. Those of the columns with gaps come last, if they are there."""
+        if not self.gaps or current().temperature == 0:
+            return self.completed(x)
+        free, gappy = x.isnan(), torch.zeros_like(x, dtype=torch.bool)
+        gappy[..., self.owner.gappy] = True
+        x = self.completed(x, free & ~gappy)
+        out = x.new_zeros(*x.shape[:-1], self.owner.last.out_features)
+        there = ~self._rows(out, x).with_gaps(x.nan_to_num(0.0)).isnan()
+        return self.completed(x, free & gappy & there)
 
     @torch.no_grad()
     def completed(self, x: Tensor, free: Tensor | None = None, shuffled: bool = False) -> Tensor:
@@ -221,7 +248,7 @@ class Ordered(BoundOnly):
         first = torch.rand(x.shape, device=x.device) if shuffled else torch.arange(d, device=x.device)
         order = torch.where(x.isnan(), rank[which] + torch.where(free, d, 2 * d), first).argsort(1)
         kept, told = owner.net.keep(len(x), d), owner.begin(len(x), label)
-        for column in order.unbind(1):
+        for column in order[:, : int((free | ~x.isnan()).sum(1).max()) if len(x) else 0].unbind(1):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
             at = column[:, None]
             if bool(free.gather(1, at).any()):
@@ -234,15 +261,12 @@ class Ordered(BoundOnly):
             told = owner.tokens(x).gather(1, at[..., None].expand(-1, -1, owner.net.width))[:, 0]
         return x.view(*lead, d)
 
-    def with_gaps(self, x: Tensor) -> Tensor:
-        """Whole rows ``(*batch, columns)`` with cells missing as such rows have them."""
-        out = x.new_zeros(*x.shape[:-1], self.owner.last.out_features)
-        return self._rows(out, x).with_gaps(x) if self.gaps else x
-
-    def _in_order(self, x: Tensor, rank: Tensor, label: Tensor | None, aside: bool = False) -> Tensor:
+    def _in_order(
+        self, x: Tensor, rank: Tensor, label: Tensor | None, aside: bool = False, untaught: Tensor | None = None
+    ) -> Tensor:
         order = (rank + x.isnan() * 2 * x.shape[1]).argsort(1)
         p = self._rows(self.owner.parameters_of(x, order, label), x, aside, self._expected(x, order))
-        return p.surrogate(x) if aside else p.log_prob(x)
+        return p.surrogate(x, untaught) if aside else p.log_prob(x)
 
     def _expected(self, x: Tensor, order: Tensor) -> Expected | None:
         return None if self.owner.regression is None else self.owner.regression(x, order)

@@ -158,6 +158,12 @@ class Row(BoundOnly):
         return found
 
     def log_prob(self, value: Tensor) -> Tensor:
+        return self.by_cell(value).sum(-1)
+
+    log_bound = log_prob
+
+    def by_cell(self, value: Tensor) -> Tensor:
+        """log p of each cell ``(*batch, columns)``; 0 where one is missing."""
         cells = self.cells
         there = ~value.isnan()
         x = value.nan_to_num(0.0)
@@ -173,13 +179,13 @@ class Row(BoundOnly):
             both = torch.logaddexp(here, any_of_them)
             both = torch.where(spike, torch.where(cells.whole, both, here), any_of_them)
             log_p = log_p.index_copy(-1, cells.numbers, both)
-        return torch.where(there, log_p, 0.0).sum(-1)
+        return torch.where(there, log_p, 0.0)
 
-    log_bound = log_prob
-
-    def surrogate(self, value: Tensor) -> Tensor:
-        """With the gradient of which cells are missing for its own parameters."""
-        found = self.log_prob(value)
+    def surrogate(self, value: Tensor, untaught: Tensor | None = None) -> Tensor:
+        """With the gradient of which cells are missing for its own parameters, and without that of the cells
+        ``untaught``."""
+        each = self.by_cell(value)
+        found = (each if untaught is None else torch.where(untaught, each.detach(), each)).sum(-1)
         if self.gaps is None:
             return found
         missing = value[..., self.owner.gappy].isnan().to(found.dtype)

@@ -59,8 +59,7 @@ def given_draws(artifact: Artifact, row: Tensor, n: int, label: Tensor | None, s
 
         def draw(rows: Tensor) -> Tensor:
             p = cast(Ordered, model(None if label is None else label[rows].to(device)))
-            x = p.with_gaps(p.completed(y.expand(len(rows), -1)))
-            return finished(artifact.restore(x).cpu())
+            return finished(artifact.restore(p.row(y.expand(len(rows), -1))).cpu())
 
         return draw, []
     one = None if label is None else label[:1].to(device)
