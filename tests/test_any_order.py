@@ -114,8 +114,8 @@ def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
 
 
 def test_what_tells_of_gaps_is_drawn_before_them_and_a_missing_cell_is_summed_over():
-    """Four fifths of the second column are missing where the first is 1: drawn from the cells that are there it would be
-    0 too often, and so the first."""
+    """Four fifths of the second column are missing where the first is 1: drawn from the cells that are there it would
+    be 0 too often, and so the first."""
     columns = [Classes(2), Classes(3)]
     cells = Cells(columns)
     gaps = CellEncoder(cells, MLP(cells.width, 1, (8,), "silu"), hidden=0.0)

@@ -368,7 +368,7 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         ("a.jsonl", b'{"text": "a"}\n{"text": 3}\n', {}, "line 2 is no text but '3'"),
         ("a.jsonl", b'{"text": "a"}\n{"text"\n', {}, "line 2 is no JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', {}, "line 2 has no 'text'"),
-        ("a.jsonl", b'{"a": "a", "b": "c"}\n', {}, "has columns a, b: name the one"),
+        ("a.jsonl", b'{"a": "a", "b": "c"}\n', {"modality": "text"}, "has columns a, b: name the one"),
         ("a.jsonl", b'{"a": "a"}\n', {"conditions": "b"}, "no column 'b' for the conditions"),
         ("a.csv", b"text,k\n", {"column": "text"}, "no rows"),
         ("a.smi", b"CCO\nO=[Cl](=O)(=O)O\n", {"tokens": "selfies"}, r"line 2: SELFIES can't hold the molecule 'O="),

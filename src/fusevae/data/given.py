@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -19,11 +20,14 @@ from fusevae.data.array_files import load_npy, npz_headers
 from fusevae.data.encodings import foreign
 from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
+from fusevae.data.objects import Objects
 from fusevae.data.parts import SPLITS, datasets_of, splits_of
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SHEET = "grid.png"  # what is written beside examples in a folder, so that they can be seen at once
 LISTED = "metadata.jsonl"  # what says more of the files of a folder
+OBJECTS = ".jsonl"  # of texts, or a table: an object a line
+TABLES = ((".csv", ".tsv"), (OBJECTS,))  # endings of text tables; a folder holds those of one kind
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
 
 
@@ -138,10 +142,15 @@ class Given:
 
     @functools.cached_property
     def columns(self) -> dict[str, Kind]:
-        """The columns of a table (``.csv``, ``.tsv``, ``.parquet``, a DataFrame, a Hugging Face dataset) by name, each
-        with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio, other."""
+        """The columns of a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, a DataFrame, a Hugging Face dataset) by
+        name, each with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio,
+        other."""
         if self.tables:
             path = next(iter(self.tables.values()))[0]
+            if path.suffix.lower() == OBJECTS:
+                with suppress(InputError):  # what is wrong is said when it is read
+                    return {n: values_kind(cells) for n, cells in Objects(path, LOOKED_AT, skip=True).cells.items()}
+                return {}
             names, body, *_ = delimited.read_table(path, None, say=False, most=LOOKED_AT + 1)
             return {n: words_kind(row[i] for row in body) for i, n in enumerate(names)}
         files = [self._file] if self.suffix == ".parquet" else []
@@ -162,9 +171,15 @@ class Given:
     @functools.cached_property
     def tables(self) -> dict[str, list[Path]]:
         """The text tables, by split: the file itself, or those that lie in a folder without anything else."""
-        if self.path is not None and self.path.is_dir() and self.inside and self.inside <= {".csv", ".tsv"}:
-            return splits_of([path for path in files_at(self.path) if path.suffix.lower() in (".csv", ".tsv")])
-        return {"train": [self._file]} if self.suffix in (".csv", ".tsv") else {}
+        if self.path is not None and self.path.is_dir() and self.inside:
+            ends = next((ends for ends in TABLES if self.inside <= {*ends}), ())
+            return splits_of([path for path in files_at(self.path) if path.suffix.lower() in ends])
+        return {"train": [self._file]} if any(self.suffix in ends for ends in TABLES) else {}
+
+    @property
+    def are_objects(self) -> bool:
+        """Whether it is objects of JSON, one a line."""
+        return any(paths[0].suffix.lower() == OBJECTS for paths in self.tables.values())
 
     @property
     def are_texts(self) -> bool:

@@ -24,14 +24,15 @@ def words_kind(cells: Iterable[str]) -> Kind:
 
 
 def is_text(kinds: Mapping[str, Kind]) -> bool:
-    """Whether a column of words stands alone, or beside labels: as short texts do, and columns of a table don't.
+    """Whether a column of words is called ``text``, stands alone, or beside labels: as short texts do, and columns of a
+    table don't.
 
     Example:
         >>> is_text({"name": "words", "label": "number"}), is_text({"city": "words", "age": "number"})
         (True, False)
     """
     words = [name for name, kind in kinds.items() if kind == "words" and name not in LABELS]
-    return len(words) == 1 and all(name in (*words, *LABELS) for name in kinds)
+    return kinds.get("text", "number") != "number" or (len(words) == 1 and all(name in (*words, *LABELS) for name in kinds))
 
 
 def values_kind(values: list[Any]) -> Kind:

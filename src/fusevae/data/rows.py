@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -51,8 +52,8 @@ def write_columns(
     columns: Mapping[str, Sequence[Any] | np.ndarray], path: Path, orders: Mapping[str, Sequence[Any]] | None = None
 ) -> None:
     """Write columns, a row an example: arrays as they are in an ``.npz`` (the array ``x`` alone in an ``.npy``), those
-    of several dimensions as ``name_0``, ``name_1`` ... in a ``.csv`` or ``.parquet``; in the latter those of classes
-    whose ``orders`` are known keep these."""
+    of several dimensions as ``name_0``, ``name_1`` ... in a ``.csv``, ``.jsonl`` (an object a row, NaN is null) or
+    ``.parquet``; in the latter those of classes whose ``orders`` are known keep these."""
     arrays = {name: np.asarray(value) for name, value in columns.items()}
     suffix = path.suffix.lower()
     if suffix == ".npy":
@@ -73,6 +74,11 @@ def write_columns(
                 writer = csv.writer(file)
                 writer.writerow(flat)
                 writer.writerows(zip(*(shortest(column).tolist() for column in flat.values()), strict=True))
+        elif suffix == ".jsonl":
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                for row in zip(*(shortest(column).tolist() for column in flat.values()), strict=True):
+                    known = {name: None if v != v else v for name, v in zip(flat, row, strict=True)}
+                    file.write(json.dumps(known, ensure_ascii=False, default=str) + "\n")
         else:
             import pyarrow
             from pyarrow import parquet

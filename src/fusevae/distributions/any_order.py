@@ -42,9 +42,9 @@ class AnyOrder(Mixed):
     differ a little between orders, as a trained net is only about consistent.
 
     A missing cell contributes nothing and is never seen: it stands after those that are there. Which cells of a sample
-    are missing is drawn given the columns that never have gaps, trained beside, as in :class:`Mixed`: these stand before
-    the others in the fixed orders, and what is missing isn't drawn. Where they tell what is missing, all examples teach
-    the columns without gaps, and those with gaps are taught given them (missing at random; Rubin 1976).
+    are missing is drawn given the columns that never have gaps, trained beside, as in :class:`Mixed`. These stand first
+    in the fixed orders, and what is missing isn't drawn, so that a sample has the distribution of the examples where
+    they tell what is missing (missing at random; Rubin 1976).
 
     Args:
         net: a causal ``Transformer(..., turns=False)``.
@@ -216,8 +216,8 @@ class Ordered(BoundOnly):
             return self.row(torch.full((*lead, d), torch.nan, device=self.owner.last.weight.device))
 
     def row(self, x: Tensor) -> Tensor:
-        """Rows ``(*batch, columns)`` as the data have them, some of whose cells are missing: ``x`` with draws of what is
-        NaN there. Those of the columns with gaps come last, if they are there."""
+        """Rows ``(*batch, columns)`` as the data have them, some of whose cells are missing: ``x`` with draws of what
+        is NaN there. Those of the columns with gaps come last, if they are there."""
         if not self.gaps or current().temperature == 0:
             return self.completed(x)
         free, gappy = x.isnan(), torch.zeros_like(x, dtype=torch.bool)

@@ -28,7 +28,6 @@ from fusevae.modalities.molecules.pictures import molecule_grid, property_histog
 from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.modalities.molecules.recommend import choices
 from fusevae.modalities.molecules.spelling import is_selfies
-from fusevae.modalities.text.lines import json_names
 from fusevae.modalities.text.modality import Text, is_of
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import text_reconstruction
@@ -71,8 +70,7 @@ class Molecules(Text):
         here = files_at(given.path) if given.path is not None and given.path.is_dir() else []
         if given.suffix in OWN or any(path.suffix.lower() in OWN for path in here):
             return True
-        names = json_names(given.path) if given.path is not None and given.suffix == ".jsonl" else given.columns
-        return any(self.looks.is_named(name) for name in names if options.column in (None, name))
+        return any(self.looks.is_named(name) for name in given.columns if options.column in (None, name))
 
     def read(self, given: Given, options: Options) -> dict[str, Part]:
         parts = super().read(given, options)

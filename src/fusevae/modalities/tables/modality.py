@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,12 +32,19 @@ from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.quality import Reference
 from fusevae.evaluation.results import Result
 from fusevae.modalities.tables import pictures, suspicions
+from fusevae.modalities.tables.column import of_python
 from fusevae.modalities.tables.constraints import check_rows
 from fusevae.modalities.tables.families import cells_of
 from fusevae.modalities.tables.h5ad import anndata_part, h5ad_part, is_anndata
 from fusevae.modalities.tables.infer import check_known, code, inferred
 from fusevae.modalities.tables.quality import TableReference
-from fusevae.modalities.tables.reading import frame_part, parquet_part, table_part, takes_gaps
+from fusevae.modalities.tables.reading import (
+    frame_part,
+    objects_part,
+    parquet_part,
+    table_part,
+    takes_gaps,
+)
 from fusevae.modalities.tables.recommend import choices
 from fusevae.modalities.tables.reconstruction import table_reconstruction
 from fusevae.modalities.tables.schema import TableSchema, columns_of, table_columns, words
@@ -46,12 +54,12 @@ from fusevae.nets.mlp import Constant
 
 
 class Tables(Modality):
-    """Columns: ``.csv``, ``.tsv``, parquet, DataFrames, arrays ``(N, columns)``; ``.h5ad`` and sparse ``.npz``."""
+    """Columns: text tables, ``.jsonl``, parquet, DataFrames, arrays ``(N, columns)``; ``.h5ad`` and sparse ``.npz``."""
 
     name = "tables"
     what = "tables"
     schema = TableSchema
-    formats = (".csv", ".parquet", ".npz", ".npy", "")
+    formats = (".csv", ".parquet", ".jsonl", ".npz", ".npy", "")
     shown = 2000
     compared = 500
 
@@ -65,7 +73,7 @@ class Tables(Modality):
         if given.is_dataset and not is_hugging_face(given.some):
             return hasattr(given.item, "shape") and len(given.item.shape) == 1
         kinds = {name: kind for name, kind in given.columns.items() if name not in options.conditions.names}
-        alone = is_hugging_face(given.some) and is_text(kinds)
+        alone = (is_hugging_face(given.some) or given.are_objects) and is_text(kinds)
         return bool(kinds) and not {"text", "image", "audio"} & set(kinds.values()) and not alone
 
     def shows(self, shape: tuple[int, ...]) -> bool:
@@ -98,10 +106,11 @@ class Tables(Modality):
         if several := [paths for paths in given.tables.values() if len(paths) > 1]:
             raise InputError(f"{path} holds several tables of one split, such as {several[0][1].name}: give one file")
         if given.tables:
-            return {split: table_part(paths[0], options) for split, paths in given.tables.items()}
+            read = objects_part if given.are_objects else table_part
+            return {split: read(paths[0], options) for split, paths in given.tables.items()}
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
             return {split: parquet_part(paths, options) for split, paths in parquet.splits(path).items()}
-        raise InputError(f"{path} holds no table: expected a .csv, .tsv, .parquet, .npz, .npy or .h5ad")
+        raise InputError(f"{path} holds no table: expected a .csv, .tsv, .jsonl, .parquet, .npz, .npy or .h5ad")
 
     def schema_of(self, part: Part, options: Options) -> Schema:
         if part.schema is not None:
@@ -175,6 +184,8 @@ class Tables(Modality):
                     columns[column.name] = beside.pop("file")  # as they were
                     break
         columns |= beside_others(beside, columns)
+        if suffix == ".jsonl":
+            columns = {name: of_python(np.asarray(values)) for name, values in columns.items()}
         if suffix in (".csv", ""):
             columns = {name: plain(values) for name, values in columns.items()}
         if not suffix:

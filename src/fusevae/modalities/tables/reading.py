@@ -1,4 +1,4 @@
-"""Tables: .csv, .tsv, parquet and DataFrames, columns by name."""
+"""Tables: .csv, .tsv, .jsonl, parquet and DataFrames, columns by name."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fusevae.core.spec import DataSpec
 from fusevae.data import delimited, parquet
 from fusevae.data.conditions import parsed
 from fusevae.data.delimited import GAPS, check_names, is_number, nameless
+from fusevae.data.objects import Objects
 from fusevae.data.parts import Options, Part, need_memory, pick
 from fusevae.modalities.tables import dates, suspicions
 from fusevae.modalities.tables.column import Column, single
@@ -77,8 +78,13 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
     return part
 
 
-def frame_part(frame: Any, options: Options, where: str) -> Part:
-    """The columns of a DataFrame."""
+def objects_part(path: Path, options: Options) -> Part:
+    """The columns of JSON objects, one a line."""
+    return frame_part(Objects(path), options, str(path), 1)
+
+
+def frame_part(frame: Any, options: Options, where: str, start: int = 0) -> Part:
+    """The columns of a DataFrame, whose first row has a number."""
     names = [str(name) for name in frame.columns]
     check_names(names, where)
     values = {str(name): frame[name] for name in frame.columns}
@@ -88,7 +94,7 @@ def frame_part(frame: Any, options: Options, where: str) -> Part:
     columns = {name: _of_frame(values[name], f"{where}: column {name}", name, options) for name in wanted}
     if options.known is None and (index := [n for n in getattr(getattr(frame, "index", None), "names", ()) if n]):
         logger.warning("%s: its index, %s, is left out: reset_index() makes a column of it", where, index[0])
-    return _part(columns, {name: np.asarray(values[name]) for name in beside}, options, where)
+    return _part(columns, {name: np.asarray(values[name]) for name in beside}, options, where, start)
 
 
 def _of_frame(column: Any, what: str, name: str, options: Options) -> Raw | None:

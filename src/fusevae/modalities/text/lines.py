@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from codecs import BOM_UTF8
@@ -16,6 +15,7 @@ from fusevae.core.untrusted import regular
 from fusevae.data.delimited import is_number
 from fusevae.data.encodings import check_known, encoding_of
 from fusevae.data.kinds import LOOKED_AT, values_kind
+from fusevae.data.objects import object_of
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.molecules.spelling import is_spelt
 from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
@@ -49,13 +49,6 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
             lines = [_field(line) if isinstance(line, str) else line for line in lines]
         cells += lines
     return text_part(cells, places, options, beside, what=looks.what)
-
-
-def json_names(path: Path) -> list[str]:
-    """The names in the first object of a ``.jsonl``; none where that can't be read."""
-    with open(regular(path, "text"), "rb") as file:
-        first = _object(file.readline().removeprefix(BOM_UTF8))
-    return list(first) if isinstance(first, dict) else []
 
 
 def _lines(path: Path, whole: bool) -> list[str | bytes]:
@@ -126,7 +119,10 @@ def _columns(
     rows = [_object(line) for line in lines]
     some = [row for row in rows if isinstance(row, dict)][:LOOKED_AT]
     if not some:
-        raise InputError(f'{path} holds no JSON objects: expected one a line, such as {{"{looks.named}": "..."}}')
+        wrong = f" (line 1 {rows[0]})" if rows and isinstance(rows[0], ValueError) else ""
+        raise InputError(
+            f'{path} holds no JSON objects{wrong}: expected one a line, such as {{"{looks.named}": "..."}}'
+        )
     kinds = {name: values_kind([row.get(name) for row in some]) for name in some[0]}
     column, beside = pick_columns(kinds, options, str(path), looks)
     missing = ValueError(f"has no {column!r}")
@@ -139,8 +135,4 @@ def _object(line: str | bytes) -> Any:
         line = _decoded(line)
     if isinstance(line, bytes) or not line.strip():
         return line
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        found = None
-    return found if isinstance(found, dict) else ValueError("is no JSON object")
+    return object_of(line)

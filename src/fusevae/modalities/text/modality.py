@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,14 +55,14 @@ class Text(Modality):
         asked = bool(options.column or options.tokens or options.stream)
         if given.path is not None and given.is_saved:
             return bool(options.column) or not parquet.saved_holds(given.path, "Audio")
-        if given.suffix in self.looks.lines or given.are_texts:
+        if (given.suffix in self.looks.lines and not given.columns) or given.are_texts:
             return True
         if given.columns.get(options.column or "") == "image":
             return False
         if given.columns:
             named = {name: kind for name, kind in given.columns.items() if name not in options.conditions.names}
             kinds = list(named.values())
-            words = is_hugging_face(given.some) and ("text" in kinds or is_text(named))
+            words = (is_hugging_face(given.some) or given.are_objects) and ("text" in kinds or is_text(named))
             return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
         inside = files_at(given.path) if given.path and given.path.is_dir() else ()
         here, lines = {path.suffix.lower() for path in inside if path.name != LISTED}, set(self.looks.lines)
@@ -137,7 +136,7 @@ class Text(Modality):
         if suffix in (".csv", ".jsonl", ".parquet"):
             own = self.columns(texts)
             named = beside_others({name: np.asarray(values) for name, values in beside.items()}, own)
-            (write_objects if suffix == ".jsonl" else write_columns)({**own, **named}, path)
+            write_columns({**own, **named}, path)
             return
         if several := sum("\n" in text or "\r" in text for text in texts):
             said = "%d of %d texts have lines of their own, which a %s doesn't keep together: .jsonl does"
@@ -217,12 +216,3 @@ def is_of(tokens: str | None, modality: str) -> bool:
 def lines_of(texts: Sequence[str]) -> str:
     """Texts, a line each; one that has lines itself is followed by an empty one."""
     return "".join(text + ("\n\n" if "\n" in text else "\n") for text in texts)
-
-
-def write_objects(columns: Mapping[str, np.ndarray], path: Path) -> None:
-    """Columns as JSON, an object a line; NaN is null."""
-    plain = {name: values.tolist() for name, values in columns.items()}
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        for row in zip(*plain.values(), strict=True):
-            known = {name: None if v != v else v for name, v in zip(plain, row, strict=True)}
-            file.write(json.dumps(known, ensure_ascii=False) + "\n")
