@@ -32,7 +32,8 @@ def is_text(kinds: Mapping[str, Kind]) -> bool:
         (True, False)
     """
     words = [name for name, kind in kinds.items() if kind == "words" and name not in LABELS]
-    return kinds.get("text", "number") != "number" or (len(words) == 1 and all(name in (*words, *LABELS) for name in kinds))
+    alone = len(words) == 1 and all(name in (*words, *LABELS) for name in kinds)
+    return alone or kinds.get("text", "number") != "number"
 
 
 def values_kind(values: list[Any]) -> Kind:

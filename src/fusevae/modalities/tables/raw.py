@@ -22,7 +22,7 @@ SPELLED = {"none", "null", "na", "n/a"}  # gaps that may be words
 WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
 MANY = 20  # rows from which on words that are all different are identifiers
 DIGITS = 17  # characters of a number, beyond which float64 may not hold it
-
+GAPS_SAID = "%s holds %r in %d cells, which were taken for missing ones: spell it otherwise if it is a value (NA., say)"
 
 logger = logging.getLogger("fusevae")
 
@@ -87,8 +87,7 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
         if foreign := next((cell for cell in counts if "\0" in cell), None):
             raise InputError(f"{where}: column {name} holds {foreign[:40]!r}, with a zero byte: mend it")
         if not told and known and (gaps := [cell for cell in counts if cell.lower() in SPELLED]):
-            text = "%s: column %s holds %r in %d cells, which were taken for missing ones"
-            logger.warning(text, where, name, gaps[0], counts[gaps[0]])
+            logger.warning(GAPS_SAID, f"{where}: column {name}", gaps[0], counts[gaps[0]])
         return of_words(list(map(str.strip, column)))
     raw = raw or of_numbers([cell.strip() for cell in column], f"{where}: column {name}")
     if not told and is_long(raw) and len(set(column)) == len(column):
@@ -265,7 +264,7 @@ def _say_gaps(cells: Sequence[Any], what: str) -> None:
     """Say of None and NA in a frame, which may be words, that they are missing cells."""
     gaps = [cell for cell in cells if isinstance(cell, str) and cell.strip().lower() in SPELLED]
     if 0 < len(gaps) < len(cells):
-        logger.warning("%s holds %r in %d cells, which were taken for missing ones", what, gaps[0], len(gaps))
+        logger.warning(GAPS_SAID, what, gaps[0], len(gaps))
 
 
 def _is_missing(value: Any) -> bool:
