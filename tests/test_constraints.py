@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas
 import pytest
@@ -12,6 +14,7 @@ from fusevae.cli import main
 from fusevae.core.description import build, describe
 from fusevae.modalities.tables.column import Column
 from fusevae.modalities.tables.constraints import Constraint
+from fusevae.modalities.tables.laws import laws_of
 from fusevae.recipes import table_transformer, table_vae
 
 rng = np.random.default_rng(0)
@@ -138,3 +141,47 @@ def test_gaps_in_some_rows_leave_the_others_as_they_are():
     assert Constraint("fixed(a, b)", columns, [[i, i] for i in range(7)]).holds(x).all()
     there = ~x.isnan().any(1)
     assert Constraint("unique(a, b)", columns).holds(x)[there].sum() == 7 and there.sum() == 40
+
+
+def test_what_holds_in_all_rows_is_said_as_constraints_that_can_be_given(caplog):
+    draw = np.random.default_rng(0)
+    city, first, net, tax = (
+        draw.integers(0, 30, 800),
+        draw.integers(0, 500, 800),
+        draw.gamma(2, 9, 800),
+        draw.random(800),
+    )
+    frame = pandas.DataFrame(
+        {
+            "city": [f"c{c}" for c in city],
+            "country": [f"k{c % 7}" for c in city],
+            "begin": (np.datetime64("2021-01-01") + first).astype(str),
+            "end": (np.datetime64("2021-01-01") + first + draw.integers(0, 90, 800)).astype(str),
+            "net": net.round(2),
+            "tax": tax.round(2),
+            "total": (net.round(2) + tax.round(2)).round(2),
+            "age": draw.integers(18, 90, 800),
+        }
+    )
+    read_data(frame)
+    (said,) = [r.getMessage() for r in caplog.records if "data.constraints" in r.getMessage()]
+    texts = json.loads(said[said.index("='") + 2 : said.rindex("'")])
+    assert texts == ["total = net + tax", "begin <= end", "fixed(city, country)"]
+    caplog.clear()
+    data = read_data(frame, constraints=texts)
+    assert data.spec.schema.constrained and not caplog.records
+
+
+def test_chance_gaps_and_numbers_as_names_are_no_laws():
+    draw = np.random.default_rng(1)
+    counts = [Column(name, "int64", kind="count") for name in "abc"]
+    x = draw.integers(0, 9, (500, 3)).astype(float)
+    assert laws_of(counts, x) == [] and laws_of(counts, x[:3]) == []
+    x[:, 2] = x[:, 0] + x[:, 1]
+    x[::5, 0] = np.nan  # breaks nothing
+    assert laws_of(counts, x) == ["c = a + b"]
+    assert laws_of([Column(name, "int64", kind="count") for name in ("400", "420", "440")], x) == []
+    x[-1, 2] += 1
+    assert laws_of(counts, x) == ["a <= c", "b <= c"]
+    unlike = np.column_stack([draw.integers(0, 9, 500), draw.integers(100, 900, 500)]).astype(float)
+    assert laws_of(counts[:2], unlike) == []  # always less, and nobody's law

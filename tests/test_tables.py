@@ -709,3 +709,25 @@ def test_dates_of_a_frame_are_read_from_a_file_however_they_are_written(tmp_path
     for path in (tmp_path / "plain.csv", written(x, spec, tmp_path / "made.csv")):
         assert torch.equal(rows_of(str(path), spec)[0].nan_to_num(), x.nan_to_num())
     assert torch.equal(rows_of(str(tmp_path / "other.csv"), spec)[0][:, 0].nan_to_num(), x[:, 0].nan_to_num())
+
+
+def test_samples_are_as_far_apart_as_the_data_are():
+    """Incomes in steps of 500, prices of 5 cents, hundreds with gaps, weekly dates; what has no such step has none."""
+    draw = np.random.default_rng(0)
+    frame = pandas.DataFrame(
+        {
+            "income": (draw.lognormal(10, 0.5, 300) / 500).round().astype(int) * 500 + 250,
+            "price": ((draw.gamma(2, 3, 300) / 0.05).round() * 0.05).round(2),
+            "gap": np.where(draw.random(300) < 0.2, np.nan, draw.integers(0, 90, 300) * 100),
+            "monday": (np.datetime64("2020-01-06") + 7 * draw.integers(0, 100, 300)).astype(str),
+            "free": draw.integers(0, 1000, 300),
+        }
+    )
+    data = fusevae.read_data(frame)
+    assert [c.spacing for c in data.spec.schema.columns] == [500, 0.05, 100, 7, 0]
+    for recipe in ("table-vae", "table-transformer"):
+        model = fusevae.fit(recipe, data, training={"epochs": 1}, quiet=True)
+        made = pandas.DataFrame(table_columns(fusevae.sample(model, 200), model.data))
+        assert (made.income % 500 == 250).all() and (made.gap.dropna() % 100 == 0).all()
+        assert (np.round(made.price * 20, 6) % 1 == 0).all() and (made.free % 2).any()
+        assert set(pandas.to_datetime(made.monday).dt.day_name()) == {"Monday"}

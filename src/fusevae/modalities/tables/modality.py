@@ -37,6 +37,7 @@ from fusevae.modalities.tables.constraints import check_rows
 from fusevae.modalities.tables.families import cells_of
 from fusevae.modalities.tables.h5ad import anndata_part, h5ad_part, is_anndata
 from fusevae.modalities.tables.infer import check_known, code, inferred
+from fusevae.modalities.tables.laws import say_laws
 from fusevae.modalities.tables.quality import TableReference
 from fusevae.modalities.tables.reading import (
     frame_part,
@@ -143,6 +144,8 @@ class Tables(Modality):
                 schema = schema.fitted(train.numpy(), first.columns is not None)
                 if first.columns is not None:
                     suspicions.say_columns(schema.columns, first.x.numpy())
+                    if not schema.constrained:
+                        say_laws(schema.columns, first.x.numpy())
             exact = options.known is not None and options.known.dtype == "float64"
             double = exact or any(_double(schema, part) for part in parts.values())
             ends = schema.into(train).float()

@@ -20,7 +20,8 @@ from fusevae.data.delimited import GAPS, check_names, is_number, nameless
 from fusevae.data.objects import Objects
 from fusevae.data.parts import Options, Part, need_memory, pick
 from fusevae.modalities.tables import dates, suspicions
-from fusevae.modalities.tables.column import Column, single
+from fusevae.modalities.tables.column import Column
+from fusevae.modalities.tables.digits import single
 from fusevae.modalities.tables.kinds import as_words
 from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_ordered, of_text, say_zone
 

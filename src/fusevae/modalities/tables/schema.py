@@ -39,6 +39,8 @@ class TableSchema(Schema):
         self.low, self.high = limits.unbind(1)
         self.unit = torch.tensor([10.0 ** (c.decimals or 0) for c in self.columns], dtype=torch.float64)
         self.rounded = torch.tensor([c.decimals is not None for c in self.columns])
+        self.spacing = torch.tensor([c.spacing for c in self.columns], dtype=torch.float64)
+        self.start = torch.tensor([c.low or 0.0 for c in self.columns], dtype=torch.float64)
         self.anew = [i for i, c in enumerate(self.columns) if c.kind == "identifier"]
         self.simple = not (bool(self.offset.any()) or bool(self.rounded.any()) or bool(limits.isfinite().any()))
 
@@ -72,10 +74,10 @@ class TableSchema(Schema):
     def back(self, x: Tensor) -> Tensor:
         if self.simple and not self.anew:
             return x
-        offset, unit, rounded, low, high = (
-            t.to(x.device) for t in (self.offset, self.unit, self.rounded, self.low, self.high)
-        )
+        parts = (self.offset, self.unit, self.rounded, self.low, self.high, self.spacing, self.start)
+        offset, unit, rounded, low, high, spacing, start = (t.to(x.device) for t in parts)
         y = x.double() + offset
+        y = torch.where(spacing > 0, start + ((y - start) / spacing).round() * spacing, y)
         y = torch.where(rounded, (y * unit).round() / unit, y).clamp(low, high) + 0.0  # -0 is 0
         if self.anew:
             y[..., self.anew] = torch.nan
