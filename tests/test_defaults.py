@@ -169,6 +169,9 @@ def test_few_rows_of_numbers_alone_begin_as_a_mixture_by_default():
     assert {first(rows) for rows in (50, 900)} == {"table-transformer"}
     assert first(40) == first(1000) == first(900, 70) == "table-vae"
     assert first(100, k=draw.choice(["a", "b"], 100)) == first(100, k=np.repeat([0.5, np.nan], 50)) == "table-vae"
+    assert (
+        first(150, k=draw.choice(["a", "b"], 150)) == first(300, k=np.repeat([0.5, np.nan], 150)) == "table-transformer"
+    )
     assert first(100, k=np.where(np.arange(100) < 40, 0.25, draw.normal(size=100))) == "table-vae"  # it has a density
 
 

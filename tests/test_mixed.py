@@ -449,7 +449,7 @@ def place(tmp_path_factory):
     FRAME.to_csv(folder / "t.csv", index=False)
     FRAME.head(40).drop(columns="age").to_csv(folder / "less.csv", index=False)
     tiny = ["--set", "recipe.hidden=[16]", "--set", "recipe.latent=2", "--set", "training.epochs=6"]
-    assert main(["train", "--data", str(folder / "t.csv"), "--output", str(folder / "run"), *tiny]) == 0
+    assert main(["train", "table-vae", "--data", str(folder / "t.csv"), "--output", str(folder / "run"), *tiny]) == 0
     splits = read_data(FRAME, conditions=["member"])
     model = table_vae.recipe(splits.spec, latent=2, hidden=(8,)).model
     fusevae.fit(model, splits, training=fusevae.Training(epochs=1), quiet=True).save(folder / "given")
