@@ -25,6 +25,7 @@ TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its en
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
+MUCH = 0.1  # of what a training is ahead of a constant model
 AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 WON = 0.1  # of the loss of a critic that can't tell, under which one has won
@@ -161,6 +162,7 @@ class Mending:
     def look(self, loop: Any, means: Mapping[str, Any]) -> None:
         """Make a critic rest that has won for a while (by the means of the records of a
         :class:`fusevae.training.loop.Loop`): the model moves as before, and has time to learn what it is told."""
+        self.rise(loop.values["best"])
         self.count(loop, means)
         progress = loop.step / loop.total
         for name, player in loop.game.players.items():
@@ -177,19 +179,48 @@ class Mending:
                     f"taught the model little: it moves at one step of {RESTS ** (rests + 1)} from now on",
                 )
 
-    def too_far(self, means: Mapping[str, Any], steps: int, note: bool = False) -> str | None:
-        """Why the means of the last ``steps`` say that these were too large; None where they don't. With ``note`` they
-        count for those to come: of fewer than STEPS a mean is of those before, too."""
+    def rise(self, best: float | None) -> None:
+        """Raise the floor under a training that is far ahead of a constant model, by the ``best`` of held-out examples
+        as by training ones: it isn't to fall below that any more."""
+        if self.floor is None or self.constant is None or self.held is None or best is None:
+            return
+        if best > self.held + AHEAD * abs(self.held) and self.mean > self.constant + AHEAD * abs(self.constant):
+            self.floor = max(self.floor, self.constant - NEAR * abs(self.constant))
+
+    @property
+    def risen(self) -> bool:
+        """Whether the training has been far ahead of a constant model."""
+        if self.floor is None or self.constant is None:
+            return False
+        return self.floor >= self.constant - NEAR * abs(self.constant)
+
+    def climbed(self, means: Mapping[str, Any], steps: int) -> float:
+        """The mean of what is climbed with that of the last ``steps``: of fewer than STEPS it is of those before,
+        too."""
         # an ELBO may be low while its KL costs nothing, an objective where its KL costs much
         value = max((means[name] for name in ("objective", "elbo", "log_bound") if name in means), default=math.nan)
+        return self.mean + min(1.0, steps / STEPS) * (value - self.mean)
+
+    def too_far(self, means: Mapping[str, Any], steps: int) -> str | None:
+        """Why the means of the last ``steps``, which count for those to come, say that these were too large; None where
+        they don't."""
+        value = self.climbed(means, steps)
         if self.floor is None or not math.isfinite(value):
             return None  # updates that aren't finite are left out, and looked after
-        value = self.mean + min(1.0, steps / STEPS) * (value - self.mean)
-        if note:
-            self.mean = value
+        self.mean = value
         if value >= self.floor:
             return None
-        return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
+        under = "under a constant model, from far above" if self.risen else "far below its start and a constant model"
+        return f"what is climbed fell to {value:.5g} nats, {under} ({self.floor:.5g})"
+
+    def doubtful(self, means: Mapping[str, Any], steps: int) -> bool:
+        """Whether what is climbed has fallen to the floor since the last look, ``steps`` ago, or, far ahead of a
+        constant model, by much of what it is ahead: a state that was broken a few steps ago is none to go back to."""
+        value = self.climbed(means, steps)
+        if self.floor is None or not math.isfinite(value):
+            return False
+        least = self.mean - MUCH * (self.mean - (self.constant or 0.0)) if self.risen else self.floor
+        return value < max(self.floor, least)
 
     def no_headway(self, progress: float, score: float | None = None) -> str | None:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that

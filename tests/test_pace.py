@@ -1,0 +1,121 @@
+"""Steps that were too large once grow again, as far as they hold, and the same after a resume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import fusevae
+from fusevae import MLP, VAE, Flat, Gaussian, Normal, fit
+from fusevae.training import pace
+from fusevae.training.mending import AHEAD, NEAR, Mending
+
+
+def rows() -> torch.Tensor:
+    torch.manual_seed(0)
+    return torch.randn(400, 6) @ torch.randn(6, 6)
+
+
+def trained(folder=None, stop: int | None = None, rate: float = 3e-3, **settings):
+    torch.manual_seed(0)
+    vae = VAE(Flat(Normal(2), Gaussian(MLP(6, 4, (32,)))), Gaussian(MLP(2, 12, (32,))))
+    usual = {"epochs": 67, "batch_size": 40, "learning_rate": rate, "log_every": 10, "checkpoint_every": 50}
+    until = [] if stop is None else [lambda record: record["step"] < stop]
+    return fit(vae, rows(), training=usual | settings, folder=folder, quiet=True, callbacks=until)
+
+
+@pytest.fixture
+def once(monkeypatch):
+    """A failure at the sixth look that has nothing to do with the size of steps."""
+    told, too_far = [], Mending.too_far
+
+    def failing(self, means, steps):
+        told.append(True)
+        return "it fell" if len(told) == 6 else too_far(self, means, steps)
+
+    monkeypatch.setattr(Mending, "too_far", failing)
+    return told
+
+
+def said(artifact) -> list[str]:
+    return [r["says"] for r in artifact.history.records if r.get("event") == "mended"]
+
+
+def rates(artifact) -> dict[int, float]:
+    return {r["step"]: r["learning_rate"] for r in artifact.history.records if "learning_rate" in r}
+
+
+def test_a_rate_that_was_taken_back_grows_to_half_of_what_failed(once):
+    found = trained(final_learning_rate=1.0, warmup=0.0)
+    assert len([line for line in said(found) if "grow again" in line]) == 3  # .1, .2, .4, .5
+    assert max(list(rates(found).values())[-5:]) == pytest.approx(0.5 * 3e-3)
+
+
+def test_it_grows_the_same_after_a_stop(once, tmp_path):
+    whole = trained()
+    for stop in (100, 130):
+        once.clear()
+        trained(tmp_path / str(stop), stop)
+        part = fusevae.resume(tmp_path / str(stop), rows(), quiet=True)
+        assert said(part) == said(whole) and rates(part) == rates(whole)
+        for a, b in zip(whole.distribution.parameters(), part.distribution.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_without_mending_nothing_grows():
+    assert not said(trained(mend=False))
+
+
+def test_what_fails_again_goes_back_to_what_held_and_stays_there():
+    values = {"rate_scale": 1.0, "rollbacks": 0, "best": -3.0}
+    values |= pace.back(values, 0.1, step=0)
+    assert values["rollbacks"] == 1 and values["best"] == -3.0
+    for step in (5, 10):
+        change = pace.grown(values, step, 100, -50.0)
+        values |= change.values
+    assert values["rate_scale"] == pytest.approx(0.4)
+    values |= pace.back(values, 0.1, step=12)
+    assert values["rate_scale"] == pytest.approx(0.2) and values["rollbacks"] == 1  # that grew on trial
+    assert all(pace.grown(values, step, 100, -50.0) is None for step in range(12, 101))
+    values |= pace.back(values, 0.1, step=50)
+    assert values["rate_scale"] == pytest.approx(0.02) and values["rollbacks"] == 2
+
+
+@pytest.mark.parametrize(("mean", "scale"), [(-50.2, 0.4), (-50.3, 0.1)])
+def test_larger_steps_that_lead_down_are_taken_back_for_good(mean, scale):
+    values = {"rate_scale": 1.0, "rollbacks": 0}
+    values |= pace.back(values, 0.1, step=0)
+    values |= pace.grown(values, 5, 100, -50.0).values
+    values |= pace.grown(values, 10, 100, mean).values
+    assert values["rate_scale"] == pytest.approx(scale)
+    if scale == 0.1:
+        assert pace.grown(values, 20, 100, mean) is None
+
+
+def test_a_training_far_ahead_of_a_constant_model_that_falls_under_it_goes_back():
+    """A census's went from -34.0 nats to -42.8, under a constant model's -40.6: it began anew with a tenth of its rate,
+    and what it had learned was lost."""
+
+    def falls(mean: float, best: float, value: float) -> str | None:
+        found = Mending()
+        found.begin(-41.0, -40.6, -41.4)
+        found.mean = mean
+        found.rise(best)
+        return found.too_far({"log_bound": value}, 100)
+
+    far = 40.6 * (AHEAD + 0.01)
+    assert "under a constant model" in falls(-40.6 + far, -41.4 + far + 0.1, -42.8)
+    assert falls(-40.6 + far, -41.4 + far + 0.1, -40.6 * (1 + NEAR / 2)) is None
+    assert falls(-40.0, -34.0, -42.8) is None and falls(-34.0, -41.0, -42.8) is None  # dropout, or learned by heart
+
+
+def test_a_state_that_was_broken_a_few_steps_ago_is_none_to_go_back_to():
+    """One was kept 16 steps after the last look, 6 of them broken: every return to it ended as the one before."""
+    found = Mending()
+    found.begin(-41.0, -40.6, -41.4)
+    found.mean = -34.5
+    broken = {"log_bound": (10 * -34.5 + 6 * -43.0) / 16}
+    assert not found.doubtful(broken, 16)  # it has not been far ahead yet, so far as is known
+    found.rise(-34.5)
+    assert found.doubtful(broken, 16) and not found.doubtful({"log_bound": -34.9}, 16)
+    assert found.mean == -34.5
