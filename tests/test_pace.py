@@ -81,15 +81,24 @@ def test_what_fails_again_goes_back_to_what_held_and_stays_there():
     assert values["rate_scale"] == pytest.approx(0.02) and values["rollbacks"] == 2
 
 
-@pytest.mark.parametrize(("mean", "scale"), [(-50.2, 0.4), (-50.3, 0.1)])
-def test_larger_steps_that_lead_down_are_taken_back_for_good(mean, scale):
+def test_larger_steps_that_lead_down_are_taken_back_for_good():
     values = {"rate_scale": 1.0, "rollbacks": 0}
     values |= pace.back(values, 0.1, step=0)
+    assert pace.fell(values, -90.0) is None  # it has not grown
     values |= pace.grown(values, 5, 100, -50.0).values
-    values |= pace.grown(values, 10, 100, mean).values
-    assert values["rate_scale"] == pytest.approx(scale)
-    if scale == 0.1:
-        assert pace.grown(values, 20, 100, mean) is None
+    assert pace.fell(values, -49.9) is None and "since its steps grew" in pace.fell(values, -50.1)
+    values |= pace.back(values, 0.1, step=3)
+    assert values["rate_scale"] == pytest.approx(0.1) and values["rollbacks"] == 1
+    assert pace.grown(values, 20, 100, -50.0) is None
+
+
+def test_what_larger_steps_may_lose_is_a_part_of_what_was_gained():
+    found = Mending()
+    found.begin(-41.0, -40.0)
+    found.mean = -30.0
+    assert found.least == pytest.approx(-32.5)
+    found.mean = -40.0
+    assert found.least == pytest.approx(-42.0)
 
 
 def test_a_training_far_ahead_of_a_constant_model_that_falls_under_it_goes_back():

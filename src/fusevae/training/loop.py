@@ -203,13 +203,13 @@ class Loop:
         may = self.settings.mend and self.values["rollbacks"] < ROLLBACKS
         if bad:
             self._go_back(f"{IN_A_ROW} or more updates in a row were abnormal: {self._cause(bad[0])}")
-        elif may and (why := self.mending.too_far(record["train"], steps)):
+        elif may and (why := self.mending.too_far(record["train"], steps) or pace.fell(self.values, self.mending.mean)):
             self._go_back(why, SMALLER)
             return True
         elif may and self.first and (why := self.mending.no_headway(self.step / self.total, self.values.get("score"))):
             self._go_back(why, SMALLER, beginning(self))
             return True
-        elif may and (found := pace.grown(self.values, self.step, self.total, self.mending.mean)):
+        elif may and (found := pace.grown(self.values, self.step, self.total, self.mending.least)):
             self.values |= found.values
             self.tell("mended", found.says)
         self.first = self.first if self.step < HEADWAY[1] * self.total else {}

@@ -25,7 +25,7 @@ TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its en
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
-MUCH = 0.1  # of what a training is ahead of a constant model
+MUCH, LOWER = 0.25, 0.05  # of what a training is ahead of a constant model; of all, where that is more
 AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 WON = 0.1  # of the loss of a critic that can't tell, under which one has won
@@ -162,7 +162,6 @@ class Mending:
     def look(self, loop: Any, means: Mapping[str, Any]) -> None:
         """Make a critic rest that has won for a while (by the means of the records of a
         :class:`fusevae.training.loop.Loop`): the model moves as before, and has time to learn what it is told."""
-        self.rise(loop.values["best"])
         self.count(loop, means)
         progress = loop.step / loop.total
         for name, player in loop.game.players.items():
@@ -179,10 +178,10 @@ class Mending:
                     f"taught the model little: it moves at one step of {RESTS ** (rests + 1)} from now on",
                 )
 
-    def rise(self, best: float | None) -> None:
+    def rise(self, best: float) -> None:
         """Raise the floor under a training that is far ahead of a constant model, by the ``best`` of held-out examples
         as by training ones: it isn't to fall below that any more."""
-        if self.floor is None or self.constant is None or self.held is None or best is None:
+        if self.floor is None or self.constant is None or self.held is None:
             return
         if best > self.held + AHEAD * abs(self.held) and self.mean > self.constant + AHEAD * abs(self.constant):
             self.floor = max(self.floor, self.constant - NEAR * abs(self.constant))
@@ -193,6 +192,13 @@ class Mending:
         if self.floor is None or self.constant is None:
             return False
         return self.floor >= self.constant - NEAR * abs(self.constant)
+
+    @property
+    def least(self) -> float:
+        """What is climbed has fallen where it is under this: by much of what it is ahead of a constant model, and more
+        than means of a few batches may be apart."""
+        ahead = 0.0 if self.constant is None else self.mean - self.constant
+        return self.mean - max(MUCH * ahead, LOWER * abs(self.mean))
 
     def climbed(self, means: Mapping[str, Any], steps: int) -> float:
         """The mean of what is climbed with that of the last ``steps``: of fewer than STEPS it is of those before,
@@ -219,8 +225,7 @@ class Mending:
         value = self.climbed(means, steps)
         if self.floor is None or not math.isfinite(value):
             return False
-        least = self.mean - MUCH * (self.mean - (self.constant or 0.0)) if self.risen else self.floor
-        return value < max(self.floor, least)
+        return value < (max(self.floor, self.least) if self.risen else self.floor)
 
     def no_headway(self, progress: float, score: float | None = None) -> str | None:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that

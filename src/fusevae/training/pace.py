@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 STRETCH = 0.05  # of the training, without trouble, after which its steps are twice as large
 HALF = 0.5  # of what failed: as large as they grow
 BEST = "best", "lives", "kept", "climbed"  # of the values, with which nothing was wrong
-LOWER = 0.005  # of what is climbed, by which it may be lower after a stretch with larger steps
 
 
 class Change(NamedTuple):
@@ -28,12 +27,20 @@ def back(values: Mapping[str, Any], smaller: float, step: int) -> dict[str, Any]
     where it had grown to that, what it grew from, and then that is no return of those after which it gives up."""
     scale, grown = values["rate_scale"], values.get("rate_grown", False)
     found = {"rate_scale": scale * (HALF if grown else smaller), "rate_limit": HALF * scale, "rate_since": step}
-    found |= {"rate_grown": False, "rate_mean": None, "rollbacks": values["rollbacks"] + (not grown)}
+    found |= {"rate_grown": False, "rate_least": None, "rollbacks": values["rollbacks"] + (not grown)}
     return found | {name: values[name] for name in BEST if name in values}
 
 
-def grown(values: Mapping[str, Any], step: int, total: int, mean: float) -> Change | None:
-    """What changes after a step of ``total``; None for nothing. ``mean`` is what is climbed.
+def fell(values: Mapping[str, Any], mean: float) -> str | None:
+    """Why steps that grew lead down: what is climbed has a ``mean`` under the least that it was to have."""
+    least = values.get("rate_least")
+    if not values.get("rate_grown") or least is None or not mean < least:
+        return None
+    return f"what is climbed fell to {mean:.5g} nats since its steps grew"
+
+
+def grown(values: Mapping[str, Any], step: int, total: int, least: float) -> Change | None:
+    """What changes after a step of ``total``; None for nothing. What is climbed isn't to fall under ``least``.
 
     Example:
         >>> values = {"rate_scale": 1.0, "rollbacks": 0}
@@ -42,15 +49,8 @@ def grown(values: Mapping[str, Any], step: int, total: int, mean: float) -> Chan
         (True, 0.2)
     """
     scale = values["rate_scale"]
-    limit, before = values.get("rate_limit", scale), values.get("rate_mean")
-    if step - values.get("rate_since", 0) < STRETCH * total:
+    limit = values.get("rate_limit", scale)
+    if scale >= limit or step - values.get("rate_since", 0) < STRETCH * total:
         return None
-    now = {"rate_since": step, "rate_mean": mean}
-    if values.get("rate_grown") and before is not None and mean < before - LOWER * abs(before):
-        says = f"what is climbed fell from {before:.5g} to {mean:.5g} nats since its steps grew"
-        now |= {"rate_scale": HALF * scale, "rate_limit": HALF * scale, "rate_grown": False}
-        return Change(now, f"{says}: they are half as large again, {HALF * scale:g} of the learning rate, and stay so")
-    if scale >= limit:
-        return None
-    now |= {"rate_scale": min(2 * scale, limit), "rate_grown": True}
+    now = {"rate_scale": min(2 * scale, limit), "rate_grown": True, "rate_since": step, "rate_least": least}
     return Change(now, f"its steps were small enough: they grow again, to {now['rate_scale']:g} of the learning rate")
