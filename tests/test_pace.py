@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import fusevae
-from fusevae import MLP, VAE, Flat, Gaussian, Normal, fit
+from fusevae import ELBO, MLP, VAE, Flat, Gaussian, Normal, Training, fit, read_data
 from fusevae.training import pace
 from fusevae.training.mending import AHEAD, NEAR, Mending
+from fusevae.training.prepare import prepare
 
 
 def rows() -> torch.Tensor:
@@ -128,3 +129,33 @@ def test_a_state_that_was_broken_a_few_steps_ago_is_none_to_go_back_to():
     found.rise(-34.5)
     assert found.doubtful(broken, 16) and not found.doubtful({"log_bound": -34.9}, 16)
     assert found.mean == -34.5
+
+
+def test_who_fails_again_at_once_goes_on_with_the_best_weights(monkeypatch):
+    """A state may be broken already: returns to that one, with ever smaller steps, all ended alike."""
+    looks, too_far = [], Mending.too_far
+
+    def failing(self, means, steps):
+        looks.append(True)
+        return "it fell" if len(looks) in (16, 17) else too_far(self, means, steps)
+
+    monkeypatch.setattr(Mending, "too_far", failing)
+    torch.manual_seed(0)
+    vae = VAE(Flat(Normal(2), Gaussian(MLP(6, 4, (32,)))), Gaussian(MLP(2, 12, (32,))))
+    settings = {"epochs": 67, "batch_size": 40, "learning_rate": 3e-3, "log_every": 10, "checkpoint_every": 50}
+    loop = prepare(vae, read_data(rows()), (), ELBO(), Training(**settings), 0, "cpu")
+    states, restore = [], loop.restore
+
+    def spied(state):
+        states.append((state, dict(loop.best)))
+        restore(state)
+
+    loop.restore = spied
+    assert loop.run()
+    (first, _), (second, best) = states
+    assert first.values["step"] == second.values["step"] > 0
+    assert any(v.any() for k, v in first.tensors.items() if k.startswith("optimizer/"))
+    assert not any(v.any() for k, v in second.tensors.items() if k.startswith("optimizer/"))
+    for name, value in best.items():
+        assert torch.equal(second.tensors.get(f"game/{name}", value), value)
+    assert any(not torch.equal(first.tensors[k], v) for k, v in second.tensors.items() if k.startswith("game/"))

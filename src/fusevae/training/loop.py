@@ -21,7 +21,7 @@ from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.figures import Figures
-from fusevae.training.mending import ENOUGH, HEADWAY, SMALLER, Mending, beginning
+from fusevae.training.mending import ENOUGH, HEADWAY, SMALLER, Mending, beginning, held
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import together, wrap
 from fusevae.training.players import Batch, Game, Losses
@@ -259,7 +259,7 @@ class Loop:
     def _go_back(self, cause: str, smaller: float | None = None, to: checkpoint.State | None = None) -> None:
         """Return to the last good state, or another, with a smaller step, the first time half of it, and say why."""
         smaller = smaller or (SMALLER if self.values["rollbacks"] and self.settings.mend else 0.5)
-        to, at, best = to or self.good, self.step - 1, self.best  # nothing was wrong with that
+        to, at, best = to or held(self), self.step - 1, self.best  # nothing was wrong with that
         now = pace.back(self.values, smaller, to.values["step"])
         if now["rollbacks"] > ROLLBACKS:
             raise TrainingError(

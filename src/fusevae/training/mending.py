@@ -264,6 +264,18 @@ def beginning(loop: Any) -> State:
     return State(tensors, {**loop.values, **loop.mending.anew(), **none})
 
 
+def held(loop: Any) -> State:
+    """The state to go back to: the last good one; but where a training failed that had just gone back to that, smaller
+    steps alone don't mend it, and it goes on with the best weights, as if they were its first."""
+    good: State = loop.good
+    if not (loop.best and loop.values["rollbacks"] and loop.values.get("rate_since") == good.values["step"]):
+        return good
+    found = {k: torch.zeros_like(v) for k, v in loop.state().tensors.items() if k.startswith("optimizer/")}
+    for name, value in loop.best.items():
+        found |= {k: value for group in ("game", "buffer", "average") if (k := f"{group}/{name}") in good.tensors}
+    return State(good.tensors | found, good.values)
+
+
 def alive(means: Mapping[str, Any]) -> bool:
     """Whether the figures of held-out data are of a latent that hasn't collapsed, or of none that could."""
     return "codes" in means or not means.get("kl", COLLAPSED) < COLLAPSED
