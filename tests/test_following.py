@@ -83,7 +83,6 @@ def test_every_layer_is_told_the_label(net) -> None:
     assert bool((gradient.abs().sum(-1) > 0).all())
 
 
-@pytest.mark.parametrize("share", [0.1, 0.6])
 def spots() -> tuple[torch.Tensor, torch.Tensor]:
     """Sixteen classes: a bright square in one of sixteen places, on a little noise."""
     draw = torch.Generator().manual_seed(0)
@@ -153,6 +152,7 @@ def test_pixels_are_drawn_by_what_a_label_says_of_their_place() -> None:
             walk.put(j, model.seen(x)[:, :, i, j])
 
 
+@pytest.mark.parametrize("share", [0.1, 0.6])
 def test_columns_are_hidden_as_often_as_asked_and_half_of_the_time_together(share) -> None:
     spec = DataSpec((2,), conditions=Conditions([Number("a"), Number("b")]))
     artifact = Artifact(VAE(Flat(Normal(1), Gaussian(MLP(2, 2))), Gaussian(MLP(1, 4, classes=spec.conditions))), spec)
