@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import math
 import warnings
 
 import numpy as np
@@ -18,14 +19,18 @@ from fusevae import (
     Artifact,
     Conditions,
     DataSpec,
+    Diffusion,
     Flat,
     Gaussian,
+    ImageTransformer,
     Label,
     LanguageModel,
     Normal,
     Number,
+    PixelCNN,
     Training,
     Transformer,
+    UNet,
     build,
     describe,
     fit,
@@ -34,10 +39,13 @@ from fusevae import (
 )
 from fusevae.core import noise
 from fusevae.core.generation import Generation, generating
+from fusevae.core.levels import bounds_as, log_bound
 from fusevae.core.vocabulary import END
 from fusevae.evaluation.asked import Teller, as_asked, of_classes, of_numbers, remark
 from fusevae.modalities.text.quality import TextReference
+from fusevae.nets.masked_conv import Walk
 from fusevae.nets.mlp import Embedding
+from fusevae.nets.places import Places
 from fusevae.recipes.find import find, recipes
 from fusevae.training.players import MaximumLikelihood
 
@@ -73,6 +81,75 @@ def test_every_layer_is_told_the_label(net) -> None:
     model(torch.randn(4, 2), torch.tensor([0, 1, 2, -1])).log_prob(torch.tensor([[3, 4, 0]] * 4)).sum().backward()
     gradient = model.label.weight.grad.view(4, 3, 8)  # of each label, and of none; of each layer
     assert bool((gradient.abs().sum(-1) > 0).all())
+
+
+def spots() -> tuple[torch.Tensor, torch.Tensor]:
+    """Sixteen classes: a bright square in one of sixteen places, on a little noise."""
+    draw = torch.Generator().manual_seed(0)
+    y = torch.arange(256) % 16
+    x = (torch.rand(256, 8, 8, generator=draw) < 0.02).float()
+    for image, label in zip(x, y.tolist(), strict=True):
+        image[label // 4 * 2 :, label % 4 * 2 :][:2, :2] = 1.0
+    return x[:, None], y
+
+
+NETS = {
+    "PixelCNN": lambda by: PixelCNN((1, 8, 8), width=8, kernels=(3, 3), classes=16, by_place=by),
+    "ImageTransformer": lambda by: ImageTransformer((1, 8, 8), 2, 0.0, 1.0, 16, 2, 1, classes=16, by_place=by),
+    "Diffusion": lambda by: Diffusion(UNet((1, 8, 8), (8, 16), classes=16, by_place=by), (1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_a_class_says_of_places_is_heard_within_a_few_dozen_steps(name) -> None:
+    """Of nets that are told a label alike at every place hundreds of steps made nothing: of a hundred characters 944
+    steps of a diffusion drew 6 % as asked, with a map for each label 913 steps 28 %, real ones 30 %."""
+    x, y = spots()
+
+    def nats(by: bool) -> float:
+        """By which an image is likelier given its label than given another."""
+        torch.manual_seed(0)
+        model, order = NETS[name](by), torch.randint(len(x), (40, 64), generator=torch.Generator().manual_seed(1))
+        optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
+        for rows in order:
+            optimizer.zero_grad()
+            with bounds_as("surrogate"):
+                (-log_bound(model(y[rows]), x[rows]).mean()).backward()
+            optimizer.step()
+
+        def value(label) -> torch.Tensor:
+            with torch.no_grad(), noise.keyed(0, "value"), bounds_as("surrogate"):
+                return log_bound(model(label), x).mean()
+
+        return (value(y) - value(y.roll(1))).item()
+
+    plain, by_place = nats(False), nats(True)
+    assert by_place > 3.0 and by_place > 5 * max(plain, 0.0)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (5, 9), (28, 28), (30, 17)])
+def test_a_map_of_a_label_has_a_size_that_does_not_grow_with_the_image(size) -> None:
+    net = Places(3, 2, size)
+    found = net(torch.tensor([0, 2, -1]))
+    assert found.shape == (3, 2, *size) and net(None).shape == (1, 2, *size)
+    assert torch.allclose(found[2:], net(None), atol=1e-6) and math.prod(net.told.outputs) <= 2 * 8 * 8
+    columns = Conditions([Label("a", ["x", "y"]), Number("b")])
+    assert Places(columns, 2, size)(torch.tensor([[1.0, 0.5], [NAN, NAN]])).shape == (2, 2, *size)
+
+
+def test_pixels_are_drawn_by_what_a_label_says_of_their_place() -> None:
+    """The walk over the pixels sees what a whole pass sees."""
+    torch.manual_seed(0)
+    model = PixelCNN((1, 5, 6), width=4, kernels=(3, 3), classes=3, by_place=True)
+    label, layers = torch.tensor([0, 1, 2, -1]), model.layers
+    x = torch.rand(4, 1, 5, 6).round()
+    conditions = layers.conditions(None, label, None)
+    whole, walk = layers(model.seen(x), conditions), Walk(layers, 4, (5, 6), conditions)
+    for i in range(5):
+        walk.row(i)
+        for j in range(6):
+            assert torch.allclose(walk.at(j)[..., 0, 0], whole[:, :, i, j], atol=1e-5)
+            walk.put(j, model.seen(x)[:, :, i, j])
 
 
 @pytest.mark.parametrize("share", [0.1, 0.6])

@@ -19,6 +19,7 @@ from fusevae.distributions.categorical import on_grid, shares
 from fusevae.distributions.pixel_cnn import in_parts
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.outset import thinned
+from fusevae.nets.places import Places
 from fusevae.nets.transformer import Transformer
 
 
@@ -42,6 +43,7 @@ class ImageTransformer(Conditional):
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         marginal: whether the net tells only how a value differs from how often each is at its place, which is taken
             from the training examples: it starts as a constant model, of which a large image has much to learn.
+        by_place: whether a label says something to each place, too (:class:`fusevae.nets.places.Places`).
 
     Example:
         >>> import torch
@@ -67,6 +69,7 @@ class ImageTransformer(Conditional):
         context: int = 0,
         classes: int | Conditions = 0,
         marginal: bool = False,
+        by_place: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != 3:
@@ -83,6 +86,7 @@ class ImageTransformer(Conditional):
         self.places = nn.ParameterList(0.02 * torch.randn(size, width) for size in (*shape[1:], shape[0]))
         self.given = nn.Linear(context, width, bias=False) if context else None
         self.label = Embedding(classes, width) if classes else None
+        self.told = Places(classes, width, (shape[1], shape[2])) if classes and by_place else None
         self.net = Transformer(width, heads, layers, dropout=dropout)
         self.head = nn.Linear(width, levels)
         self.register_buffer("alone", torch.zeros(math.prod(shape), levels) if marginal else None)
@@ -101,6 +105,8 @@ class ImageTransformer(Conditional):
             total = total + self.given(vector)[:, None]
         if self.label is not None:
             total = total + self.label(label)[..., None, :]
+        if self.told is not None:
+            total = total + self.told(label).flatten(2).mT.repeat_interleave(self.shape[0], 1)
         return total
 
     def logits(self, h: Tensor, at: int | None = None) -> Tensor:
@@ -125,6 +131,7 @@ class ImageTransformer(Conditional):
         small: dict[str, Any] = {"width": 4, "heads": 1, "layers": 1}
         return [
             (cls((1, 2, 2), context=2, **small), (torch.randn(3, 2),)),
+            (cls((1, 2, 2), classes=2, by_place=True, **small), (torch.tensor([0, 1, -1]),)),
             (cls((2, 1, 2), levels=3, low=-1.0, high=1.0, marginal=True, **small), ()),
         ]
 

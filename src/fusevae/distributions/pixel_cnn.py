@@ -49,6 +49,7 @@ class PixelCNN(Conditional):
         classes: number of labels, or :class:`Conditions`, that every layer is given; 0 for none.
         net: maps what is given, a latent and a label, to features ``(channels, height, width)``: every layer is given
             those of its own pixel.
+        by_place: whether a label says something to each place of the first layer, too.
 
     Example:
         >>> import torch
@@ -73,6 +74,7 @@ class PixelCNN(Conditional):
         context: int = 0,
         classes: int | Conditions = 0,
         net: nn.Module | None = None,
+        by_place: bool = False,
     ) -> None:
         super().__init__()
         if len(shape) != 3:
@@ -102,7 +104,9 @@ class PixelCNN(Conditional):
                 )
             features = outputs[0]
         inputs = channels * self.each + (kind == "logistic")  # one channel of ones says where the image ends
-        self.layers = PixelNet(inputs, width, kernels, context, features, classes)
+        self.layers = PixelNet(
+            inputs, width, kernels, context, features, classes, (shape[1], shape[2]) if by_place else None
+        )
         self.head: nn.Module
         if kind == "logistic":
             outputs = DiscretizedLogistic.outputs(self.shape, components)[0]
@@ -165,6 +169,7 @@ class PixelCNN(Conditional):
         return [
             (cls((1, 2, 2), context=2, **small), (z,)),  # type: ignore[arg-type]
             (cls((2, 2, 2), net=net, **small), (z,)),  # type: ignore[arg-type]
+            (cls((1, 2, 2), classes=2, by_place=True, **small), (torch.tensor([0, 1, -1]),)),  # type: ignore[arg-type]
             (cls((1, 2, 2), "categorical", levels=3, low=-1.0, high=1.0, **small), ()),  # type: ignore[arg-type]
             (cls((1, 2, 2), "logistic", levels=3, components=2, context=2, **small), (z,)),  # type: ignore[arg-type]
         ]

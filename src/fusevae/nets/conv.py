@@ -13,6 +13,7 @@ from fusevae.core.conditional import flattened
 from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.nets.mlp import TOLD, Embedding, as_shape
+from fusevae.nets.places import Places
 
 
 class ResidualBlock(nn.Module):
@@ -108,6 +109,7 @@ class ConvDecoder(Described, nn.Module):
         blocks: residual blocks a stage.
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
         places: whether each place has a bias of its own, so that a training starts at the mean image.
+        by_place: whether a label says something to each place, too (:class:`fusevae.nets.places.Places`).
 
     Example:
         >>> import torch
@@ -123,6 +125,7 @@ class ConvDecoder(Described, nn.Module):
         blocks: int = 1,
         classes: int | Conditions = 0,
         places: bool = False,
+        by_place: bool = False,
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
@@ -130,6 +133,7 @@ class ConvDecoder(Described, nn.Module):
         self.sizes = sizes(outputs[1], outputs[2], len(channels))[::-1]
         self.smallest = (channels[0], *self.sizes[0])
         self.stem = nn.Linear(inputs, math.prod(self.smallest))
+        self.told = Places(classes, channels[0], self.sizes[0]) if classes and by_place else None
         self.widenings = nn.ModuleList(
             nn.Conv2d(c, d, 3, padding=1) for c, d in zip([channels[0], *channels[:-1]], channels, strict=True)
         )
@@ -150,6 +154,8 @@ class ConvDecoder(Described, nn.Module):
         batch = z.shape[:-1]
         h = self.stem(z.reshape(-1, *self.inputs)).view(-1, *self.smallest)
         label = flattened(label, batch)
+        if self.told is not None:
+            h = h + self.told(label)
         for size, widen, blocks in zip(self.sizes[1:], self.widenings, self.stages, strict=True):
             h = widen(F.interpolate(h, size=size, mode="nearest"))
             for block in cast(nn.ModuleList, blocks):

@@ -14,6 +14,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.nets.mlp import TOLD, Embedding
+from fusevae.nets.places import Places
 
 
 def gate(x: Tensor) -> Tensor:
@@ -105,6 +106,7 @@ class PixelNet(Described, nn.Module):
         context: width of a vector that every layer is given; 0 for none.
         features: channels of a map as large as the image that every layer is given, each pixel its own; 0 for none.
         classes: number of labels, or :class:`Conditions`, that every layer is given; 0 for none.
+        size: height and width of the images, with which a label says something to each place of the first layer, too.
 
     Attributes:
         reach: how far a feature sees: the ``reach`` rows above and the row itself to the left, in those the ``reach``
@@ -125,6 +127,7 @@ class PixelNet(Described, nn.Module):
         context: int = 0,
         features: int = 0,
         classes: int | Conditions = 0,
+        size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         if not kernels or kernels[0] < 3 or any(k < 1 or k % 2 == 0 for k in kernels):
@@ -142,6 +145,7 @@ class PixelNet(Described, nn.Module):
         self.given = nn.Linear(context, total, bias=False) if context else None
         self.map = nn.Conv2d(features, total, 1, bias=False) if features else None
         self.label = Embedding(classes, total, TOLD) if classes else None
+        self.told = Places(classes, width, size) if classes and size is not None else None
 
     def conditions(
         self, vector: Tensor | None = None, label: Tensor | None = None, features: Tensor | None = None
@@ -158,7 +162,8 @@ class PixelNet(Described, nn.Module):
             total = mapped if total is None else total + mapped
         if total is None:
             return [None] * len(self.biases)
-        return list((total[None] if total.dim() == 3 else total).split(self.biases, 1))
+        first, *others = (total[None] if total.dim() == 3 else total).split(self.biases, 1)
+        return [first if self.told is None else first + self.told(label), *others]
 
     def forward(self, x: Tensor, conditions: list[Tensor | None] | None = None) -> Tensor:
         """``(n, width, height, width)`` for images ``(n, inputs, height, width)``."""

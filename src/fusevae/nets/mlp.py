@@ -135,22 +135,25 @@ class Told(Described, nn.Module):
         classes: number of labels, or :class:`Conditions`.
         outputs: shape of the result.
         hidden: width.
+        scale: of the last layer's weights at the start, as a part of what is usual.
 
     Example:
         >>> Told(10, 4)(torch.tensor([3, -1])).shape, Told(10, 4)(None).shape
         (torch.Size([2, 4]), torch.Size([4]))
     """
 
-    def __init__(self, classes: int | Conditions, outputs: int, hidden: int = 64) -> None:
+    def __init__(
+        self, classes: int | Conditions, outputs: int | tuple[int, ...], hidden: int = 64, scale: float = 0.1
+    ) -> None:
         super().__init__()
         self.classes, self.outputs = classes, as_shape(outputs)
         self.label = Embedding(classes, hidden, std=1.0)
-        self.layer, self.head = nn.Linear(hidden, hidden), nn.Linear(hidden, outputs)
-        self.head.weight.data.mul_(0.1)
+        self.layer, self.head = nn.Linear(hidden, hidden), nn.Linear(hidden, math.prod(self.outputs))
+        self.head.weight.data.mul_(scale)
 
     def forward(self, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
-        """``(*batch, outputs)`` for labels ``(*batch,)``, or conditions ``(*batch, columns)``."""
-        return self.head(F.silu(self.layer(self.label(label))))
+        """``(*batch, *outputs)`` for labels ``(*batch,)``, or conditions ``(*batch, columns)``."""
+        return self.head(F.silu(self.layer(self.label(label)))).unflatten(-1, self.outputs)
 
 
 class MLP(Described, nn.Module):

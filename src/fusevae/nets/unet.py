@@ -13,6 +13,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.description import Described
 from fusevae.nets.attention import attention
 from fusevae.nets.conv import sizes
+from fusevae.nets.places import Places
 from fusevae.nets.time_mlp import TimeEmbedding
 
 GROUPS = 8
@@ -31,6 +32,7 @@ class UNet(Described, nn.Module):
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
         context: width of the latent vector that it is given, as the net of a decoder; 0 as that of a prior.
         attention: whether every place of the smallest image sees all others.
+        by_place: whether a label says something to each place of the smallest image, too (as of :class:`ConvDecoder`).
 
     Example:
         >>> import torch
@@ -48,6 +50,7 @@ class UNet(Described, nn.Module):
         classes: int | Conditions = 0,
         context: int = 0,
         attention: bool = True,
+        by_place: bool = False,
     ) -> None:
         super().__init__()
         self.outputs, self.patch, self.classes, self.context = tuple(shape), patch, classes, context
@@ -56,6 +59,7 @@ class UNet(Described, nn.Module):
         self.sizes = sizes(height, width, len(channels) - 1)
         embedded = 4 * channels[0]
         self.time = TimeEmbedding(embedded, classes, context)
+        self.told = Places(classes, channels[-1], self.sizes[-1]) if classes and by_place else None
         self.stem = nn.Conv2d(inside, channels[0], 3, padding=1)
 
         def stage(widths: list[int], out: int) -> nn.ModuleList:
@@ -83,7 +87,10 @@ class UNet(Described, nn.Module):
             x = F.pad(x, (0, -width % self.patch, 0, -height % self.patch))
             x = F.pixel_unshuffle(x, self.patch)
         h, seen = self.stem(x), []
+        label = given[-1] if len(given) > bool(self.context) else None
         for i, stage in enumerate(self.down):
+            if self.told is not None and i == len(self.halvings):
+                h = h + self.told(label)
             h = _through(stage, h, e)
             seen.append(h)
             if i < len(self.halvings):

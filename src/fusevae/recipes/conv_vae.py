@@ -12,7 +12,7 @@ from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
 from fusevae.nets.conv import ConvDecoder, ConvEncoder
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.mlp import Told
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -30,13 +30,13 @@ def recipe(
     """``channels`` are the widths of the encoder's stages, the decoder has them in reverse; ``conditional`` gives
     prior, encoder and decoder the label."""
     classes = data.condition if conditional else 0
-    prior = Gaussian(Embedding(classes, 2 * latent)) if classes else Normal(latent)
+    prior = Gaussian(Told(classes, 2 * latent, 256)) if classes else Normal(latent)
     steps, levels = scaled(data)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
         Flat(prior, posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, classes))),
         decoder=DiscretizedLogistic(
-            ConvDecoder(latent, outputs, channels[::-1], blocks, classes, places=few(data)),
+            ConvDecoder(latent, outputs, channels[::-1], blocks, classes, places=few(data), by_place=True),
             components,
             levels=levels,
         ),

@@ -43,7 +43,9 @@ def recipe(
 
 def u_net(data: DataSpec, channels: tuple[int, ...], blocks: int, patch: int | None) -> UNet:
     """For images of these data, and their labels."""
-    return UNet(data.shape, channels, blocks, patch or (2 if min(data.shape[1:]) >= 16 else 1), data.condition)
+    return UNet(
+        data.shape, channels, blocks, patch or (2 if min(data.shape[1:]) >= 16 else 1), data.condition, by_place=True
+    )
 
 
 def over_pixels(data: DataSpec, model: Conditional) -> Experiment:

@@ -15,7 +15,7 @@ def recipe(data: DataSpec, width: int = 64, heads: int = 2, layers: int = 3) -> 
     """Each batch is binarized afresh; with the labels, where there are any. A large one is for a GPU."""
     return Experiment(
         model=ImageTransformer(
-            data.shape, 2, width=width, heads=heads, layers=layers, classes=data.condition, marginal=True
+            data.shape, 2, width=width, heads=heads, layers=layers, classes=data.condition, marginal=True, by_place=True
         ),
         views=[Binarize()],
         training=Training(epochs=20, batch_size=64, learning_rate=1e-3),

@@ -14,7 +14,7 @@ modality = "images"
 def recipe(data: DataSpec, width: int = 32, kernels: tuple[int, ...] = (7, 5, 5, 5, 5)) -> Experiment:
     """Each batch is binarized afresh; with the labels, where there are any."""
     return Experiment(
-        model=PixelCNN(data.shape, "bernoulli", width, kernels, classes=data.condition),
+        model=PixelCNN(data.shape, "bernoulli", width, kernels, classes=data.condition, by_place=True),
         views=[Binarize()],
         training=Training(epochs=20, batch_size=64, learning_rate=2e-3),
     )

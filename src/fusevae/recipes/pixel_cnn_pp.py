@@ -17,5 +17,7 @@ def recipe(
 ) -> Experiment:
     """Every channel of a pixel by those before it."""
     steps, levels = scaled(data)
-    net = PixelCNN(data.shape, "logistic", width, kernels, levels, -1.0, 1.0, components, classes=data.condition)
+    net = PixelCNN(
+        data.shape, "logistic", width, kernels, levels, -1.0, 1.0, components, classes=data.condition, by_place=True
+    )
     return Experiment(model=Preprocessed(steps, net), training=Training(epochs=20, batch_size=64, learning_rate=1e-3))

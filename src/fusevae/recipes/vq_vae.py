@@ -49,7 +49,13 @@ def quantized(
             encoder,
             quantizer,
             prior=PixelCNN(
-                grid, "categorical", width=64, kernels=(5, 3, 3, 3), levels=quantizer.levels, classes=classes
+                grid,
+                "categorical",
+                width=64,
+                kernels=(5, 3, 3, 3),
+                levels=quantizer.levels,
+                classes=classes,
+                by_place=True,
             ),
         ),
         decoder=DiscretizedLogistic(

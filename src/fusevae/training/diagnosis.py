@@ -128,6 +128,7 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     loop.values["score"] = score
     if better(score, lives, loop.values["best"], loop.values["lives"]):
         loop.values |= {"best": score, "lives": lives, "stale": 0, "kept": loop.step, "climbed": loop.mending.mean}
+        loop.mending.rise(score)
         if loop.settings.patience or (loop.settings.mend and leader.kept):
             loop.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
     elif not early:

@@ -16,12 +16,12 @@ from fusevae.core.errors import TrainingError
 from fusevae.core.memory import keep_freed_memory
 from fusevae.core.processes import sum_over_processes, world
 from fusevae.data.examples import Examples
-from fusevae.training import checkpoint, diagnosis
+from fusevae.training import checkpoint, diagnosis, pace
 from fusevae.training.average import Average
 from fusevae.training.batches import Batches
 from fusevae.training.callbacks import Callback, Moment, call
 from fusevae.training.figures import Figures
-from fusevae.training.mending import ENOUGH, HEADWAY, SMALLER, Mending, beginning
+from fusevae.training.mending import ENOUGH, HEADWAY, SMALLER, Mending, beginning, held
 from fusevae.training.optimizer import GuardedAdamW, like, whole
 from fusevae.training.parallel import together, wrap
 from fusevae.training.players import Batch, Game, Losses
@@ -29,8 +29,7 @@ from fusevae.training.progress import Interrupt, Progress
 from fusevae.training.records import METRICS, Records, readable
 from fusevae.training.settings import Training
 
-IN_A_ROW = 5  # updates skipped in a row before the loop goes back to the last good state
-ROLLBACKS = 5  # returns before it gives up
+IN_A_ROW, ROLLBACKS = 5, 5  # updates skipped in a row before it goes back to a good state; returns until it gives up
 
 
 class Loop:
@@ -165,7 +164,7 @@ class Loop:
             self.optimizers[who].zero_grad()
 
     def _backward(self, losses: Losses, share: float) -> None:
-        """Step 6: of each loss, the gradient of its own player's parameters; those of no player are no part of it."""
+        """Step 6: of each loss, the gradient of its own player's parameters."""
         for i, (who, (loss, _)) in enumerate(losses.items()):
             only = list(self.optimizers[who].parameters.values()) if len(losses) > 1 else None
             (loss * share if share != 1 else loss).backward(inputs=only, retain_graph=i + 1 < len(losses))
@@ -204,14 +203,16 @@ class Loop:
         may = self.settings.mend and self.values["rollbacks"] < ROLLBACKS
         if bad:
             self._go_back(f"{IN_A_ROW} or more updates in a row were abnormal: {self._cause(bad[0])}")
-        elif may and (why := self.mending.too_far(record["train"], steps, note=True)):
+        elif may and (why := self.mending.too_far(record["train"], steps) or pace.fell(self.values, self.mending.mean)):
             self._go_back(why, SMALLER)
             return True
         elif may and self.first and (why := self.mending.no_headway(self.step / self.total, self.values.get("score"))):
             self._go_back(why, SMALLER, beginning(self))
             return True
-        if self.step >= HEADWAY[1] * self.total:
-            self.first = {}
+        elif may and (found := pace.grown(self.values, self.step, self.total, self.mending.least)):
+            self.values |= found.values
+            self.tell("mended", found.says)
+        self.first = self.first if self.step < HEADWAY[1] * self.total else {}
         return bool(bad)
 
     @torch.no_grad()
@@ -258,18 +259,17 @@ class Loop:
     def _go_back(self, cause: str, smaller: float | None = None, to: checkpoint.State | None = None) -> None:
         """Return to the last good state, or another, with a smaller step, the first time half of it, and say why."""
         smaller = smaller or (SMALLER if self.values["rollbacks"] and self.settings.mend else 0.5)
-        at, rollbacks, scale = self.step - 1, self.values["rollbacks"] + 1, smaller * self.values["rate_scale"]
-        if rollbacks > ROLLBACKS:
+        to, at, best = to or held(self), self.step - 1, self.best  # nothing was wrong with that
+        now = pace.back(self.values, smaller, to.values["step"])
+        if now["rollbacks"] > ROLLBACKS:
             raise TrainingError(
                 f"the training went wrong at step {at} ({cause}), after {ROLLBACKS} returns with a smaller step: lower "
                 "training.learning_rate, or look at the data"
             )
-        best = self.best  # nothing was wrong with it
-        kept = {name: self.values[name] for name in ("best", "lives", "kept", "climbed") if name in self.values}
-        self.restore(to or self.good)
-        self.best, self.values = best, self.values | kept | {"rollbacks": rollbacks, "rate_scale": scale}
-        self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": scale})
-        self.progress.warn(f"step {at}: {cause}; back to step {self.step} with {scale:g} of the learning rate")
+        self.restore(to)
+        self.best, self.values = best, self.values | now
+        self.write({"event": "went back", "from": at, "cause": cause, "rate_scale": now["rate_scale"]})
+        self.progress.warn(f"step {at}: {cause}; back to step {self.step}, {now['rate_scale']:g} of the learning rate")
         self.save()
 
     # ---------------------------------------------------------------- state
@@ -325,7 +325,7 @@ class Loop:
         if any(o.newest_was_skipped() for o in self.optimizers.values()):
             return True
         steps = self.step - self.values["looked"]
-        return bool(steps and self.settings.mend and self.mending.too_far(readable(self.figures.means(steps)), steps))
+        return bool(steps and self.settings.mend and self.mending.doubtful(readable(self.figures.means(steps)), steps))
 
     def stop(self) -> None:
         """End after this step, saved."""

@@ -25,6 +25,7 @@ TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its en
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
+MUCH, LOWER = 0.25, 0.05  # of what a training is ahead of a constant model; of all, where that is more
 AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
 FAR = 1.0  # of a constant model's nats, below it and the start: who is so far off has taken too large a step
 WON = 0.1  # of the loss of a critic that can't tell, under which one has won
@@ -177,19 +178,54 @@ class Mending:
                     f"taught the model little: it moves at one step of {RESTS ** (rests + 1)} from now on",
                 )
 
-    def too_far(self, means: Mapping[str, Any], steps: int, note: bool = False) -> str | None:
-        """Why the means of the last ``steps`` say that these were too large; None where they don't. With ``note`` they
-        count for those to come: of fewer than STEPS a mean is of those before, too."""
+    def rise(self, best: float) -> None:
+        """Raise the floor under a training that is far ahead of a constant model, by the ``best`` of held-out examples
+        as by training ones: it isn't to fall below that any more."""
+        if self.floor is None or self.constant is None or self.held is None:
+            return
+        if best > self.held + AHEAD * abs(self.held) and self.mean > self.constant + AHEAD * abs(self.constant):
+            self.floor = max(self.floor, self.constant - NEAR * abs(self.constant))
+
+    @property
+    def risen(self) -> bool:
+        """Whether the training has been far ahead of a constant model."""
+        if self.floor is None or self.constant is None:
+            return False
+        return self.floor >= self.constant - NEAR * abs(self.constant)
+
+    @property
+    def least(self) -> float:
+        """What is climbed has fallen where it is under this: by much of what it is ahead of a constant model, and more
+        than means of a few batches may be apart."""
+        ahead = 0.0 if self.constant is None else self.mean - self.constant
+        return self.mean - max(MUCH * ahead, LOWER * abs(self.mean))
+
+    def climbed(self, means: Mapping[str, Any], steps: int) -> float:
+        """The mean of what is climbed with that of the last ``steps``: of fewer than STEPS it is of those before,
+        too."""
         # an ELBO may be low while its KL costs nothing, an objective where its KL costs much
         value = max((means[name] for name in ("objective", "elbo", "log_bound") if name in means), default=math.nan)
+        return self.mean + min(1.0, steps / STEPS) * (value - self.mean)
+
+    def too_far(self, means: Mapping[str, Any], steps: int) -> str | None:
+        """Why the means of the last ``steps``, which count for those to come, say that these were too large; None where
+        they don't."""
+        value = self.climbed(means, steps)
         if self.floor is None or not math.isfinite(value):
             return None  # updates that aren't finite are left out, and looked after
-        value = self.mean + min(1.0, steps / STEPS) * (value - self.mean)
-        if note:
-            self.mean = value
+        self.mean = value
         if value >= self.floor:
             return None
-        return f"what is climbed fell to {value:.5g} nats, far below its start and a constant model ({self.floor:.5g})"
+        under = "under a constant model, from far above" if self.risen else "far below its start and a constant model"
+        return f"what is climbed fell to {value:.5g} nats, {under} ({self.floor:.5g})"
+
+    def doubtful(self, means: Mapping[str, Any], steps: int) -> bool:
+        """Whether what is climbed has fallen to the floor since the last look, ``steps`` ago, or, far ahead of a
+        constant model, by much of what it is ahead: a state that was broken a few steps ago is none to go back to."""
+        value = self.climbed(means, steps)
+        if self.floor is None or not math.isfinite(value):
+            return False
+        return value < (max(self.floor, self.least) if self.risen else self.floor)
 
     def no_headway(self, progress: float, score: float | None = None) -> str | None:
         """Why its steps were too large from the start, at HEADWAY of the training; None where they weren't. A net that
@@ -226,6 +262,18 @@ def beginning(loop: Any) -> State:
     tensors |= {k.replace("game/", "average/", 1): v for k, v in loop.first.items() if k.startswith("game/")}
     none = dict.fromkeys(("step", "looked", "diagnosed", "validated", "stale"), 0)
     return State(tensors, {**loop.values, **loop.mending.anew(), **none})
+
+
+def held(loop: Any) -> State:
+    """The state to go back to: the last good one; but where a training failed that had just gone back to that, smaller
+    steps alone don't mend it, and it goes on with the best weights, as if they were its first."""
+    good: State = loop.good
+    if not (loop.best and loop.values["rollbacks"] and loop.values.get("rate_since") == good.values["step"]):
+        return good
+    found = {k: torch.zeros_like(v) for k, v in loop.state().tensors.items() if k.startswith("optimizer/")}
+    for name, value in loop.best.items():
+        found |= {k: value for group in ("game", "buffer", "average") if (k := f"{group}/{name}") in good.tensors}
+    return State(good.tensors | found, good.values)
 
 
 def alive(means: Mapping[str, Any]) -> bool:

@@ -255,14 +255,14 @@ def _fitted(
 
 
 def _diffusion(shape: tuple[int, ...], classes: int | Conditions) -> Diffusion:
-    net = UNet(shape, classes=classes) if len(shape) == 3 else TimeMLP(shape, classes=classes)
+    net = UNet(shape, classes=classes, by_place=True) if len(shape) == 3 else TimeMLP(shape, classes=classes)
     return Diffusion(net, shape, "v", LinearSchedule(-10.0, 8.0))
 
 
 def _of_codes(kind: Kind, shape: tuple[int, ...], levels: int, classes: int | Conditions) -> Conditional:
     if kind == "pixel-cnn":
-        return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes)
-    return ImageTransformer(shape, levels, dropout=0.1, classes=classes)
+        return PixelCNN(shape, "categorical", width=64, levels=levels, classes=classes, by_place=True)
+    return ImageTransformer(shape, levels, dropout=0.1, classes=classes, by_place=True)
 
 
 def _of_sequences(
