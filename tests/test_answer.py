@@ -128,7 +128,7 @@ def test_a_curve_that_still_rises_is_said():
 
 
 def plan(total: float = 600.0, candidates: int = 5, judge: float = 0.0):
-    costs = {str(i): Cost(4.0, 4.0) for i in range(candidates)}
+    costs = {name: Cost(4.0, 4.0) for name in "abcdefgh"[:candidates]}
     return rounds.planned(costs, total, judge, 2000, 100, 5000)
 
 
@@ -145,8 +145,8 @@ def test_recipes_that_nobody_named_are_no_more_than_the_time_is_for(tmp_path, mo
     costs = {str(i): Cost(0.5, 0.5) for i in range(5)}
     for total in (20.0, 40.0, 60.0, 1200.0):
         found = rounds.affordable(costs, total, 0.0, 3.0, 100, 100, 100)
-        n = found["sizes"][0]
-        assert n == 2 or rounds.shared(found, 0, n, rounds.USED * total, rounds.OVERHEAD) >= rounds.OVERHEAD
+        n, beside = found["sizes"][0], rounds.foreseen(found, list(found["overheads"]))
+        assert n == 2 or rounds.shared(found, 0, n, rounds.USED * total, beside) >= beside >= rounds.OVERHEAD
         assert (n == 5) == (total > 100)
     for clock in ("monotonic", "perf_counter"):
         monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
@@ -164,8 +164,11 @@ class Killed(Exception):
     pass
 
 
-def halved(kept: dict, after: int | None = None, lost: float = 0.0) -> dict:
-    """The rounds of five candidates whose worth is their number, killed at the call ``after``, which took ``lost``."""
+def halved(
+    kept: dict, after: int | None = None, lost: float = 0.0, over: str = "", beside: float = 1.0, total: float = 600.0
+) -> dict:
+    """The rounds of five candidates whose worth is their number, killed at the call ``after``, which took ``lost``;
+    those of ``over`` have learned what they can in the first, and each training takes ``beside`` seconds more."""
     saved, calls = copy.deepcopy(kept), 0
 
     def save():
@@ -181,18 +184,30 @@ def halved(kept: dict, after: int | None = None, lost: float = 0.0) -> dict:
     def train(name, number, seconds):
         call()
         before = kept["done"].get(name, {}).get("seconds", 0.0)
+        seconds = min(seconds, 9.0) if name in over else seconds
         kept["done"][name] = {"steps": 1, "seconds": before + seconds, "round": number}
-        return 1.0
+        return beside
 
     def best(number):
         call()
-        return sorted("abcde", reverse=True)
+        return sorted(kept["plan"]["overheads"], reverse=True)
 
     def spent():
-        return lost + sum(done["seconds"] for done in kept["done"].values())
+        trainings = sum(done["round"] + 1 for done in kept["done"].values())
+        return lost + beside * trainings + sum(done["seconds"] for done in kept["done"].values())
 
     try:
-        rounds.rounds("abcde", kept, 600.0, train, best, save, lambda name: False, spent, quiet=True)
+        rounds.rounds(
+            list(kept["plan"]["overheads"]),
+            kept,
+            total,
+            train,
+            best,
+            save,
+            lambda name: name in over,
+            spent,
+            quiet=True,
+        )
     except Killed:
         return saved
     return kept
@@ -218,6 +233,23 @@ def test_rounds_end_alike_wherever_they_are_killed():
         assert [each["names"] for each in late["rounds"]] == names[: len(late["rounds"])]
         least = rounds.LEAST * len(names[0])
         assert sum(done["seconds"] for done in late["done"].values()) < max(before, 600 - 200) + least
+
+
+def test_what_has_learned_all_it_can_leaves_its_place_and_its_time_to_the_others():
+    kept = halved({"plan": plan(), "done": {}}, over="ed")
+    names = [each["names"] for each in kept["rounds"]]
+    assert names[1:3] == [["c", "b", "a"], ["c", "b"]]  # not one alone, since two that are better are done
+    kept = halved({"plan": plan(candidates=2), "done": {}}, over="b")
+    spent = sum(done["seconds"] for done in kept["done"].values())
+    assert 0.85 * 600 < spent < 600  # a round more than were planned, with what was left
+
+
+def test_trainings_that_take_long_beside_leave_each_candidate_the_same_time():
+    costs = dict.fromkeys("abcde", Cost(400.0, 4.0))  # a pass over what is held out takes 4 s
+    found = rounds.planned(costs, 300.0, 0.0, 2000, 100, 5000)
+    kept = halved({"plan": found, "done": {}}, beside=21.0, total=300.0)
+    first = [done["seconds"] for done in kept["done"].values() if done["round"] == 0]
+    assert min(first) > 0.9 * max(first) and min(first) > 10
 
 
 def test_a_clock_counts_what_was_killed(tmp_path):

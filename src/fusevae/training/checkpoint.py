@@ -23,7 +23,7 @@ NUMBER = (int, float)
 #: what is known of a checkpoint's values: types, and the least where they are numbers
 KINDS: dict[str, tuple[Any, Any]] = {
     "step": (int, 0), "rollbacks": (int, 0), "stale": (int, 0), "records": (int, 0), "looked": (int, 0),
-    "rate_scale": (NUMBER, 0), "best": ((*NUMBER, type(None)), None),
+    "rate_scale": (NUMBER, 0), "best": ((*NUMBER, type(None)), None), "reached": ((*NUMBER, type(None)), None),
 }  # fmt: skip
 
 
