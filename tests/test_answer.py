@@ -18,6 +18,7 @@ import fusevae
 from fusevae import MLP, VAE, Bernoulli, Binarize, Flat, Gaussian, Normal
 from fusevae.cli import main
 from fusevae.core.errors import InputError
+from fusevae.evaluation import rows
 from fusevae.evaluation.compare import Difference
 from fusevae.evaluation.comparison import Comparison
 from fusevae.evaluation.intervals import interval
@@ -109,6 +110,22 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
     assert "left out, since they copy training data: copier" in lines and "5 nats more than sharp" in lines
     assert "latents" not in said(found)  # the only ones have collapsed
     assert found.to_dict()["answer"][0]["take"] == ["likely"] and "copying" in found.warnings()["copier"]
+
+
+def test_what_the_verdict_can_not_tell_apart_is_not_in_bold_and_thousands_are_written_out():
+    x = torch.linspace(-math.sqrt(3), math.sqrt(3), 6000)  # of variance 1
+    for more, sure in ((0.08, False), (0.5, True)):  # both beyond chance, one less than another seed may change
+        found = table(a=(x, model(x)), b=(x + more, model(x + more)))
+        assert (said(found)["likelihood"] == ["b"]) == sure != ("another seed may change" in found.answer_lines()[0])
+        (row,) = rows.rows(found.named(), ["log_likelihood.value"], found.unsure)["Likelihood of held-out data"]
+        assert (row.best == {1}) == sure == ("<b>" in found._repr_html_())
+    assert "1,754 nats more" in str(table(a=(x, model(x)), b=(x + 1754, model(x + 1754))).answer[0])
+
+
+def test_the_only_one_left_is_not_the_only_one_there_is():
+    x = torch.linspace(-3, 3, 100)
+    found = table(copier=(x, model(x, fid=2.0, copies=0.5)), fair=(x, model(x, fid=9.0)))
+    assert "fair is the only one that is left; left out, since they copy" in "\n".join(found.answer_lines())
 
 
 def test_that_samples_were_not_judged_stands_beside_the_table():
@@ -245,7 +262,7 @@ def test_what_has_learned_all_it_can_leaves_its_place_and_its_time_to_the_others
 
 
 def test_trainings_that_take_long_beside_leave_each_candidate_the_same_time():
-    costs = dict.fromkeys("abcde", Cost(400.0, 4.0))  # a pass over what is held out takes 4 s
+    costs = dict.fromkeys("abcde", Cost(400.0, 4.0, 4.0))  # a pass over what is held out takes 4 s
     found = rounds.planned(costs, 300.0, 0.0, 2000, 100, 5000)
     kept = halved({"plan": found, "done": {}}, beside=21.0, total=300.0)
     first = [done["seconds"] for done in kept["done"].values() if done["round"] == 0]

@@ -62,7 +62,7 @@ class Comparison(Result):
         return rows.text(self.named())
 
     def _repr_html_(self) -> str:
-        return rows.html(self.named())
+        return rows.html(self.named(), unsure=self.unsure)
 
     def named(self) -> dict[str, ModelResult]:
         """The models by short names."""
@@ -78,6 +78,11 @@ class Comparison(Result):
     def answer(self) -> list[Advice]:
         """Which to take, for each purpose."""
         return advice(self.named(), self._apart(), self.n)
+
+    @property
+    def unsure(self) -> set[tuple[str, str]]:
+        """The figures, and what they are over, by which the best can't be told."""
+        return {(one.figure, one.over) for one in self.answer if one.figure and not one.sure}
 
     def answer_lines(self) -> list[str]:
         """The same in words, and what would change it."""

@@ -79,7 +79,7 @@ def planned(
     while judge * part > JUDGE * total and part > SMALLEST:
         part /= 2
     found = effort(costs, total, samples, k, examples)
-    overheads = {name: OVERHEAD + PASSES * cost.likelihood / k for name, cost in costs.items()}
+    overheads = {name: OVERHEAD + PASSES * cost.once for name, cost in costs.items()}
     look = LOOK * found.seconds / max(1, len(costs)) + (OVERHEAD if len(costs) > 2 else 0.0)
     return {
         "sizes": sizes(len(costs), look, total),
@@ -101,7 +101,7 @@ def affordable(
         >>> costs = dict.fromkeys("abcde", Cost(0.1, 0.1))
         >>> [affordable(costs, total, 0.0, 0.0, 100, 10, 100)["sizes"] for total in (40, 300)]
         [[3], [5, 3]]
-        >>> slow = dict.fromkeys("abcde", Cost(50.0, 5.0))  # a pass over what is held out takes 5 s
+        >>> slow = dict.fromkeys("abcde", Cost(50.0, 5.0, 5.0))  # a pass over what is held out takes 5 s
         >>> affordable(slow, 240, 0.0, 0.0, 200, 10, 3000)["sizes"]
         [3]
     """
