@@ -294,6 +294,7 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 10)
     monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    monkeypatch.setattr("fusevae.recipes.rounds.AGAIN", 0)  # else minutes are left for more
     monkeypatch.setattr("fusevae.recipes.rounds.LEAST", 0.25)
     command = ["bench", tiny(tmp_path), "--total", "5m", "--samples", "40", "--output", "b"]
     with monkeypatch.context() as patched:  # stopped in the middle of the first training
@@ -323,6 +324,7 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
 def test_a_bench_of_one_round_compares_what_an_earlier_call_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    monkeypatch.setattr("fusevae.recipes.rounds.AGAIN", 0)  # else minutes are left for more
     command = ["bench", tiny(tmp_path, (2,)), "--total", "5m", "--samples", "0", "--output", "b", "--json"]
     with monkeypatch.context() as patched:
         patched.setattr("fusevae.recipes.bench.compared", lambda *given: 1 / 0)

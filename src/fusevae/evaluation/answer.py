@@ -104,7 +104,7 @@ def _likelihoods(models: Mapping[str, ModelResult], differences: Sequence[Differ
     found = []
     for over, names in groups.items():
         if len(names) == 1:
-            says = f"no other than {names[0]} has one over this"
+            says = f"{names[0]} is the only one that has one over this"
             found.append(Advice(purpose="likelihood", take=names, says=says, over=over, order=names))
             continue
         value = {name: models[name].log_likelihood.value for name in names}  # type: ignore[union-attr]

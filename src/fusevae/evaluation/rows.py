@@ -37,11 +37,16 @@ class Row:
         return [None if f is None else f.value for f in self.figures]
 
     @property
+    def intervals(self) -> list[Any]:
+        """Where each is with 95 % confidence."""
+        return [None if f is None else interval(f) for f in self.figures]
+
+    @property
     def best(self) -> set[int]:
         """The number of the best cell, where the figure has a direction and an interval, and none is as good but for
         chance: of a figure that has no interval, nobody knows what is chance."""
         known = {i: f for i, f in enumerate(self.figures) if f is not None}
-        if self.unsure or self.better is None or len(known) < 2 or not any(map(interval, known.values())):
+        if self.unsure or self.better is None or len(known) < 2 or not any(self.intervals):
             return set()
         sign = 1 if self.better == "high" else -1
         best = max(known, key=lambda i: sign * known[i].value)

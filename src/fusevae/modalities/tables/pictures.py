@@ -62,10 +62,12 @@ def _in_words(axis: Any, column: Column) -> None:
     """Let the ticks of an axis say classes and dates as the data have them."""
     if column.classes is not None and len(column.classes) <= BARS:
         axis.set_ticks(range(len(column.classes)), [name[:10] for name in column.classes], fontsize=6)
-    elif column.kind == "date" or column.classes is not None:
-        from matplotlib.ticker import MaxNLocator
+        return
+    from matplotlib.ticker import MaxNLocator
 
-        axis.set_major_locator(MaxNLocator(2, integer=True))
+    worded = column.kind == "date" or column.classes is not None
+    axis.set_major_locator(MaxNLocator(2 if worded else 4, integer=worded))
+    if worded:
         axis.set_major_formatter(lambda value, _: _word(column, value))
 
 
