@@ -117,8 +117,11 @@ def test_what_the_verdict_can_not_tell_apart_is_not_in_bold_and_thousands_are_wr
     for more, sure in ((0.08, False), (0.5, True)):  # both beyond chance, one less than another seed may change
         found = table(a=(x, model(x)), b=(x + more, model(x + more)))
         assert (said(found)["likelihood"] == ["b"]) == sure != ("another seed may change" in found.answer_lines()[0])
-        (row,) = rows.rows(found.named(), ["log_likelihood.value"], found.unsure)["Likelihood of held-out data"]
+        (row,) = rows.rows(found.named(), ["log_likelihood.value"], found.decided)["Likelihood of held-out data"]
         assert (row.best == {1}) == sure == ("<b>" in found._repr_html_())
+    pair = table(a=(x, model(x)), b=(x + 0.2, model(x + 0.2)))  # of so many that each alone would not be known
+    few = table(a=(x[::99], model(x[::99])), b=(x[::99] + 0.2, model(x[::99] + 0.2)))
+    assert said(pair)["likelihood"] == said(few)["likelihood"] == ["b"] and few._repr_html_().count("<b>") == 1
     assert "1,754 nats more" in str(table(a=(x, model(x)), b=(x + 1754, model(x + 1754))).answer[0])
 
 

@@ -62,7 +62,7 @@ class Comparison(Result):
         return rows.text(self.named())
 
     def _repr_html_(self) -> str:
-        return rows.html(self.named(), unsure=self.unsure)
+        return rows.html(self.named(), decided=self.decided)
 
     def named(self) -> dict[str, ModelResult]:
         """The models by short names."""
@@ -80,9 +80,9 @@ class Comparison(Result):
         return advice(self.named(), self._apart(), self.n)
 
     @property
-    def unsure(self) -> set[tuple[str, str]]:
-        """The figures, and what they are over, by which the best can't be told."""
-        return {(one.figure, one.over) for one in self.answer if one.figure and not one.sure}
+    def decided(self) -> dict[tuple[str, str], str]:
+        """The best by each figure that the answer is by, and what it is over; an empty name where it can't be told."""
+        return {(one.figure, one.over): one.take[0] if one.sure else "" for one in self.answer if one.figure}
 
     def answer_lines(self) -> list[str]:
         """The same in words, and what would change it."""

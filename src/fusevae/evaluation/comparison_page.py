@@ -61,7 +61,7 @@ def write(
         f"<h1>{escape(title)}</h1>",
         _warned([*found.warnings().items(), *found.notes().items()]),
         _answered(found.answer_lines()),
-        f'<section class="wide">{rows.first(found.named(), found.unsure)}</section>',
+        f'<section class="wide">{rows.first(found.named(), found.decided)}</section>',
         _side_by_side("Samples", samples, "The same seed for all; nothing was chosen."),
         _folded(
             "All figures",

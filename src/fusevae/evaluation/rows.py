@@ -18,18 +18,22 @@ LEGEND = (
     "no chance."
 )
 
+#: of a figure, by its key and what it is over, the name of the best model; an empty one where it can't be told
+Decided = Mapping[tuple[str, str], str]
+NOTHING: Decided = {}
+
 
 @dataclass
 class Row:
     """One figure of all models: a cell for each, and the figures by which the best is found, in words that of real
-    examples; whether nothing is known to be the best by more than chance."""
+    examples; which are the best, where that has been decided otherwise."""
 
     name: str
     cells: list[str]
     figures: list[Figure | None]
     better: Better = None
     real: str = ""
-    unsure: bool = False
+    decided: set[int] | None = None
 
     @property
     def values(self) -> list[Any]:
@@ -46,18 +50,20 @@ class Row:
         """The number of the best cell, where the figure has a direction and an interval, and none is as good but for
         chance: of a figure that has no interval, nobody knows what is chance."""
         known = {i: f for i, f in enumerate(self.figures) if f is not None}
-        if self.unsure or self.better is None or len(known) < 2 or not any(self.intervals):
+        if self.better is None or len(known) < 2 or not any(self.intervals):
             return set()
+        if self.decided is not None:
+            return self.decided
         sign = 1 if self.better == "high" else -1
         best = max(known, key=lambda i: sign * known[i].value)
         return {best} if all(surely(known[best], f) for i, f in known.items() if i != best) else set()
 
 
 def rows(
-    results: Mapping[str, Result], only: Collection[str] | None = None, unsure: Collection[tuple[str, str]] = ()
+    results: Mapping[str, Result], only: Collection[str] | None = None, decided: Decided = NOTHING
 ) -> dict[str, list[Row]]:
     """The table of several results, section by section, in order of declaration; of all figures, or of some by key.
-    Of those that are ``unsure``, by key and by what they are over, none is known to be the best.
+    Of those that have been ``decided`` otherwise, pairs of examples say, the best is known, or that there is none.
 
     Figures over different supports are never in one row, and rows that no result has are left out.
 
@@ -79,8 +85,9 @@ def rows(
         cells = [figures[key].cell if key in figures else NONE for figures in each]
         real = next((f.words(f.real) for f in here if f.real is not None), "")
         told = [figures.get(key) for figures in each]
-        row = Row(name, cells, told, first.better, real, (first.key, first.over or "") in unsure)
-        found.setdefault(first.of, []).append(row)
+        best = decided.get((first.key, first.over or ""))
+        known = None if best is None else {i for i, model in enumerate(results) if model == best}
+        found.setdefault(first.of, []).append(Row(name, cells, told, first.better, real, known))
     return found
 
 
@@ -101,13 +108,13 @@ def surely(best: Figure, other: Figure) -> bool:
     return abs(other.value - best.value) > NEAR * max(abs(other.value - real), abs(best.value - real))
 
 
-def first(results: Mapping[str, Result], unsure: Collection[tuple[str, str]] = ()) -> str:
+def first(results: Mapping[str, Result], decided: Decided = NOTHING) -> str:
     """The figures that are looked at first as a table for a page: likelihoods, what decides about samples and
     reconstructions, latents and cost, ``FIRST`` at most."""
     each = [f for r in results.values() for f in r.figures() if f.value is not None]
     keys = sorted({(place(f.of), f.order, f.key) for f in each if (f.decides and not f.aside) or f.key in KEYS})
     chosen = {key for _, _, key in sorted(keys, key=lambda key: (key[2] not in KEYS, key))[:FIRST]}
-    return html(results, chosen, unsure)
+    return html(results, chosen, decided)
 
 
 def text(results: Mapping[str, Result]) -> str:
@@ -124,11 +131,9 @@ def text(results: Mapping[str, Result]) -> str:
     return "\n\n".join([table, *_legend(results)])
 
 
-def html(
-    results: Mapping[str, Result], keys: Collection[str] | None = None, unsure: Collection[tuple[str, str]] = ()
-) -> str:
+def html(results: Mapping[str, Result], keys: Collection[str] | None = None, decided: Decided = NOTHING) -> str:
     """The table for a page, the best cells in bold; of some ``keys``, or of all figures."""
-    (_, head, _), *lines = _lines(results, keys, unsure)
+    (_, head, _), *lines = _lines(results, keys, decided)
     body = [f"<tr><th></th>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>"]
     for name, cells, best in lines:
         if not cells:
@@ -145,10 +150,10 @@ def _legend(results: Mapping[str, Result]) -> list[str]:
 
 
 def _lines(
-    results: Mapping[str, Result], keys: Collection[str] | None = None, unsure: Collection[tuple[str, str]] = ()
+    results: Mapping[str, Result], keys: Collection[str] | None = None, decided: Decided = NOTHING
 ) -> list[tuple[str, list[str], set[int]]]:
     """Line by line a name, its cells and the numbers of the best; the title of a section has no cells."""
-    sections = rows(results, keys, unsure)
+    sections = rows(results, keys, decided)
     real = [REAL] if any(row.real for each in sections.values() for row in each) else []
     lines = [("", [*results, *real], set[int]())]
     for title, each in sections.items():
