@@ -139,17 +139,22 @@ def _known(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
     return found if whole else {k: v for k, v in found.items() if k != "units"}
 
 
-def verdict(failings: Sequence[Failing], n: int | None = None, unjudged: str = "") -> list[str]:
+def verdict(
+    failings: Sequence[Failing], n: int | None = None, unjudged: str = "", likelihood: bool = True
+) -> list[str]:
     """Lines for a user: each failing, or that nothing was found; how much so few examples can tell, and what to do
-    where samples were not judged.
+    where samples were not judged, of a model with a likelihood or without one.
 
     Example:
         >>> verdict([], 60)
         ['nothing wrong was found', '60 real examples tell large faults only: hold out 200 or more']
         >>> verdict([], unjudged="see above")
         ['nothing wrong was found of the training and of the likelihood', 'samples were not judged: see above']
+        >>> verdict([], unjudged="see above", likelihood=False)[0]
+        'nothing wrong was found of the training'
     """
-    good = "nothing wrong was found" + (" of the training and of the likelihood" if unjudged else "")
+    seen = " of the training" + likelihood * " and of the likelihood" if unjudged else ""
+    good = f"nothing wrong was found{seen}"
     lines = [str(each) for each in failings] or [good]
     if n is not None and n < FEW:
         lines.append(f"{n:,} real examples tell large faults only: hold out {FEW} or more")
