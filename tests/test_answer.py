@@ -28,6 +28,7 @@ from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import Candidate, Cost
+from fusevae.recipes.find import find
 from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
 
@@ -411,10 +412,19 @@ def test_a_tuning_moves_one_step_at_a_time_and_never_looks_at_the_test_part(tmp_
         assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
 
 
-def fusevae_tune(folder, total):
+def test_the_last_training_has_no_patience_with_a_learning_rate_that_rises_once_more(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    short(monkeypatch)
+    monkeypatch.setattr("fusevae.recipes.stages.peak", lambda *given: None)
+    found = fusevae_tune(tmp_path, 4.0, "made")
+    assert find("made")(found.run.artifact.data).training.patience and not (tmp_path / "t/last").exists()
+    assert found.run.configuration["training"]["patience"] is None
+
+
+def fusevae_tune(folder, total, recipe="logistic-vae"):
     from fusevae.recipes.tune import tune
 
-    found = tune("logistic-vae", total=total, output=folder / "t", quiet=True)
+    found = tune(recipe, total=total, output=folder / "t", quiet=True)
     assert found.run is not None and found.tuned is not None and found.run.finished
     return found
 
