@@ -1,9 +1,10 @@
 """Does ``fusevae bench --total`` keep its time, and name the model that another judge finds best?
 
 ``python benchmarks/answer.py [TOTAL] [SET ...]``: on digits, 2,000 colour pictures, captions, a table and SMILES (or
-those named). Each bench is a process of its own, of which the whole time is taken. Its verdict is then held against a
-judge of another seed, of the same runs: of pictures a classifier trained anew with its usual training, of others all
-held-out examples and other samples. ``--smoke`` does it on digits for some seconds.
+those named; others are as they were measured before for the same TOTAL). Each bench is a process of its own, of which
+the whole time is taken. Its verdict is then held against a judge of another seed, of the same runs: of pictures a
+classifier trained anew with its usual training, of others all held-out examples and other samples. ``--smoke`` does it
+on digits for some seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import report, runs, size, start
+from common import before, report, runs, size, start
 from inputs import FOLDER
 
 from fusevae import read_data
@@ -102,7 +103,9 @@ def agree(ours: list[dict[str, Any]], theirs: list[Advice]) -> dict[str, bool]:
 
 
 def main(total: str = "5m", *sets: str) -> None:
-    total, figures = size(total, "4s"), {}
+    total = size(total, "4s")
+    earlier = before("answer")
+    figures = earlier["sets"] if earlier.get("total") == total else {}
     with tempfile.TemporaryDirectory() as scratch:
         for name in size(sets or SETS, ("digits",)):
             output = runs(f"answer/{name}-{total}")

@@ -41,6 +41,8 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.spec import DataSpec
 from fusevae.data.source import read_data
+from fusevae.evaluation.verdict import ALIKE
+from fusevae.objectives.adversarial import NARROW
 from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
 from fusevae.training.players import Batch, Game
@@ -438,6 +440,7 @@ def test_warnings_name_a_won_game_and_samples_that_are_all_alike():
     said = objective.warnings({"ordered": 1.0, "variance": 0.001})
     assert set(said) == {"critic wins", "mode collapse"} and all("\n" not in text for text in said.values())
     assert not objective.warnings({"ordered": 0.9, "variance": 0.8})
+    assert ALIKE == NARROW  # what is warned of on the way is said at the end
 
 
 def test_the_extractor_learns_first_and_then_stays():

@@ -18,6 +18,7 @@ import fusevae
 from fusevae import MLP, VAE, Bernoulli, Binarize, Flat, Gaussian, Normal
 from fusevae.cli import main
 from fusevae.core.errors import InputError
+from fusevae.evaluation import rows
 from fusevae.evaluation.compare import Difference
 from fusevae.evaluation.comparison import Comparison
 from fusevae.evaluation.intervals import interval
@@ -27,6 +28,7 @@ from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import Candidate, Cost
+from fusevae.recipes.find import find
 from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
 
@@ -111,6 +113,25 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
     assert found.to_dict()["answer"][0]["take"] == ["likely"] and "copying" in found.warnings()["copier"]
 
 
+def test_what_the_verdict_can_not_tell_apart_is_not_in_bold_and_thousands_are_written_out():
+    x = torch.linspace(-math.sqrt(3), math.sqrt(3), 6000)  # of variance 1
+    for more, sure in ((0.08, False), (0.5, True)):  # both beyond chance, one less than another seed may change
+        found = table(a=(x, model(x)), b=(x + more, model(x + more)))
+        assert (said(found)["likelihood"] == ["b"]) == sure != ("another seed may change" in found.answer_lines()[0])
+        (row,) = rows.rows(found.named(), ["log_likelihood.value"], found.decided)["Likelihood of held-out data"]
+        assert (row.best == {1}) == sure == ("<b>" in found._repr_html_())
+    pair = table(a=(x, model(x)), b=(x + 0.2, model(x + 0.2)))  # of so many that each alone would not be known
+    few = table(a=(x[::99], model(x[::99])), b=(x[::99] + 0.2, model(x[::99] + 0.2)))
+    assert said(pair)["likelihood"] == said(few)["likelihood"] == ["b"] and few._repr_html_().count("<b>") == 1
+    assert "1,754 nats more" in str(table(a=(x, model(x)), b=(x + 1754, model(x + 1754))).answer[0])
+
+
+def test_the_only_one_left_is_not_the_only_one_there_is():
+    x = torch.linspace(-3, 3, 100)
+    found = table(copier=(x, model(x, fid=2.0, copies=0.5)), fair=(x, model(x, fid=9.0)))
+    assert "fair is the only one that is left; left out, since they copy" in "\n".join(found.answer_lines())
+
+
 def test_that_samples_were_not_judged_stands_beside_the_table():
     x = torch.linspace(-3, 3, 100)
     found, judged = table(a=(x, model(x))), table(a=(x, model(x, fid=4.0)))
@@ -128,7 +149,7 @@ def test_a_curve_that_still_rises_is_said():
 
 
 def plan(total: float = 600.0, candidates: int = 5, judge: float = 0.0):
-    costs = {str(i): Cost(4.0, 4.0) for i in range(candidates)}
+    costs = {name: Cost(4.0, 4.0) for name in "abcdefgh"[:candidates]}
     return rounds.planned(costs, total, judge, 2000, 100, 5000)
 
 
@@ -145,8 +166,8 @@ def test_recipes_that_nobody_named_are_no_more_than_the_time_is_for(tmp_path, mo
     costs = {str(i): Cost(0.5, 0.5) for i in range(5)}
     for total in (20.0, 40.0, 60.0, 1200.0):
         found = rounds.affordable(costs, total, 0.0, 3.0, 100, 100, 100)
-        n = found["sizes"][0]
-        assert n == 2 or rounds.shared(found, 0, n, rounds.USED * total, rounds.OVERHEAD) >= rounds.OVERHEAD
+        n, beside = found["sizes"][0], rounds.foreseen(found, list(found["overheads"]))
+        assert n == 2 or rounds.shared(found, 0, n, rounds.USED * total, beside) >= beside >= rounds.OVERHEAD
         assert (n == 5) == (total > 100)
     for clock in ("monotonic", "perf_counter"):
         monkeypatch.setattr(time, clock, time.process_time)  # whatever runs beside
@@ -164,8 +185,11 @@ class Killed(Exception):
     pass
 
 
-def halved(kept: dict, after: int | None = None, lost: float = 0.0) -> dict:
-    """The rounds of five candidates whose worth is their number, killed at the call ``after``, which took ``lost``."""
+def halved(
+    kept: dict, after: int | None = None, lost: float = 0.0, over: str = "", beside: float = 1.0, total: float = 600.0
+) -> dict:
+    """The rounds of five candidates whose worth is their number, killed at the call ``after``, which took ``lost``;
+    those of ``over`` have learned what they can in the first, and each training takes ``beside`` seconds more."""
     saved, calls = copy.deepcopy(kept), 0
 
     def save():
@@ -181,18 +205,30 @@ def halved(kept: dict, after: int | None = None, lost: float = 0.0) -> dict:
     def train(name, number, seconds):
         call()
         before = kept["done"].get(name, {}).get("seconds", 0.0)
+        seconds = min(seconds, 9.0) if name in over else seconds
         kept["done"][name] = {"steps": 1, "seconds": before + seconds, "round": number}
-        return 1.0
+        return beside
 
     def best(number):
         call()
-        return sorted("abcde", reverse=True)
+        return sorted(kept["plan"]["overheads"], reverse=True)
 
     def spent():
-        return lost + sum(done["seconds"] for done in kept["done"].values())
+        trainings = sum(done["round"] + 1 for done in kept["done"].values())
+        return lost + beside * trainings + sum(done["seconds"] for done in kept["done"].values())
 
     try:
-        rounds.rounds("abcde", kept, 600.0, train, best, save, lambda name: False, spent, quiet=True)
+        rounds.rounds(
+            list(kept["plan"]["overheads"]),
+            kept,
+            total,
+            train,
+            best,
+            save,
+            lambda name: name in over,
+            spent,
+            quiet=True,
+        )
     except Killed:
         return saved
     return kept
@@ -220,6 +256,23 @@ def test_rounds_end_alike_wherever_they_are_killed():
         assert sum(done["seconds"] for done in late["done"].values()) < max(before, 600 - 200) + least
 
 
+def test_what_has_learned_all_it_can_leaves_its_place_and_its_time_to_the_others():
+    kept = halved({"plan": plan(), "done": {}}, over="ed")
+    names = [each["names"] for each in kept["rounds"]]
+    assert names[1:3] == [["c", "b", "a"], ["c", "b"]]  # not one alone, since two that are better are done
+    kept = halved({"plan": plan(candidates=2), "done": {}}, over="b")
+    spent = sum(done["seconds"] for done in kept["done"].values())
+    assert 0.85 * 600 < spent < 600  # a round more than were planned, with what was left
+
+
+def test_trainings_that_take_long_beside_leave_each_candidate_the_same_time():
+    costs = dict.fromkeys("abcde", Cost(400.0, 4.0, 4.0))  # a pass over what is held out takes 4 s
+    found = rounds.planned(costs, 300.0, 0.0, 2000, 100, 5000)
+    kept = halved({"plan": found, "done": {}}, beside=21.0, total=300.0)
+    first = [done["seconds"] for done in kept["done"].values() if done["round"] == 0]
+    assert min(first) > 0.9 * max(first) and min(first) > 10
+
+
 def test_a_clock_counts_what_was_killed(tmp_path):
     for i in range(2):
         with Clock(tmp_path, time.monotonic() - 50) as clock:
@@ -245,6 +298,7 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 10)
     monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    monkeypatch.setattr("fusevae.recipes.rounds.AGAIN", 0)  # else minutes are left for more
     monkeypatch.setattr("fusevae.recipes.rounds.LEAST", 0.25)
     command = ["bench", tiny(tmp_path), "--total", "5m", "--samples", "40", "--output", "b"]
     with monkeypatch.context() as patched:  # stopped in the middle of the first training
@@ -274,6 +328,7 @@ def test_bench_goes_on_where_it_was_killed_and_trains_the_better_half_on(tmp_pat
 def test_a_bench_of_one_round_compares_what_an_earlier_call_trained(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusevae.recipes.rounds.shared", lambda *given: 0.25)
+    monkeypatch.setattr("fusevae.recipes.rounds.AGAIN", 0)  # else minutes are left for more
     command = ["bench", tiny(tmp_path, (2,)), "--total", "5m", "--samples", "0", "--output", "b", "--json"]
     with monkeypatch.context() as patched:
         patched.setattr("fusevae.recipes.bench.compared", lambda *given: 1 / 0)
@@ -357,10 +412,19 @@ def test_a_tuning_moves_one_step_at_a_time_and_never_looks_at_the_test_part(tmp_
         assert min(sum(one[name] != other[name] for name in one) for other in tried[:i]) == 1
 
 
-def fusevae_tune(folder, total):
+def test_the_last_training_has_no_patience_with_a_learning_rate_that_rises_once_more(tmp_path, monkeypatch):
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    short(monkeypatch)
+    monkeypatch.setattr("fusevae.recipes.stages.peak", lambda *given: None)
+    found = fusevae_tune(tmp_path, 4.0, "made")
+    assert find("made")(found.run.artifact.data).training.patience and not (tmp_path / "t/last").exists()
+    assert found.run.configuration["training"]["patience"] is None
+
+
+def fusevae_tune(folder, total, recipe="logistic-vae"):
     from fusevae.recipes.tune import tune
 
-    found = tune("logistic-vae", total=total, output=folder / "t", quiet=True)
+    found = tune(recipe, total=total, output=folder / "t", quiet=True)
     assert found.run is not None and found.tuned is not None and found.run.finished
     return found
 

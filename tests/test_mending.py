@@ -434,3 +434,25 @@ def test_codes_that_died_are_started_anew_and_the_records_say_how_many():
     assert [r["says"] for r in again] == [r["says"] for r in events(whole) if r["event"] == "mended"]
     assert "the dead are left" in said[-1]["says"]
     assert not [r for r in events(trained(mend=False)) if r["event"] == "mended"]
+
+
+@pytest.mark.parametrize(("rollbacks", "ends"), [(0, True), (1, False)])
+def test_patience_does_not_count_what_climbs_again_after_a_return(monkeypatch, rollbacks, ends):
+    from types import SimpleNamespace
+
+    from fusevae.training import diagnosis
+
+    scores = iter([-37.0, -35.4, -34.9, -34.5, -34.0])
+    monkeypatch.setattr(diagnosis, "held_out", lambda *given: {"elbo": next(scores)})
+    leader = SimpleNamespace(score=lambda means: means["elbo"], kept=True, mending=None)
+    told: list[str] = []
+    values = {"best": -32.8, "lives": True, "stale": 0, "kept": 88, "rollbacks": rollbacks, "climbed": -36.0}
+    values["reached"] = -37.0 if rollbacks else -32.8  # as of the state to which it returned
+    run = SimpleNamespace(
+        values=values, game=SimpleNamespace(players={"model": leader}), settings=Training(patience=4), best={"a": 0},
+        mending=SimpleNamespace(mean=-33.0), write=lambda record: None, doubtful=lambda: True, finished=False, step=308,
+        tell=lambda kind, says: told.append(says),
+    )  # fmt: skip
+    for last in (False, False, False, False, True):
+        diagnosis.judge(run, torch.nn.Linear(1, 1), ["model"], early=False, last=last)
+    assert run.finished == ends and ("learned by heart" in told[-1]) == ends

@@ -647,3 +647,24 @@ def test_an_order_is_read_from_categories_and_kept_in_parquet(tmp_path):
     assert torch.equal(found[0].nan_to_num(9), found[1].nan_to_num(9))
     with pytest.raises(InputError, match="small < medium < large"):
         read_data({"train": frame, "test": frame.assign(size="huge")})
+
+
+def test_pictures_of_a_table_say_classes_and_dates_as_the_data_have_them():
+    from fusevae.modalities.tables.pictures import histograms, scatter
+    from fusevae.modalities.tables.schema import columns_of
+
+    days = pandas.Series(pandas.date_range("2021-01-01", periods=600)).dt.strftime("%Y-%m-%d")
+    frame = pandas.DataFrame({"made": days, "grade": [*"abc"] * 200, "size": np.linspace(0.1, 7.35, 600).round(2)})
+    data = fusevae.read_data(frame, test=0)
+    x, columns = data.train.batch(torch.arange(300))[0], columns_of(data.spec)
+    drawn = {"h": histograms(x, x, columns), "s": scatter(x, x, columns)}
+    for name, figure in drawn.items():
+        figure.canvas.draw()
+        made, grade, size = figure.axes
+        said = [tick.get_text() for tick in made.get_xticklabels()]
+        assert any(word.startswith(("2021-", "2022-")) for word in said), (name, said)
+        assert {tick.get_text() for tick in grade.get_xticklabels()} == {"a", "b", "c"}
+        assert not any("-0" in tick.get_text() for tick in size.get_xticklabels())
+    aside = drawn["s"].axes[1].lines[-1].get_xydata()
+    aside = aside[x[:, 1].numpy() == 0]
+    assert abs(np.corrcoef(aside.T)[0, 1]) < 0.2  # dots of a class fill its square

@@ -346,6 +346,12 @@ def test_samples_that_are_training_examples_are_found_out():
     fresh = sample_quality(artifact_of(table(5000, seed=3)), held, Plain(), train=train)
     assert fresh.copying.nearer == pytest.approx(0.5, abs=0.05)
     assert fresh.copying.closest < 0.04
+    train, held, flat = (table(n, 20, seed) for n, seed in ((500, 1), (800, 2), (1, 5)))
+    grey = sample_quality(artifact_of(0.1 * flat.expand(400, -1)), held, Plain(), train=train).copying
+    assert grey.nearer > 0.9 and grey.closest == 0  # nearer to all than they are to each other
+    noisy = sample_quality(artifact_of(train + 0.3 * table(500, 20, seed=6)), held, Plain(), train=train).copying
+    assert noisy.closest > 0.9
+    train, held = table(500, seed=1), table(800, seed=2)
     far = sample_quality(artifact_of(table(500) + 100), held, Plain(), train=train)
     assert far.copying.nearer == 0
     assert sample_quality(artifact_of(train), held, Plain()).copying is None

@@ -327,6 +327,9 @@ def evaluation(value: float, error: float) -> Likelihood:
 def test_what_training_showed_is_said():
     seen = {"train": {"elbo": -50.0}, "validation": {"elbo": -60.0}, "diagnosis": {"constant_model": -90.0}}
     assert [failing.name for failing in of_training([seen])] == ["overfitted"]
+    for variance, found in ((0.5, []), (0.0, ["all alike"]), (None, [])):
+        game = [{"critic/diagnosis": {"ordered": 1.0, "variance": v}} for v in (0.3, variance)]
+        assert [failing.name for failing in of_training(game)] == (found if variance is not None else [])
     seen["train"] = {"elbo": -58.0}
     assert of_training([seen]) == []
     fell = {"train": {"elbo": -30.0}, "validation": {"elbo": -85.0}}

@@ -1,7 +1,7 @@
 """Which model to take: for likelihood, samples, latents and speed; by how much, and how surely. From the figures alone.
 
 Two trainings of one recipe differ by their seeds, whatever the number of examples; so what is beyond chance over the
-examples but as small as what another seed changes is no difference (``SEEDS``, ``NEAR``, ``FASTER``).
+examples but as small as what another seed changes is no difference (``SEEDS``, ``rows.NEAR``, ``FASTER``).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import field
 from fusevae.evaluation.compare import Difference
 from fusevae.evaluation.of_model import ModelResult
 from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Figure, Result
+from fusevae.evaluation.rows import surely
 
 SEEDS = 0.1  # of the standard deviation of log p(x) over the examples: what another seed may change its mean by
-NEAR = 0.25  # of a figure's distance from that of real examples: the same of samples
 FASTER = 2.0  # times: less is told apart by no timing on a machine that does other things, too
 COLLAPSED = 0.1  # nats of KL under which latents say nothing
 
@@ -89,7 +89,7 @@ def would_change(models: Mapping[str, ModelResult], n: int) -> list[str]:
     for name, m in models.items():
         gained = m.training.gained if m.training is not None else None
         if gained is not None and m.log_likelihood is not None and gained > _seeds(m, n):
-            found.append(f"{name} still gained {gained:.3g} nats in the last quarter of its training")
+            found.append(f"{name} still gained {_nats(gained)} nats in the last quarter of its training")
     return [f"more time may change this: {'; '.join(found)}"] if found else []
 
 
@@ -104,7 +104,7 @@ def _likelihoods(models: Mapping[str, ModelResult], differences: Sequence[Differ
     found = []
     for over, names in groups.items():
         if len(names) == 1:
-            says = f"no other than {names[0]} has one over this"
+            says = f"{names[0]} is the only one that has one over this"
             found.append(Advice(purpose="likelihood", take=names, says=says, over=over, order=names))
             continue
         value = {name: models[name].log_likelihood.value for name in names}  # type: ignore[union-attr]
@@ -115,7 +115,7 @@ def _likelihoods(models: Mapping[str, ModelResult], differences: Sequence[Differ
         kind = {models[name].log_likelihood.kind for name in (best, *others)}  # type: ignore[union-attr]
         more = "; bounds beside exact ones may be tighter than they look" if len(kind) > 1 else ""
         gap = {name: _gap(apart[name], limit[name]) for name in others}
-        says = _sentence(best, equal, others, gap, f"{value[best]:.2f} nats")
+        says = _sentence(best, equal, others, gap, f"{value[best]:,.2f} nats")
         found.append(
             Advice(
                 purpose="likelihood",
@@ -151,7 +151,17 @@ def _gap(apart: tuple[float, list[float]] | None, limit: float) -> str:
         return "no difference is known"
     value, (low, high) = apart
     small = f"; another seed may change {limit:.2g}" if low <= limit and low > 0 else ""
-    return f"{value:.3g} nats more than {{}}, 95 % between {low:.3g} and {high:.3g}{small}"
+    return f"{_nats(value)} nats more than {{}}, 95 % between {_nats(low)} and {_nats(high)}{small}"
+
+
+def _nats(value: float) -> str:
+    """Three digits, of thousands all.
+
+    Example:
+        >>> _nats(0.12345), _nats(1754.2)
+        ('0.123', '1,754')
+    """
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 # ---------------------------------------------------------------- samples and latents
@@ -166,7 +176,7 @@ def _told(purpose: str, models: Mapping[str, ModelResult], section: str, more: s
         return []
     if len(models) == 1:
         (name,) = models
-        says = f"{name} is the only one that has any{more}"
+        says = f"{name} is the only one that {'is left' if more else 'has any'}{more}"
         return [Advice(purpose=purpose, take=[name], says=says, order=[name])]
     left, ranks, says, decided = list(models), list(models), "", ""
     for _, key in keys:
@@ -175,7 +185,7 @@ def _told(purpose: str, models: Mapping[str, ModelResult], section: str, more: s
             continue
         sign = -1 if next(iter(known.values())).better == "high" else 1
         best, *others = sorted(known, key=lambda name: sign * known[name].value)
-        equal = [name for name in others if not _surely(known[best], known[name])]
+        equal = [name for name in others if not surely(known[best], known[name])]
         if not decided:
             every = {name: each[name][key].value for name in models if key in each[name]}
             ranks = sorted(every, key=lambda name: sign * every[name])
@@ -198,17 +208,6 @@ def _deciding(m: ModelResult, section: str) -> dict[str, Figure]:
         for f in m.figures()
         if f.of == section and f.decides and not f.aside and f.value is not None and f.interval is not None
     }
-
-
-def _surely(best: Figure, other: Figure) -> bool:
-    """Whether one is better than another beyond chance, and by more than what another seed changes."""
-    low, high = sorted(best.interval)
-    theirs = sorted(other.interval)
-    if theirs[0] <= high and low <= theirs[1]:
-        return False
-    if not isinstance(real := best.real, int | float):
-        return True
-    return abs(other.value - best.value) > NEAR * max(abs(other.value - real), abs(best.value - real))
 
 
 def _alive(models: Mapping[str, ModelResult]) -> dict[str, ModelResult]:

@@ -62,7 +62,7 @@ class Comparison(Result):
         return rows.text(self.named())
 
     def _repr_html_(self) -> str:
-        return rows.html(self.named())
+        return rows.html(self.named(), decided=self.decided)
 
     def named(self) -> dict[str, ModelResult]:
         """The models by short names."""
@@ -78,6 +78,11 @@ class Comparison(Result):
     def answer(self) -> list[Advice]:
         """Which to take, for each purpose."""
         return advice(self.named(), self._apart(), self.n)
+
+    @property
+    def decided(self) -> dict[tuple[str, str], str]:
+        """The best by each figure that the answer is by, and what it is over; an empty name where it can't be told."""
+        return {(one.figure, one.over): one.take[0] if one.sure else "" for one in self.answer if one.figure}
 
     def answer_lines(self) -> list[str]:
         """The same in words, and what would change it."""

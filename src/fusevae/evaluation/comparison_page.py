@@ -15,7 +15,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
-from fusevae.data.sheet import Sheet
+from fusevae.data.sheet import Picture, Sheet
 from fusevae.evaluation import report, rows
 from fusevae.evaluation.comparison import Comparison, short_names
 from fusevae.evaluation.judge import Judge
@@ -25,6 +25,7 @@ from fusevae.evaluation.results import REAL
 from fusevae.evaluation.samples import sample
 
 COLUMNS, PAIRS, NEAR = 12, 5, 4
+WIDE = 1.5  # times as wide as high: a picture of plots, of which two stand side by side
 READ_ME = (
     "All figures are on the same held-out examples. Likelihoods are comparable only within a row: another row is over "
     "another support, or given other conditions. A bound is at most the likelihood. Real examples have what a perfect "
@@ -60,7 +61,7 @@ def write(
         f"<h1>{escape(title)}</h1>",
         _warned([*found.warnings().items(), *found.notes().items()]),
         _answered(found.answer_lines()),
-        f'<section class="wide">{rows.first(found.named())}</section>',
+        f'<section class="wide">{rows.first(found.named(), found.decided)}</section>',
         _side_by_side("Samples", samples, "The same seed for all; nothing was chosen."),
         _folded(
             "All figures",
@@ -149,7 +150,9 @@ def _side_by_side(title: str, sheets: Mapping[str, Sheet], text: str) -> str:
     )
     if not figures:
         return ""
-    return f'<section><h2>{escape(title)}</h2><p>{escape(text)}</p><div class="side">{figures}</div></section>'
+    wide = any(isinstance(s, Picture) and s.image.width > WIDE * s.image.height for s in sheets.values())
+    side = f'<div class="side{" broad" * wide}">{figures}</div>'
+    return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{side}</section>"
 
 
 RECONSTRUCTIONS = (
@@ -169,6 +172,7 @@ main { max-width: 76rem }
 .wide th { width: auto; min-width: 9rem }
 .wide th.part { color: var(--ink); font-weight: 700; padding-top: 1.2rem }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1rem }
+.side.broad { grid-template-columns: repeat(auto-fit, minmax(min(34rem, 100%), 1fr)) }
 figure { margin: 0 }
 figcaption { color: var(--soft); font-size: .9rem }
 """

@@ -13,6 +13,7 @@ from fusevae.core.errors import InputError
 #: distances of rows ``(n, ...)`` from rows ``(m, ...)``, some of the first at a time, as of :func:`distances`
 Apart = Callable[[Tensor, Tensor], Iterator[Tensor]]
 AT_ONCE = 2**20  # distances in memory at once: fewer stay in the processor's cache
+CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
 SUBSET = 1000  # of the kernel distance: at most so many vectors of each set (Binkowski et al. 2018)
 
 
@@ -145,6 +146,25 @@ def nearest(a: Tensor, b: Tensor, k: int = 1, itself: bool = True, apart: Apart 
         values.append(found.values)
         indices.append(found.indices)
     return torch.cat(values), torch.cat(indices)
+
+
+def copies(ours: Tensor, fresh: Tensor, theirs: Tensor, between: Tensor) -> Tensor:
+    """Which samples are copies: those nearer to training examples than all but ``CLOSEST`` of held-out ones are, also
+    in parts of how far they are from held-out ones. What is near to all, as a grey picture is, is no copy.
+
+    Args:
+        ours: distances of samples from the nearest training example.
+        fresh: from the nearest held-out one.
+        theirs: of held-out examples from the nearest training one.
+        between: from the nearest other held-out one.
+
+    Example:
+        >>> theirs, between = torch.tensor([1.0, 2.0]), torch.tensor([1.5, 2.0])
+        >>> copies(torch.tensor([0.5, 0.5]), torch.tensor([0.6, 1.5]), theirs, between).tolist()
+        [False, True]
+    """
+    part, usual = (torch.where(x + y > 0, x / (x + y), 0.5) for x, y in ((ours, fresh), (theirs, between)))
+    return (ours < theirs.quantile(CLOSEST)) & (part < usual.quantile(CLOSEST))
 
 
 def distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
 from fusevae.evaluation.asked import AsAsked, Teller
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.distances import nearest
+from fusevae.evaluation.distances import copies, nearest
 from fusevae.evaluation.features import about, features, features_of, fingerprint
 from fusevae.evaluation.given import known, labels_in_words
 from fusevae.evaluation.intervals import interval, interval_of_part
@@ -30,8 +30,6 @@ from fusevae.evaluation.samples import Kind, kind_used
 from fusevae.evaluation.variety import corrected, groups
 from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
 from fusevae.nets.classifier import Classifier
-
-CLOSEST = 0.01  # part of fresh examples that are as near to a training example as what counts as a copy
 
 
 class Reconstructed(Distances):
@@ -54,7 +52,8 @@ class Copying(Result):
     Attributes:
         nearer: the probability that a sample's is less than a held-out example's: 0.5 for fresh draws from the truth,
             1 for copies.
-        closest: the part of samples that are nearer than all but 1 % of held-out examples.
+        closest: the part of samples that are nearer than all but 1 % of held-out examples, also beside how far these
+            and those are from other held-out ones: a grey picture, near to all, is no copy.
         intervals: where the two are with 95 % confidence.
         examples: of the training data.
     """
@@ -184,7 +183,7 @@ class Reference(Judge):
         self.real_accuracy = self.accuracy(x, self.label) if self.knows else None
         self.trained = features_of(extractor, train) if train is not None and len(train) else None
         if self.trained is not None:
-            self.apart = nearest(self.features, self.trained)[0][:, 0]
+            self.apart, self.between = (nearest(self.features, x)[0][:, 0] for x in (self.trained, self.wanted))
 
     def judge(self, artifact: Artifact, kind: Kind = "auto", seed: int = 0) -> Quality:
         """The figures of one model; see :func:`sample_quality`."""
@@ -304,8 +303,9 @@ class Reference(Judge):
         if self.trained is None:
             return None
         theirs, ours = self.apart, nearest(made, self.trained)[0][:, 0]
+        fresh = nearest(made, self.wanted)[0][:, 0]
         wins, losses = part_above(ours, theirs), part_above(theirs, ours)
-        nearer, closest = wins.mean().item(), (ours < theirs.quantile(CLOSEST)).double().mean().item()
+        nearer, closest = wins.mean().item(), copies(ours, fresh, theirs, self.between).double().mean().item()
         error = math.sqrt(wins.var().item() / len(ours) + losses.var().item() / len(theirs))  # DeLong et al. 1988
         intervals = {
             "nearer": interval_of_part(nearer, self.n, interval(nearer, error, self.n)),

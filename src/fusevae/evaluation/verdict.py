@@ -19,6 +19,7 @@ PART = 0.8  # of what real examples have: under this something is lacking
 COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
 SURE = 1.96  # standard errors of a mean, which are no chance
 UNJUDGED = "fusevae evaluate RUN --samples does it"
+ALIKE = 0.05  # variance of what a critic judges, as a part of the data's, under which it is all alike
 GAP = 0.1  # of what a model has gained over a constant one, that training examples may be likelier than held-out ones
 
 
@@ -83,7 +84,7 @@ def of_neighbours(found: Neighbours, real: Neighbours) -> list[Failing]:
 
 def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None = None) -> list[Failing]:
     """What the records of a training say: what was wrong at the last look at held-out examples, and whether these are
-    much less likely than training examples.
+    much less likely than training examples; whether what a critic judged was all alike.
 
     The ``final`` figures, of other held-out examples, have to say the same, beyond ``SURE`` times their standard error:
     the mean over a few, or over many of which one lies far off, says little.
@@ -96,6 +97,11 @@ def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None =
     records = list(records)
     diagnosis = _known(next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), {}))
     found = [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
+    beside = (part for r in reversed(records) for key, part in r.items() if key.endswith("diagnosis"))
+    variance = next((part["variance"] for part in beside if part.get("variance") is not None), math.inf)
+    if variance < ALIKE:  # of what the critic of a game judges
+        evidence = f"what the critic judges varies {variance:.3f} times as much as real examples do"
+        found.append(Failing("all alike", evidence, "train longer, or with a smaller training.learning_rate"))
     constant = diagnosis.get("constant_model")
     again, error = -math.inf, 0.0
     if final is not None:
@@ -133,17 +139,22 @@ def _known(diagnosis: Mapping[str, Any]) -> dict[str, Any]:
     return found if whole else {k: v for k, v in found.items() if k != "units"}
 
 
-def verdict(failings: Sequence[Failing], n: int | None = None, unjudged: str = "") -> list[str]:
+def verdict(
+    failings: Sequence[Failing], n: int | None = None, unjudged: str = "", likelihood: bool = True
+) -> list[str]:
     """Lines for a user: each failing, or that nothing was found; how much so few examples can tell, and what to do
-    where samples were not judged.
+    where samples were not judged, of a model with a likelihood or without one.
 
     Example:
         >>> verdict([], 60)
         ['nothing wrong was found', '60 real examples tell large faults only: hold out 200 or more']
         >>> verdict([], unjudged="see above")
         ['nothing wrong was found of the training and of the likelihood', 'samples were not judged: see above']
+        >>> verdict([], unjudged="see above", likelihood=False)[0]
+        'nothing wrong was found of the training'
     """
-    good = "nothing wrong was found" + (" of the training and of the likelihood" if unjudged else "")
+    seen = " of the training" + likelihood * " and of the likelihood" if unjudged else ""
+    good = f"nothing wrong was found{seen}"
     lines = [str(each) for each in failings] or [good]
     if n is not None and n < FEW:
         lines.append(f"{n:,} real examples tell large faults only: hold out {FEW} or more")

@@ -221,7 +221,9 @@ def curves(known: Known, request: asked.Curves) -> Answer:
         found[kind] = {k: _plain(v[places]) for k, v in series.items()}
     ended = known.run.evaluation if known.ready and known.run is not None else None
     found["verdict"] = (
-        verdict(of_training(records, ended), unjudged=UNJUDGED) if records else ["nothing was recorded yet"]
+        verdict(of_training(records, ended), unjudged=UNJUDGED, likelihood=ended is not None)
+        if records
+        else ["nothing was recorded yet"]
     )
     found["events"] = [[r.get("step", 0), str(r["says"])] for r in records if "says" in r][-20:]
     run = known.run

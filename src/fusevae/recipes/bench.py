@@ -145,7 +145,7 @@ def bench(
         first = modality_of(splits.spec).reference_seconds(splits, extractor, device) if samples else 0.0
         if whole is None:
             left = [name for name in nodes if not (folder / name / REPORT).is_file()]
-            say(foreseen(len(left), seconds, first, sum(map(sum, trials.values()))), quiet)
+            say(foreseen(len(left), seconds, first, sum(c.likelihood + c.samples for c in trials.values())), quiet)
         else:
             share = rounds.planned if recipes else functools.partial(rounds.affordable, spent=clock.seconds)
             kept["plan"] = share(trials, whole, judge=first, samples=most, k=importance_samples, examples=len(held))
@@ -169,7 +169,7 @@ def bench(
         work.open()
         if whole is not None:
             there = judge is not None or "best" in kept["rounds"][0]  # what judges has been trained
-            over = whole - clock.seconds - (0.0 if there else kept["plan"]["judge_seconds"])
+            over = whole - clock.seconds - rounds.OVERHEAD - (0.0 if there else kept["plan"]["judge_seconds"])
             effort = rounds.lessened(kept["plan"], over)
             samples, importance_samples = min(samples, effort.samples), effort.importance_samples
             held = held.spread(effort.examples)

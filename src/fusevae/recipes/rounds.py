@@ -7,6 +7,7 @@ learned what it can, and leaves its time to the others.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +20,9 @@ EVALUATION = 0.2  # of the time that the evaluation at the end may take; the loo
 LOOK = 0.25  # of the examples and samples of the evaluation, that a look between two rounds takes
 FEWEST = 200  # examples and samples that an evaluation keeps
 OVERHEAD = 5.0  # seconds of timing, report and pictures of a training, until some are known
+PASSES = 4  # over the held-out examples, with one importance sample each, that are timed, validated and reported beside
 LEAST = 1.0  # seconds of a training
+MORE, AGAIN = 0.03, 2  # of the time, that each has in a round more than were planned; how many there are of these
 
 
 class Effort(NamedTuple):
@@ -76,12 +79,14 @@ def planned(
     while judge * part > JUDGE * total and part > SMALLEST:
         part /= 2
     found = effort(costs, total, samples, k, examples)
+    overheads = {name: OVERHEAD + PASSES * cost.once for name, cost in costs.items()}
     look = LOOK * found.seconds / max(1, len(costs)) + (OVERHEAD if len(costs) > 2 else 0.0)
     return {
         "sizes": sizes(len(costs), look, total),
         "judge_part": part,
         "judge_seconds": judge * part,
         "look_seconds": look,
+        "overheads": overheads,
         **{"evaluation": found._asdict()},
     }
 
@@ -96,10 +101,14 @@ def affordable(
         >>> costs = dict.fromkeys("abcde", Cost(0.1, 0.1))
         >>> [affordable(costs, total, 0.0, 0.0, 100, 10, 100)["sizes"] for total in (40, 300)]
         [[3], [5, 3]]
+        >>> slow = dict.fromkeys("abcde", Cost(50.0, 5.0, 5.0))  # a pass over what is held out takes 5 s
+        >>> affordable(slow, 240, 0.0, 0.0, 200, 10, 3000)["sizes"]
+        [3]
     """
     for n in range(len(costs), 0, -1):
         found = planned(dict(list(costs.items())[:n]), total, judge, samples, k, examples)
-        if n <= 2 or shared(found, 0, n, USED * total - spent, OVERHEAD) >= OVERHEAD:
+        overhead = max(found["overheads"].values())
+        if n <= 2 or shared(found, 0, n, USED * total - spent, overhead) >= overhead:
             break
     return found
 
@@ -134,7 +143,7 @@ def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: flo
     """The plan in words."""
     lines, left = [f"plan for {clock(total)}, everything included: {', '.join(names)}"], USED * total - spent
     for i, size in enumerate(plan["sizes"]):
-        each = shared(plan, 0, plan["sizes"][0], left, OVERHEAD) * plan["sizes"][0] / size
+        each = shared(plan, 0, plan["sizes"][0], left, foreseen(plan, names)) * plan["sizes"][0] / size
         who = f"the best {size}, trained on" if i else "all" if len(names) > 1 else names[0]
         lines.append(f"  round {i + 1}: {who}, about {clock(max(LEAST, each))}{' each' * (size > 1)}")
     judge, found = plan["judge_seconds"], plan["evaluation"]
@@ -159,7 +168,8 @@ def rounds(
     spent: Callable[[], float],
     quiet: bool = False,
 ) -> bool:
-    """Train round by round until the time is spent; returns whether it was not stopped on the way.
+    """Train round by round until the time is spent; returns whether it was not stopped on the way. What is left after
+    the last planned round, where some have learned what they can, goes to the best of the others.
 
     Args:
         names: of the candidates.
@@ -173,15 +183,20 @@ def rounds(
         settled: whether a candidate has learned what it can, or can't be trained.
         spent: seconds so far, all calls together.
     """
-    begun = kept.setdefault("rounds", [])
-    overheads: list[float] = kept.setdefault("overheads", [])
-    for number, size in enumerate(kept["plan"]["sizes"]):
+    begun, plan, beyond = kept.setdefault("rounds", []), kept["plan"], len(kept["plan"]["sizes"])
+    overheads: dict[str, float] = kept.setdefault("overheads", {})
+    for number in range(beyond + AGAIN):
         if number == len(begun):
-            chosen = list(names) if number == 0 else list(begun[-1]["best"])[:size]
-            open_ = [name for name in chosen if not settled(name)] if number else chosen
-            each = max(overheads[-5:], default=OVERHEAD)
-            seconds = shared(kept["plan"], number, len(open_), USED * total - spent(), each)
-            if number and (seconds < LEAST or not open_):
+            ranked = next((each["best"] for each in reversed(begun) if "best" in each), names)
+            open_ = [name for name in ranked if not (number and settled(name))]
+            open_ = open_[: plan["sizes"][min(number, beyond - 1)]]
+            each = foreseen(plan, open_, overheads)
+            if number < beyond:
+                seconds, least = shared(plan, number, len(open_), USED * total - spent(), each), LEAST
+            else:
+                left = USED * total - spent() - beside(plan, number)
+                seconds, least = left / max(1, len(open_)) - each, max(each, MORE * total)
+            if number and (seconds < least or not open_):
                 break
             begun.append({"names": open_, "seconds": max(LEAST, seconds)})
             save()
@@ -193,13 +208,28 @@ def rounds(
             open_ = [name for name in this["names"] if kept["done"].get(name, {}).get("round", -1) < number]
             if name not in open_ or (settled(name) and number):
                 continue
-            left = (total - spent() - beside(kept["plan"], number)) / len(open_)
-            overhead = train(name, number, max(LEAST, min(this["seconds"], left - max(overheads[-5:], default=0.0))))
+            left = (total - spent() - beside(plan, number)) / len(open_)
+            overhead = train(name, number, max(LEAST, min(this["seconds"], left - foreseen(plan, open_, overheads))))
             if overhead is None:
                 return False
-            overheads.append(overhead)
+            overheads[name] = overhead
             save()
-        if number + 1 < len(kept["plan"]["sizes"]):
+        if number + 1 < beyond:
             this["best"] = list(best(number))
         save()
     return True
+
+
+def foreseen(
+    plan: Mapping[str, Any], names: Sequence[str], known: Mapping[str, float] = types.MappingProxyType({})
+) -> float:
+    """Seconds that each of some trainings takes beside it, on average: what it took before, else what was planned,
+    times what those that are known took of theirs.
+
+    Example:
+        >>> plan = {"overheads": {"a": 5.0, "b": 10.0}}
+        >>> foreseen(plan, ["a", "b"]), foreseen(plan, ["a", "b"], {"a": 8.0})
+        (7.5, 12.0)
+    """
+    times = sum(known.values()) / sum(plan["overheads"][name] for name in known) if known else 1.0
+    return sum(known.get(name, times * plan["overheads"][name]) for name in names) / max(1, len(names))

@@ -311,14 +311,15 @@ class Work:
         self.save()
 
     def _length(self, params: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """The settings of the last training, which takes so long: as trials have shown, it isn't timed anew."""
+        """The settings of the last training, which takes so long: as trials have shown, it isn't timed anew. Its
+        learning rate rises once more, so that looks are no better for long before it falls: it has no patience."""
         params = {"training.batch_size": self.kept["batch"], **(params or self.trials.own)}
         most = seconds / max(1e-6, self._look(params))
         looks = min(MOST_LOOKS, max(1, int(LOOKING * most), min(LOOKS, int(VALIDATING * most))))
         some = PLANNED * seconds - (looks + 1) * (self._look(params) - self.trials.speed(params)[1])
         found = self.trials.lengths(params, some, looks, seen=True)
         planned = {"batch_size": params["training.batch_size"], "budget": seconds, "planned": True}
-        return {name: found[name] for name in ("epochs", "validate_every")} | planned
+        return {name: found[name] for name in ("epochs", "validate_every", "patience")} | planned
 
     def _look(self, params: Mapping[str, Any]) -> float:
         """Seconds of a look at all validation examples, of which trials see some."""

@@ -30,11 +30,7 @@ from fusevae.training.train import take_weights
 
 TRIALS = "trials.log"
 AGAIN, MOVED = "again", "moved"  # said of a trial that was stopped, and of one step
-LOOKS, BEST = (
-    2,
-    25.0,
-)  # at held-out examples in a trial: one on the way, where it is given up if it is not among so many in
-# a hundred of the others, and one at its end
+LOOKS = 2  # at held-out examples in a trial: one on the way, where it is given up if it is behind, and one at its end
 K, MOST, QUICKLY = 5, 50, 0.1  # importance samples, from and to; of a trial, that log p(x) with so many may take
 NOTED = 3  # of the best trials
 STEPS, ENOUGH = 5, 20  # that are timed; of a trial, from which on it says what a step takes

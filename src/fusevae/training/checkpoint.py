@@ -24,6 +24,7 @@ NUMBER = (int, float)
 KINDS: dict[str, tuple[Any, Any]] = {
     "step": (int, 0), "rollbacks": (int, 0), "stale": (int, 0), "records": (int, 0), "looked": (int, 0),
     "rate_scale": (NUMBER, 0), "rate_limit": (NUMBER, 0), "rate_since": (int, 0), "best": ((*NUMBER, type(None)), None),
+    "reached": ((*NUMBER, type(None)), None),
 }  # fmt: skip
 
 

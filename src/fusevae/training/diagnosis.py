@@ -126,12 +126,15 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     leader = loop.game.players[judged[0]]
     score, lives = leader.score(means), alive(means)
     loop.values["score"] = score
+    reached = loop.values.get("reached")  # since the training went back, if it did: what had been lost is climbed again
+    climbs = bool(loop.values["rollbacks"]) and (reached is None or score > reached)
+    loop.values["reached"] = score if reached is None or score > reached else reached
     if better(score, lives, loop.values["best"], loop.values["lives"]):
         loop.values |= {"best": score, "lives": lives, "stale": 0, "kept": loop.step, "climbed": loop.mending.mean}
         loop.mending.rise(score)
         if loop.settings.patience or (loop.settings.mend and leader.kept):
             loop.best = {n: whole(v).clone() for n, v in game.state_dict().items()}
-    elif not early:
+    elif not early and not climbs:
         loop.values["stale"] += 1
     loop.write({"validation": means})
     if not loop.doubtful():
@@ -141,7 +144,7 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
             loop.values["stale"] = 0  # what is done takes time
             loop.tell("mended", says)
     loop.finished = loop.settings.ended(loop.values)
-    if (loop.finished or last) and loop.best and (says := fallen(score, loop.values, loop.mending.mean)):
+    if (loop.finished or last) and loop.best and (says := fallen(score, loop.values, loop.mending.mean, climbs)):
         loop.tell("kept", says)
 
 

@@ -295,13 +295,14 @@ def better(score: float, lives: bool, best: float | None, best_lives: bool) -> b
     return score > best - margin if lives else score > best + margin
 
 
-def fallen(score: float, values: Mapping[str, Any], climbed: float) -> str | None:
+def fallen(score: float, values: Mapping[str, Any], climbed: float, climbs: bool = False) -> str | None:
     """What is kept, in words, where what validation examples have fell since by more than NEAR of it; ``climbed`` is
-    what training examples have in the end, and whether it fell, too, tells too large a step from overfitting."""
+    what training examples have in the end, and whether it fell, too, tells too large a step from overfitting; so does a
+    training that went back and ``climbs`` still."""
     best = values["best"]
     if best - score <= NEAR * abs(best):
         return None
-    if climbed < values.get("climbed", climbed):
+    if climbs or climbed < values.get("climbed", climbed):
         return (
             f"kept is the state of step {values['kept']:,}: what came after is worse, of held-out examples "
             f"({score:.5g} after {best:.5g}) as of training ones. A smaller training.learning_rate may help"

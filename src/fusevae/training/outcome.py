@@ -76,7 +76,7 @@ def judge(
         held_out=held_out,
         samples=made,
         sheets=sheets,
-        verdict=verdict(of_training(loop.records, evaluation), unjudged=UNJUDGED),
+        verdict=verdict(of_training(loop.records, evaluation), unjudged=UNJUDGED, likelihood=evaluation is not None),
         parts={
             "data": f"{splits.source}: {len(splits.train):,} for training, {len(splits.validation):,} for validation, "
             f"{len(splits.test):,} for test",

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusevae.evaluation.distances import neighbourhoods
+from fusevae.evaluation.distances import copies, neighbourhoods
 from fusevae.evaluation.intervals import interval, interval_of_part, spread
-from fusevae.evaluation.quality import CLOSEST, part_above
+from fusevae.evaluation.quality import part_above
 
 NEAREST = 2000  # samples whose nearest rows are sought
 COPIED, AMONG = 1000, 10_000  # samples that may be copies, and training rows that they may be copies of
@@ -48,13 +48,16 @@ class Neighbours:
         return nearer, area(-seen.amin(0).numpy(), -fresh.amin(0).numpy())
 
     def copies(self, made: np.ndarray) -> float:
-        """The part of rows that are nearer to any training row than all but a hundredth of held-out rows are."""
-        ours = self.apart(made[:COPIED], self.train[:AMONG]).amin(1)
-        return (ours < self._usual).double().mean().item()
+        """The part of rows that are copies of training rows."""
+        ours, fresh = (self.apart(made[:COPIED], x).amin(1) for x in (self.train[:AMONG], self.held[:COPIED]))
+        return copies(ours, fresh, *self._usual).double().mean().item()
 
     @functools.cached_property
-    def _usual(self) -> Tensor:
-        return self.apart(self.held[:COPIED], self.train[:AMONG]).amin(1).quantile(CLOSEST)
+    def _usual(self) -> tuple[Tensor, Tensor]:
+        """How near held-out rows are to training rows, and to others of their own."""
+        theirs = self.apart(self.held[:COPIED], self.train[:AMONG]).amin(1)
+        within = self._within[:COPIED, :COPIED].clone()
+        return theirs, within.fill_diagonal_(math.inf).amin(1)
 
     def among(self, made: np.ndarray) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Precision, recall and coverage, and the interval of each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def histograms(real: Tensor, sampled: Tensor, columns: Sequence[Column]) -> Figu
         weights = [np.full(len(x), 1 / max(1, len(x))) for x in (a, b)]
         axis.hist(a.numpy(), bins, weights=weights[0], color=GREY, alpha=0.6, label="data")
         axis.hist(b.numpy(), bins, weights=weights[1], histtype="step", color=BLUE, lw=1.5, label="samples")
+        _in_words(axis.xaxis, columns[i])
     axes[0].legend(fontsize=8, frameon=False)
     return figure
 
@@ -56,6 +58,27 @@ def _bars(axis: Any, real: Tensor, sampled: Tensor, classes: Sequence[str]) -> N
     axis.set_xticks(places, [(classes[k] if k < n else "missing")[:10] for k in shown], fontsize=6, rotation=45)
 
 
+def _in_words(axis: Any, column: Column) -> None:
+    """Let the ticks of an axis say classes and dates as the data have them."""
+    if column.classes is not None and len(column.classes) <= BARS:
+        axis.set_ticks(range(len(column.classes)), [name[:10] for name in column.classes], fontsize=6)
+        return
+    from matplotlib.ticker import MaxNLocator
+
+    worded = column.kind == "date" or column.classes is not None
+    axis.set_major_locator(MaxNLocator(2 if worded else 4, integer=worded))
+    if worded:
+        axis.set_major_formatter(lambda value, _: _word(column, value))
+
+
+def _word(column: Column, value: float) -> str:
+    """A value as the data have it; nothing where they can't."""
+    with suppress(IndexError, ValueError, OverflowError):
+        (word,) = column.words(column.typed(np.array([value])))
+        return word[:16].removesuffix(" 00:00")
+    return ""
+
+
 def scatter(x: Tensor, again: Tensor, columns: Sequence[Column]) -> Figure:
     """Each feature after encoding and decoding against what it was."""
     x, again = x.double().flatten(1), again.double().flatten(1)
@@ -66,8 +89,10 @@ def scatter(x: Tensor, again: Tensor, columns: Sequence[Column]) -> Figure:
         if len(a):
             axis.axline((float(a.mean()),) * 2, slope=1, color=GREY, lw=1)
         wide = 0.0 if columns[i].classes is None else 0.3  # dots of one class lie on each other
-        apart = torch.linspace(-wide, wide, max(1, len(a))).double()[torch.arange(len(a)) * 7919 % max(1, len(a))]
-        axis.plot((a + apart).numpy(), (b + apart.flip(0)).numpy(), ".", color=BLUE, ms=3, alpha=0.5)
+        aside, above = ((torch.arange(len(a)).double() * by % 1 * 2 - 1) * wide for by in (0.7549, 0.5698))
+        axis.plot((a + aside).numpy(), (b + above).numpy(), ".", color=BLUE, ms=3, alpha=0.5)
+        for each in (axis.xaxis, axis.yaxis):
+            _in_words(each, columns[i])
         axis.set_title(columns[i].name, fontsize=9)
         axis.set_xlabel("data", fontsize=8)
         axis.set_ylabel("reconstruction", fontsize=8)

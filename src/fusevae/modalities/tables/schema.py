@@ -141,6 +141,8 @@ class TableSchema(Schema):
             return super().support(spec, measure)
         learned = [c for c in self.columns if c.kind not in FIXED]
         reals = sum(c.kind in (None, "continuous", "skewed") for c in learned)
+        if not reals:
+            return f"mass over {len(learned)} columns"
         return f"mixed: density x mass over {reals} + {len(learned) - reals} columns"
 
     def about(self, spec: DataSpec) -> str:
