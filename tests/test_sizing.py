@@ -208,10 +208,22 @@ def test_pseudo_inputs_are_a_hundredth_of_the_examples(recipe):
     assert found == [500, 500, 30, 20]
 
 
+@pytest.mark.parametrize("recipe", ["binary-vae", "flow-vae", "vamp-vae", "hvae-vamp"])
+def test_of_few_pictures_weights_decay_more_and_a_learned_prior_pulls_less(recipe):
+    """The fewer the more, with no step at the number from which on a recipe is as its paper has it but to no decay."""
+    spec = DataSpec((1, 4, 4), "uint8", 0, 255)
+    made = [find(recipe)(spec.replaced(examples=n)) for n in (50, 1000, PLENTY - 1, PLENTY, None)]
+    decays = [one.training.weight_decay for one in made]
+    assert 1 == decays[0] > decays[1] > decays[2] == 0.3 and decays[3:] == [0, 0]
+    tops = [getattr(one.model.latents, "top", one.model.latents) for one in made]
+    pulls = [0.01**2, 0.2**2, (1 - 1 / PLENTY) ** 2, 1, 1]
+    assert [top.pull for top in tops] == pytest.approx([1] * 5 if recipe == "binary-vae" else pulls)
+
+
 def test_the_flow_of_a_prior_is_small_where_examples_are_few():
     spec, make = DataSpec((1, 4, 4), "uint8", 0, 255), find("flow-vae")
-    few, many = (describe(make(spec.replaced(examples=n)))["model"]["latents"]["prior"] for n in (300, 60_000))
-    assert (few["transforms"], many["transforms"]) == (1, 4)
+    made = (describe(make(spec.replaced(examples=n)))["model"]["latents"]["prior"] for n in (300, 3000, 60_000))
+    assert [(one["transforms"], one["hidden"]) for one in made] == [(1, [32]), (2, [128]), (4, [128, 128])]
     assert describe(make(spec.replaced(examples=300), transforms=3))["model"]["latents"]["prior"]["transforms"] == 3
 
 

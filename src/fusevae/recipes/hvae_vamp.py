@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import decay, pseudo_inputs
+from fusevae.data.defaults import decay, pseudo_inputs, pull
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.vamp import Vamp
@@ -24,7 +24,7 @@ modality = "images"
 def recipe(data: DataSpec, latent: int = 40, width: int = 300, components: int | None = None) -> Experiment:
     """z2 ~ Vamp, z1 given z2 and x given both; the pass from z2 down is shared by inference and generation."""
     posterior = Gaussian(MLP(data.shape, 2 * latent, (width, width), centred=True))
-    top = Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior)
+    top = Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior, pull(data))
     net = DenseLadder(data.shape, latents=(latent,), width=width, top=latent, centred=True)
     return Experiment(
         model=VAE(Ladder(net, top), decoder=Bernoulli(MLP(width, data.shape, (width,)))),

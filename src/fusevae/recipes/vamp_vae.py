@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import decay, pseudo_inputs
+from fusevae.data.defaults import decay, pseudo_inputs, pull
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.vamp import Vamp
@@ -26,7 +26,7 @@ def recipe(
     posterior = Gaussian(MLP(data.shape, 2 * latent, hidden, centred=True))
     return Experiment(
         model=VAE(
-            Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior),
+            Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior, pull(data)),
             decoder=Bernoulli(MLP(latent, data.shape, hidden)),
         ),
         views=[Binarize()],
