@@ -16,6 +16,7 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError, SlotError
 from fusevae.core.levels import Level, require
 from fusevae.core.trace import Term
+from fusevae.distributions.defensive import Defensive
 from fusevae.distributions.factor_gaussian import FactorGaussian
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
@@ -131,8 +132,9 @@ class Flat(Latents):
         return [self.posterior]
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
-        if isinstance(self.prior, Vamp):  # the one prior that looks at examples
-            self.prior.start_from(examples)
+        prior = self.prior.model if isinstance(self.prior, Defensive) else self.prior
+        if isinstance(prior, Vamp):  # the one prior that looks at examples
+            prior.start_from(examples)
         if isinstance(self.posterior, FactorGaussian):
             self.posterior.start_from(examples)
 
