@@ -29,6 +29,7 @@ from fusevae import (
     Ladder,
     Linear,
     Normal,
+    Vamp,
 )
 from fusevae.core.trace import Term
 from fusevae.models.label_mixture import LabelMixture
@@ -351,3 +352,54 @@ def test_mmd_and_capacity_are_what_their_formulas_say():
     torch.testing.assert_close(Capacity(0.0, gamma=1.0)(trace, 1), trace.elbo)
     full = Capacity(7.0, gamma=2.0, part=0.5)(trace, 0.25)
     torch.testing.assert_close(full, trace.reconstruction - 2 * (trace.kl - 3.5).abs())
+
+
+# what a learned prior does to the latent
+
+
+def of_a_prior(kind, pull):
+    """A VAE with a prior that is learned, or the standard normal, in training; the other parts are always the same."""
+    torch.manual_seed(0)
+    q, decoder = Gaussian(MLP(4, 6)), Bernoulli(MLP(3, 4))
+    prior = {
+        "normal": lambda: Normal(3),
+        "mixture": lambda: GaussianMixture(Constant(GaussianMixture.outputs(3, 2), std=1.0), 2),
+        "vamp": lambda: Vamp(q, 4, 3),  # whose parameters are q's, too
+    }[kind]()
+    return VAE(Flat(prior, q, pull), decoder).train()
+
+
+def slopes(vae):
+    torch.manual_seed(2)
+    value = vae.trace((torch.rand(64, 4) < 0.5).float()).elbo.mean()
+    own = dict(vae.named_parameters())
+    return value.detach(), dict(zip(own, torch.autograd.grad(value, list(own.values())), strict=True))
+
+
+@pytest.mark.parametrize("pull", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["mixture", "vamp"])
+def test_a_prior_pulls_by_its_part_learns_in_full_and_leaves_the_bound_as_it_is(kind, pull):
+    """With 0 the rest moves as that of a VAE with N(0, I), whose KL is in closed form."""
+    (value, mixed), (whole, full) = (slopes(of_a_prior(kind, part)) for part in (pull, 1.0))
+    _, plain = slopes(of_a_prior("normal", 1.0))
+    assert torch.equal(value, whole)
+    ours = {name.replace("prior.posterior", "posterior") for name in mixed} & {*plain}
+    assert ours == {*plain}
+    for name, gradient in mixed.items():
+        name = name.replace("prior.posterior", "posterior")
+        key = next(k for k in full if k.replace("prior.posterior", "posterior") == name)
+        right = pull * full[key] + (1 - pull) * plain[name] if name in plain else full[key]
+        torch.testing.assert_close(gradient, right, rtol=1e-4, atol=1e-6)
+    still, x = of_a_prior(kind, pull).eval(), torch.zeros(2, 4)
+    torch.manual_seed(3)
+    z, (term,), _ = still.latents.infer(x)
+    assert torch.equal(term.log_p, still.latents.prior().log_prob(z))
+
+
+def test_a_pull_that_means_nothing_is_refused_in_a_line():
+    q = Gaussian(MLP(4, 6))
+    with pytest.raises(InputError, match="expected a part"):
+        Flat(Normal(3), q, 1.5)
+    inner = VAE(Flat(Normal(2), Gaussian(MLP(3, 4))), Gaussian(MLP(2, 6)))
+    with pytest.raises(fusevae.SlotError, match="is no density over vectors"):
+        Flat(inner, q, 0.5)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fusevae
-from fusevae import DataSpec, Flow, InputError, Normal, Training, describe, fit, log_likelihood, read_data
+from fusevae import DataSpec, Flow, InputError, Normal, Training, Vamp, describe, fit, log_likelihood, read_data
 from fusevae.core.covariance import shrunk
 from fusevae.data.baseline import Marginals
 from fusevae.data.defaults import LEAST, PLENTY, widths
@@ -204,14 +204,45 @@ def test_many_examples_get_what_recipes_had(recipe):
 def test_pseudo_inputs_are_a_hundredth_of_the_examples(recipe):
     spec = DataSpec((1, 4, 4), "uint8", 0, 255)
     models = [find(recipe)(spec.replaced(examples=n)).model for n in (None, 50_000, 3000, 100)]
-    found = [p.shape[0] for model in models for name, p in model.named_parameters() if name.endswith("prior.raw")]
+    found = [
+        p.shape[0]
+        for model in models
+        for name, p in model.named_parameters()
+        if name.endswith((".prior.raw", ".prior.model.raw"))
+    ]
     assert found == [500, 500, 30, 20]
+
+
+@pytest.mark.parametrize("recipe", ["binary-vae", "flow-vae", "vamp-vae", "hvae-vamp"])
+def test_of_few_pictures_weights_decay_more_and_a_learned_prior_pulls_less(recipe):
+    """The fewer the more, with no step at the number from which on a recipe is as its paper has it but to no decay."""
+    spec = DataSpec((1, 4, 4), "uint8", 0, 255)
+    made = [find(recipe)(spec.replaced(examples=n)) for n in (50, 1000, PLENTY - 1, PLENTY, None)]
+    decays = [one.training.weight_decay for one in made]
+    assert 1 == decays[0] > decays[1] > decays[2] == 0.3 and decays[3:] == [0, 0]
+    tops = [getattr(one.model.latents, "top", one.model.latents) for one in made]
+    pulls = [0.01**2, 0.2**2, (1 - 1 / PLENTY) ** 2, 1, 1]
+    assert [top.pull for top in tops] == pytest.approx([1] * 5 if recipe == "binary-vae" else pulls)
+
+
+@pytest.mark.parametrize("recipe", ["vamp-vae", "hvae-vamp"])
+def test_of_few_pictures_the_mixture_of_a_posterior_is_never_far_below_the_normal(recipe):
+    """And begins at examples all the same."""
+    spec = DataSpec((1, 4, 4), "uint8", 0, 255)
+    few, many = (find(recipe)(spec.replaced(examples=n)).model.latents for n in (200, 60_000))
+    few, many = (getattr(one, "top", one) for one in (few, many))
+    assert isinstance(many.prior, Vamp)
+    z = 30 * torch.randn(50, 40 if recipe == "hvae-vamp" else 50)
+    normal = Normal(z.shape[1])().log_prob(z)
+    assert (few.prior().log_prob(z) >= normal - 0.7).all() and (many.prior().log_prob(z) < normal - 0.7).any()
+    few.start_from(lambda: torch.full((30, 1, 4, 4), 0.5))
+    torch.testing.assert_close(few.prior.model.pseudo_inputs, torch.full((20, 1, 4, 4), 0.5))
 
 
 def test_the_flow_of_a_prior_is_small_where_examples_are_few():
     spec, make = DataSpec((1, 4, 4), "uint8", 0, 255), find("flow-vae")
-    few, many = (describe(make(spec.replaced(examples=n)))["model"]["latents"]["prior"] for n in (300, 60_000))
-    assert (few["transforms"], many["transforms"]) == (1, 4)
+    made = (describe(make(spec.replaced(examples=n)))["model"]["latents"]["prior"] for n in (300, 3000, 60_000))
+    assert [(one["transforms"], one["hidden"]) for one in made] == [(1, [32]), (2, [128]), (4, [128, 128])]
     assert describe(make(spec.replaced(examples=300), transforms=3))["model"]["latents"]["prior"]["transforms"] == 3
 
 

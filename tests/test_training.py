@@ -22,6 +22,7 @@ from fusevae import (
     Normal,
     Training,
     TrainingError,
+    Vamp,
     fit,
     load,
     log_likelihood,
@@ -30,6 +31,7 @@ from fusevae.core import noise
 from fusevae.data.examples import InMemory
 from fusevae.data.sequences import Sequences
 from fusevae.data.source import read_data
+from fusevae.distributions.defensive import Defensive
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.training import checkpoint, diagnosis
 from fusevae.training.fit import prepare, trained
@@ -111,6 +113,22 @@ def test_a_run_stopped_anywhere_and_resumed_ends_bit_identical(tmp_path, step):
     again.run()
     assert same(weights(whole), weights(again))
     assert lines(tmp_path / "whole") == lines(tmp_path / "cut")
+
+
+def test_a_prior_that_pulls_by_a_part_is_resumed_bit_identical(tmp_path):
+    def model() -> VAE:
+        with noise.preserved():
+            torch.manual_seed(1)
+            q = Gaussian(MLP(6, 4, (8,)))
+            return VAE(Flat(Defensive(Vamp(q, 6, 5), Normal(2), 0.4), q, pull=0.2), Bernoulli(MLP(2, 6, (8,))))
+
+    whole = loop(tmp_path / "whole", model())
+    whole.run()
+    stop_at(loop(tmp_path / "cut", model()), 14)
+    again = loop(tmp_path / "cut", model())
+    assert again.resume()
+    again.run()
+    assert same(weights(whole), weights(again)) and lines(tmp_path / "whole") == lines(tmp_path / "cut")
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.func import functional_call
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional
-from fusevae.core.errors import SlotError
+from fusevae.core.errors import InputError, SlotError
 from fusevae.core.levels import Level, require
 from fusevae.core.trace import Term
+from fusevae.distributions.defensive import Defensive
 from fusevae.distributions.factor_gaussian import FactorGaussian
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
@@ -31,12 +35,22 @@ PAIRS = {
 
 
 class Flat(Latents):
-    """One latent z with prior p(z | conditions) and posterior q(z | x, conditions).
+    r"""One latent z with prior p(z | conditions) and posterior q(z | x, conditions).
 
     Args:
         prior: at least a bound on its log-density.
         posterior: samples with their exact log-density. Where it has no reparameterised sample, objectives use the
             score-function gradient.
+        pull: w, the part of a learned prior's pull that reaches z; the rest is that of the standard normal.
+
+    A prior that is learned together with q lets the latent take any shape that training examples like, and of few
+    examples that is learned by heart. With ``pull`` under 1 the prior fits what z there is, while q and the decoder see
+
+    .. math:: \nabla_z = w\, \nabla_z \log p(z) + (1 - w)\, \nabla_z \log \mathcal N(z; 0, I)
+
+    in training, and of the parameters that are the prior's and q's (of a VampPrior) the same part; with 0 it is a prior
+    fitted to a VAE with N(0, I) (Dai & Wipf 2019), while that is trained. Every value is that of log p(z), so that the
+    bound stays the true one.
 
     Raises :class:`SlotError` where a part can't stand in its slot.
 
@@ -48,7 +62,7 @@ class Flat(Latents):
         (torch.Size([3, 2]), torch.Size([3, 2]))
     """
 
-    def __init__(self, prior: Conditional, posterior: Conditional) -> None:
+    def __init__(self, prior: Conditional, posterior: Conditional, pull: float = 1.0) -> None:
         super().__init__()
         require("a prior", prior, Level.BOUND, "a density (Normal, Gaussian, GaussianMixture) or a bound (a VAE)")
         require("a posterior", posterior, Level.DENSITY, "a density (Gaussian with scale 'net' or 'shared')")
@@ -65,7 +79,14 @@ class Flat(Latents):
                 f"{type(prior).__name__} as prior of the kind {prior.space!r}, so their KL is infinite: take both of "
                 f"one kind ({PAIRS[posterior.space]}, or {PAIRS[prior.space]})"
             )
-        self.prior, self.posterior = prior, posterior
+        if not 0 <= pull <= 1:
+            raise InputError(f"pull is {pull}, expected a part from 0 to 1: 1 for the prior's own gradient alone")
+        if pull < 1 and (prior.level < Level.DENSITY or prior.space != "reals"):
+            raise SlotError(
+                f"pull is {pull} but the prior, {type(prior).__name__}, is no density over vectors, beside which a "
+                "standard normal could stand: leave pull at 1"
+            )
+        self.prior, self.posterior, self.pull = prior, posterior, pull
 
     @property
     def level(self) -> Level:  # type: ignore[override]
@@ -76,7 +97,17 @@ class Flat(Latents):
     ) -> tuple[Tensor, list[Term], dict[str, Tensor]]:
         q = self.posterior(x, *conditions)  # step 2: encode to mean and variance
         z = noise.rsample(q, samples) if q.has_rsample else noise.sample(q, samples)  # step 3: reparameterise
-        return z, [Term("z", z, self.prior(*conditions), q)], {}
+        if self.pull == 1 or not (self.training and torch.is_grad_enabled() and z.requires_grad):
+            return z, [Term("z", z, self.prior(*conditions), q)], {}
+        return z, [Term("z", z, _Pulled(self._held_prior(*conditions), self.pull, q), q)], {}
+
+    def _held_prior(self, *conditions: Tensor | None) -> Distribution:
+        """The prior, of whose gradient only the part ``pull`` reaches the parameters that are q's, too (a VampPrior's
+        are)."""
+        ours = {id(p) for p in self.posterior.parameters()}
+        shared = {n: _partly(p, self.pull) for n, p in self.prior.named_parameters() if id(p) in ours}
+        found: Distribution = functional_call(self.prior, shared, conditions) if shared else self.prior(*conditions)
+        return found
 
     def generate(self, shape: Sequence[int], *conditions: Tensor | None) -> Tensor:
         return noise.sample_to(self.prior(*conditions), shape)
@@ -101,11 +132,39 @@ class Flat(Latents):
         return [self.posterior]
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
-        if isinstance(self.prior, Vamp):  # the one prior that looks at examples
-            self.prior.start_from(examples)
+        prior = self.prior.model if isinstance(self.prior, Defensive) else self.prior
+        if isinstance(prior, Vamp):  # the one prior that looks at examples
+            prior.start_from(examples)
         if isinstance(self.posterior, FactorGaussian):
             self.posterior.start_from(examples)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:
-        return [(cls(Normal(2), Gaussian(MLP(3, 4, hidden=(4,)))), torch.randn(5, 3))]
+        q = Gaussian(MLP(3, 4, hidden=(4,)))
+        return [(cls(Normal(2), q), torch.randn(5, 3)), (cls(Vamp(q, 3, 2), q, pull=0.5), torch.randn(5, 3))]
+
+
+def _partly(value: Tensor, part: float) -> Tensor:
+    """The same numbers, through which a part of the gradient passes."""
+    held = value.detach()
+    return held + part * (value - held)
+
+
+class _Pulled(Distribution):
+    """``p`` of whose gradient only the part ``pull`` reaches the values; the rest is the standard normal's: of one
+    sample of ``q`` in its closed form, as where that is the prior."""
+
+    arg_constraints = {}
+
+    def __init__(self, p: Distribution, pull: float, q: Distribution) -> None:
+        self.p, self.pull, self.q = p, pull, q
+        super().__init__(p.batch_shape, p.event_shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        own: Tensor = self.p.log_prob(_partly(value, self.pull))
+        square = value.square()
+        if value.shape == self.q.batch_shape + self.q.event_shape:
+            with contextlib.suppress(NotImplementedError):  # not every family has its moments
+                square = self.q.mean.square() + self.q.variance
+        theirs = -0.5 * square.flatten(own.dim()).sum(-1)
+        return own + (1 - self.pull) * (theirs - theirs.detach())

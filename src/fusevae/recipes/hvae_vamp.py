@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import decay, pseudo_inputs
+from fusevae.data.defaults import decay, pull
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.gaussian import Gaussian
-from fusevae.distributions.vamp import Vamp
 from fusevae.modalities.images.views import Binarize
 from fusevae.models.flat import Flat
 from fusevae.models.ladder import Ladder
@@ -15,6 +14,7 @@ from fusevae.nets.ladder import DenseLadder
 from fusevae.nets.mlp import MLP
 from fusevae.objectives.beta import Linear
 from fusevae.objectives.elbo import ELBO
+from fusevae.recipes import vamp_vae
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
@@ -24,7 +24,7 @@ modality = "images"
 def recipe(data: DataSpec, latent: int = 40, width: int = 300, components: int | None = None) -> Experiment:
     """z2 ~ Vamp, z1 given z2 and x given both; the pass from z2 down is shared by inference and generation."""
     posterior = Gaussian(MLP(data.shape, 2 * latent, (width, width), centred=True))
-    top = Flat(Vamp(posterior, data.shape, components or pseudo_inputs(data)), posterior)
+    top = Flat(vamp_vae.prior(data, posterior, latent, components), posterior, pull(data))
     net = DenseLadder(data.shape, latents=(latent,), width=width, top=latent, centred=True)
     return Experiment(
         model=VAE(Ladder(net, top), decoder=Bernoulli(MLP(width, data.shape, (width,)))),

@@ -197,15 +197,16 @@ def _kinds(latents: Latents) -> tuple[str, Sequence[Kind]]:
     return ("sequences of vectors", list(FRAMES)) if _of_frames(latents) else ("numbers", KINDS)
 
 
-def with_prior(model: Any, prior: Conditional) -> Any:
-    """The same model around another prior; what is around it is built anew, so that levels are checked again."""
+def with_prior(model: Any, prior: Conditional, **beside: Any) -> Any:
+    """The same model around another prior, and with other settings ``beside`` it; what is around it is built anew, so
+    that levels are checked again."""
     if isinstance(model, Preprocessed):
-        return Preprocessed(list(model.steps), with_prior(model.model, prior))
+        return Preprocessed(list(model.steps), with_prior(model.model, prior, **beside))
     inner = {VAE: "latents", Ladder: "top"}
     slot = next((name for cls, name in inner.items() if isinstance(model, cls)), None)
     if slot is not None:
-        return model.replaced(**{slot: with_prior(getattr(model, slot), prior)})
-    return model.replaced(prior=prior)
+        return model.replaced(**{slot: with_prior(getattr(model, slot), prior, **beside)})
+    return model.replaced(prior=prior, **beside)
 
 
 def _fitted(
