@@ -91,14 +91,15 @@ def _in_order(p, x, order):
     return one().log_prob(x)
 
 
-def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
-    columns = [Classes(2), Classes(3)]
-    cells = Cells(columns)
+def learned(n, there):
+    """A model of a column of two classes and one of three, of ``n`` rows: where the first is 1 four fifths of the
+    second are missing, and it is ``there(first)`` elsewhere."""
+    cells = Cells([Classes(2), Classes(3)])
     gaps = CellEncoder(cells, MLP(cells.width, 1, (8,), "silu"), hidden=0.0)
     torch.manual_seed(0)
     p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), cells, gaps=gaps, gappy=[1])
-    first = torch.randint(0, 2, (500, 1)).float()
-    x = torch.cat([first, torch.where((first > 0) & (torch.rand(500, 1) < 0.8), nan, 1.0)], 1)
+    first = torch.randint(0, 2, (n, 1)).float()
+    x = torch.cat([first, torch.where((first > 0) & (torch.rand(n, 1) < 0.8), nan, there(first))], 1)
     p.start_from(lambda: x)
     optimizer = torch.optim.Adam(p.parameters(), 0.05)
     for _ in range(60):
@@ -106,6 +107,11 @@ def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
         with bounds_as("surrogate"):
             (-log_bound(p(), x).mean()).backward()
         optimizer.step()
+    return p
+
+
+def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
+    p = learned(500, torch.ones_like)
     drawn = p().sample((4000,))
     rates = [drawn[drawn[:, 0] == k, 1].isnan().float().mean().item() for k in (0, 1)]
     assert rates[0] < 0.05 and rates[1] == pytest.approx(0.8, abs=0.06)
@@ -114,23 +120,9 @@ def test_gaps_depend_on_the_other_columns_and_carry_no_likelihood():
 
 
 def test_what_tells_of_gaps_is_drawn_before_them_and_a_missing_cell_is_summed_over():
-    """Four fifths of the second column are missing where the first is 1: drawn from the cells that are there it would
-    be 0 too often, and so the first."""
-    columns = [Classes(2), Classes(3)]
-    cells = Cells(columns)
-    gaps = CellEncoder(cells, MLP(cells.width, 1, (8,), "silu"), hidden=0.0)
-    torch.manual_seed(0)
-    p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), cells, gaps=gaps, gappy=[1])
-    first = torch.randint(0, 2, (1000, 1)).float()
-    second = torch.where((first > 0) & (torch.rand(1000, 1) < 0.8), nan, 2 * first)
-    x = torch.cat([first, second], 1)
-    p.start_from(lambda: x)
-    optimizer = torch.optim.Adam(p.parameters(), 0.05)
-    for _ in range(60):
-        optimizer.zero_grad()
-        with bounds_as("surrogate"):
-            (-log_bound(p(), x).mean()).backward()
-        optimizer.step()
+    """The second column is twice the first: drawn from the cells that are there it would be 0 too often, and so the
+    first."""
+    p = learned(1000, lambda first: 2 * first)
     drawn = p().sample((4000,))
     assert drawn[:, 0].mean().item() == pytest.approx(0.5, abs=0.06)
     there = ~drawn[:, 1].isnan()

@@ -23,12 +23,11 @@ class Objects:
     def __init__(self, path: Path, most: int | None = None, skip: bool = False) -> None:
         rows: list[dict[str, Any]] = []
         for i, line in enumerate(decoded(path, "text table").split("\n"), 1):
-            if not line.strip() or (skip and isinstance(object_of(line), ValueError)):
-                continue
-            row = object_of(line)
-            if isinstance(row, ValueError):
+            row = object_of(line) if line.strip() else None
+            if isinstance(row, dict):
+                rows.append(row)
+            elif row is not None and not skip:
                 raise InputError(f"{path}: line {i} {row}: expected one object a line")
-            rows.append(row)
             if len(rows) == most:
                 break
         self.columns = list(dict.fromkeys(name for row in rows for name in row))
