@@ -191,9 +191,12 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         found = [
             (what + word, f"{s[key]:.3f} (real rows {real[key]:.3f})", asked) for key, (word, asked) in named.items()
         ]
-        if f["auc_of_as_many"] is not None:
-            figure = f"{f['auc_of_as_many']:.3f} (training rows {f['auc_of_training_rows']:.3f})"
-            found.append((what + "AUC after training on samples", figure, ".910"))
+        made, real = f["made"], f["training_rows"]
+        for key, asked in (("shape", ".99"), ("trend", ".98"), ("auc", ".910")):
+            peers = "".join(f", {kind} {f[kind][key]:.3f}" for kind in ("CTGAN", "TVAE") if kind in f)
+            word = "AUC of trees" if key == "auc" else key.capitalize()
+            figure = f"{made[key]:.3f} (training rows {real[key]:.3f}{peers})"
+            found.append((f"{what}{word}, as many samples as training rows", figure, asked))
         return found
     if name == "ten_tables":
         t = f["tables"]
