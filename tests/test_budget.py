@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -39,7 +40,7 @@ def timing(monkeypatch):
     """Steps of 1 s and validations of 5 s, in epochs of 10 steps; how often they were timed."""
     asked: list[int] = []
 
-    def timed(experiment, data, device, steps):
+    def timed(experiment, data, device, steps, made=None, looks=True):
         asked.append(steps)
         return 1.0, 5.0, 10
 
@@ -63,12 +64,13 @@ def test_the_command_line_plans_once_and_the_configuration_keeps_it(tmp_path, ti
     )
     given = ["train", str(tmp_path / "c.yaml"), "--data", str(table), "--budget", "200s", "--importance-samples", "1"]
     assert main([*given, "--output", str(tmp_path / "a")]) == 0 and len(timing) == 2
-    wanted = int(budget.USED * 200 - 5 * 5)  # a tenth of the time for validations: 4 of them, and one of the start
     said = capsys.readouterr().err
-    assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
     kept = configuration.read(tmp_path / "a" / "config.yaml")["training"]
+    left = budget.USED * (200 - kept["beside"])
+    wanted = int(left - 3 * 5)  # a tenth of the time for validations: 3 of them, one of the start among these
+    assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
     assert (kept["budget"], kept["planned"], kept["epochs"]) == ("200s", True, pytest.approx(wanted / 10))
-    assert kept["validate_every"] == -(-wanted // 4)
+    assert kept["validate_every"] == -(-wanted // 3)
     again = ["train", str(tmp_path / "a" / "config.yaml"), "--output", str(tmp_path / "b"), "--importance-samples", "1"]
     assert main(again) == 0 and len(timing) == 2  # the plan is as it was
     folders = [tmp_path / "a", tmp_path / "b"]
@@ -111,6 +113,46 @@ def test_the_time_that_is_used_counts_and_more_may_be_given(tmp_path, capsys):
     more = resume(tmp_path / "run", settings=["training.budget=0.7"], importance_samples=1, quiet=True)
     assert more.finished and more.steps > run.steps
     assert checkpoint.newest_values(tmp_path / "run" / "checkpoints")["seconds"] >= 0.7
+
+
+def test_what_came_before_the_plan_and_what_comes_after_the_training_are_in_the_time(tmp_path, timing):
+    made = experiment(write_table(tmp_path / "table.csv"))
+    data, now = made.data.read(), time.monotonic()
+    bare = budget.plan(made, data, 400)
+    assert bare.beside == 5 and bare.steps == int(budget.USED * 395 - 7 * 5)  # the last look alone
+    early, late = (budget.plan(made, data, 400, since=now - before) for before in (0, 200))
+    assert late.beside == pytest.approx(early.beside + 200, abs=1)
+    assert early.steps - late.steps == pytest.approx((1 - budget.VALIDATING) * budget.USED * 200, abs=5)
+    after = budget.plan(made, data, 400, since=now, report=True).beside - early.beside
+    assert budget.DRAWN < after <= budget.AFTER * 400 + 1
+    least = budget.plan(made, data, 400, since=now - 400)  # a training has a part of it, and says that it will be late
+    assert least.beside == 300 and least.steps == 90 and "it will be 1 min 4" in str(least)
+    assert Training(budget=400, beside=late.beside).limit == 400 - late.beside
+    assert Training().limit == math.inf
+
+
+def test_a_training_with_a_budget_is_prepared_once_and_ends_in_it(tmp_path, monkeypatch):
+    from fusevae.training import prepare
+
+    table, begun = write_table(tmp_path / "table.csv"), time.monotonic()
+    made, prepared = experiment(table), []
+    ready, start = budget.ready, type(made.model).start_from
+    monkeypatch.setattr(budget, "ready", lambda *given: prepared.append("ready") or ready(*given))
+    monkeypatch.setattr(type(made.model), "start_from", lambda *given: prepared.append("start") or start(*given))
+    found = fit(made, quiet=True, budget=3.0)
+    assert time.monotonic() - begun < 3.5 and found.history.steps > 10  # some for a busy machine's last step
+    assert sorted(prepared) == ["ready", "start"] and prepare.ready is ready
+
+
+def test_what_is_timed_leaves_the_training_as_it_was(tmp_path):
+    made = experiment(write_table(tmp_path / "table.csv"), epochs=2)
+    data = made.data.read()
+    parts = made.model, data, made.views, made.objective, made.training, 0
+    one = budget.ready(*parts)
+    before = {n: v.clone() for n, v in one.game.state_dict().items()}
+    assert budget.timed(made, data, "cpu", 12, one)[0] > 0 and one.game.training is False
+    assert all(torch.equal(v, before[n]) for n, v in one.game.state_dict().items())
+    assert all(p.grad is None for p in one.game.parameters())
 
 
 @pytest.mark.parametrize("value", ["soon", "0s", -1, 0, float("inf"), float("nan")])
@@ -213,7 +255,7 @@ def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
 
 
 def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
-    def timed(experiment, data, device, steps):
+    def timed(experiment, data, device, steps, made=None, looks=True):
         return 0.1 * experiment.training.batch_size / 64, 0.0, len(data.train) // experiment.training.batch_size
 
     monkeypatch.setattr(budget, "timed", timed)
@@ -223,7 +265,7 @@ def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
         vae = VAE(Flat(Normal(1), Gaussian(MLP((1, 8, 8), 2, (4,)))), Gaussian(MLP(1, (2, 8, 8), (4,))))
         return Experiment(vae, training=Training(batch_size=64))
 
-    found = {seconds: budget.plan(make, data, seconds, "cpu") for seconds in (10, 60, 600)}
+    found = {seconds: budget.plan(make(), data, seconds, "cpu") for seconds in (10, 60, 600)}
     assert [one.batch_size for one in found.values()] == [16, 32, None]
     assert found[60].steps == 1140 and found[60].settings()["batch_size"] == 32
     assert "batch_size" not in found[600].settings() and "batches of 16" in str(found[10])

@@ -32,10 +32,11 @@ class Training(Described):
             0 leaves only the non-finite ones out.
         average: decay of the exponential average of the weights that is used for evaluation; 0 switches it off.
         precision: ``"bfloat16"`` runs the nets under autocast; likelihoods are summed in float32 all the same.
-        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``. Some steps are timed before
-            it begins, and ``epochs`` and ``validate_every`` become what fits, so that all schedules come to their end
-            in time; where the machine gets slower on the way, the training ends with the time. None for no limit.
+        budget: time for everything, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``. Some steps are timed before the
+            training begins, and ``epochs`` and ``validate_every`` become what fits, so that all schedules come to their
+            end in time; where the machine gets slower on the way, the training ends with the time. None for no limit.
         planned: whether ``epochs`` and ``validate_every`` are those of the budget's plan already.
+        beside: seconds of the budget that are for what is before and after the training; found by the plan.
         patience: stop after so many validations without a better one, and keep the best; None trains to the end.
         validate_every: steps between validations; by default 20 over the training.
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
@@ -73,6 +74,7 @@ class Training(Described):
         precision: Literal["float32", "bfloat16"] = "float32",
         budget: str | float | None = None,
         planned: bool = False,
+        beside: float = 0.0,
         patience: int | None = None,
         validate_every: int | None = None,
         log_every: int = 100,
@@ -106,6 +108,7 @@ class Training(Described):
             if not 0 <= value < 1:
                 raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
         limits = {"weight_decay": weight_decay, "clip": clip, "skip": skip, "final_learning_rate": final_learning_rate}
+        limits["beside"] = beside
         for name, value in limits.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}, expected a finite number, 0 or more")
@@ -122,7 +125,7 @@ class Training(Described):
             seconds_of(budget)  # refuses what is none
         if encoder_steps < 0:
             raise InputError(f"encoder_steps is {encoder_steps}, expected at least 0: 10, say")
-        self.budget, self.planned = budget, planned
+        self.budget, self.planned, self.beside = budget, planned, beside
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
         self.learning_rate, self.final_learning_rate, self.warmup = learning_rate, final_learning_rate, warmup
         self.weight_decay, self.betas = weight_decay, betas
@@ -136,6 +139,11 @@ class Training(Described):
     def seconds(self) -> float | None:
         """The budget in seconds."""
         return None if self.budget is None else seconds_of(self.budget)
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which the training is to stop, wherever its schedules are."""
+        return math.inf if self.seconds is None else max(0.0, self.seconds - self.beside)
 
     def ended(self, values: Mapping[str, Any]) -> bool:
         """Whether the time or the patience is at its end, by the values of a training's state."""
