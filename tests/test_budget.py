@@ -131,6 +131,21 @@ def test_what_came_before_the_plan_and_what_comes_after_the_training_are_in_the_
     assert Training().limit == math.inf
 
 
+def test_a_validation_that_takes_too_much_of_the_time_is_of_fewer_examples(monkeypatch):
+    def timed(experiment, data, device, steps, made=None, looks=True):
+        return 0.01, 4.0, 100
+
+    monkeypatch.setattr(budget, "timed", timed)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2, (4,)))), Gaussian(MLP(1, 4, (4,))))
+    data = fusevae.read_data(torch.randn(5000, 2), validation=0.8, test=0.0)
+    found = {seconds: budget.plan(Experiment(vae), data, seconds) for seconds in (20, 100, 400)}
+    assert [one.validated for one in found.values()] == [500, 2000, None]
+    assert found[20].validation_seconds == 0.5 and found[20].steps > 1700
+    loop = budget.begun(Experiment(vae, training=Training(budget=20)), data)[1]
+    assert len(loop.validation) == 500 and loop.settings.validated == 500
+    assert found[20].settings()["validated"] == 500 and "validated" not in found[400].settings()
+
+
 def test_a_training_with_a_budget_is_prepared_once_and_ends_in_it(tmp_path, monkeypatch):
     from fusevae.training import prepare
 

@@ -30,6 +30,7 @@ USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take
 WARM, FEWEST, MOST = 5, 10, 50  # steps that say how large batches can be, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.1  # what a training has by default, and the part of the time that they may take
+FEWEST_LOOKS, SEEN = 5, 500  # validations that a training has, of fewer examples where these are dear; so many at least
 KEPT, SOON, LATEST = 0.1, 2.0, 30.0  # of the time, between two checkpoints, and its seconds at least and at most
 GLANCED, LOOKED_AT = 20, 500  # held-out examples by which a validation is timed; at most, where that is soon done
 GLANCE = 0.1  # seconds that the first may take for it
@@ -54,6 +55,7 @@ class Plan:
         checkpoint_every: steps between checkpoints, None for the recipe's own.
         beside: seconds of the time that are for what is before and after the training.
         over: seconds by which these are too many for a training within the time.
+        validated: examples of a validation, None for all.
     """
 
     steps: int
@@ -66,11 +68,12 @@ class Plan:
     checkpoint_every: int | None = None
     beside: float = 0.0
     over: float = 0.0
+    validated: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """The settings of the training that it changes."""
         found = {"epochs": self.epochs, "validate_every": self.validate_every, "batch_size": self.batch_size}
-        found |= {"checkpoint_every": self.checkpoint_every, "beside": self.beside}
+        found |= {"checkpoint_every": self.checkpoint_every, "beside": self.beside, "validated": self.validated}
         return {name: value for name, value in found.items() if value is not None}
 
     def __str__(self) -> str:
@@ -149,13 +152,18 @@ def plan(
     if size < usual:
         experiment = experiment.replaced(training=experiment.training.replaced(batch_size=size))
     step, validation, per_epoch = timed(experiment, data, device, count, made)
-    beside = validation + (0.0 if since is None else time.monotonic() - since)  # the last: late ones have it, too
+    beside, held, seen = 0.0 if since is None else time.monotonic() - since, len(data.validation), None
     if report:
-        after = DRAWN + AGAIN * validation * len(data.held[0]) / max(1, len(data.validation))
+        after = DRAWN + AGAIN * validation * len(data.held[0]) / max(1, held)
         beside += min(after, AFTER * seconds)
+    every, validations = experiment.training.validate_every, VALIDATIONS
+    share = VALIDATING * max(LEAST * seconds, seconds - beside) / (FEWEST_LOOKS * max(1e-9, validation))
+    if every is None and share < 1 and held > SEEN:
+        seen = max(SEEN, int(share * held))
+        validation *= seen / held
+    beside += validation  # the last: a training that is late has it, too
     over = max(0.0, beside - (1 - LEAST) * seconds)
-    every, left = experiment.training.validate_every, USED * (seconds - beside + over)
-    validations = VALIDATIONS
+    left = USED * (seconds - beside + over)
     if every is not None:
         steps = int(left / (step + validation / every))
     else:
@@ -171,7 +179,7 @@ def plan(
     often = max(1, round(min(LATEST, max(SOON, KEPT * seconds)) / step))
     sooner = often if often < experiment.training.checkpoint_every else None
     smaller = size if size < usual else None
-    return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner, beside - over, over)
+    return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner, beside - over, over, seen)
 
 
 def alone(experiment: Experiment, data: Splits) -> Ready:

@@ -67,7 +67,8 @@ class Ready:
         where, model = None if folder is None else Path(folder), artifact_of(self.game).distribution
         if where is not None:
             where.mkdir(parents=True, exist_ok=True)
-        loop = Loop(self.game, data.train, data.validation, training, seed, pick_device(device), where, progress)
+        held = data.validation if training.validated is None else data.validation.spread(training.validated)
+        loop = Loop(self.game, data.train, held, training, seed, pick_device(device), where, progress)
         if progress is not None and not progress.trial and not world()[0]:
             for line in filter(None, [*lacking(model, self.objective, data, training, loop.total), self.scale]):
                 progress.warn(line)
@@ -110,20 +111,19 @@ def ready(
     artifact = Artifact(model, data.spec, list(views))
     trial = progress is not None and progress.trial  # of the time of a step, for which any start will do
     remarks = not world()[0] and not trial
-    if len(data.train) < world()[1]:
-        raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
+    if (n := len(data.train)) < world()[1]:
+        raise InputError(f"{n} training examples for {world()[1]} processes: give more data")
     data.spec.schema.check_model(data.spec, model.mixed)
     with noise.preserved():
         check(artifact, data.train, objective)
         if remarks:
             remark(artifact, data.train)
         said = folder is not None and (Path(folder) / CHECKPOINTS).is_dir()  # by the first call
-        if remarks and progress is not None and not progress.quiet and not said:
-            for line in data.spec.schema.remarks(data.spec):
+        if remarks and progress is not None:
+            for line in [] if progress.quiet or said else data.spec.schema.remarks(data.spec):
                 progress.say(line)
         held = freeze(model, training.frozen)
-        many = STARTS if trial else max(1000, int(FITTED_ON / data.spec.dims))
-        some = data.train.evenly(many)  # the first may be of one class
+        some = data.train.evenly(STARTS if trial else max(1000, int(FITTED_ON / data.spec.dims)))  # of all classes
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(functools.cache(lambda: artifact.view(data.train.batch(some)[0])))
     found = players(artifact, objective, training)

@@ -39,6 +39,8 @@ class Training(Described):
         beside: seconds of the budget that are for what is before and after the training; found by the plan.
         patience: stop after so many validations without a better one, and keep the best; None trains to the end.
         validate_every: steps between validations; by default 20 over the training.
+        validated: held-out examples of a validation, evenly over all; None for all. Found by a budget's plan where all
+            would take too much of the time.
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
         mend: act on what is found: a latent that has collapsed has its cost taken away for a while, too large a step is
@@ -77,6 +79,7 @@ class Training(Described):
         beside: float = 0.0,
         patience: int | None = None,
         validate_every: int | None = None,
+        validated: int | None = None,
         log_every: int = 100,
         checkpoint_every: int = 1000,
         mend: bool = True,
@@ -118,7 +121,7 @@ class Training(Described):
             raise InputError(
                 f"epochs is {epochs:g} and accumulate {accumulate}, expected at most {MOST_EPOCHS:g} and the batch_size"
             )
-        for name, steps in (("patience", patience), ("validate_every", validate_every)):
+        for name, steps in (("patience", patience), ("validate_every", validate_every), ("validated", validated)):
             if steps is not None and steps < 1:
                 raise InputError(f"{name} is {steps}, expected at least 1, or nothing")
         if budget is not None:
@@ -130,7 +133,7 @@ class Training(Described):
         self.learning_rate, self.final_learning_rate, self.warmup = learning_rate, final_learning_rate, warmup
         self.weight_decay, self.betas = weight_decay, betas
         self.clip, self.skip, self.average, self.precision = clip, skip, average, precision
-        self.patience, self.validate_every = patience, validate_every
+        self.patience, self.validate_every, self.validated = patience, validate_every, validated
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.mend, self.unlabelled, self.labelled, self.parallel = mend, unlabelled, labelled, parallel
         self.encoder_steps, self.encoder_part, self.frozen = encoder_steps, encoder_part, tuple(frozen)
