@@ -131,6 +131,32 @@ def test_what_came_before_the_plan_and_what_comes_after_the_training_are_in_the_
     assert Training().limit == math.inf
 
 
+def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatch):
+    from fusevae.training import outcome
+
+    now = [0.0]
+
+    def slow(artifact, examples, importance_samples):
+        now[0] += 0.01 * len(examples) * importance_samples  # of an example and a sample
+
+    monkeypatch.setattr(outcome, "log_likelihood", slow)
+    monkeypatch.setattr(outcome.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(outcome.time, "monotonic", lambda: 0.0)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2, (4,)))), Gaussian(MLP(1, 4, (4,))))
+    data = fusevae.read_data(torch.randn(2000, 2), validation=0.0, test=0.5)
+    artifact, held = fusevae.Artifact(vae, data.spec), data.held[0]
+    assert len(held) == 1000
+
+    def afforded(*given):
+        found, k = outcome._afforded(artifact, held, *given)
+        return len(found), k
+
+    assert afforded(None, math.inf) == (1000, 100)
+    assert afforded(1e5, math.inf) == (1000, 100) and afforded(1200, math.inf) == (1000, 10)
+    assert afforded(200, math.inf) == (500, 1) and afforded(1e5, outcome.DRAWN + 20) == (500, 1)  # what is left counts
+    assert afforded(20, 0.0) == (outcome.LEAST, 1)
+
+
 def test_a_validation_that_takes_too_much_of_the_time_is_of_fewer_examples(monkeypatch):
     def timed(experiment, data, device, steps, made=None, looks=True):
         return 0.01, 4.0, 100

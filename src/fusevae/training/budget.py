@@ -21,7 +21,7 @@ from fusevae.data.splits import Splits
 from fusevae.training import diagnosis
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
-from fusevae.training.prepare import Ready, ready
+from fusevae.training.prepare import Ready, pick_device, ready
 from fusevae.training.progress import Progress
 
 __all__ = ["Plan", "begun", "duration", "plan", "timed"]
@@ -152,7 +152,9 @@ def plan(
     if size < usual:
         experiment = experiment.replaced(training=experiment.training.replaced(batch_size=size))
     step, validation, per_epoch = timed(experiment, data, device, count, made)
-    beside, held, seen = 0.0 if since is None else time.monotonic() - since, len(data.validation), None
+    beside, held, seen = 0.0, len(data.validation), None
+    if since is not None:
+        beside = agreed(time.monotonic() - since, pick_device(device))
     if report:
         after = DRAWN + AGAIN * validation * len(data.held[0]) / max(1, held)
         beside += min(after, AFTER * seconds)
@@ -234,12 +236,15 @@ def timed(
         for n in (GLANCED, LOOKED_AT):
             loop.validation = held.spread(n) if held.lengths is None else held.subset(middling(held.lengths, n))
             started = time.perf_counter()
-            look = looked(loop, held)
-            if time.perf_counter() - started > GLANCE:
+            look = agreed(looked(loop, held), loop.device)
+            if agreed(time.perf_counter() - started, loop.device) > GLANCE:
                 break
-    both = torch.tensor([step, look], dtype=torch.float64)
-    step, look = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
-    return step, look, loop.per_epoch
+    return agreed(step, loop.device), look, loop.per_epoch
+
+
+def agreed(seconds: float, device: torch.device) -> float:
+    """The mean over all processes, which have one plan."""
+    return mean_over_processes(torch.tensor([seconds], dtype=torch.float64).to(device)).item()
 
 
 def looked(loop: Loop, held: Examples) -> float:

@@ -40,7 +40,7 @@ from fusevae.training.loop import Loop
 from fusevae.training.records import finite
 
 WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
-SHARE = 0.1  # of the time of a training, which that evaluation may take, where there is a budget
+SHARE, SOON = 0.1, 1.0  # of a budget, which that evaluation may take; seconds that it has in any case
 TRIED, LEAST = 20, 100  # examples by which its time is foreseen, and those that it is of however dear they are
 DRAWS = 1000  # other looks at an example: for the parts of the ELBO, and for the latents
 CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in each
@@ -116,7 +116,7 @@ def _afforded(artifact: Artifact, held: Examples, seconds: float | None, until: 
         log_likelihood(artifact, some, importance_samples=min(10, most))
         took.append((time.perf_counter() - started) / min(10, most))
     each = max(took[-1], 1e-9) / len(some)
-    left = max(0.0, min(SHARE * seconds, until - time.monotonic() - DRAWN))
+    left = min(SHARE * seconds, max(SOON, until - time.monotonic() - DRAWN))
     n = max(LEAST, int((left / each - DRAWS) / 2))  # one sample of each, and what all else of it takes
     if n < len(held):
         return held.spread(n), 1
