@@ -134,9 +134,10 @@ def test_what_came_before_the_plan_and_what_comes_after_the_training_are_in_the_
 def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatch):
     from fusevae.training import outcome
 
-    now = [0.0]
+    now, asked = [0.0], []
 
     def slow(artifact, examples, importance_samples):
+        asked.append(importance_samples)
         now[0] += 0.01 * len(examples) * importance_samples  # of an example and a sample
 
     monkeypatch.setattr(outcome, "log_likelihood", slow)
@@ -153,8 +154,10 @@ def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatc
 
     assert afforded(None, math.inf) == (1000, 100)
     assert afforded(1e5, math.inf) == (1000, 100) and afforded(1200, math.inf) == (1000, 10)
-    assert afforded(200, math.inf) == (500, 1) and afforded(1e5, outcome.DRAWN + 20) == (500, 1)  # what is left counts
+    half = pytest.approx(500, abs=1), 1
+    assert afforded(200, math.inf) == half and afforded(1e5, outcome.DRAWN + 20) == half  # what is left counts
     assert afforded(20, 0.0) == (outcome.LEAST, 1)
+    assert set(asked) == {1}  # what is dear isn't tried for long
 
 
 def test_a_validation_that_takes_too_much_of_the_time_is_of_fewer_examples(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -33,7 +34,7 @@ from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.evaluation.speaking import draw_alignments
 from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
-from fusevae.training.budget import DRAWN
+from fusevae.training.budget import DRAWN, GLANCE
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.loop import Loop
@@ -110,12 +111,14 @@ def _afforded(artifact: Artifact, held: Examples, seconds: float | None, until: 
     most = max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
     if seconds is None:
         return held, most
-    some, took = held.spread(TRIED), []
-    for _ in range(2):  # whatever is done once is done by the first
+    some, each = held.spread(TRIED), math.inf
+    for k in (1, min(10, most)):  # whatever is done once is done by the first
         started = time.perf_counter()
-        log_likelihood(artifact, some, importance_samples=min(10, most))
-        took.append((time.perf_counter() - started) / min(10, most))
-    each = max(took[-1], 1e-9) / len(some)
+        log_likelihood(artifact, some, importance_samples=k)
+        took = time.perf_counter() - started
+        each = max(took, 1e-9) / (k * len(some))
+        if took > GLANCE:
+            break
     left = min(SHARE * seconds, max(SOON, until - time.monotonic() - DRAWN))
     n = max(LEAST, int((left / each - DRAWS) / 2))  # one sample of each, and what all else of it takes
     if n < len(held):
