@@ -288,7 +288,7 @@ def fixed_plan(task: Task) -> Iterator[None]:
         return Plan(steps, steps / 11, 20, 0.001, 0.001, 10, None, 20)
 
     with contextlib.ExitStack() as stack:
-        for name in ("fusevae.recipes.trials", "fusevae.recipes.tune"):  # so long that none is late
+        for name in ("fusevae.recipes.trials", "fusevae.training.budget"):  # so long that none is late
             stack.enter_context(mock.patch(f"{name}.timed", return_value=(0.12, 0.0, 11)))
         for name in ("fusevae.recipes.trainings", "fusevae.training.budget"):  # where they are planned
             if task.left is not advised:

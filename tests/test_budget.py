@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -39,7 +40,7 @@ def timing(monkeypatch):
     """Steps of 1 s and validations of 5 s, in epochs of 10 steps; how often they were timed."""
     asked: list[int] = []
 
-    def timed(experiment, data, device, steps):
+    def timed(experiment, data, device, steps, made=None, looks=True):
         asked.append(steps)
         return 1.0, 5.0, 10
 
@@ -63,12 +64,13 @@ def test_the_command_line_plans_once_and_the_configuration_keeps_it(tmp_path, ti
     )
     given = ["train", str(tmp_path / "c.yaml"), "--data", str(table), "--budget", "200s", "--importance-samples", "1"]
     assert main([*given, "--output", str(tmp_path / "a")]) == 0 and len(timing) == 2
-    wanted = int(budget.USED * 200 - 5 * 5)  # a tenth of the time for validations: 4 of them, and one of the start
     said = capsys.readouterr().err
-    assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
     kept = configuration.read(tmp_path / "a" / "config.yaml")["training"]
+    left = budget.USED * (200 - kept["beside"])
+    wanted = int(left - 3 * 5)  # a tenth of the time for validations: 3 of them, one of the start among these
+    assert f"planned for 200s: {wanted} steps of 1e+03 ms" in said
     assert (kept["budget"], kept["planned"], kept["epochs"]) == ("200s", True, pytest.approx(wanted / 10))
-    assert kept["validate_every"] == -(-wanted // 4)
+    assert kept["validate_every"] == -(-wanted // 3)
     again = ["train", str(tmp_path / "a" / "config.yaml"), "--output", str(tmp_path / "b"), "--importance-samples", "1"]
     assert main(again) == 0 and len(timing) == 2  # the plan is as it was
     folders = [tmp_path / "a", tmp_path / "b"]
@@ -111,6 +113,90 @@ def test_the_time_that_is_used_counts_and_more_may_be_given(tmp_path, capsys):
     more = resume(tmp_path / "run", settings=["training.budget=0.7"], importance_samples=1, quiet=True)
     assert more.finished and more.steps > run.steps
     assert checkpoint.newest_values(tmp_path / "run" / "checkpoints")["seconds"] >= 0.7
+
+
+def test_what_came_before_the_plan_and_what_comes_after_the_training_are_in_the_time(tmp_path, timing):
+    made = experiment(write_table(tmp_path / "table.csv"))
+    data, now = made.data.read(), time.monotonic()
+    bare = budget.plan(made, data, 400)
+    assert bare.beside == 5 and bare.steps == int(budget.USED * 395 - 7 * 5)  # the last look alone
+    early, late = (budget.plan(made, data, 400, since=now - before) for before in (0, 200))
+    assert late.beside == pytest.approx(early.beside + 200, abs=1)
+    assert early.steps - late.steps == pytest.approx((1 - budget.VALIDATING) * budget.USED * 200, abs=5)
+    after = budget.plan(made, data, 400, since=now, report=True).beside - early.beside
+    assert budget.DRAWN < after <= budget.AFTER * 400 + 1
+    least = budget.plan(made, data, 400, since=now - 400)  # a training has a part of it, and says that it will be late
+    assert least.beside == 300 and least.steps == 90 and "it will be 1 min 4" in str(least)
+    assert Training(budget=400, beside=late.beside).limit == 400 - late.beside
+    assert Training().limit == math.inf
+
+
+def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatch):
+    from fusevae.training import outcome
+
+    now, asked = [0.0], []
+
+    def slow(artifact, examples, importance_samples):
+        asked.append(importance_samples)
+        now[0] += 0.01 * len(examples) * importance_samples  # of an example and a sample
+
+    monkeypatch.setattr(outcome, "log_likelihood", slow)
+    monkeypatch.setattr(outcome.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(outcome.time, "monotonic", lambda: 0.0)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2, (4,)))), Gaussian(MLP(1, 4, (4,))))
+    data = fusevae.read_data(torch.randn(2000, 2), validation=0.0, test=0.5)
+    artifact, held = fusevae.Artifact(vae, data.spec), data.held[0]
+    assert len(held) == 1000
+
+    def afforded(*given):
+        found, k = outcome._afforded(artifact, held, *given)
+        return len(found), k
+
+    assert afforded(None, math.inf) == (1000, 100)
+    assert afforded(1e5, math.inf) == (1000, 100) and afforded(1200, math.inf) == (1000, 10)
+    half = pytest.approx(500, abs=1), 1
+    assert afforded(200, math.inf) == half and afforded(1e5, outcome.DRAWN + 20) == half  # what is left counts
+    assert afforded(20, 0.0) == (outcome.LEAST, 1)
+    assert set(asked) == {1}  # what is dear isn't tried for long
+
+
+def test_a_validation_that_takes_too_much_of_the_time_is_of_fewer_examples(monkeypatch):
+    def timed(experiment, data, device, steps, made=None, looks=True):
+        return 0.01, 4.0, 100
+
+    monkeypatch.setattr(budget, "timed", timed)
+    vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2, (4,)))), Gaussian(MLP(1, 4, (4,))))
+    data = fusevae.read_data(torch.randn(5000, 2), validation=0.8, test=0.0)
+    found = {seconds: budget.plan(Experiment(vae), data, seconds) for seconds in (20, 100, 400)}
+    assert [one.validated for one in found.values()] == [500, 2000, None]
+    assert found[20].validation_seconds == 0.5 and found[20].steps > 1700
+    loop = budget.begun(Experiment(vae, training=Training(budget=20)), data)[1]
+    assert len(loop.validation) == 500 and loop.settings.validated == 500
+    assert found[20].settings()["validated"] == 500 and "validated" not in found[400].settings()
+
+
+def test_a_training_with_a_budget_is_prepared_once_and_ends_in_it(tmp_path, monkeypatch):
+    from fusevae.training import prepare
+
+    table, begun = write_table(tmp_path / "table.csv"), time.monotonic()
+    made, prepared = experiment(table), []
+    ready, start = budget.ready, type(made.model).start_from
+    monkeypatch.setattr(budget, "ready", lambda *given: prepared.append("ready") or ready(*given))
+    monkeypatch.setattr(type(made.model), "start_from", lambda *given: prepared.append("start") or start(*given))
+    found = fit(made, quiet=True, budget=3.0)
+    assert time.monotonic() - begun < 3.5 and found.history.steps > 10  # some for a busy machine's last step
+    assert sorted(prepared) == ["ready", "start"] and prepare.ready is ready
+
+
+def test_what_is_timed_leaves_the_training_as_it_was(tmp_path):
+    made = experiment(write_table(tmp_path / "table.csv"), epochs=2)
+    data = made.data.read()
+    parts = made.model, data, made.views, made.objective, made.training, 0
+    one = budget.ready(*parts)
+    before = {n: v.clone() for n, v in one.game.state_dict().items()}
+    assert budget.timed(made, data, "cpu", 12, one)[0] > 0 and one.game.training is False
+    assert all(torch.equal(v, before[n]) for n, v in one.game.state_dict().items())
+    assert all(p.grad is None for p in one.game.parameters())
 
 
 @pytest.mark.parametrize("value", ["soon", "0s", -1, 0, float("inf"), float("nan")])
@@ -213,7 +299,7 @@ def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
 
 
 def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
-    def timed(experiment, data, device, steps):
+    def timed(experiment, data, device, steps, made=None, looks=True):
         return 0.1 * experiment.training.batch_size / 64, 0.0, len(data.train) // experiment.training.batch_size
 
     monkeypatch.setattr(budget, "timed", timed)
@@ -223,7 +309,7 @@ def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
         vae = VAE(Flat(Normal(1), Gaussian(MLP((1, 8, 8), 2, (4,)))), Gaussian(MLP(1, (2, 8, 8), (4,))))
         return Experiment(vae, training=Training(batch_size=64))
 
-    found = {seconds: budget.plan(make, data, seconds, "cpu") for seconds in (10, 60, 600)}
+    found = {seconds: budget.plan(make(), data, seconds, "cpu") for seconds in (10, 60, 600)}
     assert [one.batch_size for one in found.values()] == [16, 32, None]
     assert found[60].steps == 1140 and found[60].settings()["batch_size"] == 32
     assert "batch_size" not in found[600].settings() and "batches of 16" in str(found[10])

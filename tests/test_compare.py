@@ -344,20 +344,20 @@ def test_a_plan_fits_the_time_and_counts_what_happens_in_a_part_of_it(monkeypatc
         vae = VAE(Flat(Normal(2), Gaussian(MLP(SHAPE, 4))), Bernoulli(MLP(2, SHAPE)))
         return fusevae.Experiment(vae, views=[Binarize()], training=fusevae.Training(**settings))
 
-    found = plan(make, data, 20, "cpu")
+    found = plan(make(), data, 20, "cpu")
     assert found.steps * found.step_seconds + 20 * found.validation_seconds < 20
     assert found.steps * found.step_seconds > 0.7 * 20
     per_epoch = len(data.train) // (found.batch_size or 128)  # smaller where a busy machine has slow steps
     assert found.epochs == pytest.approx(found.steps / per_epoch)
     assert found.settings()["epochs"] == found.epochs
     assert None not in found.settings().values()  # of what the time asks to be changed, which a busy machine decides
-    monkeypatch.setattr("fusevae.training.budget.timed", lambda *_: (0.01, 1.0, 10))  # dear to validate
-    found = plan(make, data, 20, "cpu")
+    monkeypatch.setattr("fusevae.training.budget.timed", lambda *_, **__: (0.01, 1.0, 10))  # dear to validate
+    found = plan(make(), data, 20, "cpu")
     validations = found.steps / found.validate_every
     assert validations <= 4 and found.steps * 0.01 + validations <= 20
-    monkeypatch.setattr("fusevae.training.budget.timed", lambda *_: (30.0, 1.0, 10))
+    monkeypatch.setattr("fusevae.training.budget.timed", lambda *_, **__: (30.0, 1.0, 10))
     with pytest.raises(InputError, match="give more time"):
-        plan(make, data, 20, "cpu")
+        plan(make(), data, 20, "cpu")
 
 
 def tiny_recipes(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ import importlib
 import os
 import re
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Sequence
 
@@ -19,9 +20,9 @@ LESS = "make the model, the batches or --importance-samples smaller, or set a lo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a failure, 2 for bad input, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    since, arguments = time.monotonic(), list(sys.argv[1:] if argv is None else argv)
     try:
-        options = make_parser().parse_args(arguments, Namespace(argv=arguments))
+        options = make_parser().parse_args(arguments, Namespace(argv=arguments, since=since))
         _show_warnings()
         _check_apart(options)
         module, _, function = options.command.partition(":")

@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         "change a setting: training.epochs=50, model.decoder=ContinuousBernoulli, recipe.latent=32; repeatable; "
         "with --resume what makes it no other training",
     )
-    train.add_argument("--budget", metavar="TIME", help="of the training, which is planned for it: 90s, 20m, 1h30m")
+    train.add_argument("--budget", metavar="TIME", help="of everything, which is planned for it: 90s, 20m, 1h30m")
     train.add_argument("--resume", metavar="DIR", help="go on with a run that was stopped")
     train.add_argument("--from", metavar="RUN", dest="weights", help="start from the weights of another run")
     train.add_argument(

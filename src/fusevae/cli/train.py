@@ -52,6 +52,7 @@ def train(options: Namespace) -> int:
                 trust,
                 options.importance_samples,
                 command=shlex.join(["fusevae", *options.argv]),
+                since=options.since,
             )
         return tell(result, options.json)
 

@@ -85,7 +85,7 @@ class Work:
         else:
             if name not in plans:
                 say(f"{name}: timing its steps", self.quiet)
-                made = plan(lambda: configuration.experiment(node, self.trust), self.splits, seconds, self.device)
+                made = plan(configuration.experiment(node, self.trust), self.splits, seconds, self.device)
                 plans[name] = made.json()
                 self.save()
             chosen = Plan(**plans[name])

@@ -25,10 +25,10 @@ from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, known
 from fusevae.recipes.ranges import defaults, plain, ranges_of
 from fusevae.recipes.stages import KEPT, LAST, Work
-from fusevae.recipes.trials import STEPS, TRIALS, Trials, study_of
+from fusevae.recipes.trials import TRIALS, Trials, study_of
 from fusevae.recipes.tuned import Tuned
 from fusevae.training import configuration
-from fusevae.training.budget import fewer, timed
+from fusevae.training.budget import fewer
 from fusevae.training.configuration import Node
 from fusevae.training.fit import pick_device
 from fusevae.training.lock import locked
@@ -106,9 +106,7 @@ def tune(
     with locked(folder), Clock(folder, started) as spent:
         node = configure({})
         if "batch" not in kept:  # of the last training, which is planned for the time: trials are to be like it
-            experiment = configuration.experiment(node, trust)
-            size, more = min(experiment.training.batch_size, len(splits.train)), experiment.training.accumulate
-            kept["batch"] = fewer(size, timed(experiment, few, device, STEPS)[0], LAST * seconds, more)[0]
+            kept["batch"] = fewer(configuration.experiment(node, trust), few, device, LAST * seconds)[0]
         node = configure({"training.batch_size": kept["batch"]})
         search = ranges_of(make, node)
         make_of = lambda params: configuration.experiment(configure(params), trust)  # noqa: E731

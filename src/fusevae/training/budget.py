@@ -6,30 +6,37 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.durations import duration
+from fusevae.core.durations import clock, duration
 from fusevae.core.errors import InputError
 from fusevae.core.processes import mean_over_processes
+from fusevae.data.examples import Examples
 from fusevae.data.splits import Splits
 from fusevae.training import diagnosis
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
-from fusevae.training.prepare import prepare
+from fusevae.training.prepare import Ready, pick_device, ready
 from fusevae.training.progress import Progress
 
-__all__ = ["Plan", "duration", "plan", "planned", "timed"]
+__all__ = ["Plan", "begun", "duration", "plan", "timed"]
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
-WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
+WARM, FEWEST, MOST = 5, 10, 50  # steps that say how large batches can be, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.1  # what a training has by default, and the part of the time that they may take
+FEWEST_LOOKS, SEEN = 5, 500  # validations that a training has, of fewer examples where these are dear; so many at least
 KEPT, SOON, LATEST = 0.1, 2.0, 30.0  # of the time, between two checkpoints, and its seconds at least and at most
-LOOKED_AT = 500  # held-out examples at most, by which a validation is timed
+GLANCED, LOOKED_AT = 20, 500  # held-out examples by which a validation is timed; at most, where that is soon done
+GLANCE = 0.1  # seconds that the first may take for it
+LEAST = 0.25  # of the time, what a training has however long all else takes
+AFTER, DRAWN = 0.15, 2.5  # of the time, what a report after the training is given at most; seconds of its pictures
+AGAIN = 3  # times a validation that its figures take of as many examples
 UPDATES, SMALLEST = 1000, 16  # steps below which batches are made smaller, and examples that they keep
 
 
@@ -46,6 +53,9 @@ class Plan:
         timed: how many steps were timed.
         batch_size: smaller than the recipe's where too few steps would fit, None for the recipe's own.
         checkpoint_every: steps between checkpoints, None for the recipe's own.
+        beside: seconds of the time that are for what is before and after the training.
+        over: seconds by which these are too many for a training within the time.
+        validated: examples of a validation, None for all.
     """
 
     steps: int
@@ -56,120 +66,198 @@ class Plan:
     timed: int
     batch_size: int | None = None
     checkpoint_every: int | None = None
+    beside: float = 0.0
+    over: float = 0.0
+    validated: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """The settings of the training that it changes."""
         found = {"epochs": self.epochs, "validate_every": self.validate_every, "batch_size": self.batch_size}
-        found["checkpoint_every"] = self.checkpoint_every
+        found |= {"checkpoint_every": self.checkpoint_every, "beside": self.beside, "validated": self.validated}
         return {name: value for name, value in found.items() if value is not None}
 
     def __str__(self) -> str:
         smaller = f", in batches of {self.batch_size} so that they are more" if self.batch_size else ""
-        return f"{self.steps:,} steps of {1000 * self.step_seconds:.3g} ms{smaller}"
+        over = (
+            f"; all else takes so long that it will be {clock(self.over)} more than was asked for" if self.over else ""
+        )
+        return f"{self.steps:,} steps of {1000 * self.step_seconds:.3g} ms{smaller}{over}"
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def planned(experiment: Experiment, data: Splits, device: str = "auto") -> tuple[Experiment, Plan | None]:
-    """The same experiment with the plan of its ``training.budget`` among its settings, and that plan; as it is, and
-    None, where it has no budget or has been planned. What is planned once stays: the same settings give the same steps
-    on any machine, which may be too slow for them."""
-    training = experiment.training
-    if training.seconds is None or training.planned:
-        return experiment, None
-    found = plan(lambda: copy.deepcopy(experiment), data, training.seconds, device)
-    return experiment.replaced(training=training.replaced(**found.settings(), planned=True)), found
+def begun(
+    experiment: Experiment,
+    data: Splits,
+    device: str = "auto",
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+    since: float | None = None,
+    report: bool = False,
+) -> tuple[Experiment, Loop, Plan | None]:
+    """The loop of an experiment, ready to run; where its ``training.budget`` has not been planned yet, with the plan
+    among the settings of the experiment that is returned, and that plan. What is planned once stays: the same settings
+    give the same steps on any machine, which may be too slow for them. Model and data are prepared once: what is timed
+    is a copy.
+
+    Args:
+        since: when the time began, by :func:`time.monotonic`; now by default.
+        report: whether one is written after the training.
+    """
+    since, progress = time.monotonic() if since is None else since, progress or Progress(quiet=True)
+    views, objective, training, seed = experiment.views, experiment.objective, experiment.training, experiment.seed
+    made, found = ready(experiment.model, data, views, objective, training, seed, folder, progress), None
+    if (seconds := training.seconds) is not None and not training.planned:
+        found = plan(experiment, data, seconds, device, made, since, report)
+        training = training.replaced(**found.settings(), planned=True)
+        experiment, progress.until = experiment.replaced(training=training), since + seconds
+    return experiment, made.loop(data, training, seed, device, folder, progress), found
 
 
-def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: str = "auto") -> Plan:
+def plan(
+    experiment: Experiment,
+    data: Splits,
+    seconds: float,
+    device: str = "auto",
+    made: Ready | None = None,
+    since: float | None = None,
+    report: bool = False,
+) -> Plan:
     """Time 10 to 50 steps of an experiment after 5 others, and say how many steps fit into ``seconds``.
 
     The timed steps pass through all of the training's schedules, so that what happens in a part of it only (updates of
-    the encoder alone, say) counts by its part. They are no part of the training, nor of its time.
+    the encoder alone, say) counts by its part. They are no part of the training.
 
-    Where fewer than 1,000 would fit, batches are halved, down to 16 examples, until these do: a net of which a step is
+    Where fewer than 1,000 would fit, batches are smaller, down to 16 examples, until these do: a net of which a step is
     dear learns more from many noisy steps than from few (``conv-vae`` on 2,000 colour pictures of 24 pixels, 40 s of
     one core: -6451 nats after 299 steps of 16, -7043 after 79 steps of 64).
 
     Args:
-        make: gives the experiment anew, since timing changes its weights.
+        experiment: what is trained; its model is changed by it where nothing was ``made``.
         data: that it is trained on.
-        seconds: the time for the training.
+        seconds: the time for the training; where it is said since when, for everything.
         device: as for :func:`fusevae.fit`.
+        made: of the experiment, a copy of which is timed.
+        since: when the time began, by :func:`time.monotonic`: what has passed (reading, preparing, timing) is gone,
+            though a part of the time is the training's in any case.
+        report: whether a part is to be left for a report, too.
 
     Raises :class:`InputError` where the model doesn't fit the data, or not one step fits into the time.
     """
-    experiment = make()
-    usual = size = min(experiment.training.batch_size, len(data.train))
-    rough, _, _ = timed(experiment, data, device, WARM)
-    size, rough = fewer(size, rough, seconds, experiment.training.accumulate)
+    made = made or alone(experiment, data)
+    usual = min(experiment.training.batch_size, len(data.train))
+    size, rough = fewer(experiment, data, device, seconds, made)
     count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
-    experiment = make()
     if size < usual:
         experiment = experiment.replaced(training=experiment.training.replaced(batch_size=size))
-    step, validation, per_epoch = timed(experiment, data, device, count)
-    every = experiment.training.validate_every
-    validations = VALIDATIONS
+    step, validation, per_epoch = timed(experiment, data, device, count, made)
+    beside, held, seen = 0.0, len(data.validation), None
+    if since is not None:
+        beside = agreed(time.monotonic() - since, pick_device(device))
+    if report:
+        after = DRAWN + AGAIN * validation * len(data.held[0]) / max(1, held)
+        beside += min(after, AFTER * seconds)
+    every, validations = experiment.training.validate_every, VALIDATIONS
+    share = VALIDATING * max(LEAST * seconds, seconds - beside) / (FEWEST_LOOKS * max(1e-9, validation))
+    if every is None and share < 1 and held > SEEN:
+        seen = max(SEEN, int(share * held))
+        validation *= seen / held
+    beside += validation  # the last: a training that is late has it, too
+    over = max(0.0, beside - (1 - LEAST) * seconds)
+    left = USED * (seconds - beside + over)
     if every is not None:
-        step_and_looks = step + validation / every
-        steps = int((USED * seconds - validation) / step_and_looks)  # one of the start
+        steps = int(left / (step + validation / every))
     else:
-        if validation * validations > VALIDATING * seconds:
-            validations = max(1, int(VALIDATING * seconds / validation))
-        steps = int((USED * seconds - (1 + validations) * validation) / step)
+        if validation * validations > VALIDATING * left:
+            validations = max(1, int(VALIDATING * left / validation))
+        steps = int((left - validations * validation) / step)  # one of the start
     if steps < 1:
         raise InputError(
-            f"a step takes {step:.3g} s and a validation {validation:.3g} s: give more time than {seconds:g} s"
+            f"a step takes {step:.3g} s, a validation {validation:.3g} s, and all else {beside:.3g} s: give more time "
+            f"than {max(seconds, beside + (2 * validation + step) / USED):.0f} s"
         )
     less = None if every is not None or validations == VALIDATIONS else -(-steps // validations)
     often = max(1, round(min(LATEST, max(SOON, KEPT * seconds)) / step))
     sooner = often if often < experiment.training.checkpoint_every else None
     smaller = size if size < usual else None
-    return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner)
+    return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner, beside - over, over, seen)
 
 
-def fewer(size: int, step: float, seconds: float, accumulate: int = 1) -> tuple[int, float]:
-    """Examples of a batch, halved until enough steps fit into the time, and the seconds that one takes at best.
+def alone(experiment: Experiment, data: Splits) -> Ready:
+    """An experiment's game for the timing of its steps, begun from a few examples."""
+    views, objective, training, seed = experiment.views, experiment.objective, experiment.training, experiment.seed
+    return ready(experiment.model, data, views, objective, training, seed, None, Stopwatch())
 
-    Example:
-        >>> fewer(64, 0.4, 200.0), fewer(64, 0.01, 200.0)
-        ((16, 0.1), (64, 0.01))
+
+def fewer(
+    experiment: Experiment, data: Splits, device: str, seconds: float, made: Ready | None = None
+) -> tuple[int, float]:
+    """Examples of a batch, the recipe's own or fewer, down to 16, so that enough steps fit into the time; and about the
+    seconds of a step. They are tried from the fewest on, so that no dear step is tried that won't be taken."""
+    made, training = made or alone(experiment, data), experiment.training
+    sizes = [min(training.batch_size, len(data.train))]
+    while sizes[0] >= 2 * SMALLEST * training.accumulate:
+        sizes.insert(0, sizes[0] // 2)
+    found, best = sizes[0], 0.0
+    for size in sizes:
+        one = experiment.replaced(training=training.replaced(batch_size=size))
+        step = timed(one, data, device, WARM, made, looks=False)[0]
+        if best and USED * seconds / step < UPDATES:
+            break
+        found, best = size, step
+    return found, best
+
+
+def timed(
+    experiment: Experiment, data: Splits, device: str, steps: int, made: Ready | None = None, looks: bool = True
+) -> tuple[float, float, int]:
+    """Seconds of a step, seconds of a validation, and the steps of an epoch; from so many steps after a first one, and
+    a look at some held-out examples (none, 0 s, where no ``looks`` are asked for). A validation is of all of them, and
+    has a diagnosis of a block beside it, which is as long however many there are.
+
+    Args:
+        made: of the experiment, which stays as it is; otherwise the experiment's model is changed.
     """
-    while USED * seconds / step < UPDATES and size >= 2 * SMALLEST * accumulate:
-        size, step = size // 2, step / 2
-    return size, step
-
-
-def timed(experiment: Experiment, data: Splits, device: str, steps: int) -> tuple[float, float, int]:
-    """Seconds of a step, seconds of a validation, and the steps of an epoch; from a training of so many steps, and a
-    look at some held-out examples. A validation is of all of them, and has a diagnosis of a block beside it, which is
-    as long however many there are."""
-    watch, held = Stopwatch(), data.validation
-    some = held.spread(LOOKED_AT) if held.lengths is None else held.subset(middling(held.lengths, LOOKED_AT))
-    data = replace(data, validation=some)
+    made = alone(experiment, data) if made is None else copy.deepcopy(made)
+    watch, held = Stopwatch(steps), data.validation
     size = min(experiment.training.batch_size, len(data.train))
-    quick = {"epochs": steps / max(1, len(data.train) // size), "log_every": steps, "patience": None, "budget": None}
-    never = {"validate_every": 10**9, "checkpoint_every": 10**9}
+    quick = {"epochs": (steps + 2) / max(1, len(data.train) // size), "patience": None, "budget": None}
+    never = dict.fromkeys(("validate_every", "checkpoint_every", "log_every"), 10**9)
     settings = experiment.training.replaced(**quick, **never)
-    loop: Loop = prepare(
-        experiment.model, data, experiment.views, experiment.objective, settings, experiment.seed, device, None, watch
-    )
-    if not loop.run():  # its last step ends with a record, a validation and a diagnosis
+    few = replace(data, validation=held.subset(torch.arange(0)))  # a look at the start is no part of a step
+    loop = made.loop(few, settings, experiment.seed, device, None, watch)
+    watch.enough = loop.stop
+    loop.run()
+    if len(watch.times) <= steps:
         raise KeyboardInterrupt
-    step = (watch.times[-2] - watch.times[0]) / max(1, len(watch.times) - 2)
-    beside, look = watch.times[-1] - watch.times[-2] - step, 0.0
+    step, look = max(1e-6, (watch.times[steps] - watch.times[0]) / steps), 0.0
+    if looks:
+        for n in (GLANCED, LOOKED_AT):
+            loop.validation = held.spread(n) if held.lengths is None else held.subset(middling(held.lengths, n))
+            started = time.perf_counter()
+            look = agreed(looked(loop, held), loop.device)
+            if agreed(time.perf_counter() - started, loop.device) > GLANCE:
+                break
+    return agreed(step, loop.device), look, loop.per_epoch
+
+
+def agreed(seconds: float, device: torch.device) -> float:
+    """The mean over all processes, which have one plan."""
+    return mean_over_processes(torch.tensor([seconds], dtype=torch.float64).to(device)).item()
+
+
+def looked(loop: Loop, held: Examples) -> float:
+    """Seconds of a validation of held-out examples, and of a diagnosis of some, by the few that a loop has of them."""
+    game, few, started = loop.average.ready(), len(loop.validation), time.perf_counter()
     judged = [name for name, player in loop.game.players.items() if player.judged]
-    if len(some) and judged:
+    with torch.no_grad(), noise.preserved(loop.device):
+        if few and judged:
+            diagnosis.held_out(loop, game, judged)
+        took = (time.perf_counter() - started) * len(held) / max(1, few)
         started = time.perf_counter()
-        with torch.no_grad(), noise.preserved(loop.device):
-            diagnosis.held_out(loop, loop.average.ready(), judged)
-        took = time.perf_counter() - started
-        beside, look = beside - took, took * len(held) / len(some)
-    look += max(0.0, beside)
-    both = torch.tensor([max(step, 1e-6), look], dtype=torch.float64)
-    step, validation = mean_over_processes(both.to(loop.device)).tolist()  # all of them have one plan
-    return step, validation, loop.per_epoch
+        diagnosis.diagnose(loop, game, 1.0)
+    return took + (time.perf_counter() - started) * len(diagnosis.rows_of(held)) / max(1, few)
 
 
 def middling(lengths: Tensor, n: int) -> Tensor:
@@ -187,18 +275,21 @@ def middling(lengths: Tensor, n: int) -> Tensor:
 
 
 class Stopwatch(Progress):
-    """Shows nothing and notes when each step was done."""
+    """Shows nothing, notes when each step was done, and says when there were enough after the first."""
 
     trial = True
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = 0) -> None:
         super().__init__(quiet=True)
-        self.times: list[float] = []
+        self.steps, self.times = steps, list[float]()
+        self.enough: Callable[[], None] = lambda: None
 
     def advance(self, step: int) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()  # the host runs ahead of the device
         self.times.append(time.perf_counter())
+        if len(self.times) > self.steps:
+            self.enough()
 
     def say(self, message: str) -> None:
         """Nothing: a few steps say little of the training to come."""

@@ -22,6 +22,9 @@ from fusevae.training.records import readable
 
 BLOCK = 500  # examples that a diagnosis looks at, or a validation at once; fixed: noise is keyed by block
 LIKE, FEWEST = 100, 100  # of different lengths: in a block of a validation, and at least in a diagnosis
+#: numbers of a block of a validation, and of a diagnosis, at most: 300 pictures of 3 x 64 x 64 at once took three times
+#: as long as 20 at once, whose maps fit into a cache
+NUMBERS, LOOKED_AT = 2**19, 2**21
 PASSES = 3  # over each example of an update: forward, and backward for twice as much
 ASKED, TOLD = 200, 2000  # samples that conditions are told of, and examples that a teller learns from
 WORTH = 50  # updates of an example for each of these samples, from which a training is worth a look
@@ -32,7 +35,7 @@ AGAIN, LITTLE = 10, 0.02  # passes over the examples after which a look is due, 
 def due(loop: Any) -> bool:
     """Whether a training (a :class:`fusevae.training.loop.Loop`) is at its end, or has done enough since the last
     diagnosis to be worth another. Work is counted, not time: the records are the same whatever it ran beside."""
-    updates = 1 + len(loop.game.players) * len(_rows(_held(loop))) / (PASSES * loop.batches.size)  # one for the rest
+    updates = 1 + len(loop.game.players) * len(rows_of(_held(loop))) / (PASSES * loop.batches.size)  # one for the rest
     return bool(loop.step == loop.total or updates <= SHARE * (loop.step - loop.values["diagnosed"]))
 
 
@@ -60,7 +63,7 @@ def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
     if loop.rank:
         return
     held = _held(loop)
-    batch = Batch(*held.batch(_rows(held))).to(loop.device)
+    batch = Batch(*held.batch(rows_of(held))).to(loop.device)
     for name, player in cast(Game, game).players.items():
         with noise.keyed(loop.seed, "diagnosis", name, device=loop.device):
             found = player.diagnose(batch)
@@ -80,7 +83,8 @@ def held_out(loop: Any, game: nn.Module, judged: Sequence[str]) -> dict[str, Any
     sums: dict[str, Tensor] = {}
     lengths, size = loop.validation.lengths, len(loop.validation)
     order = torch.arange(size) if lengths is None else lengths.argsort(stable=True)
-    blocks = list(order.split(BLOCK if lengths is None else LIKE))
+    at_once = min(BLOCK, max(1, NUMBERS // loop.validation.spec.dims)) if lengths is None else LIKE
+    blocks = list(order.split(at_once))
     mine = range(loop.rank, len(blocks), loop.processes)
     for i, raw in zip(mine, loop.validation.batches(blocks[j] for j in mine), strict=True):
         batch = Batch(*raw).to(loop.device)
@@ -153,10 +157,13 @@ def _held(loop: Any) -> Examples:
     return found
 
 
-def _rows(held: Examples) -> Tensor:
-    """The examples that a diagnosis looks at, evenly over all: fewer where the longest would fill up the others."""
+def rows_of(held: Examples) -> Tensor:
+    """The examples that a diagnosis looks at, evenly over all: fewer where they are large, or where the longest would
+    fill up the others."""
+    if held.lengths is None:
+        return held.evenly(min(BLOCK, max(FEWEST, LOOKED_AT // held.spec.dims)))
     rows = held.evenly(BLOCK)
-    if held.lengths is None or len(rows) <= FEWEST:
+    if len(rows) <= FEWEST:
         return rows
     lengths = held.lengths[rows].double()
     return held.evenly(max(FEWEST, round(len(rows) * (lengths.mean() / lengths.max()).item())))

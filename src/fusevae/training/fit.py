@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from fusevae.data.source import read_data
 from fusevae.data.splits import Splits
 from fusevae.objectives.objective import Objective
 from fusevae.training import checkpoint, configuration
-from fusevae.training.budget import planned
+from fusevae.training.budget import begun
 from fusevae.training.callbacks import Callback
 from fusevae.training.compose import IN_MEMORY, Recipe, changed, composed, timely
 from fusevae.training.diagnosis import look_at_conditions
@@ -91,7 +92,7 @@ def fit(
         folder: where the configuration, checkpoints, ``metrics.jsonl`` and the artifact go, if anywhere.
         quiet: show no progress.
         options: of a recipe: ``{"latent": 32}``.
-        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``: the same as the setting
+        budget: time for all of it, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``: the same as the setting
             :attr:`Training.budget`. Some steps are timed first, so that the schedules end in time.
         callbacks: called with each record, a dictionary, as ``f(record)`` or ``f(record, moment)``
             (:class:`fusevae.Moment`); one may return numbers by name, which are recorded, or False, which stops. Where
@@ -112,7 +113,7 @@ def fit(
         >>> fit("binary-vae", options={"latent": 4}, training={"epochs": 0.1}, quiet=True).history.steps
         1
     """
-    where = None if folder is None else fresh_folder(folder)
+    since, where = time.monotonic(), None if folder is None else fresh_folder(folder)
     made, splits = composed(what, data, options or {}, seed)
     views, objective = made.views if views is None else views, made.objective if objective is None else objective
     experiment = copy.deepcopy(
@@ -131,8 +132,7 @@ def fit(
         if refit and isinstance(step, Step):
             step.fitted = False
     progress = Progress(quiet, python=True)
-    experiment, _ = planned(experiment, splits, device)
-    loop = started(experiment, splits, device, where, progress)
+    experiment, loop = started(experiment, splits, device, where, progress, since)
     with nullcontext() if where is None else locked(where):
         if where is not None:
             fresh_folder(where)  # nobody has begun in it meanwhile
@@ -209,7 +209,7 @@ def _gone_on(rest: Rest, epochs: float | None, device: str, quiet: bool, callbac
     for name, parameter in experiment.model.named_parameters():
         parameter.requires_grad_(name not in state.values.get("held", ()))
     progress = Progress(quiet, python=True)
-    loop = started(experiment, rest.splits, device, rest.folder, progress)
+    _, loop = started(experiment, rest.splits, device, rest.folder, progress)
     count = state.values.get("examples", len(rest.splits.train))
     if len(rest.splits.train) != count:
         raise InputError(
@@ -263,14 +263,20 @@ def rest_of(folder: Path, data: Any, trust: Trust) -> Rest:
     return Rest(experiment, source.read(), folder)
 
 
-def started(experiment: Experiment, splits: Splits, device: str, folder: Path | None, progress: Progress) -> Loop:
-    """The loop of an experiment."""
-    views, objective, training = experiment.views, experiment.objective, experiment.training
-    loop = prepare(experiment.model, splits, views, objective, training, experiment.seed, device, folder, progress)
+def started(
+    experiment: Experiment,
+    splits: Splits,
+    device: str,
+    folder: Path | None,
+    progress: Progress,
+    since: float | None = None,
+) -> tuple[Experiment, Loop]:
+    """An experiment with its plan, where it has a budget, and its loop."""
+    experiment, loop, _ = begun(experiment, splits, device, folder, progress, since)
     loop.values["examples"] = len(splits.train)
     if folder is not None:
         loop.values["identity"] = identity(experiment, splits)
-    return loop
+    return experiment, loop
 
 
 def run(loop: Loop, experiment: Experiment, splits: Splits, callbacks: Sequence[Callback]) -> Artifact:

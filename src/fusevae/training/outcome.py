@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -33,14 +34,16 @@ from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.evaluation.speaking import draw_alignments
 from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
+from fusevae.training.budget import DRAWN, GLANCE
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.loop import Loop
 from fusevae.training.records import finite
 
 WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
-SHARE = 0.1  # of the time of a training, which that evaluation may take, where there is a budget
-TRIED = 20  # examples by which its time is foreseen
+SHARE, SOON = 0.1, 1.0  # of a budget, which that evaluation may take; seconds that it has in any case
+TRIED, LEAST = 20, 100  # examples by which its time is foreseen, and those that it is of however dear they are
+DRAWS = 1000  # other looks at an example: for the parts of the ELBO, and for the latents
 CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in each
 
 
@@ -52,9 +55,14 @@ def judge(
     artifact.to(loop.device)
     evaluation = None
     if artifact.distribution.level >= Level.BOUND:
-        k = k or _samples(artifact, held, experiment.training.seconds)
-        loop.progress.say(f"evaluating {len(held):,} examples of the {held_out}")
-        evaluation = evaluate(artifact, held, importance_samples=k)
+        some = held
+        if k is None:
+            some, k = _afforded(artifact, held, experiment.training.seconds, loop.progress.until)
+        held_out = (
+            held_out if len(some) == len(held) else f"{held_out}, {len(some):,} of {len(held):,} for want of time"
+        )
+        loop.progress.say(f"evaluating {len(some):,} examples of the {held_out}")
+        evaluation = evaluate(artifact, some, importance_samples=k)
         write_text(folder / "evaluation.json", to_json(evaluation))
     try:
         sheets, made = draw_samples(artifact, held)
@@ -97,18 +105,27 @@ def judge(
     return evaluation
 
 
-def _samples(artifact: Artifact, held: Examples, seconds: float | None) -> int:
-    """Importance samples of the evaluation after a training: 100, or as many as a part of its time allows."""
+def _afforded(artifact: Artifact, held: Examples, seconds: float | None, until: float) -> tuple[Examples, int]:
+    """The held-out examples of the evaluation after a training, and importance samples of each: all and 100, or as many
+    as a part of its time allows, and what is left until it is over."""
     most = max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
-    if seconds is None or artifact.distribution.level is not Level.EVIDENCE or artifact.distribution.deterministic:
-        return most
-    some, took = held.spread(TRIED), []
-    for _ in range(2):  # whatever is done once is done by the first
+    if seconds is None:
+        return held, most
+    some, each = held.spread(TRIED), math.inf
+    for k in (1, min(10, most)):  # whatever is done once is done by the first
         started = time.perf_counter()
-        log_likelihood(artifact, some, importance_samples=min(10, most))
-        took.append((time.perf_counter() - started) / min(10, most))
-    whole = max(took[-1], 1e-9) * len(held) / len(some)
-    return next((k for k in (100, 30, 10, 3) if k <= most and k * whole <= SHARE * seconds), 1)
+        log_likelihood(artifact, some, importance_samples=k)
+        took = time.perf_counter() - started
+        each = max(took, 1e-9) / (k * len(some))
+        if took > GLANCE:
+            break
+    left = min(SHARE * seconds, max(SOON, until - time.monotonic() - DRAWN))
+    n = max(LEAST, int((left / each - DRAWS) / 2))  # one sample of each, and what all else of it takes
+    if n < len(held):
+        return held.spread(n), 1
+    if artifact.distribution.level is not Level.EVIDENCE or artifact.distribution.deterministic:
+        return held, most
+    return held, next((k for k in (100, 30, 10, 3) if k <= most and (k * len(held) + DRAWS) * each <= left), 1)
 
 
 def draw_samples(artifact: Artifact, real: Examples) -> tuple[dict[str, Sheet], str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,10 +39,46 @@ from fusevae.training.settings import Training
 
 logger = logging.getLogger("fusevae")
 
-BASELINE = 2000  # training examples that the constant model is made from
-STARTS = 200  # training examples that say where a training begins, and on what scale
+BASELINE, STARTS = 2000, 200  # training examples that the constant model is made from; that say where a training begins
 DRAWS = 20  # of the latents of the examples that a model is tried on
 FITTED_ON = 5e7  # numbers of the training data from which preprocessing takes its means and ranges
+
+
+@dataclass
+class Ready:
+    """A game on its data, checked and fitted: what is worked out once, for a training and for the timing of it."""
+
+    game: Game
+    objective: Objective
+    held: list[str]  # weights that were held before
+    start: tuple[float, ...] | None  # what the model and a constant one say of some examples
+    scale: str | None  # what is said of one out of reach
+
+    def loop(
+        self,
+        data: Splits,
+        training: Training,
+        seed: int,
+        device: str = "auto",
+        folder: str | Path | None = None,
+        progress: Progress | None = None,
+    ) -> Loop:
+        """The loop, ready to run."""
+        where, model = None if folder is None else Path(folder), artifact_of(self.game).distribution
+        if where is not None:
+            where.mkdir(parents=True, exist_ok=True)
+        held = data.validation if training.validated is None else data.validation.spread(training.validated)
+        loop = Loop(self.game, data.train, held, training, seed, pick_device(device), where, progress)
+        if progress is not None and not progress.trial and not world()[0]:
+            for line in filter(None, [*lacking(model, self.objective, data, training, loop.total), self.scale]):
+                progress.warn(line)
+        loop.values["held"] = self.held
+        loop.progress.limit = training.limit
+        if self.start is not None:
+            loop.mending.begin(*self.start)
+        if training.mend:
+            loop.mending.codebooks = {n: m for n, m in model.named_modules() if isinstance(m, VectorQuantizer)}
+        return loop
 
 
 def prepare(
@@ -56,25 +93,39 @@ def prepare(
     progress: Progress | None = None,
 ) -> Loop:
     """The loop, ready to run: views and preprocessing fitted, model and data checked against each other."""
+    made = ready(model, data, views, objective, training, seed, folder, progress)
+    return made.loop(data, training, seed, device, folder, progress)
+
+
+def ready(
+    model: Conditional,
+    data: Splits,
+    views: Sequence[View],
+    objective: Objective,
+    training: Training,
+    seed: int,
+    folder: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Ready:
+    """The game of a model and whoever plays with it, however long its training is."""
     artifact = Artifact(model, data.spec, list(views))
     trial = progress is not None and progress.trial  # of the time of a step, for which any start will do
     remarks = not world()[0] and not trial
-    if len(data.train) < world()[1]:
-        raise InputError(f"{len(data.train)} training examples for {world()[1]} processes: give more data")
+    if (n := len(data.train)) < world()[1]:
+        raise InputError(f"{n} training examples for {world()[1]} processes: give more data")
     data.spec.schema.check_model(data.spec, model.mixed)
     with noise.preserved():
         check(artifact, data.train, objective)
         if remarks:
             remark(artifact, data.train)
-        begun = folder is not None and (Path(folder) / CHECKPOINTS).is_dir()  # it was said then
-        if remarks and progress is not None and not progress.quiet and not begun:
-            for line in data.spec.schema.remarks(data.spec):
+        said = folder is not None and (Path(folder) / CHECKPOINTS).is_dir()  # by the first call
+        if remarks and progress is not None:
+            for line in [] if progress.quiet or said else data.spec.schema.remarks(data.spec):
                 progress.say(line)
         held = freeze(model, training.frozen)
-        many = STARTS if trial else max(1000, int(FITTED_ON / data.spec.dims))
-        some = data.train.evenly(many)  # the first may be of one class
+        some = data.train.evenly(STARTS if trial else max(1000, int(FITTED_ON / data.spec.dims)))  # of all classes
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
-            model.start_from(lambda: artifact.view(data.train.batch(some)[0]))
+            model.start_from(functools.cache(lambda: artifact.view(data.train.batch(some)[0])))
     found = players(artifact, objective, training)
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
@@ -84,10 +135,7 @@ def prepare(
     game = Game(found)
     if training.accumulate > 1 or world()[1] > 1:
         check_masks(game.modules())
-    where = None if folder is None else Path(folder)
-    if where is not None:
-        where.mkdir(parents=True, exist_ok=True)
-    start = None
+    start = scale = None
     if training.mend and not isinstance(objective, Opposed):
         game.eval()  # nothing that follows the batches is moved
         with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
@@ -98,21 +146,10 @@ def prepare(
                 if len(part)
             ]
             start = found[0].start(first), *constant
-    scale = None
     if remarks and progress is not None:
         with noise.preserved():  # where model and data are both still in memory
             scale = out_of_reach(model, artifact.view(data.train.batch(data.train.evenly(STARTS))[0]))
-    loop = Loop(game, data.train, data.validation, training, seed, pick_device(device), where, progress)
-    if remarks and progress is not None:
-        for line in filter(None, [*lacking(model, objective, data, training, loop.total), scale]):
-            loop.progress.warn(line)
-    loop.values["held"] = held
-    loop.progress.limit = training.seconds or math.inf
-    if start is not None:
-        loop.mending.begin(*start)
-    if training.mend:
-        loop.mending.codebooks = {n: m for n, m in model.named_modules() if isinstance(m, VectorQuantizer)}
-    return loop
+    return Ready(game, objective, held, start, scale)
 
 
 def freeze(model: Conditional, parts: Sequence[str]) -> list[str]:
@@ -130,8 +167,11 @@ def freeze(model: Conditional, parts: Sequence[str]) -> list[str]:
 
 def remark(artifact: Artifact, examples: Examples) -> None:
     """Say, once for a training, what its views take away."""
-    x = examples.batch(torch.arange(min(len(examples), BASELINE)))[0]
-    for view in artifact.views:
+    views = [*artifact.views]
+    while views and type(views[-1]).remark is View.remark:  # it says nothing, and may be dear
+        views.pop()
+    x = examples.batch(torch.arange(min(len(examples), BASELINE) if views else 0))[0]
+    for view in views:
         if (line := view.remark(x)) is not None:
             logger.warning(line)
         x = view(x)

@@ -30,13 +30,14 @@ class Progress:
 
     Attributes:
         limit: seconds of training after which it is to stop, wherever its schedules are.
+        until: when everything is to be done, a report included, by :func:`time.monotonic`.
     """
 
     trial = False  # whether the training is only timed
 
     def __init__(self, quiet: bool = False, every: float = 5.0, python: bool = False) -> None:
         self.quiet, self.every, self.python, self.earlier = quiet, every, python, 0.0
-        self.limit = math.inf
+        self.limit = self.until = math.inf
         self._bar: Any = None
         self._cell: Any = None
         self._started: float | None = None

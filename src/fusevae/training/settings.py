@@ -32,12 +32,15 @@ class Training(Described):
             0 leaves only the non-finite ones out.
         average: decay of the exponential average of the weights that is used for evaluation; 0 switches it off.
         precision: ``"bfloat16"`` runs the nets under autocast; likelihoods are summed in float32 all the same.
-        budget: time for the training, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``. Some steps are timed before
-            it begins, and ``epochs`` and ``validate_every`` become what fits, so that all schedules come to their end
-            in time; where the machine gets slower on the way, the training ends with the time. None for no limit.
+        budget: time for everything, in seconds or as ``"90s"``, ``"20m"``, ``"1h30m"``. Some steps are timed before the
+            training begins, and ``epochs`` and ``validate_every`` become what fits, so that all schedules come to their
+            end in time; where the machine gets slower on the way, the training ends with the time. None for no limit.
         planned: whether ``epochs`` and ``validate_every`` are those of the budget's plan already.
+        beside: seconds of the budget that are for what is before and after the training; found by the plan.
         patience: stop after so many validations without a better one, and keep the best; None trains to the end.
         validate_every: steps between validations; by default 20 over the training.
+        validated: held-out examples of a validation, evenly over all; None for all. Found by a budget's plan where all
+            would take too much of the time.
         log_every: steps between records of ``metrics.jsonl``, and between looks at skipped updates.
         checkpoint_every: steps between checkpoints.
         mend: act on what is found: a latent that has collapsed has its cost taken away for a while, too large a step is
@@ -73,8 +76,10 @@ class Training(Described):
         precision: Literal["float32", "bfloat16"] = "float32",
         budget: str | float | None = None,
         planned: bool = False,
+        beside: float = 0.0,
         patience: int | None = None,
         validate_every: int | None = None,
+        validated: int | None = None,
         log_every: int = 100,
         checkpoint_every: int = 1000,
         mend: bool = True,
@@ -106,6 +111,7 @@ class Training(Described):
             if not 0 <= value < 1:
                 raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
         limits = {"weight_decay": weight_decay, "clip": clip, "skip": skip, "final_learning_rate": final_learning_rate}
+        limits["beside"] = beside
         for name, value in limits.items():
             if not 0 <= value < math.inf:
                 raise InputError(f"{name} is {value}, expected a finite number, 0 or more")
@@ -115,19 +121,19 @@ class Training(Described):
             raise InputError(
                 f"epochs is {epochs:g} and accumulate {accumulate}, expected at most {MOST_EPOCHS:g} and the batch_size"
             )
-        for name, steps in (("patience", patience), ("validate_every", validate_every)):
+        for name, steps in (("patience", patience), ("validate_every", validate_every), ("validated", validated)):
             if steps is not None and steps < 1:
                 raise InputError(f"{name} is {steps}, expected at least 1, or nothing")
         if budget is not None:
             seconds_of(budget)  # refuses what is none
         if encoder_steps < 0:
             raise InputError(f"encoder_steps is {encoder_steps}, expected at least 0: 10, say")
-        self.budget, self.planned = budget, planned
+        self.budget, self.planned, self.beside = budget, planned, beside
         self.epochs, self.batch_size, self.accumulate = epochs, batch_size, accumulate
         self.learning_rate, self.final_learning_rate, self.warmup = learning_rate, final_learning_rate, warmup
         self.weight_decay, self.betas = weight_decay, betas
         self.clip, self.skip, self.average, self.precision = clip, skip, average, precision
-        self.patience, self.validate_every = patience, validate_every
+        self.patience, self.validate_every, self.validated = patience, validate_every, validated
         self.log_every, self.checkpoint_every = log_every, checkpoint_every
         self.mend, self.unlabelled, self.labelled, self.parallel = mend, unlabelled, labelled, parallel
         self.encoder_steps, self.encoder_part, self.frozen = encoder_steps, encoder_part, tuple(frozen)
@@ -136,6 +142,11 @@ class Training(Described):
     def seconds(self) -> float | None:
         """The budget in seconds."""
         return None if self.budget is None else seconds_of(self.budget)
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which the training is to stop, wherever its schedules are."""
+        return math.inf if self.seconds is None else max(0.0, self.seconds - self.beside)
 
     def ended(self, values: Mapping[str, Any]) -> bool:
         """Whether the time or the patience is at its end, by the values of a training's state."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import distributed as dist
 from torch import nn
 
@@ -19,12 +19,12 @@ from fusevae.core.processes import leave, world
 from fusevae.core.weights import weights_follow
 from fusevae.data.splits import Splits
 from fusevae.training import configuration
-from fusevae.training.budget import planned
+from fusevae.training.budget import begun
 from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.diagnosis import look_at_conditions
 from fusevae.training.experiment import Experiment
-from fusevae.training.fit import check_parts, in_parts, pick_device, prepare, trained
+from fusevae.training.fit import check_parts, in_parts, pick_device, trained
 from fusevae.training.folder import CONFIG, REPORT, fresh_folder, last_values
 from fusevae.training.identity import Change, changes, check_data, check_settings, identity, settings_of
 from fusevae.training.lock import locked
@@ -46,6 +46,7 @@ def train(
     quiet: bool = False,
     command: str | None = None,
     callbacks: Sequence[Callback] = (),
+    since: float | None = None,
 ) -> Run:
     """Train what a configuration describes, judge it on held-out data and write everything into a folder.
 
@@ -62,17 +63,19 @@ def train(
         quiet: show no progress.
         command: what made the run, for the report.
         callbacks: as for :func:`fusevae.fit`.
+        since: when the time of a budget began, by :func:`time.monotonic`; with this call by default.
 
     Raises :class:`InputError` before anything is written. Ctrl-C saves and returns with ``finished`` False.
     """
+    since = time.monotonic() if since is None else since
     folder = fresh_folder(output)
     place = pick_device(device)
     experiment = configuration.experiment(node, trust)
     splits = splits if splits is not None else experiment.data.read()
     if weights is not None:
         take_weights(experiment.model, weights, trust, only)
-    experiment, plan = planned(experiment, splits, str(place))
-    loop = _loop(experiment, splits, folder, place, quiet)
+    progress = Progress(quiet or world()[0] > 0)
+    experiment, loop, plan = begun(experiment, splits, str(place), folder, progress, since, report=True)
     loop.callbacks = list(callbacks)
     if plan is not None and loop.rank == 0:
         loop.progress.say(f"planned for {experiment.training.budget}: {plan}")
@@ -122,7 +125,7 @@ def resume(
         before = state.get("identity") or now | {"configuration": settings_of(kept)}  # of an earlier version
         check_data(before, splits, str(folder))
         found = changes(before["configuration"], now["configuration"], str(folder), asked)
-        loop = _loop(experiment, splits, folder, place, quiet)
+        _, loop, _ = begun(experiment, splits, str(place), folder, Progress(quiet or world()[0] > 0))
         if found:
             check_length(loop, state, found)
         loop.resume()
@@ -197,12 +200,6 @@ def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: 
                 "of the same sizes; take the other run's config.yaml"
             )
     model.load_state_dict({name: theirs[name] for name in chosen}, strict=False)
-
-
-def _loop(experiment: Experiment, splits: Splits, folder: Path, device: torch.device, quiet: bool) -> Loop:
-    progress = Progress(quiet or world()[0] > 0)
-    views, objective, training = experiment.views, experiment.objective, experiment.training
-    return prepare(experiment.model, splits, views, objective, training, experiment.seed, str(device), folder, progress)
 
 
 def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int | None) -> Run:
