@@ -521,6 +521,21 @@ def test_a_vamp_prior_given_labels_is_a_mixture_for_each():
 
 
 @torch.no_grad()
+def test_a_kernel_smooths_a_vamp_prior_as_noise_on_what_its_components_give():
+    """A convolution: the density is the mean of the mixture's at z less noise of the kernel's width."""
+    torch.manual_seed(0)
+    q = Gaussian(MLP(3, 4))
+    plain, prior = Vamp(q, 3, components=6), Vamp(q, 3, components=6, kernel=2)
+    prior.raw.copy_(plain.raw)
+    prior.log_width.copy_(torch.tensor([0.0, -9.0]))
+    z, noise = torch.randn(6, 2), torch.randn(20_000, 1, 2) * prior.log_width.exp()
+    smoothed = plain().log_prob(z - noise).double().exp().mean(0).log()
+    torch.testing.assert_close(prior().log_prob(z).double(), smoothed, rtol=0.02, atol=0.02)
+    drawn, noisy = prior().sample((20_000,)), plain().sample((20_000,)) + noise[:, 0]
+    torch.testing.assert_close(drawn.var(0), noisy.var(0), rtol=0.05, atol=0)
+
+
+@torch.no_grad()
 def test_narrow_components_far_from_zero_keep_their_precision():
     mean, scale = 50 + torch.randn(4, 3), torch.full((4, 3), 1e-3)
     z = mean + 1e-3 * torch.randn(4, 3)

@@ -235,6 +235,7 @@ def test_of_few_pictures_the_mixture_of_a_posterior_is_never_far_below_the_norma
     z = 30 * torch.randn(50, 40 if recipe == "hvae-vamp" else 50)
     normal = Normal(z.shape[1])().log_prob(z)
     assert (few.prior().log_prob(z) >= normal - 0.7).all() and (many.prior().log_prob(z) < normal - 0.7).any()
+    assert len(few.prior.model.log_width) == z.shape[1] and many.prior.log_width is None
     few.start_from(lambda: torch.full((30, 1, 4, 4), 0.5))
     torch.testing.assert_close(few.prior.model.pseudo_inputs, torch.full((20, 1, 4, 4), 0.5))
 

@@ -14,11 +14,13 @@ from torch.nn import functional as F
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional, batch_of
+from fusevae.core.errors import SlotError
 from fusevae.core.levels import Level, require
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.nets.mlp import MLP, as_shape
 
 EDGE = 0.05  # how near to its bounds a pseudo-input starts, as a part of the range
+WIDTH = 0.4  # of a kernel where it starts
 
 
 class Vamp(Conditional):
@@ -37,8 +39,17 @@ class Vamp(Conditional):
         bounds: the pseudo-inputs lie between these (the range of the data); None leaves them free.
         start: where they start, within the bounds, apart from noise, where no training gives them examples to start
             from.
+        kernel: dimensions of z where the mixture is smoothed, 0 for not.
 
     A label makes it p(z | label), the mixture of q(z | u_k, label).
+
+    Posteriors of single inputs are narrow, and where K is small the latents of new examples lie between them. With a
+    ``kernel`` each component has a learned width h in each dimension beside its own, as the kernels of Parzen (1962):
+
+    .. math:: p(z) = \frac1K \sum_k \int q(z' \mid u_k)\, \mathcal N(z; z', \mathrm{diag}(h^2))\, dz'
+        = \frac1K \sum_k \mathcal N(z; \mu(u_k), \sigma^2(u_k) + h^2)
+
+    which is in closed form of a :class:`Gaussian` over vectors.
 
     Example:
         >>> import torch
@@ -54,9 +65,15 @@ class Vamp(Conditional):
         components: int = 500,
         bounds: tuple[float, float] | None = (0.0, 1.0),
         start: float = 0.2,
+        kernel: int = 0,
     ) -> None:
         super().__init__()
         require("the posterior of a VampPrior", posterior, Level.DENSITY, "a density (Gaussian)")
+        if kernel and not isinstance(posterior, Gaussian):
+            raise SlotError(
+                f"kernel is {kernel} but the posterior is {type(posterior).__name__}: a Gaussian alone is smoothed in "
+                "closed form; leave kernel at 0"
+            )
         self.posterior, self.bounds, self.started = posterior, bounds, False
         self.discrete, self.space = posterior.discrete, posterior.space
         middle = start
@@ -64,6 +81,7 @@ class Vamp(Conditional):
             part = min(max((start - bounds[0]) / (bounds[1] - bounds[0]), 0.01), 0.99)
             middle = math.log(part / (1 - part))
         self.raw = nn.Parameter(middle + torch.randn(components, *as_shape(inputs)))
+        self.log_width = nn.Parameter(torch.full((kernel,), math.log(WIDTH))) if kernel else None
 
     @property
     def pseudo_inputs(self) -> Tensor:
@@ -91,6 +109,14 @@ class Vamp(Conditional):
         super()._load_from_state_dict(*given)
         self.started = True
 
+    def at(self, inputs: Tensor, *conditions: Tensor | None) -> Distribution:
+        """The components of inputs: q(z | u), smoothed where there is a kernel."""
+        q = self.posterior(inputs, *conditions)
+        if self.log_width is None:
+            return q
+        scale = (q.variance + (2 * self.log_width).exp()).sqrt()
+        return Independent(TorchNormal(q.mean, scale, validate_args=False), 1, validate_args=False)
+
     def forward(self, *conditions: Tensor | None) -> Distribution:
         return _Vamp(self, conditions)
 
@@ -98,7 +124,7 @@ class Vamp(Conditional):
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         return [
             (cls(Gaussian(MLP(2, 2, hidden=(4,))), 2, components=3), ()),
-            (cls(Gaussian(MLP((1, 2), 4, hidden=(4,))), (1, 2), components=4, bounds=None), ()),
+            (cls(Gaussian(MLP((1, 2), 4, hidden=(4,))), (1, 2), components=4, bounds=None, kernel=2), ()),
         ]
 
 
@@ -110,7 +136,7 @@ class _Vamp(Distribution):
         batch = batch_of(conditions)
         inputs = owner.pseudo_inputs
         # pseudo-inputs (K, 1, ..., *inputs) and conditions (*batch) give components (K, *batch)
-        self.components = owner.posterior(inputs.view(len(inputs), *[1] * len(batch), *inputs.shape[1:]), *conditions)
+        self.components = owner.at(inputs.view(len(inputs), *[1] * len(batch), *inputs.shape[1:]), *conditions)
         super().__init__(batch, self.components.event_shape, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -126,7 +152,7 @@ class _Vamp(Distribution):
         with torch.no_grad():
             inputs = self.owner.pseudo_inputs
             chosen = noise.choose(inputs.new_zeros(*self.batch_shape, len(inputs)), sample_shape)
-            return self.owner.posterior(inputs[chosen], *self.conditions).sample()
+            return self.owner.at(inputs[chosen], *self.conditions).sample()
 
     @property
     def mean(self) -> Tensor:
