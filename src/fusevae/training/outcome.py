@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation import pictures, report
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.likelihood import evaluate, log_likelihood
+from fusevae.evaluation.likelihood import affordable, evaluate
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.evaluation.speaking import draw_alignments
@@ -40,7 +39,6 @@ from fusevae.training.records import finite
 
 WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
 SHARE = 0.1  # of the time of a training, which that evaluation may take, where there is a budget
-TRIED = 20  # examples by which its time is foreseen
 CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in each
 
 
@@ -100,15 +98,7 @@ def judge(
 def _samples(artifact: Artifact, held: Examples, seconds: float | None) -> int:
     """Importance samples of the evaluation after a training: 100, or as many as a part of its time allows."""
     most = max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
-    if seconds is None or artifact.distribution.level is not Level.EVIDENCE or artifact.distribution.deterministic:
-        return most
-    some, took = held.spread(TRIED), []
-    for _ in range(2):  # whatever is done once is done by the first
-        started = time.perf_counter()
-        log_likelihood(artifact, some, importance_samples=min(10, most))
-        took.append((time.perf_counter() - started) / min(10, most))
-    whole = max(took[-1], 1e-9) * len(held) / len(some)
-    return next((k for k in (100, 30, 10, 3) if k <= most and k * whole <= SHARE * seconds), 1)
+    return most if seconds is None else affordable(artifact, held, most, SHARE * seconds)
 
 
 def draw_samples(artifact: Artifact, real: Examples) -> tuple[dict[str, Sheet], str]:
