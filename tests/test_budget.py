@@ -213,7 +213,10 @@ def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
 
 
 def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
+    seen = []
+
     def timed(experiment, data, device, steps):
+        seen.append(experiment.training.batch_size)
         return 0.1 * experiment.training.batch_size / 64, 0.0, len(data.train) // experiment.training.batch_size
 
     monkeypatch.setattr(budget, "timed", timed)
@@ -228,6 +231,9 @@ def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
     assert found[60].steps == 1140 and found[60].settings()["batch_size"] == 32
     assert "batch_size" not in found[600].settings() and "batches of 16" in str(found[10])
     assert found[60].epochs == pytest.approx(1140 / (len(data.train) // 32))
+    seen.clear()
+    budget.plan(make, data, 10, "cpu")
+    assert set(seen) == {16}  # a dear net isn't tried in batches that it will not have
 
 
 def test_a_look_at_texts_is_timed_as_blocks_of_like_length_are(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -25,12 +26,13 @@ from fusevae.training.progress import Progress
 __all__ = ["Plan", "duration", "plan", "planned", "timed"]
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
-WARM, FEWEST, MOST = 5, 10, 50  # steps before the timing, and timed ones
+GLANCE, WARM, FEWEST, MOST = 3, 5, 10, 50  # steps of the smallest batches, of usual ones, and timed ones
 TIMED = 0.02  # of the time: what the timed steps may take
 VALIDATIONS, VALIDATING = 20, 0.1  # what a training has by default, and the part of the time that they may take
 KEPT, SOON, LATEST = 0.1, 2.0, 30.0  # of the time, between two checkpoints, and its seconds at least and at most
 LOOKED_AT = 500  # held-out examples at most, by which a validation is timed
 UPDATES, SMALLEST = 1000, 16  # steps below which batches are made smaller, and examples that they keep
+DEAR = 0.5  # of these steps, below which the smallest batches are taken without a look at larger ones
 
 
 @dataclass
@@ -90,7 +92,8 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
 
     Where fewer than 1,000 would fit, batches are halved, down to 16 examples, until these do: a net of which a step is
     dear learns more from many noisy steps than from few (``conv-vae`` on 2,000 colour pictures of 24 pixels, 40 s of
-    one core: -6451 nats after 299 steps of 16, -7043 after 79 steps of 64).
+    one core: -6451 nats after 299 steps of 16, -7043 after 79 steps of 64). Where not half of them fit in the smallest,
+    no larger ones are tried: looking at 64 pictures of 96 pixels took longer than their training of 40 s was to take.
 
     Args:
         make: gives the experiment anew, since timing changes its weights.
@@ -101,13 +104,13 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     Raises :class:`InputError` where the model doesn't fit the data, or not one step fits into the time.
     """
     experiment = make()
-    usual = size = min(experiment.training.batch_size, len(data.train))
-    rough, _, _ = timed(experiment, data, device, WARM)
-    size, rough = fewer(size, rough, seconds, experiment.training.accumulate)
+    usual, accumulate = min(experiment.training.batch_size, len(data.train)), experiment.training.accumulate
+    size, _ = fewer(usual, math.inf, seconds, accumulate)
+    rough = timed(of_size(experiment, size), data, device, GLANCE)[0] if size < usual else 0.0
+    if size == usual or USED * seconds / rough >= DEAR * UPDATES:
+        size, rough = fewer(usual, timed(make(), data, device, WARM)[0], seconds, accumulate)
     count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
-    experiment = make()
-    if size < usual:
-        experiment = experiment.replaced(training=experiment.training.replaced(batch_size=size))
+    experiment = of_size(make(), size) if size < usual else make()
     step, validation, per_epoch = timed(experiment, data, device, count)
     every = experiment.training.validate_every
     validations = VALIDATIONS
@@ -127,6 +130,11 @@ def plan(make: Callable[[], Experiment], data: Splits, seconds: float, device: s
     sooner = often if often < experiment.training.checkpoint_every else None
     smaller = size if size < usual else None
     return Plan(steps, steps / per_epoch, less, step, validation, count, smaller, sooner)
+
+
+def of_size(experiment: Experiment, size: int) -> Experiment:
+    """The same with batches of ``size``."""
+    return experiment.replaced(training=experiment.training.replaced(batch_size=size))
 
 
 def fewer(size: int, step: float, seconds: float, accumulate: int = 1) -> tuple[int, float]:
