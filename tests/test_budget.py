@@ -132,6 +132,7 @@ def test_what_came_before_the_plan_and_what_comes_after_the_training_are_in_the_
 
 
 def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatch):
+    from fusevae.evaluation import likelihood
     from fusevae.training import outcome
 
     now, asked = [0.0], []
@@ -140,8 +141,8 @@ def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatc
         asked.append(importance_samples)
         now[0] += 0.01 * len(examples) * importance_samples  # of an example and a sample
 
-    monkeypatch.setattr(outcome, "log_likelihood", slow)
-    monkeypatch.setattr(outcome.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(likelihood, "log_likelihood", slow)
+    monkeypatch.setattr(likelihood.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(outcome.time, "monotonic", lambda: 0.0)
     vae = VAE(Flat(Normal(1), Gaussian(MLP(2, 2, (4,)))), Gaussian(MLP(1, 4, (4,))))
     data = fusevae.read_data(torch.randn(2000, 2), validation=0.0, test=0.5)
@@ -299,7 +300,10 @@ def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
 
 
 def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
+    seen = []
+
     def timed(experiment, data, device, steps, made=None, looks=True):
+        seen.append(experiment.training.batch_size)
         return 0.1 * experiment.training.batch_size / 64, 0.0, len(data.train) // experiment.training.batch_size
 
     monkeypatch.setattr(budget, "timed", timed)
@@ -314,6 +318,9 @@ def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
     assert found[60].steps == 1140 and found[60].settings()["batch_size"] == 32
     assert "batch_size" not in found[600].settings() and "batches of 16" in str(found[10])
     assert found[60].epochs == pytest.approx(1140 / (len(data.train) // 32))
+    seen.clear()
+    budget.plan(make(), data, 10, "cpu")
+    assert set(seen) == {16}  # a dear net isn't tried in batches that it will not have
 
 
 def test_a_look_at_texts_is_timed_as_blocks_of_like_length_are(monkeypatch):

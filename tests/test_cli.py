@@ -268,7 +268,7 @@ def test_reconstruct_and_encode(run: Path, images: Path, tmp_path: Path) -> None
     assert pyarrow.parquet.read_table(tmp_path / "z.parquet").column_names == list(rows[0])
 
 
-def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["evaluate", str(run), "--importance-samples", "10", "--json"]) == 0
     found = one_object(capsys)
     keys = {"n", "support", "log_likelihood", "elbo", "reconstruction", "kl", "bits_per_dim", "parameters", "seconds"}
@@ -279,6 +279,11 @@ def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str]) ->
     assert found["log_likelihood"]["value"] >= found["elbo"] - 1
     trained = json.loads((run / "evaluation.json").read_text())
     assert found["elbo"] == pytest.approx(trained["elbo"], rel=1e-5)  # the same examples
+    monkeypatch.setattr("fusevae.cli.judge.PATIENT", 0.0)  # no time for more than one of each
+    assert main(["evaluate", str(run), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["log_likelihood"]["importance_samples"] == 1
+    assert "1 importance samples, as 1,000 would take long (--importance-samples 1000 does it)" in said.err
     data = ["--data", str(table / "table.csv"), "--importance-samples", "5"]
     assert main(["evaluate", str(table / "run"), *data]) == 0
     out = capsys.readouterr().out

@@ -623,6 +623,21 @@ def test_files_that_are_no_images_are_said(tmp_path, caplog):
     read_data(tmp_path)
     (said,) = caplog.records
     assert "left out 3 files that are no images (.csv, .heic), such as 1.heic" in said.getMessage()
+    assert f"data.conditions={tmp_path / 'labels.csv'} takes what it says" in said.getMessage()
+
+
+def test_a_table_of_names_of_files_says_how_the_files_are_read_and_its_folder_how_it_is_used(tmp_path, caplog):
+    write_folder(tmp_path, pixels(9))
+    names = sorted(path.name for path in tmp_path.glob("*.png"))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,kind,size\n" + "".join(f"{name},{'ab'[i % 2]},{i}.5\n" for i, name in enumerate(names)))
+    read_data(table)
+    (said,) = [r.getMessage() for r in caplog.records if "names of files" in r.getMessage()]
+    assert "give their folder as data, with this table as data.conditions" in said
+    caplog.clear()
+    found = read_data(tmp_path, conditions=str(table))  # as both lines say
+    assert [column.name for column in found.spec.conditions.columns] == ["kind", "size"]
+    assert not any("data.conditions" in r.getMessage() for r in caplog.records)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,8 @@ def test_the_default_follows_size_and_values():
     assert first((1, 28, 28), "uint8", 255)[0] == "binary-vae"
     assert first((1, 64, 64), "uint8", 255)[0] == "conv-vae"
     assert first((3, 32, 32), "uint8", 255)[1]["recipe.channels"] == (32, 64)
-    assert first((3, 64, 64), "uint8", 255)[1]["recipe.channels"] == (32, 64, 128)
+    assert first((3, 64, 64), "uint8", 255)[1]["recipe.channels"] == (32, 64)  # squares of 2 x 2 pixels
+    assert first((3, 128, 128), "uint8", 255)[1]["recipe.channels"] == (32, 64, 128)
     assert first((3, 64, 64), "float32", 1)[0] == "sigma-vae"
     assert first((6,), "float32", 1)[0] == "table-vae"
     few, many = (first((1, 28, 28), "uint8", 255, n)[1]["training.epochs"] for n in (2000, 60_000))

@@ -73,7 +73,7 @@ def test_a_categorical_starts_at_the_shares(low, high):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("net", [MLP, ConvDecoder, SubPixel, SpatialDecoder])
+@pytest.mark.parametrize("net", [MLP, ConvDecoder, "patches", SubPixel, SpatialDecoder])
 def test_logistics_start_near_the_values(channels, net):
     """Better than before, and within a tenth of the entropy of independent pixels for a net with a bias for each."""
     x = (torch.rand(400, channels, 4, 4) ** 2 * 255).round() / 127.5 - 1
@@ -81,6 +81,7 @@ def test_logistics_start_near_the_values(channels, net):
     made = {
         MLP: lambda: MLP(2, out),
         ConvDecoder: lambda: ConvDecoder(2, out, (4,)),
+        "patches": lambda: ConvDecoder(2, out, (4,), patch=2),
         SubPixel: lambda: SubPixel((2, 2, 2), out, 4),
         SpatialDecoder: lambda: SpatialDecoder(2, out, (4,)),
     }[net]()
@@ -92,6 +93,14 @@ def test_logistics_start_near_the_values(channels, net):
     assert after > before
     # of the square of a uniform number the entropy in nats is log 256 + (1 - log 2) less than a nat
     assert after > -1.05 * 16 * channels * math.log(256)
+
+
+def test_a_net_of_squares_of_pixels_starts_as_one_of_pixels():
+    """Each pixel of a square has the outputs of all, whatever the sides are."""
+    x = torch.rand(200, 3, 5, 7) * torch.tensor([0.2, 0.5, 1.0])[:, None, None]
+    whole, squares = (started(Gaussian(still(ConvDecoder(2, (3, 5, 7), (4,), patch=p)), 1.0), x) for p in (1, 3))
+    assert torch.allclose(whole.mean, squares.mean, atol=1e-6)
+    assert torch.allclose(squares.mean, x.mean((0, 2, 3))[:, None, None].expand(3, 5, 7), atol=1e-5)
 
 
 def test_a_language_model_starts_at_the_shares_of_tokens():

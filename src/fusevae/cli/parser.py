@@ -133,7 +133,9 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", "judge:evaluate", "likelihood of held-out data, the ELBO and its parts")
     options.run(evaluate)
     options.data(evaluate, required=False)
-    evaluate.add_argument("--importance-samples", type=positive, default=1000, metavar="K", help="(default: 1000)")
+    evaluate.add_argument(
+        "--importance-samples", type=positive, metavar="K", help="(default: 1000, or as many as take about a minute)"
+    )
     evaluate.add_argument(
         "--samples", type=positive, nargs="?", const=2000, metavar="N",
         help="judge N samples too (2000 where N is left out): FID, KID, precision, recall, copying ...",

@@ -64,8 +64,11 @@ def say_others(folder: Path, paths: Sequence[Path], options: Options, why: str) 
     ours = {*paths, Path(options.conditions.file or "")}
     if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, LISTED, *SYSTEM)]:
         kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
-        text = "%s: left out %d files that %s (%s), such as %s"
-        logger.warning(text, folder, len(others), why, kinds, others[0].relative_to(folder))
+        text = "%s: left out %d files that %s (%s), such as %s%s"
+        table = next((path for path in others if path.suffix.lower() in (".csv", ".tsv")), None)
+        asked = options.conditions.columns or options.conditions.file
+        use = f"; data.conditions={table} takes what it says of each file" if table and not asked else ""
+        logger.warning(text, folder, len(others), why, kinds, others[0].relative_to(folder), use)
 
 
 def _tops(folder: Path, paths: Sequence[Path]) -> set[str]:

@@ -27,6 +27,7 @@ from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
 DRAWN = 500  # of latents at least, for the ELBO: with one of each of few examples it may lie above log p(x)
 OUTPUTS = 2**25  # numbers that a net gives for these, at most: a column of a table may have thousands of classes
+TRIED, GLANCE = 20, 0.1  # examples by which the time of a bound is foreseen; seconds of one sample that are enough
 
 
 def log_likelihood(
@@ -85,6 +86,34 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
             f"{type(model).__name__} only samples and has no likelihood: judge its samples "
             "(fusevae evaluate RUN --samples)"
         )
+
+
+def affordable(artifact: Artifact, data: Examples, most: int, seconds: float) -> int:
+    """Importance samples of a bound of these examples, ``most`` or as many as take about so many seconds, by some of
+    the examples; ``most`` where it is no matter of samples.
+
+    Example:
+        >>> from fusevae import Artifact, DataSpec, Normal
+        >>> affordable(Artifact(Normal(2), DataSpec((2,))), None, 1000, 60.0)
+        1000
+    """
+    if artifact.distribution.level is not Level.EVIDENCE or artifact.distribution.deterministic:
+        return most
+    whole = len(data) * sample_seconds(artifact, data)
+    return next((k for k in (most, 300, 100, 30, 10, 3) if k <= most and k * whole <= seconds), 1)
+
+
+def sample_seconds(artifact: Artifact, data: Examples) -> float:
+    """About the seconds of one importance sample of one example, by some of them."""
+    some, found = data.spread(TRIED), math.inf
+    for k in (1, 10):  # whatever is done once is done by the first
+        started = time.perf_counter()
+        log_likelihood(artifact, some, importance_samples=k)
+        took = time.perf_counter() - started
+        found = max(took, 1e-9) / (k * len(some))
+        if took > GLANCE:
+            break
+    return found
 
 
 def block_likelihood(artifact: Artifact, block: Block, k: int, seed: int) -> Tensor:

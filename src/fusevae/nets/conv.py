@@ -44,6 +44,11 @@ def sizes(height: int, width: int, stages: int) -> list[tuple[int, int]]:
     return found
 
 
+def patches(size: tuple[int, ...], patch: int) -> tuple[int, int]:
+    """How many squares of ``patch`` by ``patch`` pixels cover height and width."""
+    return -(-size[0] // patch), -(-size[1] // patch)
+
+
 class ConvEncoder(Described, nn.Module):
     """Image to a vector: at each stage residual blocks, then a halving; then one linear layer.
 
@@ -53,6 +58,7 @@ class ConvEncoder(Described, nn.Module):
         channels: width of each stage; the image is halved after each.
         blocks: residual blocks a stage; 0 leaves a plain stack of halvings, several times as fast.
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one (by its residual blocks).
+        patch: each square of ``patch`` by ``patch`` pixels is one place with as many channels (as of :class:`UNet`).
 
     Example:
         >>> import torch
@@ -67,11 +73,12 @@ class ConvEncoder(Described, nn.Module):
         channels: tuple[int, ...] = (32, 64),
         blocks: int = 1,
         classes: int | Conditions = 0,
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
+        self.inputs, self.outputs, self.classes, self.patch = as_shape(inputs), as_shape(outputs), classes, patch
         total = blocks * len(channels)
-        self.stem = nn.Conv2d(inputs[0], channels[0], 3, padding=1)
+        self.stem = nn.Conv2d(inputs[0] * patch**2, channels[0], 3, padding=1)
         self.stages = nn.ModuleList(
             nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels
         )
@@ -79,7 +86,7 @@ class ConvEncoder(Described, nn.Module):
             nn.Conv2d(c, d, 3, stride=2, padding=1)
             for c, d in zip(channels, [*channels[1:], channels[-1]], strict=True)
         )
-        h, w = sizes(inputs[1], inputs[2], len(channels))[-1]
+        h, w = sizes(*patches(inputs[1:], patch), len(channels))[-1]
         self.head = nn.Linear(channels[-1] * h * w, math.prod(self.outputs))
 
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
@@ -90,6 +97,9 @@ class ConvEncoder(Described, nn.Module):
 
     def maps(self, x: Tensor, label: Tensor | None = None) -> list[Tensor]:
         """The feature maps after each stage, for images ``(n, *inputs)``."""
+        if self.patch > 1:
+            x = F.pad(x, (0, -x.shape[-1] % self.patch, 0, -x.shape[-2] % self.patch))
+            x = F.pixel_unshuffle(x, self.patch)
         h, found = self.stem(x), []
         for blocks, halve in zip(self.stages, self.halvings, strict=True):
             for block in cast(nn.ModuleList, blocks):
@@ -110,6 +120,7 @@ class ConvDecoder(Described, nn.Module):
         classes: number of labels, or :class:`Conditions`, if the net is conditioned on one.
         places: whether each place has a bias of its own, so that a training starts at the mean image.
         by_place: whether a label says something to each place, too (:class:`fusevae.nets.places.Places`).
+        patch: the last layer gives each square of ``patch`` by ``patch`` pixels at once (Shi et al. 2016).
 
     Example:
         >>> import torch
@@ -126,11 +137,12 @@ class ConvDecoder(Described, nn.Module):
         classes: int | Conditions = 0,
         places: bool = False,
         by_place: bool = False,
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        self.inputs, self.outputs, self.classes = as_shape(inputs), as_shape(outputs), classes
+        self.inputs, self.outputs, self.classes, self.patch = as_shape(inputs), as_shape(outputs), classes, patch
         total = blocks * len(channels)
-        self.sizes = sizes(outputs[1], outputs[2], len(channels))[::-1]
+        self.sizes = sizes(*patches(outputs[1:], patch), len(channels))[::-1]
         self.smallest = (channels[0], *self.sizes[0])
         self.stem = nn.Linear(inputs, math.prod(self.smallest))
         self.told = Places(classes, channels[0], self.sizes[0]) if classes and by_place else None
@@ -140,7 +152,7 @@ class ConvDecoder(Described, nn.Module):
         self.stages = nn.ModuleList(
             nn.ModuleList(ResidualBlock(c, total, classes) for _ in range(blocks)) for c in channels
         )
-        self.head = nn.Conv2d(channels[-1], outputs[0], 3, padding=1)
+        self.head = nn.Conv2d(channels[-1], outputs[0] * patch**2, 3, padding=1)
         nn.init.zeros_(cast(Tensor, self.head.bias))
         self.place = nn.Parameter(torch.zeros(outputs)) if places else None
 
@@ -160,5 +172,8 @@ class ConvDecoder(Described, nn.Module):
             h = widen(F.interpolate(h, size=size, mode="nearest"))
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, label)
-        h = self.head(F.silu(h)).view(*batch, *self.outputs)
+        h = self.head(F.silu(h))
+        if self.patch > 1:
+            h = F.pixel_shuffle(h, self.patch)[..., : self.outputs[1], : self.outputs[2]]
+        h = h.reshape(*batch, *self.outputs)
         return h if self.place is None else h + self.place

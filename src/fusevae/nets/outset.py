@@ -50,10 +50,11 @@ def start_at(
         place.copy_(outputs(x).view_as(place))
     if isinstance(last, nn.Conv2d):
         x = thinned(x.movedim(1, -1).reshape(-1, x.shape[1], 1, 1))
+    pixels = getattr(net, "patch", 1) ** 2  # that each place of a last layer gives
     if place is None:
-        last.bias.copy_(outputs(x).flatten())
+        last.bias.copy_(outputs(x).flatten().repeat_interleave(pixels))
     if reach is not None:
-        last.weight.mul_(reach(x).flatten().view(-1, *(1 for _ in last.weight.shape[1:])))
+        last.weight.mul_(reach(x).flatten().repeat_interleave(pixels).view(-1, *(1 for _ in last.weight.shape[1:])))
 
 
 @torch.no_grad()

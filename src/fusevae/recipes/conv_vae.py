@@ -8,6 +8,7 @@ from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
 from fusevae.modalities.images.levels import scaled
+from fusevae.modalities.images.recommend import square
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
@@ -25,18 +26,21 @@ def recipe(
     channels: tuple[int, ...] = (32, 64),
     blocks: int = 1,
     components: int = 5,
+    patch: int | None = None,
     conditional: bool = False,
 ) -> Experiment:
-    """``channels`` are the widths of the encoder's stages, the decoder has them in reverse; ``conditional`` gives
-    prior, encoder and decoder the label."""
+    """``channels`` are the widths of the encoder's stages, the decoder has them in reverse; a square of ``patch``
+    by ``patch`` pixels is one place, 2 for sides of 32 pixels or more, which is four times as fast; ``conditional``
+    gives prior, encoder and decoder the label."""
+    patch = patch or square(min(data.shape[1:]))
     classes = data.condition if conditional else 0
     prior = Gaussian(Told(classes, 2 * latent, 256)) if classes else Normal(latent)
     steps, levels = scaled(data)
     outputs = DiscretizedLogistic.outputs(data.shape, components)
     vae = VAE(
-        Flat(prior, posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, classes))),
+        Flat(prior, posterior=Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, classes, patch))),
         decoder=DiscretizedLogistic(
-            ConvDecoder(latent, outputs, channels[::-1], blocks, classes, places=few(data), by_place=True),
+            ConvDecoder(latent, outputs, channels[::-1], blocks, classes, places=few(data), by_place=True, patch=patch),
             components,
             levels=levels,
         ),

@@ -203,9 +203,11 @@ def fewer(
     for size in sizes:
         one = experiment.replaced(training=training.replaced(batch_size=size))
         step = timed(one, data, device, WARM, made, looks=False)[0]
-        if best and USED * seconds / step < UPDATES:
+        enough = USED * seconds / step >= UPDATES
+        if enough or not best:
+            found, best = size, step
+        if not enough:
             break
-        found, best = size, step
     return found, best
 
 

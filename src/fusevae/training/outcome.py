@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import shlex
@@ -29,12 +28,12 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation import pictures, report
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.likelihood import evaluate, log_likelihood
+from fusevae.evaluation.likelihood import evaluate, sample_seconds
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.evaluation.speaking import draw_alignments
 from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
-from fusevae.training.budget import DRAWN, GLANCE
+from fusevae.training.budget import DRAWN
 from fusevae.training.experiment import Experiment
 from fusevae.training.folder import CONFIG, REPORT
 from fusevae.training.loop import Loop
@@ -42,7 +41,7 @@ from fusevae.training.records import finite
 
 WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
 SHARE, SOON = 0.1, 1.0  # of a budget, which that evaluation may take; seconds that it has in any case
-TRIED, LEAST = 20, 100  # examples by which its time is foreseen, and those that it is of however dear they are
+LEAST = 100  # examples that it is of however dear they are
 DRAWS = 1000  # other looks at an example: for the parts of the ELBO, and for the latents
 CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in each
 
@@ -111,14 +110,7 @@ def _afforded(artifact: Artifact, held: Examples, seconds: float | None, until: 
     most = max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
     if seconds is None:
         return held, most
-    some, each = held.spread(TRIED), math.inf
-    for k in (1, min(10, most)):  # whatever is done once is done by the first
-        started = time.perf_counter()
-        log_likelihood(artifact, some, importance_samples=k)
-        took = time.perf_counter() - started
-        each = max(took, 1e-9) / (k * len(some))
-        if took > GLANCE:
-            break
+    each = sample_seconds(artifact, held)
     left = min(SHARE * seconds, max(SOON, until - time.monotonic() - DRAWN))
     n = max(LEAST, int((left / each - DRAWS) / 2))  # one sample of each, and what all else of it takes
     if n < len(held):

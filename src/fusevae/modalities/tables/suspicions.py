@@ -38,6 +38,8 @@ FORMED = re.compile(
     r"(?=\D*\d)[^\W\d_]{0,3}[\s\d+-]*[.,:/°'()\[\]{}\"][\d.,:/°'()\[\]{}+\s\"-]*[^\W\d_]{0,3}"
 )
 
+FILE = re.compile(r"\S+\.[A-Za-z][A-Za-z0-9]{1,4}")  # the name of one
+
 logger = logging.getLogger("fusevae")
 
 
@@ -140,6 +142,12 @@ def say_levels(name: str, levels: Sequence[str], column: Column) -> None:
     ):
         text = (
             "column %s holds words that are numbers, such as %r, and was taken for %s: convert it if they are meant so"
+        )
+        logger.warning(text, name, levels[0], what)
+    elif all(map(FILE.fullmatch, levels)):
+        text = (
+            "column %s holds names of files such as %r, and was taken for %s: to learn what is in the files give "
+            "their folder as data, with this table as data.conditions"
         )
         logger.warning(text, name, levels[0], what)
     elif column.form is None and (
