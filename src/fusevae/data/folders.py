@@ -40,7 +40,7 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
         options: how it is read.
         what: they are, in words.
     """
-    say_others(folder, paths, options, f"are no {what}")
+    say_others(folder, paths, options, f"are no {what}", each=True)
     if not options.conditions.pattern:
         folder = _unpacked(folder, paths, what)
     tops = _tops(folder, paths)
@@ -59,15 +59,16 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
     return found
 
 
-def say_others(folder: Path, paths: Sequence[Path], options: Options, why: str) -> None:
-    """Count in a warning the files below a folder that are not among those that are read."""
+def say_others(folder: Path, paths: Sequence[Path], options: Options, why: str, each: bool = False) -> None:
+    """Count in a warning the files below a folder that are not among those that are read; where ``each`` of these is an
+    example, a table may say more of it."""
     ours = {*paths, Path(options.conditions.file or "")}
     if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, LISTED, *SYSTEM)]:
         kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
         text = "%s: left out %d files that %s (%s), such as %s%s"
         table = next((path for path in others if path.suffix.lower() in (".csv", ".tsv")), None)
         asked = options.conditions.columns or options.conditions.file
-        use = f"; data.conditions={table} takes what it says of each file" if table and not asked else ""
+        use = f"; data.conditions={table} takes what it says of each file" if each and table and not asked else ""
         logger.warning(text, folder, len(others), why, kinds, others[0].relative_to(folder), use)
 
 
