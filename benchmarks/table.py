@@ -617,7 +617,6 @@ def page() -> str:
 #: how the rows begin that the READMEs show; docs/results.md has all of them
 HEADLINES = (
     "MNIST, `vlae`: test NLL",
-    "MNIST, `flow-vae-200` better than",
     "FID of `vae-gan` over that of its VAE, after 5m",
     "Captions, `vae-transformer`: NLL above",
     "Molecules, `molecules-vae`, ",

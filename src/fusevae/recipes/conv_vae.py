@@ -30,7 +30,7 @@ def recipe(
     conditional: bool = False,
 ) -> Experiment:
     """``channels`` are the widths of the encoder's stages, the decoder has them in reverse; a square of ``patch``
-    by ``patch`` pixels is one place, 2 for sides of 32 pixels or more, which is four times as fast; ``conditional``
+    by ``patch`` pixels is one place, 2 for sides of 40 pixels or more, which is four times as fast; ``conditional``
     gives prior, encoder and decoder the label."""
     patch = patch or square(min(data.shape[1:]))
     classes = data.condition if conditional else 0
