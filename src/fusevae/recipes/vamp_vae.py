@@ -43,8 +43,9 @@ def prior(data: DataSpec, posterior: Conditional, latent: int, components: int |
     """The mixture of a posterior at pseudo-inputs; of few examples also with N(0, I), whose part is half of what is
     missing of :func:`fusevae.data.defaults.pull`: a few narrow components are no prior for latents that the standard
     normal spreads, and so none is more than its logarithm below it. The components of few are smoothed, since held-out
-    latents lie between them: of 200 digits (600 others, k = 32, 10,000 updates) log p(x) is -126.8 without a kernel,
-    -125.6 with one, -126.5 of ``binary-vae``; of 1,900 characters (5,000 updates) -115.0, -114.8 and -116.0."""
+    latents lie between them: of 200 digits (600 others, k = 32, 10,000 updates, the prior's gradient kept from the
+    encoder) log p(x) is -126.8 without a kernel, -125.6 with one, -126.5 of ``binary-vae``; of 1,900 characters (5,000
+    updates) -115.0, -114.8 and -116.0."""
     share = (1 - pull(data)) / 2
     mixture = Vamp(posterior, data.shape, components or pseudo_inputs(data), kernel=latent if share else 0)
     return Defensive(mixture, Normal(latent), share) if share else mixture
