@@ -325,3 +325,10 @@ def test_a_run_starts_from_parts_of_another(tmp_path):
     assert not (tmp_path / "x").exists()
     lines = [json.loads(line) for line in (tmp_path / "after" / "metrics.jsonl").read_text().splitlines()]
     assert any("diagnosis" in line for line in lines)
+
+
+def test_what_is_not_told_apart_from_a_constant_model_is_not_called_worse():
+    seen = {"log_bound": -1.40, "constant_model": -1.38, "constant_model_error": 0.02}
+    assert list(warnings(seen, finished=True)) == ["no better than a constant model"]
+    assert list(warnings(seen | {"log_bound": -1.43}, finished=True)) == ["worse than a constant model"]
+    assert not warnings(seen | {"log_bound": -1.37}, finished=True)

@@ -323,7 +323,7 @@ def test_identifiers_are_made_anew_in_samples_and_kept_in_what_is_filled_in(tmp_
     x, spec = table_of(frame)
     assert [c.kind for c in spec.schema.columns] == ["identifier", "continuous", "identifier"]
     new = table_columns(spec.schema.back(torch.zeros(2, 3)), spec)
-    assert new["key"].tolist() == ["c-0001", "c-0002"] and new["id"].tolist() == [65, 66]
+    assert new["key"].tolist() == ["c-0060", "c-0061"] and new["id"].tolist() == [65, 66]
     assert table_columns(x, spec)["id"].tolist() == frame.id.tolist()
     TABLES.write(x, spec, tmp_path / "t.csv", {"file": frame.key.to_numpy()})
     assert pandas.read_csv(tmp_path / "t.csv").key.tolist() == frame.key.tolist()
@@ -668,3 +668,19 @@ def test_pictures_of_a_table_say_classes_and_dates_as_the_data_have_them():
     aside = drawn["s"].axes[1].lines[-1].get_xydata()
     aside = aside[x[:, 1].numpy() == 0]
     assert abs(np.corrcoef(aside.T)[0, 1]) < 0.2  # dots of a class fill its square
+
+
+def test_new_identifiers_are_none_of_the_data(tmp_path):
+    long = [str(10**17 + 7 * i) for i in range(60)]
+    rows = zip(long, [f"c{i:03}" for i in range(60)], [f"{i % 7}.5" for i in range(60)], strict=True)
+    (tmp_path / "t.csv").write_text("id,key,a\n" + "".join(",".join(row) + "\n" for row in rows))
+    _, spec = table_of(tmp_path / "t.csv")
+    new = table_columns(spec.schema.back(torch.zeros(2, 3)), spec)
+    assert new["key"].tolist() == ["c060", "c061"]
+    assert len(set(new["id"]) | set(long)) == 62 and all(word.isdigit() and len(word) == 18 for word in new["id"])
+
+
+def test_a_number_in_two_spellings_may_be_a_code_and_is_said(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text("version,a\n" + "".join(f"{v},{i}\n" for i, v in enumerate(["1.1", "1.10"] * 9)))
+    table_of(tmp_path / "t.csv")
+    assert "column version holds 1.1 and 1.10, taken for one number (data.columns.version=categorical" in caplog.text

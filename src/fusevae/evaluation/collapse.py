@@ -20,11 +20,15 @@ PASSES = 4  # of a hierarchy, for the means of its lower levels
 EXAMPLES = 500  # that the aggregate posterior is estimated from
 DEAD = 0.5  # part of the codes that could be in use, below which most are called dead
 COLLAPSED, EXPLODED = 0.5, 10.0  # nats: of the whole KL, of that of one dimension
+SURE = 2.0  # standard errors by which a model has to be worse than a constant one
 
 
 @torch.no_grad()
-def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict[str, Any]:
-    r"""What the latents of examples ``x`` (as the model sees them) hold, in nats.
+def diagnose(
+    model: Conditional, x: Tensor, label: Tensor | None = None, constant: Tensor | None = None
+) -> dict[str, Any]:
+    r"""What the latents of examples ``x`` (as the model sees them) hold, in nats; with their log-likelihoods under a
+    ``constant`` model, ``(N,)``, what :func:`beside` says too.
 
     Returns a dictionary: ``examples`` (N), ``elbo``, ``kl``, ``largest_kl`` (of one dimension), ``units`` and
     ``active_units`` by level (those whose posterior mean varies over x by more than 0.01, Burda et al. 2016, of a lower
@@ -66,7 +70,7 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
     top = trace.terms[0].kl.total.mean().item()
     return {
         "examples": len(x),
-        "elbo": trace.elbo.double().mean().item(),
+        **beside("elbo", trace.elbo, constant),
         "kl": trace.kl.mean().item(),
         "largest_kl": torch.stack(largest).max().item() if largest else None,
         "units": units,
@@ -75,6 +79,23 @@ def diagnose(model: Conditional, x: Tensor, label: Tensor | None = None) -> dict
         "mutual_information": information,
         "aggregate_gap": top - information if information is not None else None,
     }
+
+
+def beside(name: str, bound: Tensor, constant: Tensor | None) -> dict[str, float]:
+    """The mean of a ``bound`` of examples, ``(N,)``, by its ``name``, and with values of as many or more under a
+    constant model the mean of these, ``constant_model``, and the standard error of the differences,
+    ``constant_model_error``.
+
+    Example:
+        >>> beside("elbo", torch.tensor([-1.0, -3.0]), torch.tensor([-2.0, -2.0, -9.0]))
+        {'elbo': -2.0, 'constant_model': -2.0, 'constant_model_error': 1.0}
+    """
+    found, n = {name: bound.double().mean().item()}, len(bound)
+    if constant is not None:
+        known = constant[:n].double()
+        error = (bound.double() - known).std().item() / math.sqrt(n) if n > 1 else 0.0
+        found |= {"constant_model": known.mean().item(), "constant_model_error": error}
+    return found
 
 
 def usage(share: Tensor) -> dict[str, float]:
@@ -115,11 +136,18 @@ def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str
         if "elbo" in diagnosis:
             bound = f"ELBO is {value:.2f} nats (of which the KL is {diagnosis['kl']:.2f})"
             look, steps = "objective.beta (1 is the ELBO), ", " and of a fixed sigma"
-        found["worse than a constant model"] = (
-            f"the model is worse than a constant one: its {bound}, independent dimensions or tokens have "
-            f"{constant:.2f}. Look at {look}training.learning_rate and warmup, training.epochs, the scale of the data "
-            f"(the steps Standardise, Normalise){steps}"
+        says = f"its {bound}, independent dimensions or tokens have {constant:.2f}"
+        look = (
+            f"look at {look}training.learning_rate and warmup, training.epochs, the scale of the data (the steps "
+            f"Standardise, Normalise){steps}"
         )
+        if value < constant - SURE * (diagnosis.get("constant_model_error") or 0.0):
+            found["worse than a constant model"] = f"the model is worse than a constant one: {says}. To mend it, {look}"
+        else:
+            found["no better than a constant model"] = (
+                f"the model is no better than a constant one: {says}. Where the dimensions don't depend on each other "
+                f"there is no more to be learned; where they do, {look}"
+            )
     return found
 
 

@@ -19,7 +19,7 @@ from fusevae.core.conditions import forgotten
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.trace import Trace
 from fusevae.data.modality import Baseline
-from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.evaluation.collapse import beside, diagnose, warnings
 from fusevae.nets.dropout import ForeignDropout, is_foreign
 from fusevae.objectives.beta import beta_at
 from fusevae.objectives.elbo import ELBO
@@ -214,14 +214,12 @@ class MaximumLikelihood(Player):
 
     def diagnose(self, batch: Batch) -> dict[str, Any]:
         model, x = self.artifact.distribution, self.artifact.view(batch.x)
-        found: dict[str, Any] = {}
+        constant = self.baseline.log_prob(x) if self.baseline is not None else None
         if model.has_latents:
-            found = diagnose(model, x, batch.label)
-        elif model.level >= Level.BOUND and not isinstance(self.objective, Opposed):
-            found = {"log_bound": log_bound(model(batch.label), x).double().mean().item()}
-        if found and self.baseline is not None:
-            found["constant_model"] = self.baseline.log_prob(x).mean().item()
-        return found
+            return diagnose(model, x, batch.label, constant)
+        if model.level >= Level.BOUND and not isinstance(self.objective, Opposed):
+            return beside("log_bound", log_bound(model(batch.label), x), constant)
+        return {}
 
     def warnings(self, diagnosis: dict[str, Any], progress: float) -> dict[str, str]:
         return warnings(diagnosis, progress >= 1) if progress >= SETTLED else {}

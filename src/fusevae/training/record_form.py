@@ -23,7 +23,7 @@ LATENTS: Form = {
     "codes": {"*": CODES | {"places?": COUNT}},
 }
 LATENTS |= {"mutual_information": MAYBE, "aggregate_gap": MAYBE, "elbo?": MAYBE, "kl?": MAYBE, "largest_kl?": MAYBE}
-KNOWN: Form = {"constant_model?": MAYBE, "log_bound?": MAYBE}
+KNOWN: Form = {"constant_model?": MAYBE, "constant_model_error?": MAYBE, "log_bound?": MAYBE}
 RECORD: Form = {"step": COUNT, "epoch?": NUMBER, "seconds?": NUMBER, "learning_rate?": NUMBER, "event?": str}
 RECORD |= {"train?": FIGURES, "validation?": FIGURES, "diagnosis?": KNOWN}
 WENT_BACK: Form = {"from": COUNT, "cause": str, "rate_scale": NUMBER}

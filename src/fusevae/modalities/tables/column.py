@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +40,7 @@ class Column(Described):
         classes: the words that codes 0, 1, ... stand for, in their order.
         spikes: numbers that come again and again in training.
         missing: the part of the cells that are missing in training.
-        form: of dates, as of ``strftime``; of identifiers, with ``%d`` where they count.
+        form: of dates, as of ``strftime``; of identifiers, with ``%d`` where they count, and ``high`` is the largest.
         step: seconds that a date's number counts by.
         spacing: what all values are apart or a multiple of it, where that is more than their form tells: 500 of incomes
             in round numbers, 7 days of Mondays; 0 where nothing is known.
@@ -114,6 +115,8 @@ class Column(Described):
             return self.replaced(offset=centre(x, self.name))
         if not len(known):
             return self.replaced(kind="constant", missing=1.0)
+        if self.kind == "identifier" and self.worded:  # its cells are places
+            return self.replaced(missing=missing)
         ends = (0.0, len(self.classes) - 1.0) if self.classes else (float(known.min()), float(known.max()))
         decimals = 0 if self.whole else decimals_of(known)
         offset = 0.0 if self.classes or self.kind == "identifier" else centre(known, self.name)
@@ -233,7 +236,7 @@ class Column(Described):
 
     def _made_anew(self, x: np.ndarray, gone: np.ndarray) -> np.ndarray:
         """Numbers as they are, and new ones, which count on, where there are none."""
-        start = 0 if self.high is None or self.form is not None else int(self.high)
+        start = 0 if self.high is None else int(self.high)
         fresh = start + np.cumsum(gone)
         if self.dtype == "str":
             form = self.form or f"{self.name}-%d"
@@ -275,17 +278,20 @@ def _with_none(values: np.ndarray, gone: np.ndarray) -> np.ndarray:
     return found
 
 
-def id_form(words: Sequence[str]) -> str | None:
-    """How identifiers count, where they do: the same letters before a number.
+def counted(words: Sequence[str]) -> tuple[str, float] | None:
+    """How identifiers count, where they do: the same letters before a number, and the largest, or a little more where
+    float64 doesn't hold it.
 
     Example:
-        >>> id_form(["cust_007", "cust_008"]), id_form(["a1", "b2"])
-        ('cust_%03d', None)
+        >>> counted(["cust_007", "cust_008"]), counted(["a1", "b2"])
+        (('cust_%03d', 8.0), None)
     """
-    found = [re.fullmatch(r"(\D*)(\d{1,15})", word) for word in words]
+    found = [re.fullmatch(r"(\D*)(\d{1,30})", word) for word in words]
     if not all(found) or len({m[1] for m in found if m}) != 1:
         return None
     widths = {len(m[2]) for m in found if m}
     width = f"0{widths.pop()}" if len(widths) == 1 else ""
+    most = max(int(m[2]) for m in found if m)
     assert found[0] is not None
-    return f"{found[0][1].replace('%', '%%')}%{width}d"
+    high = float(most)
+    return f"{found[0][1].replace('%', '%%')}%{width}d", high if int(high) >= most else math.nextafter(high, math.inf)

@@ -11,7 +11,7 @@ import numpy as np
 from fusevae.core.errors import InputError, near
 from fusevae.data.delimited import is_number
 from fusevae.modalities.tables import dates
-from fusevae.modalities.tables.column import CLASSES, KINDS, Column, id_form
+from fusevae.modalities.tables.column import CLASSES, KINDS, Column, counted
 from fusevae.modalities.tables.raw import MANY
 
 SKEW = 2.0  # standardised third moment of a skewed column
@@ -87,7 +87,8 @@ def words_column(
         kind = "constant" if len(levels) < 2 else "binary" if len(levels) == 2 else "categorical"
         kind = "identifier" if len(levels) == known >= MANY else kind
     if kind == "identifier":
-        return Column(name, dtype, kind=kind, form=id_form(levels))
+        form, high = counted(levels) or (None, None)
+        return Column(name, dtype, high=high, kind=kind, form=form)
     if kind not in (*CLASSES, "constant"):
         raise InputError(
             f"column {name} was said to be {kind} and holds words, such as {levels[0]!r}: take categorical"

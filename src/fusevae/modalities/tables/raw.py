@@ -18,6 +18,8 @@ from fusevae.data.rows import shortest
 SIGNS = re.compile(r"^\(|[\s%$€£¥₹−'’]|\)$|-$")  # what stands beside numbers that are written for people
 CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
 EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
+DECIMAL = re.compile(r"\d+\.\d+")
+FEW = 1000  # different cells, up to which those of a column are held against each other
 SPELLED = {"none", "null", "na", "n/a"}  # gaps that may be words
 WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
 MANY = 20  # rows from which on words that are all different are identifiers
@@ -96,7 +98,28 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
     if not told and raw.dtype == "float64" and EXPONENT.search("\n".join(column)):
         text = "%s: column %s is written like 12e3 and taken for numbers (data.columns.%s=categorical: codes)"
         logger.warning(text, where, name, name)
+    elif not told and raw.dtype == "float64" and (two := twice_written(column)):
+        text = "%s: column %s holds %s and %s, taken for one number (data.columns.%s=categorical: codes)"
+        logger.warning(text, where, name, *two, name)
     return raw
+
+
+def twice_written(cells: Sequence[str]) -> tuple[str, str] | None:
+    """Two spellings of one number of which one has a zero more, as versions and sections have, not measurements.
+
+    Example:
+        >>> twice_written(["1.1", "1.2", "1.10"]), twice_written(["1.10", "1.25"])
+        (('1.1', '1.10'), None)
+    """
+    different = dict.fromkeys(cells)
+    if len(different) > FEW:
+        return None
+    seen: dict[float, str] = {}
+    for cell in filter(DECIMAL.fullmatch, map(str.strip, different)):
+        other = seen.setdefault(float(cell), cell)
+        if len(other) != len(cell):
+            return other, cell
+    return None
 
 
 def _all_numbers(column: Sequence[str]) -> Raw | None:
