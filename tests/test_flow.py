@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import fusevae
-from fusevae import MLP, VAE, Flat, Flow, FullGaussian, Gaussian, LowRankGaussian, Normal
+from fusevae import MLP, VAE, DataSpec, Flat, Flow, FullGaussian, Gaussian, LowRankGaussian, Normal
 from fusevae.core import noise
+from fusevae.training.recipes import fits
 
 STRUCTURES, KINDS = ("autoregressive", "inverse", "coupling"), ("affine", "spline")
 
@@ -109,3 +110,9 @@ def test_a_density_that_is_none_is_refused_in_a_line_that_names_the_example():
             fusevae.InputError, match=r"example 1 \(counted from 0\) lies so far .* -inf \(1 such of 2\)"
         ):
             use(artifact, x)
+
+
+def test_a_flow_over_more_numbers_than_its_masks_allow_is_refused_before_they_are_made():
+    with pytest.raises(fusevae.InputError, match="given 12,288 numbers: expected at most 4,096.*take glow"):
+        Flow((3, 64, 64))
+    assert "take glow" in (fits("maf", DataSpec((3, 64, 64), "uint8", 0, 255)) or "")

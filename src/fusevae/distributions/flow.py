@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from fusevae.nets.outset import untouched
 Structure = Literal["autoregressive", "inverse", "coupling"]
 Kind = Literal["affine", "spline"]
 
+MOST = 4096  # numbers of x: the masks of the nets grow with their square (a spline's are 23 bytes for each pair)
 FAR = 1e4  # deviations, beyond which the nets of the transforms see no more of how far off a number is
 
 
@@ -83,24 +85,37 @@ class Flow(Conditional):
             raise InputError(f"context is {context} but there is no net to give it: add net=, or leave context at 0")
         self.shape, self.structure, self.net, self.context = as_shape(dims), structure, net, context
         size = math.prod(self.shape)
+        if size > MOST:
+            raise InputError(
+                f"Flow was given {size:,} numbers: expected at most {MOST:,}, since the masks of its nets grow with the "
+                "square; take glow, whose nets are convolutions, smaller pictures (data.size=[32,32]), or a flow over "
+                "latents (a prior)"
+            )
         univariate: Callable[..., Any] = MonotonicAffineTransform
         shapes: list[tuple[int, ...]] = [(), ()]
         if kind == "spline":
             univariate, shapes = functools.partial(MonotonicRQSTransform, slope=1e-3), [(bins,), (bins,), (bins - 1,)]
         order = checkerboard(self.shape) if structure == "coupling" else torch.arange(size)
-        parts = [
-            MaskedAutoregressiveTransform(
-                size,
-                context,
-                passes=2 if structure == "coupling" else None,
-                order=size - 1 - order if i % 2 else order,
-                univariate=univariate,
-                shapes=shapes,
-                hidden_features=hidden,
-                activation=nn.SiLU,
+        parts: list[Any] = []
+        for i in range(transforms):
+            if i > 1 and size > 1:  # the masks of the last but one, which are what takes long to make
+                parts.append(copy.deepcopy(parts[i - 2]))
+                for module in parts[i].modules():
+                    if isinstance(module, nn.Linear):
+                        module.reset_parameters()
+                continue
+            parts.append(
+                MaskedAutoregressiveTransform(
+                    size,
+                    context,
+                    passes=2 if structure == "coupling" else None,
+                    order=size - 1 - order if i % 2 else order,
+                    univariate=univariate,
+                    shapes=shapes,
+                    hidden_features=hidden,
+                    activation=nn.SiLU,
+                )
             )
-            for i in range(transforms)
-        ]
         for part in parts:  # near the identity at the start
             if size > 1:
                 part.hyper.register_forward_pre_hook(_within)
