@@ -113,6 +113,6 @@ def test_a_density_that_is_none_is_refused_in_a_line_that_names_the_example():
 
 
 def test_a_flow_over_more_numbers_than_its_masks_allow_is_refused_before_they_are_made():
-    with pytest.raises(fusevae.InputError, match="given 12,288 numbers: expected at most 4,096.*take glow"):
+    with pytest.raises(fusevae.InputError, match=r"given 12,288 numbers: expected at most 4,096.*take glow"):
         Flow((3, 64, 64))
     assert "take glow" in (fits("maf", DataSpec((3, 64, 64), "uint8", 0, 255)) or "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -87,35 +86,28 @@ class Flow(Conditional):
         size = math.prod(self.shape)
         if size > MOST:
             raise InputError(
-                f"Flow was given {size:,} numbers: expected at most {MOST:,}, since the masks of its nets grow with the "
-                "square; take glow, whose nets are convolutions, smaller pictures (data.size=[32,32]), or a flow over "
-                "latents (a prior)"
+                f"Flow was given {size:,} numbers: expected at most {MOST:,}, since the masks of its nets grow with "
+                "their square; take glow, whose nets are convolutions, smaller pictures (data.size=[32,32]), or a flow "
+                "over latents (a prior)"
             )
         univariate: Callable[..., Any] = MonotonicAffineTransform
         shapes: list[tuple[int, ...]] = [(), ()]
         if kind == "spline":
             univariate, shapes = functools.partial(MonotonicRQSTransform, slope=1e-3), [(bins,), (bins,), (bins - 1,)]
         order = checkerboard(self.shape) if structure == "coupling" else torch.arange(size)
-        parts: list[Any] = []
-        for i in range(transforms):
-            if i > 1 and size > 1:  # the masks of the last but one, which are what takes long to make
-                parts.append(copy.deepcopy(parts[i - 2]))
-                for module in parts[i].modules():
-                    if isinstance(module, nn.Linear):
-                        module.reset_parameters()
-                continue
-            parts.append(
-                MaskedAutoregressiveTransform(
-                    size,
-                    context,
-                    passes=2 if structure == "coupling" else None,
-                    order=size - 1 - order if i % 2 else order,
-                    univariate=univariate,
-                    shapes=shapes,
-                    hidden_features=hidden,
-                    activation=nn.SiLU,
-                )
+        parts = [
+            MaskedAutoregressiveTransform(
+                size,
+                context,
+                passes=2 if structure == "coupling" else None,
+                order=size - 1 - order if i % 2 else order,
+                univariate=univariate,
+                shapes=shapes,
+                hidden_features=hidden,
+                activation=nn.SiLU,
             )
+            for i in range(transforms)
+        ]
         for part in parts:  # near the identity at the start
             if size > 1:
                 part.hyper.register_forward_pre_hook(_within)
