@@ -631,14 +631,36 @@ def test_of_a_folder_hidden_files_are_left_out_and_others_are_said(tmp_path, cap
     )
 
 
-@pytest.mark.parametrize("place", ["pos/1.txt", "train/pos/1.txt", "test/b.jsonl"])
-def test_texts_in_folders_below_are_refused_with_what_to_do(tmp_path, place):
-    file = tmp_path / place
-    file.parent.mkdir(parents=True)
-    file.write_text('{"text": "a"}\n')
-    with pytest.raises(InputError, match=rf"below it alone, such as {place}: .*one \.jsonl") as error:
+def test_texts_in_folders_are_a_file_each_and_the_folders_their_classes(tmp_path, caplog):
+    for split in ("train", "test"):
+        for i in range(8):
+            file = tmp_path / split / ("neg", "pos")[i % 2] / f"{i}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(f"number {i}\r\nof {split}\r\n".encode())
+    found = read_data(tmp_path, tokens="bytes", validation=0)
+    assert found.spec.conditions.label.classes == ["neg", "pos"]
+    assert sorted(texts(found.test)) == [f"number {i}\nof test" for i in range(8)]
+    x, label = found.train.batch(torch.arange(8))[:2]
+    assert [int(found.spec.text(x)[i][7]) % 2 for i in range(8)] == label.tolist()
+    assert f"{tmp_path}: each of 16 files in its sub-folders is read as one example of text" in said(caplog)[0]
+    (tmp_path / "train" / "pos" / "1.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=r"1\.txt: text 1 is no UTF-8"):
+        read_data(tmp_path)
+
+
+def test_lines_of_objects_in_folders_below_are_refused_with_what_to_do(tmp_path):
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "b.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(InputError, match=r"below it alone, such as test/b.jsonl: .*give one of those folders") as error:
         read_data(tmp_path)
     assert "\n" not in str(error.value)
+
+
+def test_a_first_row_of_words_that_come_again_is_data(tmp_path, caplog):
+    (tmp_path / "t.tsv").write_text("good\ta fine play\nbad\tmuch too long\ngood\tonce more please\n")
+    found = read_data(tmp_path / "t.tsv", tokens="bytes", validation=0, test=0)
+    assert len(found.train) == 3
+    assert "the first row, good, a fine play, was taken for data (data.header=true, if it is not)" in said(caplog)[0]
 
 
 def test_letters_in_two_forms_are_said(caplog):

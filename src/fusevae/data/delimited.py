@@ -84,7 +84,7 @@ def nameless(n: int) -> list[str]:
 def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     """Whether a first row names the columns, and whether that is sure.
 
-    Words name them, unless numbers stand beside them and the words come again below (a row of data with a class).
+    Words name them, unless one of them comes again below in its column (a row of data with a class).
     Numbers are data, unless they are unlike the rows below by two of: whole numbers above cells with a point; farther
     from all values of their column than these are apart; three or more in order, as wavelengths are, above rows that
     aren't. By one of them it is not sure. The numbers from 0 (or 1) on of five columns or more are names.
@@ -92,13 +92,15 @@ def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     Example:
         >>> is_header([["a", "b"], ["1", "2"]]), is_header([["5.1", "iris"], ["4.9", "iris"]])
         ((True, True), (False, False))
+        >>> is_header([["good", "a fine play"], ["bad", "too long"], ["good", "once more"]])
+        (False, False)
     """
     first, body = [cell.strip() for cell in rows[0]], rows[1 : LOOKED_AT + 1]
     words = [i for i, cell in enumerate(first) if not is_number(cell) and cell.lower() not in GAPS]
     if words:
+        again = any(row[i].strip() == first[i] for row in body for i in words if row != rows[0] or len(row) == 1)
         if len(words) == len(first) or not any(is_number(cell) for cell in first) or not body:
-            return True, True
-        again = any(row[i].strip() == first[i] for row in body for i in words)
+            return not again, not again
         return not again, False
     if not all(is_number(cell) for cell in first) or len(body) == 0 or len(set(first)) < len(first):
         return False, True

@@ -14,6 +14,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.untrusted import regular
 from fusevae.data.delimited import is_number
 from fusevae.data.encodings import check_known, encoding_of
+from fusevae.data.folders import Split, roots
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.objects import object_of
 from fusevae.data.parts import Options, Part
@@ -49,6 +50,35 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
             lines = [_field(line) if isinstance(line, str) else line for line in lines]
         cells += lines
     return text_part(cells, places, options, beside, what=looks.what)
+
+
+def read_folders(folder: Path, paths: Sequence[Path], options: Options, looks: Looks = TEXT) -> dict[str, Part]:
+    """Texts in sub-folders, a file each; the folders are classes, or splits where they are called train, test,
+    validation. A ``metadata.csv`` may say which files count, and more of each."""
+    if options.stream is not None:
+        raise InputError(f"{folder} holds {looks.what} in sub-folders, an example a file: leave data.stream out")
+    (suffix,) = {path.suffix.lower() for path in paths}
+    parts: dict[str, Part] = {}
+    for name, root in roots(folder, paths, options, looks.what).items():
+        split = Split(root, (suffix,), looks.what)
+        cells = [_document(path) for path in split.paths]
+        places = [(i, f"{path}: text", 1) for i, path in enumerate(split.paths)]
+        part = parts[name] = text_part(cells, places, options, what=looks.what)
+        assert part.kept is not None
+        part.ids = [split.names[i] for i in part.kept]
+        split.beside(part, part.kept, options)
+    if options.known is None:
+        said = "%s: each of %d files in its sub-folders is read as one example of %s, with the name of the folder"
+        logger.warning(said, folder, len(paths), looks.what)
+    return parts
+
+
+def _document(path: Path) -> str | bytes:
+    data = _utf8(path)
+    try:
+        return "\n".join(data.decode("utf-8").splitlines())
+    except UnicodeDecodeError:
+        return data
 
 
 def _lines(path: Path, whole: bool) -> list[str | bytes]:

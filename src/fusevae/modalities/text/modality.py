@@ -27,7 +27,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.text import reading
-from fusevae.modalities.text.lines import read_lines
+from fusevae.modalities.text.lines import read_folders, read_lines
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import TextReference, text_reconstruction
 from fusevae.modalities.text.recommend import choices
@@ -66,7 +66,7 @@ class Text(Modality):
             return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
         inside = files_at(given.path) if given.path and given.path.is_dir() else ()
         here, lines = {path.suffix.lower() for path in inside if path.name != LISTED}, set(self.looks.lines)
-        below = bool(given.inside) and given.inside <= lines  # which is refused with what to do
+        below = bool(given.inside) and given.inside <= lines
         return bool(here & lines) or below or (asked and bool(here & set(reading.TABLES)))
 
     def check_options(self, options: Options) -> None:
@@ -88,11 +88,14 @@ class Text(Modality):
         splits = reading.text_splits(path, options, looks) if path.is_dir() else {"train": [path]}
         if not splits or (not path.is_dir() and given.suffix not in (*looks.lines, *reading.TABLES)):
             kinds = ", ".join((*looks.lines, ".csv", ".parquet"))
-            if below := [file for file in files_in(path) if file.suffix.lower() in looks.lines]:
+            below = [file for file in files_in(path) if file.suffix.lower() in looks.lines]
+            if below and {file.suffix.lower() for file in below} == {".txt"}:
+                return read_folders(path, below, options, looks)
+            if below:
                 raise InputError(
                     f"{path} holds {self.what} in folders below it alone, such as {below[0].relative_to(path)}: "
-                    "expected files in the folder itself; give one of those folders, or write all as one .jsonl, with "
-                    f'what the folders say beside each: {{"{looks.named}": "...", "label": "..."}}'
+                    "expected files in the folder itself (of .txt in folders each file is an example); give one of "
+                    "those folders"
                 )
             raise InputError(f"{path} holds no {self.what}: expected {kinds}, or a folder of them")
         return {split: self._file(paths, options) for split, paths in splits.items()}
