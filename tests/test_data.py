@@ -638,6 +638,27 @@ def test_a_table_of_names_of_files_says_how_the_files_are_read_and_its_folder_ho
     found = read_data(tmp_path, conditions=str(table))  # as both lines say
     assert [column.name for column in found.spec.conditions.columns] == ["kind", "size"]
     assert not any("data.conditions" in r.getMessage() for r in caplog.records)
+    found = read_data(tmp_path, conditions="labels.csv")  # as it is called from there
+    assert [column.name for column in found.spec.conditions.columns] == ["kind", "size"]
+
+
+def test_a_column_of_a_table_beside_files_is_asked_for_by_its_name(tmp_path, caplog):
+    write_folder(tmp_path / "img", pixels(9))
+    names = sorted(path.name for path in (tmp_path / "img").glob("*.png"))
+    rows = "".join(f"img/{name},{i}.5,{'ab'[i % 2]}\n" for i, name in reversed(list(enumerate(names))))
+    (tmp_path / "attributes.csv").write_text("path,size,kind\n" + rows)
+    (tmp_path / "notes.tsv").write_text("")
+    train = read_data(
+        tmp_path, conditions=["size"], validation=0, test=0
+    ).train  # which was taken for the name of the classes img
+    (column,) = train.spec.conditions.columns
+    assert column.name == "size" and column.mean == pytest.approx(4.5)
+    labels = train.batch(torch.arange(9))[1]
+    assert train.spec.conditions.numbers(labels)[:, 0].tolist() == pytest.approx([i + 0.5 for i in range(9)])
+    assert any("rows belong to the files that its column path names" in r.getMessage() for r in caplog.records)
+    (tmp_path / "attributes.csv").write_text("size,kind\n" + "1.5,a\n" * 9)
+    with pytest.raises(InputError, match=r"attributes\.csv has a column 'size' and none that names the files"):
+        read_data(tmp_path, conditions=["size"])
 
 
 @pytest.mark.parametrize(

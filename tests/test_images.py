@@ -126,6 +126,16 @@ def test_every_orientation_is_read_upright(tmp_path, kind, memory):
     assert torch.equal(got, x.expand(8, *x.shape))
 
 
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_is_turned_too(tmp_path, dtype, kind):
+    x = np.random.default_rng(0).integers(0, 256, (6, 5)).astype(dtype)  # Pillow maps the file of a TIFF, garbled
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder(tmp_path, {f"{i}.{kind}": encoded(Image.fromarray(np.rot90(x)), kind, exif=exif) for i in range(2)})
+    assert np.array_equal(whole(tmp_path)[0][0, 0].numpy(), x)
+
+
 def transparent(mode):
     """An image that is half clear, and what it holds where it is opaque: the left half is 200."""
     alpha = np.zeros((4, 4), np.uint8)
@@ -168,8 +178,9 @@ def test_an_opaque_alpha_channel_is_no_transparency(tmp_path, caplog):
 DEEP = {
     "colour.png": lambda v: deep_png(np.stack([v] * 3, -1)),
     "alpha.png": lambda v: deep_png(np.stack([v] * 4, -1), 6),
-    "grey.png": lambda v: encoded(Image.fromarray(v)),
-    "grey.tif": lambda v: encoded(Image.fromarray(v), "tiff"),
+    "clear.png": lambda v: encoded(Image.fromarray(v), transparency=0),
+    "negative.tif": lambda v: encoded(Image.fromarray(v), "tiff", tiffinfo={262: 0}),
+    "signed.tif": lambda v: encoded(Image.fromarray(v.astype(np.int32)), "tiff"),
     "float.tif": lambda v: encoded(Image.fromarray(v.astype(np.float32)), "tiff"),
     "colour.ppm": lambda v: b"P6\n4 4\n65535\n" + np.stack([v] * 3, -1).astype(">u2").tobytes(),
 }
@@ -181,6 +192,40 @@ def test_more_than_8_bits_are_never_cut(tmp_path, name):
     with pytest.raises(InputError, match=rf"{name} has more than 8 bits a channel \((16|32)\).*\.npz") as error:
         read_data(tmp_path, skip_damaged=True)
     assert "\n" not in str(error.value)
+
+
+def deep(n=9, most=4000):
+    x = np.random.default_rng(1).integers(0, most, (n, 6, 5), dtype=np.uint16)
+    x[0, 0, 0] = most
+    return x
+
+
+@pytest.mark.parametrize("memory", [4, 0])
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_grey_of_16_bits_keeps_its_values(tmp_path, kind, memory):
+    x = deep()
+    folder(tmp_path, {f"{i}.{kind}": encoded(Image.fromarray(v), kind) for i, v in enumerate(x)})
+    got, _, examples = whole(tmp_path, memory_gb=memory)
+    assert got.dtype == torch.int32 and np.array_equal(got[:, 0].numpy(), x)
+    assert (examples.spec.low, examples.spec.high) == (0, 4000)  # 12 bits in 16 are common
+    constant = np.full((6, 4), 3001, np.uint16)
+    folder(tmp_path / "flat", {f"{i}.{kind}": encoded(Image.fromarray(constant), kind) for i in range(9)})
+    assert (whole(tmp_path / "flat", size=(3, 2))[0] == 3001).all()
+
+
+def test_two_depths_are_refused(tmp_path):
+    folder(tmp_path, {"a.png": encoded(Image.fromarray(deep()[0])), "b.png": encoded(picture(pixels(1)[0]))})
+    with pytest.raises(InputError, match=r"b\.png has 8 bits a channel, .*a\.png 16: expected one depth"):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["folder", "x.parquet"])
+def test_grey_of_16_bits_is_written_with_its_values(tmp_path, name):
+    x = deep(300)
+    np.savez(tmp_path / "x.npz", x=x)
+    tensor, _, examples = whole(tmp_path / "x.npz", modality="images")
+    IMAGES.write(tensor, examples.spec, tmp_path / name, {})
+    assert np.array_equal(whole(tmp_path / name)[0][:, 0].numpy(), x)
 
 
 def test_16_bits_in_an_array_keep_all_levels(tmp_path):

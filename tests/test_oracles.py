@@ -301,6 +301,13 @@ def test_discretized_logistics_are_finite_in_the_tails(scale, mean):
     assert part().log_prob(every).double().exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
+def test_one_of_many_levels_can_be_all_but_certain():
+    part = DiscretizedLogistic(Constant(3), components=1, levels=2**16)  # the scale was 30 bins at least
+    with torch.no_grad():
+        part.net.value[:] = torch.tensor([0.0, -1 + 2000 / 65535, -30.0])
+    assert part().log_prob(torch.tensor([-1 + 2000 / 65535])).item() > -0.1
+
+
 @pytest.mark.parametrize("logit", [0.0, 1e-7, 1e-4, 0.004, 0.09, 0.11, 0.9, 1.1, 5.0, 15.0, 30.0, 100.0, 1e4])
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_the_continuous_bernoulli_is_a_density_with_its_gradient_whatever_the_logit(logit, sign):

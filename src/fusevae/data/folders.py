@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from fusevae.core.errors import InputError
 from fusevae.core.untrusted import from_json, text_of
 from fusevae.data import delimited
 from fusevae.data.conditions import LABELS, USUAL, Asked, parsed
-from fusevae.data.given import LISTED, SHEET, files_in
+from fusevae.data.given import LISTED, SHEET, TABLES, files_in
+from fusevae.data.npz import by_names, read_condition_file
 from fusevae.data.parts import SPLITS, Options, Part
 
 INDEX, NAME = "metadata.csv", "file_name"  # what says more of the files of a folder, as Hugging Face has it
@@ -62,7 +64,8 @@ def roots(folder: Path, paths: Sequence[Path], options: Options, what: str) -> d
 def say_others(folder: Path, paths: Sequence[Path], options: Options, why: str, each: bool = False) -> None:
     """Count in a warning the files below a folder that are not among those that are read; where ``each`` of these is an
     example, a table may say more of it."""
-    ours = {*paths, Path(options.conditions.file or "")}
+    ours = {*paths, Path(options.conditions.file or ""), folder / (options.conditions.file or "")}
+    ours |= set() if (table := table_of(folder, options.conditions)) is None else {table}
     if others := [p for p in files_in(folder) if p not in ours and p.name.lower() not in (INDEX, LISTED, *SYSTEM)]:
         kinds = ", ".join(sorted({path.suffix.lower() or "no type" for path in others}))
         text = "%s: left out %d files that %s (%s), such as %s%s"
@@ -107,6 +110,10 @@ class Split:
     def __init__(self, root: Path, suffixes: Sequence[str], what: str) -> None:
         self.root, self.what, paths = root, what, find(root, suffixes)
         self.index = read_index(root)
+        sheet = root / SHEET  # of samples, as they are written
+        if self.index is None and sheet in paths and any(path.stem == "00000" for path in paths if path.parent == root):
+            paths.remove(sheet)
+            logger.warning("%s is a sheet of the %s beside it, and is left out", sheet, what)
         self.paths = paths if self.index is None else self._listed(paths, list(self.index.pop(NAME)))
         self.names = [path.relative_to(root).as_posix() for path in self.paths]
         self.inside = [path for path in self.paths if path.parent != root]
@@ -124,6 +131,14 @@ class Split:
             part.beside(asked.in_names(["/".join(names[i].split("/")[-depth:]) for i in rows]), str(root))
         elif index and (chosen := asked.among(index, str(index_of(root))) or usual(index, asked)):
             part.beside({name: parsed(index[name]) for name in chosen}, str(index_of(root)), rows)
+        elif index is None and (table := table_of(root, asked)) is not None:
+            columns = by_names(next(iter(read_condition_file(table, options).values())), part, str(table))
+            if not columns:
+                raise InputError(
+                    f"{table} has a column {asked.names[0]!r} and none that names the files of {root}: data.conditions="
+                    f"{table} takes its rows in the order of these, or add such a column"
+                )
+            part.beside({name: columns[name] for name in asked.among(columns, str(table))}, str(table))
         elif self.inside and len(self.inside) == len(self.paths) and not asked.file:
             name = asked.names[0] if asked.names else USUAL
             part.beside({name: [names[i].split("/")[0] for i in rows]}, str(root))
@@ -142,6 +157,19 @@ class Split:
             said = "%s: left out %d %s that %s doesn't name, such as %s"
             logger.warning(said, root, len(others), self.what, index_of(root).name, min(others))
         return [known[name] for name in names]
+
+
+def table_of(root: Path, asked: Asked) -> Path | None:
+    """The table in a folder of files that has all columns that are asked for by name, where just one has."""
+    if asked.pattern or not asked.names:
+        return None
+    found = []
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() in TABLES[0] and path.name != INDEX:
+            with contextlib.suppress(InputError):  # another kind of file, which is none of ours to refuse
+                names = {name.strip() for name in delimited.read_rows(path, 1)[0][0]}
+                found += [path] if names.issuperset(asked.names) else []
+    return found[0] if len(found) == 1 else None
 
 
 def usual(names: Iterable[str], asked: Asked) -> list[str]:

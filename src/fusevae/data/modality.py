@@ -159,9 +159,9 @@ class Modality(ABC):
         """Refuse a place that can't hold examples, before any work: None is the terminal."""
         suffix = "" if path is None else path.suffix.lower()
         if path is None or suffix not in self.formats:
-            said = "nothing" if path is None else str(path)
-            kinds = ", ".join(suffix or "a folder" for suffix in self.formats)
-            raise InputError(f"{self.what} can't be written to {said}: give --output, {kinds}")
+            ends = "a name that ends in " + ", ".join(filter(None, self.formats))
+            kinds = f"a folder, or {ends}" if "" in self.formats else ends
+            raise InputError(f"{self.what} can't be written to {path or 'the terminal'}: give --output {kinds}")
 
     @abstractmethod
     def write(self, x: Tensor, spec: DataSpec, path: Path, beside: Mapping[str, Sequence[Any]]) -> None:

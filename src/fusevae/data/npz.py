@@ -249,12 +249,12 @@ def with_condition_file(parts: dict[str, Part], path: Path, options: Options) ->
                 f".npz with {', '.join(f'y_{name}' for name in parts)}"
             )
         part.conditions, part.names = {}, {}
-        columns = _by_names(found[split], part, f"{path} ({split})")
+        columns = by_names(found[split], part, f"{path} ({split})")
         part.beside(columns or found[split], f"{path} ({split})", None if columns else part.kept)
     return parts
 
 
-def _by_names(columns: Mapping[str, np.ndarray], part: Part, where: str) -> dict[str, np.ndarray]:
+def by_names(columns: Mapping[str, np.ndarray], part: Part, where: str) -> dict[str, np.ndarray]:
     """The other columns in the order of the examples, where one of them holds the names of their files; else none."""
     forms: list[Callable[[str], str]] = [str, lambda name: PurePath(name).name, lambda name: PurePath(name).stem]
     for form in forms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -187,11 +188,11 @@ class Source(Described):
                 raise InputError(
                     f"{asked} was asked for without a path: the digits have their own labels; leave it out"
                 )
-            kind, parts, source = modality_named("images"), read_digits(), DIGITS
+            kind, parts, source, place = modality_named("images"), read_digits(), DIGITS, None
         else:
             given = Given(self.path if self.path is not None else data)
             frames = given.frames
-            kind, source = recognised(given, options), given.name
+            kind, source, place = recognised(given, options), given.name, given.path
             kind.check_options(options)
             parts = {n: kind.read(one, options)["train"] for n, one in frames.items()} or kind.read(given, options)
         for name, path in self.other.items():
@@ -199,7 +200,10 @@ class Source(Described):
                 other = kind.read(Given(path), options)
                 parts[name] = other.get(name, other["train"])
         if options.conditions.file is not None:
-            parts = npz.with_condition_file(parts, existing(options.conditions.file, "labels"), options)
+            told = Path(options.conditions.file)
+            inside = (place or Path()) / told  # as it may be named from there
+            file = inside if inside.is_file() and not told.is_file() else existing(told, "labels")
+            parts = npz.with_condition_file(parts, file, options)
         if options.unknown is not None:
             for part in parts.values():
                 part.hide(options)

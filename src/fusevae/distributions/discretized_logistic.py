@@ -21,6 +21,7 @@ from fusevae.nets.outset import spread, start_at
 GROUPED, ROUNDS = 1000, 4  # examples whose values are grouped for the start, and passes over them
 NUMBERS, LEAST = 10**7, 50  # that are grouped at most, but of so many examples
 NARROW = 0.25  # of a bin: the least deviation of a component at the start
+WIDEST = 2.0  # logarithm of the scale
 FAR = 0.01  # part of the values that may lie anywhere, at the start
 
 
@@ -113,9 +114,19 @@ def outset(x: Tensor, k: int, levels: int, low: float, high: float) -> Tensor:
         means = torch.cat([means, torch.full_like(means[:1], (low + high) / 2)])
         width = torch.cat([width, torch.full_like(width[:1], (high - low) / 3)])
         logits = torch.cat([logits, torch.full_like(logits[:1], math.log(FAR))])
-    raw = smooth_unbound((width * math.sqrt(3) / math.pi).log(), -7.0, 2.0) + 1.5
+    raw = smooth_unbound((width * math.sqrt(3) / math.pi).log(), narrowest(levels, low, high), WIDEST) + 1.5
     links = means.new_zeros(k * c * (c - 1) // 2, places)
     return torch.cat([logits, means.flatten(0, 1), raw.flatten(0, 1), links])
+
+
+def narrowest(levels: int, low: float, high: float) -> float:
+    """The least logarithm of a scale: -7, an eighth of a bin of 256 levels, and as much of a bin of more.
+
+    Example:
+        >>> narrowest(256, -1, 1), round(narrowest(2**16, -1, 1), 2)
+        (-7.0, -12.48)
+    """
+    return min(-7.0, math.log((high - low) / (levels - 1) / 8))
 
 
 def groups(x: Tensor, k: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -161,7 +172,7 @@ class _LogisticMixture(Distribution):
         logits, means, scales, links = raw.split([k, k * c, k * c, k * c * (c - 1) // 2], dim=-2)
         self.logits = logits  # (*batch, k, places)
         self.means = means.unflatten(-2, (k, c))  # (*batch, k, c, places)
-        self.log_scales = smooth_bound(scales.unflatten(-2, (k, c)) - 1.5, -7.0, 2.0)
+        self.log_scales = smooth_bound(scales.unflatten(-2, (k, c)) - 1.5, narrowest(levels, low, high), WIDEST)
         self.links = torch.tanh(links.unflatten(-2, (k, -1))) if c > 1 else None
         self.levels, self.low, self.high = levels, low, high
         self.spacing = (high - low) / (levels - 1)

@@ -29,7 +29,7 @@ logger = logging.getLogger("fusevae")
 
 
 class Decoded:
-    """A map-style dataset that decodes image ``i`` when it is asked for: items uint8 ``(channels, H, W)``.
+    """A map-style dataset that decodes image ``i`` when it is asked for: items ``(channels, H, W)``, uint8 or int32.
 
     Args:
         fetch: gives the name and the bytes (or the path) of a file by its number.
@@ -60,11 +60,12 @@ class Decoded:
 @dataclass
 class Collected:
     """What :func:`collect` found: pixels ``(N, C, H, W)``, or None where memory doesn't hold them; file and page of
-    each."""
+    each, and of pictures of 16 bits the least and the greatest value."""
 
     pixels: Tensor | None
     kept: list[tuple[int, int]]
     channels: int
+    ends: Tensor | None
 
     @property
     def rows(self) -> list[int]:
@@ -82,7 +83,8 @@ class Collected:
         if x is None:
             assert fetch is not None
             x = Decoded(fetch, self.kept, self.channels, options)
-        return Part(x, range=(0.0, 255.0), kept=self.rows, total=total)
+        known = (0.0, 255.0) if self.ends is None else None  # of 16 bits what is used: 10 or 12 of them are common
+        return Part(x, range=known, ends=self.ends, kept=self.rows, total=total)
 
 
 @contextmanager
@@ -98,12 +100,13 @@ def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options,
     """Decode every image once: into one tensor if that takes at most ``memory`` bytes, else only to check it.
 
     One colour image makes all of them RGB. Raises :class:`InputError` for a damaged image (unless they are skipped),
-    two sizes, or nothing to use.
+    two sizes, two depths, or nothing to use.
     """
     pixels: np.ndarray | None = None
     kept: list[tuple[int, int]] = []
     damaged: list[str] = []
-    first: tuple[str, tuple[int, ...]] | None = None
+    first: tuple[str, tuple[int, ...], np.dtype] | None = None
+    ends: list[tuple[int, int]] = []
     channels = laid = converted = 0
     for row, (name, pages) in enumerate(_decoded(images, options)):
         if isinstance(pages, InputError):
@@ -113,23 +116,31 @@ def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options,
             continue
         for page, (image, transparent, profiled) in enumerate(pages):
             shape = image.shape[1:]
-            first = first or (name, shape)
+            first = first or (name, shape, image.dtype)
             if shape != first[1]:
                 at = f" page {page + 1}" if page else ""
                 raise InputError(
                     f"{name}{at} is {shape[0]}x{shape[1]}, {first[0]} is {first[1][0]}x{first[1][1]} (height x width): "
                     "expected one size; have them resized with --set data.size=[32,32] (size=(32, 32))"
                 )
+            if image.dtype != first[2]:
+                ours, theirs = (8 if dtype == np.uint8 else 16 for dtype in (image.dtype, first[2]))
+                raise InputError(
+                    f"{name} has {ours} bits a channel, {first[0]} {theirs}: expected one depth; convert one of them"
+                )
             full = pixels is not None and len(kept) == len(pixels)
             if len(image) > channels or full:
                 before, channels = pixels, max(channels, len(image))
                 room = max(total, 2 * len(kept) if full else 0 if pixels is None else len(pixels))
-                fits = room * channels * shape[0] * shape[1] <= memory and (before is not None or not kept)
-                pixels = np.empty((room, channels, *shape), np.uint8) if fits else None
+                size = room * channels * shape[0] * shape[1] * image.itemsize
+                fits = size <= memory and (before is not None or not kept)
+                pixels = np.empty((room, channels, *shape), image.dtype) if fits else None
                 if pixels is not None and before is not None:
                     pixels[: len(kept)] = before[: len(kept)]
             if pixels is not None:
                 pixels[len(kept)] = image
+            if image.dtype != np.uint8:
+                ends.append((int(image.min()), int(image.max())))
             kept.append((row, page))
             laid += transparent
             converted += profiled
@@ -144,7 +155,8 @@ def collect(images: Iterable[tuple[str, Encoded]], total: int, options: Options,
     if converted:
         text = "%s: %d of %d images are in another colour space by their profiles; they are converted to sRGB"
         logger.warning(text, where, converted, len(kept))
-    return Collected(None if pixels is None else torch.from_numpy(pixels[: len(kept)]), kept, channels)
+    found = None if pixels is None else torch.from_numpy(pixels[: len(kept)])
+    return Collected(found, kept, channels, torch.tensor(ends, dtype=torch.float64) if ends else None)
 
 
 def _decoded(images: Iterable[tuple[str, Encoded]], options: Options) -> Iterator[tuple[str, list[Shown] | InputError]]:

@@ -38,7 +38,7 @@ def read_parquet(splits: dict[str, list[Path]], options: Options) -> dict[str, P
         _say_unused([name for name in files.names if name not in (image, *names)], options, files.where)
         if wrong := [name for name in names if files.gaps(name) and kinds[name] != "number"]:
             raise InputError(f"{files.where}: column {wrong[0]} has missing labels: fill them in, or drop the column")
-        memory -= part.x.numel() if isinstance(part.x, Tensor) else 0
+        memory -= part.x.nbytes if isinstance(part.x, Tensor) else 0
     return parts
 
 

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 _SUFFIXES = ".png .jpg .jpeg .bmp .webp .gif .tif .tiff .ppm .pgm .pbm .pnm .jpe .jfif .jp2 .avif .tga"
 SUFFIXES = tuple(_SUFFIXES.split())
 ORIENTATION = 0x0112  # the tag of EXIF
-BITS = 258  # the tag of TIFF
+BITS, BLACK = 258, 262  # tags of TIFF: bits a channel; 0 where black is the largest value
 NEAR = 3  # of 255, by which spaces that are all called sRGB differ
 
 Encoded = bytes | Path
 
 
 class Shown(NamedTuple):
-    """Pixels uint8 ``(channels, H, W)``, and whether transparency was laid on a background, and colours converted."""
+    """Pixels ``(channels, H, W)``, uint8 or (of 16 bits) int32, and whether transparency was laid on a background, and
+    colours converted."""
 
     pixels: np.ndarray
     laid: bool
@@ -43,15 +44,17 @@ def decode(name: str, encoded: Encoded, options: Options, page: int | None = Non
 
     A page is turned as its orientation tag says, and its colours are made sRGB where a profile says that they are
     others; what is transparent is laid on ``options.background``. Where ``options.size`` (height, width) is given it is
-    scaled to cover that, and what sticks out at the sides is cut off.
-    :class:`InputError` with the ``name`` for a damaged file; :class:`UnfitError` for what can't be read truly: more
-    than 8 bits a channel, several pages unless ``options.pages`` says what to do with them, more pixels than Pillow
-    opens.
+    scaled to cover that, and what sticks out at the sides is cut off. Grey of 16 bits keeps its values.
+    :class:`InputError` with the ``name`` for a damaged file; :class:`UnfitError` for what can't be read truly: other
+    pictures of more than 8 bits a channel, several pages unless ``options.pages`` says what to do with them, more
+    pixels than Pillow opens.
     """
     from PIL import Image
 
     try:
-        with Image.open(BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as file:
+        # a stream: of a path, Pillow maps a grey TIFF with its sides exchanged where it is turned
+        opened = BytesIO(encoded) if isinstance(encoded, bytes) else encoded.open("rb")
+        with opened, Image.open(opened) as file:
             n = _pages(name, file, options) if page is None else 0
             found = []
             for i in range(n) if page is None else (page,):
@@ -99,12 +102,16 @@ def _pages(name: str, file: ImageFile, options: Options) -> int:
 def _shown(name: str, file: ImageFile, options: Options) -> Shown:
     from PIL import Image, ImageOps
 
-    if (bits := _bits(file)) > 8:
+    if (bits := _bits(file)) > 8 and not _is_deep(file):
         raise UnfitError(
-            f"{name} has more than 8 bits a channel ({bits}): expected 8; give the values as .npz, or convert it"
+            f"{name} has more than 8 bits a channel ({bits}): expected 8, or 16 of grey alone (PNG, TIFF; black is 0, "
+            "nothing is transparent); give the values as .npz, or convert it"
         )
     file.load()
     image: Picture = ImageOps.exif_transpose(file) if file.getexif().get(ORIENTATION, 1) != 1 else file
+    if bits > 8:
+        image = _sized(Image.fromarray(np.asarray(image).astype(np.float32)), options)
+        return Shown(np.asarray(image).round().astype(np.int32)[None], laid=False)
     grey, laid = image.mode in ("1", "L", "LA", "La"), False
     if is_transparent(image):
         laid, colour = True, background(options.background)
@@ -113,10 +120,17 @@ def _shown(name: str, file: ImageFile, options: Options) -> Shown:
     image = image if image.mode == "CMYK" else image.convert("L" if grey else "RGB")
     transform = None if grey else to_srgb(file.info.get("icc_profile") or b"", image.mode)
     image = image.convert("L" if grey else "RGB") if transform is None else transform.apply(image)
-    if options.size is not None and image.size != options.size[::-1]:
-        image = ImageOps.fit(image, options.size[::-1], Image.Resampling.BILINEAR)
-    pixels = np.asarray(image)
+    pixels = np.asarray(_sized(image, options))
     return Shown(pixels[None] if grey else pixels.transpose(2, 0, 1), laid, transform is not None)
+
+
+def _sized(image: Picture, options: Options) -> Picture:
+    """Scaled to cover ``options.size``, and cut to it."""
+    from PIL import Image, ImageOps
+
+    if options.size is None or image.size == options.size[::-1]:
+        return image
+    return ImageOps.fit(image, options.size[::-1], Image.Resampling.BILINEAR)
 
 
 @functools.lru_cache(16)
@@ -149,6 +163,13 @@ def _bits(file: ImageFile) -> int:
     if file.format == "PPM":  # the largest value, where it isn't 255
         return max([part.bit_length() for part in told if isinstance(part, int)], default=8)
     return max(getattr(file, "tag_v2", {}).get(BITS, (8,)))
+
+
+def _is_deep(file: ImageFile) -> bool:
+    """Whether it is grey of 16 bits whose values Pillow gives as they are: not where one of them is transparent, nor
+    where black is the largest."""
+    plain = "transparency" not in file.info and getattr(file, "tag_v2", {}).get(BLACK, 1) != 0
+    return plain and (file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PNG"))
 
 
 def is_transparent(image: Picture) -> bool:

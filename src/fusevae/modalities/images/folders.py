@@ -42,7 +42,7 @@ def read_folder(folder: Path, options: Options) -> dict[str, Part]:
             )
         parts[name] = _read_split(split, options, memory)
         x = parts[name].x
-        memory -= x.numel() if isinstance(x, Tensor) else 0
+        memory -= x.nbytes if isinstance(x, Tensor) else 0
     return parts
 
 
