@@ -309,6 +309,25 @@ def test_compare_writes_a_table_a_page_and_json(runs, tmp_path, capsys):
         assert says in capsys.readouterr().err
 
 
+def test_compare_and_evaluate_weigh_as_many_samples_as_take_a_minute_the_same_of_all_models(runs, monkeypatch, capsys):
+    from fusevae.evaluation import likelihood
+
+    asked = []
+    monkeypatch.setattr(likelihood, "sample_seconds", lambda artifact, data: asked.append(artifact) or 1.9 / len(data))
+    monkeypatch.setattr(likelihood, "DRAWS", 0)
+    paths = list(map(str, runs))
+    assert main(["compare", *paths, "--samples", "0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["importance_samples"] == 30 and len(asked) == len(paths)  # of two models two minutes
+    assert main(["compare", *paths, "--samples", "0"]) == 0
+    assert "30 importance samples, as 1,000 would take long" in capsys.readouterr().err
+    assert main(["evaluate", paths[0]]) == 0
+    assert "30 importance samples, as 1,000 would take long" in capsys.readouterr().err
+    assert main(["compare", *paths, "--samples", "0", "--importance-samples", "3"]) == 0
+    captured = capsys.readouterr()
+    assert "would take long" not in captured.err
+
+
 def test_evaluate_samples(runs, capsys):
     few = ["--importance-samples", "2"]
     assert main(["evaluate", runs[0], "--samples", "30", *few, "--json"]) == 0
