@@ -196,14 +196,32 @@ def test_a_comparison_goes_on_without_samples_where_there_are_too_few_to_hold_th
     runs = [str(tmp_path / name) for name in ("a", "b")]
     assert main(["compare", *runs, "--importance-samples", "2", "--json"]) == 0
     captured = capsys.readouterr()
-    assert "there are 15 real examples" in captured.err and "--samples 15" in captured.err
+    assert "there are 30 real examples" in captured.err and "--samples 30" in captured.err
     found = json.loads(captured.out)
-    assert "--samples 15" in found["judge"] and all(m["quality"] is None for m in found["models"].values())
+    assert "--samples 30" in found["judge"] and all(m["quality"] is None for m in found["models"].values())
     assert main(["evaluate", runs[0], "--samples"]) == 0  # there is a likelihood
-    assert "--samples 15" in capsys.readouterr().err
-    assert main(["compare", *runs, "--importance-samples", "2", "--samples", "15"]) == 0
+    assert "--samples 30" in capsys.readouterr().err
+    assert main(["compare", *runs, "--importance-samples", "2", "--samples", "30"]) == 0
     table = capsys.readouterr().out
     assert " to " in next(line for line in table.splitlines() if line.startswith("FID")) and "In brackets" in table
+
+
+def test_a_small_test_part_judges_samples_together_with_the_validation_part():
+    from fusevae.evaluation.judge import reference
+
+    data = fusevae.read_data(torch.randn(800, 3))
+    found = reference(data, 2000, None, "cpu", True)
+    assert len(data.test) == len(data.validation) == 80 and found.n == 80
+    assert "test and validation split (160 examples, as 80 are few)" in found.about
+    rows = torch.cat([found.half.batch(torch.arange(80))[0], found.others.batch(torch.arange(80))[0]])
+    ours = {tuple(row) for row in rows.tolist()}
+    assert ours == {
+        tuple(row) for part in (data.test, data.validation) for row in part.batch(torch.arange(80))[0].tolist()
+    }
+    alone = reference(data, 2000, None, "cpu", True, fusevae.read_data(torch.randn(1000, 3)).test)
+    assert alone.n == 50 and "beside" not in alone.about
+    many = reference(fusevae.read_data(torch.randn(1000, 3)), 2000, None, "cpu", True)
+    assert many.n == 50 and "beside" not in many.about
 
 
 def test_the_best_cell_is_that_of_the_right_direction(found):

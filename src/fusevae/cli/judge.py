@@ -41,7 +41,8 @@ def evaluate(options: Namespace) -> int:
     reference: Judge | None = None
     why = ""
     if options.samples:
-        make = functools.partial(run.judge, options.samples, options.extractor, data, options.json)
+        given = None if options.data is None else data
+        make = functools.partial(run.judge, options.samples, options.extractor, given, options.json)
         bound = artifact.distribution.level >= Level.BOUND  # there are other figures where real examples are too few
         reference, why = judge_or_why(make) if bound else (make(), "")
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)

@@ -10,10 +10,9 @@ from typing import Any
 
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock
-from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.evaluation.answer import order
-from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.judge import Judge, reference
 from fusevae.evaluation.of_model import TrainingCost
 from fusevae.recipes.candidates import UNFIT, say
 from fusevae.recipes.kept import keep
@@ -58,9 +57,7 @@ class Work:
         """What samples are held against."""
         part = self.kept.get("plan", {}).get("judge_part", 1.0)
         less = {} if part == 1 else {"part": part}
-        kind, place = modality_of(self.splits.spec), str(pick_device(self.device))
-        found: Judge = kind.reference(self.splits.held[0], self.splits, samples, extractor, place, self.quiet, **less)
-        return found
+        return reference(self.splits, samples, extractor, str(pick_device(self.device)), self.quiet, **less)
 
     def one(self, name: str, seconds: float) -> bool:
         """Train a recipe, or go on with it, note how far it has come, or why it can't; returns whether it was not

@@ -109,7 +109,9 @@ def compare_runs(
     named = next((run for run in opened if run.source is not None), None)  # a file alone names no data
     reference, why = None, ""
     if samples and named is not None:
-        reference, why = judge_or_why(lambda: named.judge(samples, extractor, examples, quiet))
+        reference, why = judge_or_why(
+            lambda: named.judge(samples, extractor, None if data is None else examples, quiet)
+        )
     if not quiet:
         count = f"{len(found)} model{'s' * (len(found) != 1)}"
         print(f"comparing {count} on {len(examples):,} examples: {name}", file=sys.stderr)
