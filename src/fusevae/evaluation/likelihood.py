@@ -104,15 +104,20 @@ def affordable(
         >>> len(found), k
         (4, 1000)
     """
-    weighted = [a for a in artifacts if a.distribution.level is Level.EVIDENCE and not a.distribution.deterministic]
-    if seconds == math.inf or (least is None and not weighted):
+    drawn = [a for a in artifacts if weighted(a)]
+    if seconds == math.inf or (least is None and not drawn):
         return data, most
-    each = sum(sample_seconds(a, data) for a in (artifacts if least is not None else weighted))
+    each = sum(sample_seconds(a, data) for a in (artifacts if least is not None else drawn))
     n = len(data) if least is None else max(least, int((seconds / each - DRAWS) / 2))  # two looks, one for all else
     if n < len(data):
         return data.spread(n), 1
     whole = (k for k in (most, 300, 100, 30, 10, 3) if k <= most and (k * len(data) + DRAWS) * each <= seconds)
-    return data, next(whole, 1) if weighted else most
+    return data, next(whole, 1) if drawn else most
+
+
+def weighted(artifact: Artifact) -> bool:
+    """Whether its likelihood is a bound by importance samples."""
+    return artifact.distribution.level is Level.EVIDENCE and not artifact.distribution.deterministic
 
 
 def fewer(k: int) -> str:
