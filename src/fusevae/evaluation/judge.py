@@ -61,7 +61,7 @@ def reference(
     unseen, name = data.unseen(2 * LEAST)
     found: Judge = modality_of(data.spec).reference(held or unseen, data, n, extractor, device, quiet, **more)
     if held is None and unseen is not data.held[0]:
-        found.about += f"; beside the {name}"
+        found.about += f"; real ones of the {name}"
     return found
 
 

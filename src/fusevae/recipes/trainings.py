@@ -27,6 +27,7 @@ from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
 KEPT = "bench.json"  # what was asked for, and the plan of each training
+CUT = 0.9  # of the planned steps, from which on it is no matter that the time was over
 OWN = 1  # importance samples of a run's own report: the comparison weights more
 
 
@@ -185,7 +186,7 @@ class Work:
             name = Path(path).name
             cost = model.training or TrainingCost()
             model.training, steps = replace(cost, plan=self.kept["plans"][name]), cost.steps or 0
-            if steps < (planned := self._planned(name)):
+            if steps < CUT * (planned := self._planned(name)):
                 why = "no better validation for its patience" if self.settled(name) else "out of time"
                 model.notes.append(f"stopped at step {steps:,} of {planned:,}: {why}")
             last = max((i for i, each in enumerate(begun) if name in each["names"]), default=0)
