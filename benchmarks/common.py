@@ -15,6 +15,7 @@ import math
 import os
 import platform
 import re
+import resource
 import runpy
 import statistics
 import subprocess
@@ -184,10 +185,21 @@ def fusevae(*arguments: str) -> None:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             code = main(arguments)
     else:
-        program = ["-c", f"{CORE}sys.exit(main(sys.argv[1:]))"] if options().core else ["-m", "fusevae"]
-        code = subprocess.run([sys.executable, *program, *arguments], stdout=subprocess.DEVNULL).returncode
+        code = subprocess.run([sys.executable, *program(), *arguments], stdout=subprocess.DEVNULL).returncode
     if code:
         raise SystemExit(f"fusevae {' '.join(arguments)} ended with {code}")
+
+
+def program(core: bool | None = None) -> list[str]:
+    """What Python is given to be the command line; with ``--core`` its time is that of the processor."""
+    core = options().core if core is None else core
+    return ["-c", f"{CORE}sys.exit(main(sys.argv[1:]))"] if core else ["-m", "fusevae"]
+
+
+def children() -> float:
+    """Seconds of the processor that processes which have ended took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def train(

@@ -10,7 +10,6 @@ examples (of captions 500), as a pair. ``--smoke`` does it on digits in seconds.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from answer import data_of
-from common import before, report, runs, size, start, write
+from common import before, children, program, report, runs, size, start, write
 
 from fusevae.evaluation.compare import compare
 from fusevae.training.run import Run
@@ -26,25 +25,16 @@ from fusevae.training.run import Run
 RECIPES = {"table": "table-vae", "digits": "logistic-vae", "captions": "text-vae", "smiles": "molecules-vae"}
 SETS = ("table", "digits", "captions")
 K, SEED, HELD, FEWER = 10, 0, 1000, {"captions": 500}
-#: the command line, to which time is what the processor spends on it
-TIMED = "import sys, time; time.monotonic = time.perf_counter = time.process_time; "
-TIMED += "from fusevae.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def trained(*command: str) -> tuple[dict[str, Any], float]:
     """What a command prints as JSON, by the processor's time, and the seconds of it that it takes in all."""
     before = children()
-    done = subprocess.run([sys.executable, "-c", TIMED, *command], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, *program(core=True), *command], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
     lines = done.stdout.splitlines()
     return json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}, children() - before
-
-
-def children() -> float:
-    """Seconds of the processor that processes which have ended took."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def measured(name: str, total: str, folder: Path, scratch: Path) -> dict[str, Any]:

@@ -447,6 +447,20 @@ def test_what_is_kept_of_a_tuning_goes_on_for_the_rest_of_the_time(tmp_path, mon
     assert fusevae_tune(tmp_path, 5.0).tuned == found.tuned
 
 
+def test_defaults_that_are_far_from_their_end_have_all_of_the_time(tmp_path, monkeypatch):
+    """A search would cost them more than settings bring."""
+    pytest.importorskip("optuna", reason="tune needs optuna")
+    from fusevae.recipes.trials import study_of
+
+    short(monkeypatch, FAR=1e-9, PASSES=0)
+    monkeypatch.setattr("fusevae.recipes.stages.peak", lambda *given: None)
+    monkeypatch.setattr("fusevae.recipes.stages.per_doubling", lambda *given: 0.5)
+    found = fusevae_tune(tmp_path, 5.0)
+    assert (found.tuned.kept, found.tuned.trials, found.tuned.settings) == ("defaults", 1, [])
+    assert "each doubling of the time brings them 0.5 nats" in found.tuned.says
+    assert len(study_of(tmp_path / "t").trials) == 1 and looks_of_run(found.run)
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_defaults_that_learn_by_heart_leave_their_time_to_trials(tmp_path, monkeypatch, better):
     """And what they had learned is kept, unless a trial is better beyond chance."""

@@ -149,15 +149,20 @@ def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatc
     artifact, held = fusevae.Artifact(vae, data.spec), data.held[0]
     assert len(held) == 1000
 
-    def afforded(*given):
-        found, k = outcome._afforded(artifact, held, *given)
+    def afforded(*given, most=100, models=1, **more):
+        left = outcome.seconds_left(*given) if len(given) == 2 else given[0]
+        found, k = likelihood.affordable([artifact] * models, held, most, left, **more)
         return len(found), k
 
-    assert afforded(None, math.inf) == (1000, 100)
-    assert afforded(1e5, math.inf) == (1000, 100) and afforded(1200, math.inf) == (1000, 10)
+    report = {"least": outcome.LEAST}
+    assert afforded(None, math.inf, **report) == (1000, 100)
+    assert afforded(1e5, math.inf, **report) == (1000, 100) and afforded(1200, math.inf, **report) == (1000, 10)
     half = pytest.approx(500, abs=1), 1
-    assert afforded(200, math.inf) == half and afforded(1e5, outcome.DRAWN + 20) == half  # what is left counts
-    assert afforded(20, 0.0) == (outcome.LEAST, 1)
+    assert afforded(200, math.inf, **report) == half  # what is left counts
+    assert afforded(1e5, outcome.DRAWN + 20, **report) == half
+    assert afforded(20, 0.0, **report) == (outcome.LEAST, 1)
+    assert afforded(20.0) == (1000, 1) and afforded(1e5, most=1000) == (1000, 1000)  # all, where no part is asked for
+    assert [afforded(60.0 * n, most=1000, models=n) for n in (1, 3)] == [(1000, 3)] * 2  # of several as of one
     assert set(asked) == {1}  # what is dear isn't tried for long
 
 

@@ -18,15 +18,13 @@ from fusevae.core.levels import Level
 from fusevae.data.modality import modality_of
 from fusevae.data.streamed import Streamed
 from fusevae.evaluation.judge import Judge, SampleQuality
-from fusevae.evaluation.likelihood import affordable, check_samples
+from fusevae.evaluation.likelihood import MOST, PATIENT, affordable, check_samples, fewer
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
 from fusevae.evaluation.results import Result
 from fusevae.evaluation.scores import Size
 from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
 from fusevae.training.compare import judge_or_why
 from fusevae.training.outcome import to_json, words_of
-
-MOST, PATIENT = 1000, 60.0  # importance samples where none were asked for, and seconds that they may take
 
 
 def evaluate(options: Namespace) -> int:
@@ -43,7 +41,8 @@ def evaluate(options: Namespace) -> int:
     reference: Judge | None = None
     why = ""
     if options.samples:
-        make = functools.partial(run.judge, options.samples, options.extractor, data, options.json)
+        given = None if options.data is None else data
+        make = functools.partial(run.judge, options.samples, options.extractor, given, options.json)
         bound = artifact.distribution.level >= Level.BOUND  # there are other figures where real examples are too few
         reference, why = judge_or_why(make) if bound else (make(), "")
     print(f"evaluating {len(data):,} examples: {name}", file=sys.stderr)
@@ -52,10 +51,9 @@ def evaluate(options: Namespace) -> int:
     with run.computing():
         whole: Size = Size.of(artifact)
         if artifact.distribution.level >= Level.BOUND:
-            k = options.importance_samples or affordable(artifact, data, MOST, PATIENT)
+            k = options.importance_samples or affordable([artifact], data, MOST, PATIENT)[1]
             if k < (options.importance_samples or MOST):
-                said = f"{k:,} importance samples, as {MOST:,} would take long (--importance-samples {MOST} does it)"
-                print(said, file=sys.stderr)
+                print(fewer(k), file=sys.stderr)
             whole = evaluate_artifact(artifact, data, None, k, options.seed)
         if codec is not None:
             parts["codes"] = codec.bits(artifact, data, options.seed)

@@ -55,6 +55,12 @@ def kind(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def importance(parser: argparse.ArgumentParser) -> None:
+    """Importance samples of a bound."""
+    few = "(default: 1000, or as many as take about a minute of each model)"
+    parser.add_argument("--importance-samples", type=positive, metavar="K", help=few)
+
+
 def judging(parser: argparse.ArgumentParser) -> None:
     """By what samples are judged."""
     parser.add_argument(

@@ -133,9 +133,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", "judge:evaluate", "likelihood of held-out data, the ELBO and its parts")
     options.run(evaluate)
     options.data(evaluate, required=False)
-    evaluate.add_argument(
-        "--importance-samples", type=positive, metavar="K", help="(default: 1000, or as many as take about a minute)"
-    )
+    options.importance(evaluate)
     evaluate.add_argument(
         "--samples", type=positive, nargs="?", const=2000, metavar="N",
         help="judge N samples too (2000 where N is left out): FID, KID, precision, recall, copying ...",
@@ -147,7 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
     compare = command("compare", "compare:compare", "one table of several models, whatever their families")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or model.safetensors files")
     options.data(compare, required=False)
-    compare.add_argument("--importance-samples", type=positive, default=1000, metavar="K", help="(default: 1000)")
+    options.importance(compare)
     compare.add_argument(
         "--samples", type=count, default=2000, metavar="N",
         help="of each model, judged against as many real examples; 0 for none (default: 2000)",

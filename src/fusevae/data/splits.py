@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fusevae.core.spec import DataSpec
 from fusevae.data.examples import Examples
+from fusevae.data.joined import Joined
 
 
 @dataclass
@@ -31,3 +32,13 @@ class Splits:
             if len(part):
                 return part, name
         return self.train, "training split (nothing was held out)"
+
+    def unseen(self, least: int) -> tuple[Examples, str]:
+        """What samples are held against, and what that is in words: :attr:`held`, with the validation part where these
+        are fewer than ``least``. Of validation examples no weight was learned, though the state that is kept was the
+        best on them."""
+        held, name = self.held
+        if held is not self.test or len(held) >= least or not len(self.validation):
+            return held, name
+        both = Joined([("test", self.test), ("validation", self.validation)])
+        return both, f"test and validation split ({len(both):,} examples, as {len(held):,} are few)"

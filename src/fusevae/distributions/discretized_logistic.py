@@ -134,20 +134,21 @@ def groups(x: Tensor, k: int, least: float) -> tuple[Tensor, Tensor, Tensor]:
     and maximisation of a mixture of Gaussians (Dempster et al. 1977) from groups of like lightness on: their means and
     deviations (of ``least`` at least) ``(k, channels, places)``, and the logarithms of their shares ``(k, places)``."""
     some = min(GROUPED, max(LEAST, NUMBERS // x[0].numel()))
-    x = x[:: -(-len(x) // some)]
-    ranks = x.sum(1).argsort(dim=0, stable=True).argsort(dim=0)  # (n, places)
-    member = F.one_hot(ranks * k // len(x), k).to(x.dtype)  # (n, places, k)
+    x = x[:: -(-len(x) // some)].permute(2, 0, 1)  # (places, n, channels)
+    middle = x.mean(1, keepdim=True)
+    ranks = x.sum(2).argsort(dim=1, stable=True).argsort(dim=1)  # (places, n)
+    member = torch.stack([ranks * k // x.shape[1] == i for i in range(k)], 1).to(x.dtype)  # (places, k, n)
+    powers = torch.cat([x - middle, (x - middle).square()], 2)
     for i in range(ROUNDS + 1):
-        size = member.sum(0).T + 1e-6  # (k, places)
-        means = torch.einsum("npk,ncp->kcp", member, x) / size[:, None]
-        apart = [(x - mean).square() for mean in means]  # of (n, channels, places), each
-        spreads = [torch.einsum("np,ncp->cp", m, a) for m, a in zip(member.unbind(-1), apart, strict=True)]
-        width = (torch.stack(spreads) / size[:, None]).sqrt().clamp(min=least)
-        shares = (size / size.sum(0)).log()
+        size = member.sum(2, keepdim=True) + 1e-6
+        mean, square = (member @ powers / size).chunk(2, 2)  # (places, k, channels)
+        width = (square - mean.square()).clamp(min=least**2).sqrt()
+        shares = (size / size.sum(1, keepdim=True)).log()
         if i < ROUNDS:
-            fits = [s - (a / (2 * w**2) + w.log()).sum(1) for a, w, s in zip(apart, width, shares, strict=True)]
-            member = torch.stack(fits, -1).softmax(-1)
-    return means, width, shares
+            weights = torch.cat([mean / width.square(), -0.5 / width.square()], 2)
+            logs = shares - (mean.square() / (2 * width.square()) + width.log()).sum(2, keepdim=True)
+            member = (logs + weights @ powers.mT).softmax(1)
+    return (mean + middle).permute(1, 2, 0), width.permute(1, 2, 0), shares[:, :, 0].T
 
 
 def reach(x: Tensor, k: int, levels: int, low: float, high: float) -> Tensor:
@@ -201,9 +202,9 @@ class _LogisticMixture(Distribution):
         inverse = torch.exp(-self.log_scales)
         upper, lower = (centred + half) * inverse, (centred - half) * inverse
         # log(sigmoid(u) - sigmoid(l)) = -softplus(-u) - softplus(l) + log(1 - exp(l - u)), exact in the tails
-        inner = -F.softplus(-upper) - F.softplus(lower) + torch.log(-torch.expm1(-2 * half * inverse))
-        log_p = torch.where(x < self.low + half, -F.softplus(-upper), inner)
-        log_p = torch.where(x > self.high - half, -F.softplus(lower), log_p)
+        below, above = -F.softplus(-upper), -F.softplus(lower)
+        inner = below + above + torch.log(-torch.expm1(-2 * half * inverse))
+        log_p = torch.where(x < self.low + half, below, torch.where(x > self.high - half, above, inner))
         return torch.logsumexp(log_p.sum(-2) + self.logits.log_softmax(-2), dim=-2).sum(-1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:

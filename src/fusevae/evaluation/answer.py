@@ -113,7 +113,7 @@ def _likelihoods(models: Mapping[str, ModelResult], differences: Sequence[Differ
         limit = {name: max(_seeds(models[best], n), _seeds(models[name], n)) for name in others}
         equal = [name for name in others if not (apart[name] and apart[name][1][0] > limit[name])]  # type: ignore[index]
         kind = {models[name].log_likelihood.kind for name in (best, *others)}  # type: ignore[union-attr]
-        more = "; bounds beside exact ones may be tighter than they look" if len(kind) > 1 else ""
+        more = "; what is a bound may be better than it looks" if len(kind) > 1 else ""
         gap = {name: _gap(apart[name], limit[name]) for name in others}
         says = _sentence(best, equal, others, gap, f"{value[best]:,.2f} nats")
         found.append(

@@ -168,7 +168,7 @@ STYLE = """
 .answer li { margin: .3rem 0 }
 main { max-width: 76rem }
 .wide { overflow-x: auto }
-.wide td { white-space: nowrap; font-variant-numeric: tabular-nums }
+.wide td { min-width: 6rem; overflow-wrap: normal; font-variant-numeric: tabular-nums }
 .wide th { width: auto; min-width: 9rem }
 .wide th.part { color: var(--ink); font-weight: 700; padding-top: 1.2rem }
 .side { display: grid; grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); gap: 1rem }

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.data.examples import Examples
+from fusevae.data.modality import modality_of
+from fusevae.data.splits import Splits
 from fusevae.evaluation.asked import AsAsked, evidence, mending
 from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, sample
@@ -47,6 +51,18 @@ def timed_samples(
     started = time.perf_counter()
     x = sample(artifact, n, label, seed, kind)
     return x, (time.perf_counter() - started) / n
+
+
+def reference(
+    data: Splits, n: int, extractor: str | None, device: str, quiet: bool, held: Examples | None = None, **more: Any
+) -> Judge:
+    """What ``n`` samples of models of some data are held against: the real examples ``held``, or those that no model
+    was trained on. Arguments as of :meth:`fusevae.data.modality.Modality.reference`."""
+    unseen, name = data.unseen(2 * LEAST)
+    found: Judge = modality_of(data.spec).reference(held or unseen, data, n, extractor, device, quiet, **more)
+    if held is None and unseen is not data.held[0]:
+        found.about += f"; real ones of the {name}"
+    return found
 
 
 class SampleQuality(Result):

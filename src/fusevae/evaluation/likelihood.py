@@ -27,6 +27,8 @@ from fusevae.evaluation.scores import Likelihood, LogLikelihood, Size, bits_per_
 VALUES = 2**21  # numbers of the data space decoded at once: keeps memory bounded whatever n and k are
 DRAWN = 500  # of latents at least, for the ELBO: with one of each of few examples it may lie above log p(x)
 OUTPUTS = 2**25  # numbers that a net gives for these, at most: a column of a table may have thousands of classes
+MOST, PATIENT = 1000, 60.0  # importance samples where none were asked for, and seconds of a model that they may take
+DRAWS = 1000  # other looks at an example beside them: for the parts of the ELBO, and for the latents
 TRIED, GLANCE = 20, 0.1  # examples by which the time of a bound is foreseen; seconds of one sample that are enough
 
 
@@ -88,19 +90,39 @@ def check_samples(artifact: Artifact, importance_samples: int) -> None:
         )
 
 
-def affordable(artifact: Artifact, data: Examples, most: int, seconds: float) -> int:
-    """Importance samples of a bound of these examples, ``most`` or as many as take about so many seconds, by some of
-    the examples; ``most`` where it is no matter of samples.
+def affordable(
+    artifacts: Sequence[Artifact], data: Examples, most: int, seconds: float, least: int | None = None
+) -> tuple[Examples, int]:
+    """The examples, and importance samples of each, the same for all models, by which their likelihoods take about so
+    many seconds: all examples, and ``most`` samples or fewer. Where one of each would take longer, as many examples as
+    that allows, ``least`` of them in any case; all where there is no such limit.
 
     Example:
-        >>> from fusevae import Artifact, DataSpec, Normal
-        >>> affordable(Artifact(Normal(2), DataSpec((2,))), None, 1000, 60.0)
-        1000
+        >>> from fusevae import Artifact, DataSpec, Normal, read_data
+        >>> rows = read_data(torch.randn(8, 2), validation=0.0, test=0.5).test
+        >>> found, k = affordable([Artifact(Normal(2), DataSpec((2,)))], rows, MOST, PATIENT)
+        >>> len(found), k
+        (4, 1000)
     """
-    if artifact.distribution.level is not Level.EVIDENCE or artifact.distribution.deterministic:
-        return most
-    whole = len(data) * sample_seconds(artifact, data)
-    return next((k for k in (most, 300, 100, 30, 10, 3) if k <= most and k * whole <= seconds), 1)
+    drawn = [a for a in artifacts if weighted(a)]
+    if seconds == math.inf or (least is None and not drawn):
+        return data, most
+    each = sum(sample_seconds(a, data) for a in (artifacts if least is not None else drawn))
+    n = len(data) if least is None else max(least, int((seconds / each - DRAWS) / 2))  # two looks, one for all else
+    if n < len(data):
+        return data.spread(n), 1
+    whole = (k for k in (most, 300, 100, 30, 10, 3) if k <= most and (k * len(data) + DRAWS) * each <= seconds)
+    return data, next(whole, 1) if drawn else most
+
+
+def weighted(artifact: Artifact) -> bool:
+    """Whether its likelihood is a bound by importance samples."""
+    return artifact.distribution.level is Level.EVIDENCE and not artifact.distribution.deterministic
+
+
+def fewer(k: int) -> str:
+    """What is said of so many importance samples where none were asked for."""
+    return f"{k:,} importance samples, as {MOST:,} would take long: ask for {MOST} to have them"
 
 
 def sample_seconds(artifact: Artifact, data: Examples) -> float:

@@ -16,7 +16,7 @@ from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.data.source import Source
 from fusevae.data.splits import Splits
-from fusevae.evaluation.likelihood import log_likelihood
+from fusevae.evaluation.likelihood import sample_seconds, weighted
 from fusevae.evaluation.samples import sample
 from fusevae.recipes.compose import is_file, settled
 from fusevae.recipes.default import as_settings
@@ -27,7 +27,7 @@ from fusevae.training.fit import prepare
 from fusevae.training.notices import ASIDE
 from fusevae.training.prepare import artifact_of
 
-FEW = 20  # examples and samples by which the time of an evaluation is foreseen
+FEW = 20  # samples by which the time of an evaluation is foreseen
 #: what a recipe says of data that it is not for, in whatever words
 UNFIT = (InputError, TrainingError, RuntimeError, ValueError, TypeError, IndexError)
 
@@ -131,19 +131,15 @@ def fitting(
 
 def evaluation_cost(artifact: Artifact, held: Examples, k: int, samples: int) -> Cost:
     """About how long a model's evaluation takes: that of a few examples and samples, times how many there are."""
-    few, found = held.spread(FEW), Cost(0.0, 0.0)
-    for n in (1, FEW):  # whatever is done once is done by the first
+    once = took = 0.0
+    if artifact.distribution.level >= Level.BOUND:
+        once = len(held) * sample_seconds(artifact, held)
+    for n in (1, FEW) if samples else ():  # whatever is done once is done by the first
         started = time.perf_counter()
-        if artifact.distribution.level >= Level.BOUND:
-            log_likelihood(artifact, few.spread(n), importance_samples=k)
-        judged = time.perf_counter()
-        if samples:
-            with suppress(SlotError):  # an autoencoder before its prior is fitted
-                sample(artifact, n)
-        likelihood = (judged - started) * len(held) / len(few)
-        once = likelihood / k if artifact.distribution.level is Level.EVIDENCE else likelihood
-        found = Cost(likelihood, (time.perf_counter() - judged) * samples / FEW, once)
-    return found
+        with suppress(SlotError):  # an autoencoder before its prior is fitted
+            sample(artifact, n)
+        took = (time.perf_counter() - started) * samples / FEW
+    return Cost(once * (k if weighted(artifact) else 1), took, once)
 
 
 def say(text: str, quiet: bool = False) -> None:

@@ -152,7 +152,7 @@ def said(names: Sequence[str], plan: Mapping[str, Any], total: float, spent: flo
         lines.append(f"  what judges samples: about {clock(judge)}, {judge / total:.0%} of the time{part}")
     lines.append(
         f"  evaluation: about {clock(found['seconds'])}: {found['examples']:,} held-out examples, k = "
-        f"{found['importance_samples']}, {found['samples']:,} samples of each"
+        f"{found['importance_samples']}, at most {found['samples']:,} samples of each"
     )
     return lines
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from fusevae.core.description import Trust
 from fusevae.core.durations import clock
-from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
 from fusevae.evaluation.answer import order
-from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.judge import Judge, reference
 from fusevae.evaluation.of_model import TrainingCost
 from fusevae.recipes.candidates import UNFIT, say
 from fusevae.recipes.kept import keep
@@ -28,6 +27,7 @@ from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 
 KEPT = "bench.json"  # what was asked for, and the plan of each training
+CUT = 0.9  # of the planned steps, from which on it is no matter that the time was over
 OWN = 1  # importance samples of a run's own report: the comparison weights more
 
 
@@ -58,9 +58,7 @@ class Work:
         """What samples are held against."""
         part = self.kept.get("plan", {}).get("judge_part", 1.0)
         less = {} if part == 1 else {"part": part}
-        kind, place = modality_of(self.splits.spec), str(pick_device(self.device))
-        found: Judge = kind.reference(self.splits.held[0], self.splits, samples, extractor, place, self.quiet, **less)
-        return found
+        return reference(self.splits, samples, extractor, str(pick_device(self.device)), self.quiet, **less)
 
     def one(self, name: str, seconds: float) -> bool:
         """Train a recipe, or go on with it, note how far it has come, or why it can't; returns whether it was not
@@ -188,7 +186,7 @@ class Work:
             name = Path(path).name
             cost = model.training or TrainingCost()
             model.training, steps = replace(cost, plan=self.kept["plans"][name]), cost.steps or 0
-            if steps < (planned := self._planned(name)):
+            if steps < CUT * (planned := self._planned(name)):
                 why = "no better validation for its patience" if self.settled(name) else "out of time"
                 model.notes.append(f"stopped at step {steps:,} of {planned:,}: {why}")
             last = max((i for i, each in enumerate(begun) if name in each["names"]), default=0)

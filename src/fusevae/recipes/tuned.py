@@ -13,6 +13,7 @@ from fusevae.evaluation.intervals import interval
 from fusevae.evaluation.results import Result, figure
 
 LITTLE = "there was too little time for trials"
+WORTH_MORE = "they are far from their end: each doubling of the time brings them {:.2g} nats, which a search would cost"
 SHORTER = "it is better beyond chance than a longer training, which learned by heart"
 
 

@@ -15,6 +15,7 @@ from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
 from fusevae.evaluation.comparison import Comparison, comparison
 from fusevae.evaluation.judge import Judge, TooFew
+from fusevae.evaluation.likelihood import MOST, PATIENT, affordable, fewer
 from fusevae.evaluation.samples import Kind
 from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment
@@ -61,7 +62,7 @@ def compare_runs(
     data: Any = None,
     conditions: str | list[str] | None = None,
     samples: int = JUDGED,
-    importance_samples: int = 1000,
+    importance_samples: int | None = None,
     kind: Kind = "auto",
     extractor: str | None = None,
     seed: int = 0,
@@ -75,7 +76,8 @@ def compare_runs(
         conditions: columns beside the data.
         samples: of each model that are held against as many real examples; 0 for none, and none where fewer than 50 of
             these are there and more were asked for.
-        importance_samples: k of the bounds.
+        importance_samples: k of the bounds, the same for all; by default 1,000, or as many as take about a minute a
+            model, which is said.
         kind: of samples, see :func:`fusevae.sample`.
         extractor: a file that the user names, for features or as a judge.
         seed: of samples and views; the same for all.
@@ -107,11 +109,19 @@ def compare_runs(
     named = next((run for run in opened if run.source is not None), None)  # a file alone names no data
     reference, why = None, ""
     if samples and named is not None:
-        reference, why = judge_or_why(lambda: named.judge(samples, extractor, examples, quiet))
+        reference, why = judge_or_why(
+            lambda: named.judge(samples, extractor, None if data is None else examples, quiet)
+        )
     if not quiet:
         count = f"{len(found)} model{'s' * (len(found) != 1)}"
         print(f"comparing {count} on {len(examples):,} examples: {name}", file=sys.stderr)
-    return compared(found, examples, name, reference, importance_samples, kind, seed, why)
+    k = importance_samples or MOST
+    if importance_samples is None:
+        with opened[0].computing():
+            k = affordable([run.artifact for run in opened], examples, MOST, PATIENT * len(opened))[1]
+        if k < MOST and not quiet:
+            print(fewer(k), file=sys.stderr)
+    return compared(found, examples, name, reference, k, kind, seed, why)
 
 
 def judge_or_why(make: Callable[[], Judge]) -> tuple[Judge | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -28,7 +29,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation import pictures, report
 from fusevae.evaluation.latent_pictures import draw_latents
 from fusevae.evaluation.latents import reconstruct
-from fusevae.evaluation.likelihood import evaluate, sample_seconds
+from fusevae.evaluation.likelihood import affordable, evaluate
 from fusevae.evaluation.samples import kind_used, sample
 from fusevae.evaluation.scores import Likelihood
 from fusevae.evaluation.speaking import draw_alignments
@@ -42,7 +43,6 @@ from fusevae.training.records import finite
 WORK = 8e8  # decoded values that the evaluation after a training may take: some seconds
 SHARE, SOON = 0.1, 1.0  # of a budget, which that evaluation may take; seconds that it has in any case
 LEAST = 100  # examples that it is of however dear they are
-DRAWS = 1000  # other looks at an example: for the parts of the ELBO, and for the latents
 CLASSES, ROW = 10, 10  # rows of samples of a conditional model, and samples in each
 
 
@@ -56,7 +56,9 @@ def judge(
     if artifact.distribution.level >= Level.BOUND:
         some = held
         if k is None:
-            some, k = _afforded(artifact, held, experiment.training.seconds, loop.progress.until)
+            left = seconds_left(experiment.training.seconds, loop.progress.until)
+            most = max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
+            some, k = affordable([artifact], held, most, left, LEAST)
         held_out = (
             held_out if len(some) == len(held) else f"{held_out}, {len(some):,} of {len(held):,} for want of time"
         )
@@ -104,20 +106,9 @@ def judge(
     return evaluation
 
 
-def _afforded(artifact: Artifact, held: Examples, seconds: float | None, until: float) -> tuple[Examples, int]:
-    """The held-out examples of the evaluation after a training, and importance samples of each: all and 100, or as many
-    as a part of its time allows, and what is left until it is over."""
-    most = max(1, min(100, int(WORK / (len(held) * artifact.viewed.dims))))
-    if seconds is None:
-        return held, most
-    each = sample_seconds(artifact, held)
-    left = min(SHARE * seconds, max(SOON, until - time.monotonic() - DRAWN))
-    n = max(LEAST, int((left / each - DRAWS) / 2))  # one sample of each, and what all else of it takes
-    if n < len(held):
-        return held.spread(n), 1
-    if artifact.distribution.level is not Level.EVIDENCE or artifact.distribution.deterministic:
-        return held, most
-    return held, next((k for k in (100, 30, 10, 3) if k <= most and (k * len(held) + DRAWS) * each <= left), 1)
+def seconds_left(budget: float | None, until: float) -> float:
+    """For the evaluation after a training: a part of its time, and what is left until it is over."""
+    return math.inf if budget is None else min(SHARE * budget, max(SOON, until - time.monotonic() - DRAWN))
 
 
 def draw_samples(artifact: Artifact, real: Examples) -> tuple[dict[str, Sheet], str]:

@@ -18,11 +18,10 @@ from fusevae.core.errors import InputError
 from fusevae.core.migration import migrated
 from fusevae.core.untrusted import from_json, from_yaml, text_of
 from fusevae.data.examples import Examples
-from fusevae.data.modality import modality_of
 from fusevae.data.source import DIGITS, Source, read_examples
 from fusevae.data.splits import Splits
 from fusevae.evaluation.blocks import as_examples, check_examples
-from fusevae.evaluation.judge import Judge
+from fusevae.evaluation.judge import Judge, reference
 from fusevae.evaluation.of_model import TrainingCost
 from fusevae.evaluation.scores import Likelihood
 from fusevae.training import checkpoint, configuration, prior
@@ -199,12 +198,12 @@ class Run:
         return self.judge(JUDGED)
 
     def judge(self, n: int, extractor: str | None = None, held: Examples | None = None, quiet: bool = False) -> Judge:
-        """What ``n`` samples of any model of its data are held against: ``held``, or its own held-out examples."""
+        """What ``n`` samples of any model of its data are held against: ``held``, or its own held-out examples, where
+        the test part is too small with the validation part."""
         if self.source is None:
             raise InputError(f"{self.path} names no training data, whose features judge samples: give a run folder")
-        kind = modality_of(self.data.spec)
-        found: Judge = kind.reference(held or self.held[0], self.data, n, extractor, self.device, quiet)
-        return found
+        check_examples(self.artifact, self.data.held[0] if held is None else held)
+        return reference(self.data, n, extractor, self.device, quiet, held)
 
     def examples(
         self,
