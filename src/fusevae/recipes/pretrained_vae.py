@@ -60,8 +60,9 @@ def recipe(
         reader = PretrainedEncoder(
             {"model_type": "bert", **SMALL, **ends, **positions}, **numbering, outputs=2 * latent
         )
+    rate = 1e-4 if decoder or encoder else 1e-3  # what begins anew has nothing to lose
     return Experiment(
         model=VAE(Flat(Gaussian(Constant(2 * latent)), Gaussian(reader)), decoder=writer),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),
-        training=Training(epochs=5, batch_size=32, learning_rate=1e-4, weight_decay=0.01, frozen=frozen),
+        training=Training(epochs=5, batch_size=32, learning_rate=rate, weight_decay=0.01, frozen=frozen),
     )
