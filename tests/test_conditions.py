@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from fusevae.cli import main
 from fusevae.core.conditions import forgotten
 from fusevae.core.description import build, describe
 from fusevae.data.conditions import Asked, as_column, fitted, parsed
+from fusevae.evaluation.samples import conditions
 from fusevae.nets.mlp import Embedding
 
 BOTH = Conditions([Label("mood", ["bad", "good"]), Number("year", 2000.0, 8.0), Label("site", ["a", "b", "c"])])
@@ -40,6 +43,15 @@ def test_every_way_to_give_them_is_the_same() -> None:
     assert values["mood"].tolist() == ["good"] * 3 and values["site"].tolist() == [""] * 3
     assert same(BOTH.tensor(values), want)
     assert bool(forgotten(want).isnan().all())
+
+
+def test_numbers_far_beyond_the_training_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    known = Conditions([Label("mood", ["bad", "good"]), Number.fitted("year", torch.arange(1980.0, 2020.0))])
+    model: Any = SimpleNamespace(data=SimpleNamespace(conditions=known), is_conditional=True)
+    for year, says in ((2020, []), (NAN, []), (3000, ["year=3000 was asked for, in training it is 1980 to 2019"])):
+        caplog.clear()
+        conditions(model, {"mood": "good", "year": year}, 2)
+        assert [record.getMessage().partition(": what")[0] for record in caplog.records] == says
 
 
 def test_one_column_of_classes_is_labels_as_torch_has_them() -> None:

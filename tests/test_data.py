@@ -656,6 +656,8 @@ def test_a_column_of_a_table_beside_files_is_asked_for_by_its_name(tmp_path, cap
     labels = train.batch(torch.arange(9))[1]
     assert train.spec.conditions.numbers(labels)[:, 0].tolist() == pytest.approx([i + 0.5 for i in range(9)])
     assert any("rows belong to the files that its column path names" in r.getMessage() for r in caplog.records)
+    with pytest.raises(InputError, match=r"no column 'szie' for the conditions; did you mean 'size'"):
+        read_data(tmp_path, conditions=["szie"])
     (tmp_path / "attributes.csv").write_text("size,kind\n" + "1.5,a\n" * 9)
     with pytest.raises(InputError, match=r"attributes\.csv has a column 'size' and none that names the files"):
         read_data(tmp_path, conditions=["size"])

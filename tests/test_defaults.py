@@ -159,6 +159,13 @@ def test_the_default_follows_size_and_values():
     assert few > many
 
 
+def test_nets_of_molecules_are_narrow_where_time_is_short():
+    spec = read_data(["CCO", "CCN", "c1ccccc1O"] * 5, tokens="smiles", validation=0, test=0).spec
+    found = {seconds: modality_of(spec).recommend(spec, 6400, seconds)[0].options for seconds in (None, 60.0, 600.0)}
+    assert found[60.0]["recipe.width"] == 128 and "recipe.dropout" not in found[60.0]
+    assert "recipe.width" not in found[None] and "recipe.width" not in found[600.0]
+
+
 def test_few_rows_of_numbers_alone_begin_as_a_mixture_by_default():
     draw = np.random.default_rng(0)
 

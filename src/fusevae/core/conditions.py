@@ -278,6 +278,18 @@ class Conditions(Described):
         parts = zip(self.columns, range(len(self)), ends, strict=True)
         return {c.name: np.array([c.said(row[a:b]) for row in rows]) for c, a, b in parts}
 
+    def beyond(self, condition: Tensor) -> list[str]:
+        """What is to be said of numbers that lie more than a deviation beyond all of the training."""
+        found = []
+        for column, values in zip(self.columns, self.numbers(condition).T, strict=False):
+            if isinstance(column, Number) and column.knots:
+                low, high = column.knots[0], column.knots[-1]
+                far = values[(values < low - column.scale) | (values > high + column.scale)]
+                if len(far):
+                    said = f"{column.name}={far[0].item():g} was asked for, in training it is {low:g} to {high:g}"
+                    found.append(f"{said}: what comes of it was not learned")
+        return found
+
     def words(self, condition: Tensor) -> str:
         """One condition as :meth:`read` takes it; what isn't known is left out."""
         numbers, values = self.numbers(condition).tolist(), self.values(condition[None])

@@ -140,7 +140,9 @@ class Split:
                 )
             part.beside({name: columns[name] for name in asked.among(columns, str(table))}, str(table))
         elif self.inside and len(self.inside) == len(self.paths) and not asked.file:
-            name = asked.names[0] if asked.names else USUAL
+            name, tables = asked.names[0] if asked.names else USUAL, tables_in(root)
+            if asked.names and not asked.optional and tables and len({file.split("/")[0] for file in names}) == 1:
+                asked.among({column for columns in tables.values() for column in columns}, str(root))
             part.beside({name: [names[i].split("/")[0] for i in rows]}, str(root))
             if below := next((file for file in names if file.count("/") > 1), None):
                 text = "%s: the classes are its folders; those below, as of %s, are not told apart: a %s may list them"
@@ -163,13 +165,18 @@ def table_of(root: Path, asked: Asked) -> Path | None:
     """The table in a folder of files that has all columns that are asked for by name, where just one has."""
     if asked.pattern or not asked.names:
         return None
-    found = []
+    found = [path for path, names in tables_in(root).items() if names.issuperset(asked.names)]
+    return found[0] if len(found) == 1 else None
+
+
+def tables_in(root: Path) -> dict[Path, set[str]]:
+    """The text tables in a folder of files, and the names of their columns."""
+    found = {}
     for path in sorted(root.iterdir()):
         if path.suffix.lower() in TABLES[0] and path.name != INDEX:
             with contextlib.suppress(InputError):  # another kind of file, which is none of ours to refuse
-                names = {name.strip() for name in delimited.read_rows(path, 1)[0][0]}
-                found += [path] if names.issuperset(asked.names) else []
-    return found[0] if len(found) == 1 else None
+                found[path] = {name.strip() for name in delimited.read_rows(path, 1)[0][0]}
+    return found
 
 
 def usual(names: Iterable[str], asked: Asked) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +22,8 @@ from fusevae.evaluation.completion import Draw, given_draws
 
 Kind = Literal["auto", "mean", "sample"]
 Label = Any  # as of Conditions.given
+logger = logging.getLogger("fusevae")
+
 BATCH = 256
 TRIES = 100  # of a row that has to hold something
 
@@ -193,4 +196,7 @@ def conditions(artifact: Artifact, label: Label, n: int) -> Tensor | None:
         columns = artifact.data.schema.names
         how = f"name a column, {columns[0]}=..." if columns else "train a conditional recipe"
         raise InputError(f"label {label!r} was given but the model has no condition: {how}")
-    return known.given(label, n)
+    found = known.given(label, n)
+    for said in [] if isinstance(label, Tensor) else known.beyond(found):
+        logger.warning(said)
+    return found
