@@ -159,6 +159,7 @@ def test_the_default_follows_size_and_values():
     assert few > many
 
 
+<<<<<<< HEAD
 def test_nets_of_molecules_are_narrow_where_time_is_short():
     spec = read_data(["CCO", "CCN", "c1ccccc1O"] * 5, tokens="smiles", validation=0, test=0).spec
     found = {seconds: modality_of(spec).recommend(spec, 6400, seconds)[0].options for seconds in (None, 60.0, 600.0)}
@@ -167,6 +168,9 @@ def test_nets_of_molecules_are_narrow_where_time_is_short():
 
 
 def test_few_rows_of_numbers_alone_begin_as_a_mixture_by_default():
+=======
+def test_few_rows_begin_as_a_mixture_by_default():
+>>>>>>> h-a
     draw = np.random.default_rng(0)
 
     def first(rows, columns=3, **more):
@@ -174,11 +178,15 @@ def test_few_rows_of_numbers_alone_begin_as_a_mixture_by_default():
         spec = read_data(pandas.DataFrame(x | more), validation=0, test=0).spec
         return modality_of(spec).recommend(spec, rows)[0].recipe
 
-    assert {first(rows) for rows in (50, 900)} == {"table-transformer"}
-    assert first(40) == first(1000) == first(900, 70) == "table-vae"
-    assert first(100, k=draw.choice(["a", "b"], 100)) == first(100, k=np.repeat([0.5, np.nan], 50)) == "table-vae"
+    assert {first(rows) for rows in (10, 900)} == {"table-transformer"}
+    assert first(9) == first(1000) == first(900, 70) == "table-vae"
+    words = draw.choice(["a", "b"], 100)
+    assert first(100, k=words) == "table-transformer"
+    assert first(100, 1, k=words, m=words[::-1]) == first(100, k=np.repeat([0.5, np.nan], 50)) == "table-vae"
     assert (
-        first(150, k=draw.choice(["a", "b"], 150)) == first(300, k=np.repeat([0.5, np.nan], 150)) == "table-transformer"
+        first(150, 1, k=np.repeat(words, 2)[:150], m=np.repeat(words, 2)[50:])
+        == first(300, k=np.repeat([0.5, np.nan], 150))
+        == "table-transformer"
     )
     assert first(100, k=np.where(np.arange(100) < 40, 0.25, draw.normal(size=100))) == "table-vae"  # it has a density
 
@@ -225,12 +233,12 @@ TINY = [arg for s in ("training.epochs=0.3", "training.batch_size=8") for arg in
 
 def test_train_without_a_recipe_takes_the_default_and_says_why(table, tmp_path, capsys):
     out = tmp_path / "run"
-    assert main(["train", "--data", str(table), "--output", str(out), *TINY, "--set", "recipe.latent=2"]) == 0
+    assert main(["train", "--data", str(table), "--output", str(out), *TINY, "--set", "recipe.width=16"]) == 0
     said = capsys.readouterr().err.splitlines()[0]
-    assert said.startswith("no recipe was named, so it is table-vae --set recipe.latent=3") and "48 rows of 3" in said
+    assert said.startswith("no recipe was named, so it is table-transformer --set ") and "48 rows of 3" in said
     node = configuration.read(out / "config.yaml")
-    assert node["model"]["model"]["latents"]["prior"]["shape"] == 2  # what the user sets comes over the default
-    assert node["training"]["epochs"] == 0.3 and node["training"]["patience"] == 10
+    assert "recipe.width=32" in said and node["model"]["net"]["width"] == 16  # the user's setting comes over it
+    assert node["training"]["epochs"] == 0.3 and node["training"]["patience"] == 4
     assert main(["train", "--output", str(tmp_path / "other")]) == 2
     assert "--data photos/" in capsys.readouterr().err
 
@@ -266,12 +274,12 @@ def test_recipes_for_some_data(table, capsys):
     assert main(["recipes", "--data", str(table)]) == 0
     out = capsys.readouterr().out
     first, *rest = out.splitlines()
-    assert first.startswith("table-vae (the default)  48 rows of 3 columns")
+    assert first.startswith("table-transformer (the default)  48 rows of 3 columns")
     assert any(line.split() == ["gan", "for", "images"] for line in rest)
     assert main(["recipes", "--data", str(table), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     names = [choice["recipe"] for choice in found["recommended"]] + [*found["fit"]] + [*found["unfit"]]
-    assert sorted(names) == sorted(recipes()) and found["recommended"][0]["options"]["recipe.latent"] == 3
+    assert sorted(names) == sorted(recipes()) and found["recommended"][0]["options"]["recipe.width"] == 32
     assert main(["recipes", "--data", str(table), "--set", "training.epochs=3"]) == 2
     assert "no setting of the data" in capsys.readouterr().err
 

@@ -9,10 +9,11 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 import fusevae
-from fusevae.core.clusters import clusters
+from fusevae.core.clusters import Clusters, clusters
 from fusevae.core.covariance import gaussian, shrunk
 from fusevae.distributions.any_order import AnyOrder
-from fusevae.nets.cells import Cells, Classes, Real
+from fusevae.modalities.tables.recommend import choices
+from fusevae.nets.cells import Cells, Classes, Real, Whole
 from fusevae.nets.regression import Regression
 from fusevae.nets.transformer import Transformer
 from fusevae.recipes import table_transformer
@@ -75,6 +76,67 @@ def test_columns_in_any_order_have_the_density_of_a_mixture_of_the_rows():
         torch.testing.assert_close(each.logsumexp(1).sum(1), truth.log_prob(height), atol=1e-3, rtol=1e-4)
 
 
+def told(n=300):
+    """Three groups of numbers, and what two columns of classes tell of them."""
+    x = groups(n)
+    torch.manual_seed(0)
+    k = torch.randint(0, 3, (n, 1)).float()  # as in groups
+    sure = torch.rand(n, 1) < 0.9
+    return torch.cat([x, torch.where(sure, k, torch.randint(0, 3, (n, 1))), (k == 1).float()], 1)
+
+
+def test_numbers_and_classes_in_any_order_have_the_density_of_a_mixture_of_both():
+    x = told()
+    regression = Regression(Cells([Real()] * 4 + [Classes(3), Classes(2)]), 5)
+    regression.fit(x)
+    cells, k, c = regression.cells, regression.used, [4, 5, 6, 7, 8]
+    assert k == 3 and regression.heights == [0, 1, 2, 3]  # as many as there are groups
+    unit = (cells.heights(x[:, :4])[0] - regression.center[:4]) / regression.scale[:4]
+    mixture = Clusters(
+        regression.weights[:k].log(), regression.means[:k, :4], regression.covariance[:k, :4, :4],
+        regression.log_shares[:k, c],
+    )  # fmt: skip
+    truth = mixture.log_prob(unit, cells.features(x)[:, c]) - regression.scale[:4].log().sum()
+    usual = (mixture.log_weights[:, None] + mixture.log_shares).logsumexp(0)
+    for orders in (len(x), 2):
+        found = regression(x, torch.rand(orders, 6).argsort(1)[torch.arange(len(x)) % orders])
+        each = Normal(found.mean, found.log_scale.exp()).log_prob(cells.heights(x[:, :4])[0][:, None])
+        total = (each + found.log_weight).logsumexp(1).sum(1)
+        for column, options in ((4, c[:3]), (5, c[3:])):
+            logits = (found.logits[:, options] + usual[[o - 4 for o in options]]).log_softmax(1)
+            total = total + logits.gather(1, x[:, column, None].long())[:, 0]
+        torch.testing.assert_close(total, truth, atol=1e-3, rtol=1e-4)
+
+
+def test_classes_that_add_up_are_told_by_one_gaussian_of_their_indicators():
+    torch.manual_seed(0)
+    k = torch.randint(0, 2, (400, 3)).float()
+    x = torch.cat([k @ torch.tensor([[3.0, 0, 3], [0, 3.0, -3], [3, -3, 0]]) + torch.randn(400, 3), k], 1)
+    regression = Regression(Cells([Real()] * 3 + [Classes(2)] * 3), 2)
+    regression.fit(x)
+    assert regression.used == 1 and not regression.log_shares.any()
+    assert Regression(Cells([Real()] * 3)).log_shares.shape == (1, 3)
+
+
+def test_a_whole_number_that_comes_again_and_again_is_no_component():
+    torch.manual_seed(0)
+    often = torch.where(torch.rand(300, 1) < 0.9, 0.0, torch.randint(1, 50, (300, 1)).float())
+    regression = Regression(Cells([Whole(least=0.0), Real()]), 6)
+    regression.fit(torch.cat([often, torch.randn(300, 1)], 1))
+    within = regression.scale[0].square() * regression.covariance[: regression.used, 0, 0]
+    assert within.min() > 0.1  # each 0 stands somewhere between -1/2 and 1/2
+
+
+def test_whole_numbers_start_as_far_from_each_other_as_they_are():
+    torch.manual_seed(0)
+    x = torch.randn(400, 2) * 20
+    x[:, 0] = x[:, 0].round()
+    cells = Cells([Whole(), Real()])
+    p = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), cells, 3, 1, regression=Regression(cells, 3))
+    p.start_from(lambda: x)
+    torch.testing.assert_close(p().sample((4000,)).std(0), x.std(0), rtol=0.08, atol=0.0)
+
+
 def test_rows_of_one_group_are_taken_for_one_and_nothing_depends_on_other_random_numbers():
     cells, x = Cells([Real()] * 3), made()[:, :3]
     x = x - 1.5 * made()[:, 3:]
@@ -100,7 +162,9 @@ def test_a_regression_of_an_earlier_version_is_read(cells):
     now, old = Regression(cells, 2), Regression(cells)
     old.fit(made())
     state = old.state_dict()
-    state = {k: v for k, v in state.items() if k not in ("means", "weights")} | {"covariance": state["covariance"][0]}
+    state = {k: v for k, v in state.items() if k not in ("means", "weights", "log_shares")} | {
+        "covariance": state["covariance"][0]
+    }
     now.load_state_dict(state)
     x, order = made()[:5], torch.arange(4).expand(5, -1)
     torch.testing.assert_close(now(x, order), old(x, order))
@@ -171,13 +235,29 @@ def test_a_transformer_starts_at_it_and_still_sums_to_one(cells):
     assert held > p().log_prob(made(2000)).mean() + 0.5
 
 
-@pytest.mark.parametrize(("columns", "rows", "has"), [("abc", 300, True), ("abc", 40, False), ("akl", 300, False)])
+@pytest.mark.parametrize(
+    ("columns", "rows", "has"), [("abc", 300, True), ("abc", 9, False), ("akl", 300, False), ("abk", 9, False)]
+)
 def test_a_transformer_has_it_for_some_hundred_rows_mostly_of_numbers(columns, rows, has):
     draw = numpy.random.default_rng(0)
     values = {name: draw.normal(size=rows) for name in "abc"} | {name: draw.choice(list("xyz"), rows) for name in "kl"}
     table = pandas.DataFrame({name: values[name] for name in columns})
     spec = fusevae.read_data(table, validation=0, test=0).spec
     assert (table_transformer.recipe(spec).model.regression is not None) == has
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "first"), [("abk", 12, 0), ("abk", 1400, 0), ("akl", 120, 1), ("abl", 9, 1)]
+)
+def test_few_rows_of_numbers_and_classes_are_of_a_transformer_that_begins_as_a_mixture(columns, rows, first):
+    draw = numpy.random.default_rng(0)
+    values = {name: draw.normal(size=rows) for name in "ab"} | {name: draw.choice(list("xyz"), rows) for name in "kl"}
+    spec = fusevae.read_data(pandas.DataFrame({name: values[name] for name in columns}), validation=0, test=0).spec
+    found = choices(spec, rows)[0]
+    assert found.recipe == ("table-transformer", "table-vae")[first]
+    if not first:
+        has = table_transformer.recipe(spec).model.regression is not None
+        assert has is ("recipe.width" in found.options) is (rows < 1000)
 
 
 @pytest.mark.parametrize(("rows", "columns", "has"), [(110, 60, True), (110, 13, False), (90, 60, False)])

@@ -1,8 +1,9 @@
-"""Mixture of Gaussians of few examples."""
+"""Mixture of Gaussians, and of classes, of few examples."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,31 +13,37 @@ ROUNDS, STILL = 60, 1e-3  # of expectation and maximisation, at most; nats of a 
 FOLDS = 5
 MOST = 1000  # examples by which components are chosen
 NUMBERS, STRENGTHS = (1, 2, 3, 4, 6), (0.1, 0.3, 1.0, 3.0)  # components, and pseudo-examples of each for each dimension
+SHARE = 0.1  # pseudo-examples of each class, in every component
 SMALLEST = 1e-8  # variance
 LEAST = 1e-3  # of the covariances' correlations, what is drawn to independence
 
 
 class Clusters(NamedTuple):
-    """Logarithms of weights ``(*batch, k)``, means ``(*batch, k, d)`` and covariances ``(*batch, k, d, d)``."""
+    """Logarithms of weights ``(*batch, k)``, means ``(*batch, k, d)``, covariances ``(*batch, k, d, d)``, and the
+    logarithms of how likely each class is ``(*batch, k, classes)``."""
 
     log_weights: Tensor
     means: Tensor
     covariances: Tensor
+    log_shares: Tensor
 
-    def each(self, x: Tensor) -> Tensor:
-        """Log-densities ``(*batch, k, n)`` of components and examples ``(*batch, n, d)``, weights included."""
+    def each(self, x: Tensor, classes: Tensor) -> Tensor:
+        """Log-densities ``(*batch, k, n)`` of components and examples, numbers ``(*batch, n, d)`` and indicators of
+        ``classes`` ``(n, classes)``, weights included."""
         factor = torch.linalg.cholesky(self.covariances)
         apart = (x[..., None, :, :] - self.means[..., None, :]).mT
         z = torch.linalg.solve_triangular(factor, apart, upper=False)
         volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * x.shape[-1] * math.log(2 * math.pi)
-        return (self.log_weights - volume)[..., None] - 0.5 * z.square().sum(-2)
+        return (self.log_weights - volume)[..., None] - 0.5 * z.square().sum(-2) + self.log_shares @ classes.mT
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-densities ``(*batch, n)`` of examples ``(*batch, n, d)``."""
-        return self.each(x).logsumexp(-2)
+    def log_prob(self, x: Tensor, classes: Tensor) -> Tensor:
+        """Log-densities ``(*batch, n)`` of examples."""
+        return self.each(x, classes).logsumexp(-2)
 
 
-def clusters(x: Tensor, k: int, strength: float, part: Tensor | None = None) -> Clusters:
+def clusters(
+    x: Tensor, k: int, strength: float, part: Tensor | None = None, classes: Sequence[Tensor] = ()
+) -> Clusters:
     r"""The mixture of ``k`` Gaussians of greatest posterior for examples ``(*batch, n, d)`` with weights ``part``
     ``(*batch, n)``, by expectation and maximisation from k-means (Fraley & Raftery 2007): each covariance is that of
     its own examples and of :math:`\nu d` more (``strength``) that have the covariance P within all clusters, drawn to
@@ -53,7 +60,9 @@ def clusters(x: Tensor, k: int, strength: float, part: Tensor | None = None) -> 
     d = x.shape[-1]
     part = x.new_ones(x.shape[:-1]) if part is None else part
     total = part.sum(-1)
-    labels = _means(x.flatten(0, -3)[0] if x.dim() > 2 else x, k)
+    told = torch.cat([x.new_zeros(x.shape[-2], 0), *classes], -1)
+    first = x.flatten(0, -3)[0] if x.dim() > 2 else x
+    labels = _means(torch.cat([first, told], -1), k)
     r = (torch.nn.functional.one_hot(labels, k).to(x).T * part[..., None, :]).contiguous()  # (*batch, k, n)
     last = x.new_full((), -torch.inf)
     for _ in range(ROUNDS):
@@ -64,8 +73,9 @@ def clusters(x: Tensor, k: int, strength: float, part: Tensor | None = None) -> 
         common = _drawn(own.sum(-3) / total[..., None, None], apart, total)
         more = strength * d
         covariances = (own + more * common[..., None, :, :]) / (count + more)[..., None, None]
-        found = Clusters(((count + 1) / (total + k)[..., None]).log(), means, covariances)
-        each = found.each(x)
+        shares = [means.new_zeros(*count.shape, 0), *(_shares(r, part, column) for column in classes)]
+        found = Clusters(((count + 1) / (total + k)[..., None]).log(), means, covariances, torch.cat(shares, -1))
+        each = found.each(x, told)
         log_p = each.logsumexp(-2)
         r = (each - log_p[..., None, :]).exp() * part[..., None, :]
         before, last = last, ((log_p * part).sum(-1) / total).mean()
@@ -84,6 +94,14 @@ def _drawn(covariance: Tensor, apart: Tensor, total: Tensor) -> Tensor:
     noise = (norms.square().sum(-1) / total - unit.square().sum((-1, -2))) / total
     share = (noise / away.clamp(min=1e-12)).clamp(LEAST, 1.0)[..., None, None]
     return (1 - share) * covariance + share * torch.diag_embed(scale.square())
+
+
+def _shares(r: Tensor, part: Tensor, column: Tensor) -> Tensor:
+    """Logarithms of how likely each option of a column ``(n, options)`` is in each component."""
+    usual = (part @ column + 0.5)[..., None, :]
+    more = SHARE * column.shape[-1] * usual / usual.sum(-1, keepdim=True)
+    found = r @ column + more
+    return (found / found.sum(-1, keepdim=True)).log()
 
 
 def _means(x: Tensor, k: int, tries: int = 4, rounds: int = 20) -> Tensor:

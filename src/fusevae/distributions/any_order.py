@@ -16,7 +16,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.generation import current
 from fusevae.core.levels import BoundOnly
-from fusevae.distributions.mixed import Mixed, Row, spread
+from fusevae.distributions.mixed import LOGISTIC, Mixed, Row, spread
 from fusevae.nets.cells import HIGHEST, Cells, Classes, Real
 from fusevae.nets.mlp import Embedding
 from fusevae.nets.outset import start_at
@@ -126,8 +126,10 @@ class AnyOrder(Mixed):
         used, k = self.regression.used, self.components
         of = torch.arange(k) % used
         each = [spread(int((of == i).sum()), NEAR) for i in range(used)]
-        means, scales = torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1)
-        return means, scales
+        means, scales = torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1)[
+            ..., None
+        ]
+        return means, torch.where(self.cells.whole, scales / LOGISTIC, scales)
 
     def tokens(self, x: Tensor) -> Tensor:
         """What the net is told of each cell: ``(n, columns, width)`` of rows ``(n, columns)``."""

@@ -20,6 +20,7 @@ from fusevae.nets.mlp import MLP, Constant
 from fusevae.nets.outset import start_at
 from fusevae.nets.regression import Expected
 
+LOGISTIC = math.pi / math.sqrt(3)  # deviation of a logistic of scale 1
 BOUNDS = (-5.0, 3.0)  # of the logarithm of a scale, on the scale of heights
 
 
@@ -113,12 +114,14 @@ class Mixed(Conditional):
         )
         middles, widths = (v.to(x) for v in self._mixture_start())
         raw = smooth_unbound(widths.log(), *BOUNDS)
-        mixture = torch.stack([torch.zeros_like(middles), middles, raw])  # (3, k)
-        return torch.cat([logits.to(x), mixture[..., None].expand(3, k, len(cells.numbers)).flatten()])
+        mixture = [v.expand(k, len(cells.numbers)).flatten() for v in (torch.zeros_like(raw), middles, raw)]
+        return torch.cat([logits.to(x), *mixture])
 
     def _mixture_start(self) -> tuple[Tensor, Tensor]:
-        """Means and scales of the components, so that their mixture is about standard normal."""
-        return spread(self.components, 1.0)
+        """Means and scales of the components ``(k, numbers)``, or of any number ``(k, 1)``, so that their mixture is
+        about standard normal."""
+        means, scales = spread(self.components, 1.0)
+        return means[:, None], scales[:, None]
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:

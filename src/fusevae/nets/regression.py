@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from fusevae.core.clusters import FOLDS, MOST, NUMBERS, STRENGTHS, Clusters, clusters
+from fusevae.core.clusters import FOLDS, MOST, NUMBERS, STRENGTHS, clusters
 from fusevae.core.covariance import gaussian
 from fusevae.core.description import Described
 from fusevae.nets.cells import Cells, Classes
@@ -28,18 +29,20 @@ class Expected(NamedTuple):
 
 
 class Regression(Described, nn.Module):
-    r"""A mixture of Gaussians over the heights of numbers and the indicators of classes (of :class:`Cells`) of training
-    rows, and for each column what each of its components expects of it given those before it in an order,
+    r"""A mixture over the heights of numbers and the indicators of classes (of :class:`Cells`) of training rows, and
+    for each column what each of its components expects of it given those before it in an order,
 
     .. math:: E_c = \mu_c + \Sigma_{cS} \Sigma_{SS}^{-1} (f_S - \mu_S), \qquad V_c = \Sigma_{cc} - \Sigma_{cS}
         \Sigma_{SS}^{-1} \Sigma_{Sc}, \qquad w \propto \pi\, \mathcal N(f_S; \mu_S, \Sigma_{SS}),
 
-    all of them from one factor :math:`L L^\top` of each covariance in that order. Of numbers alone without gaps
-    cross-validation chooses, on the training rows, how many components there are, how far their covariances are drawn
-    to one (:func:`clusters`), and whether the heights are straight lines or follow the quantiles: rows of several
-    groups are no Gaussian in either, and quantiles of few rows are mostly chance. Else it is one Gaussian, its
-    covariance drawn to independence by as much as the number of rows asks for (:func:`gaussian`), and of classes the
-    linear discriminant (Fisher 1936) of :math:`E_c`. Until :meth:`fit`, nothing depends on anything.
+    all of them from one factor :math:`L L^\top` of each covariance in that order. Without gaps cross-validation
+    chooses, on the training rows, how many components there are, how far their covariances are drawn to one
+    (:func:`clusters`), and whether the heights are straight lines or follow the quantiles: rows of several groups are
+    no Gaussian in either, and quantiles of few rows are mostly chance. Classes are independent of the rest within a
+    component, so that each of those before multiplies w by its probability there. With gaps, or where held-out rows are
+    likelier so, it is one Gaussian of numbers and indicators, its covariance drawn to independence by as much as the
+    number of rows asks for (:func:`gaussian`), and of classes the linear discriminant (Fisher 1936) of :math:`E_c`.
+    Until :meth:`fit`, nothing depends on anything.
 
     Args:
         cells: what the columns hold; its functions become straight where they are to.
@@ -61,6 +64,7 @@ class Regression(Described, nn.Module):
     weights: Tensor
     means: Tensor
     covariance: Tensor
+    log_shares: Tensor
 
     def __init__(self, cells: Cells, components: int = 1) -> None:
         super().__init__()
@@ -81,6 +85,7 @@ class Regression(Described, nn.Module):
         self.register_buffer("weights", torch.eye(components)[0].clone())
         self.register_buffer("means", torch.zeros(components, d))
         self.register_buffer("covariance", torch.eye(d).repeat(components, 1, 1))
+        self.register_buffer("log_shares", torch.zeros(components, cells.total))
 
     @property
     def used(self) -> int:
@@ -90,26 +95,45 @@ class Regression(Described, nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Take the mixture from training rows ``(n, columns)``, of which cells may be missing."""
-        k, strength = 1, None
-        if self.components > 1 and not self.classes and not bool(x.isnan().any()):
+        strength, k = None, 1
+        if self.components > 1 and self.heights and not bool(x.isnan().any()):
             k, strength, straight = self._chosen(x)
             self.cells.fit(x, straight)
+        self._take(self._apart(x), k, strength)
+        self.fitted = True
+
+    def _apart(self, x: Tensor) -> Tensor:
+        """Rows with each whole number somewhere between its half-way points, as its mass is: no component is of one
+        number that comes again and again."""
+        whole = self.cells.numbers[self.cells.whole]
+        noise = torch.rand(len(x), len(whole), generator=torch.Generator().manual_seed(0)) - 0.5
+        return x.index_add(1, whole, noise.to(x))
+
+    def _take(self, x: Tensor, k: int, strength: float | None) -> None:
+        """The mixture of rows for the functions of the cells as they are; without a ``strength`` one Gaussian of
+        indicators, too."""
         f = self.cells.features(x)[:, self.places].double().masked_fill(x[:, self.of].isnan(), torch.nan)
         center = f.nanmean(0).nan_to_num(0.0)
         scale = (f - center).square().nanmean(0).sqrt().nan_to_num(0.0)
         scale = torch.where(scale > 1e-6, scale, 1.0)
         f = (f - center) / scale
+        self.weights.zero_()[0] = 1.0
+        self.log_shares.zero_()
+        self.means.zero_()
+        self.covariance.copy_(torch.eye(len(center)))
         if strength is None:
             mean, covariance = gaussian(f)
-            found = Clusters(mean.new_zeros(1), mean[None], covariance[None])
+            self.means[0], self.covariance[0] = mean.to(self.means), covariance.to(self.covariance)
         else:
-            found = clusters(f, k, strength)
-        self.weights.zero_()[:k] = found.log_weights.exp()
+            h = torch.tensor(self.heights, device=x.device)
+            found = clusters(f[:, h], k, strength, classes=self._indicators(x))
+            self.weights[:k] = found.log_weights.exp()
+            self.means[:k, h] = found.means.to(self.means)
+            self.covariance[:k, h[:, None], h] = found.covariances.to(self.covariance)
+            options = [o for _, start, n in self.classes for o in range(start, start + n)]
+            self.log_shares[:k, options] = found.log_shares.to(self.log_shares)
         self.center.copy_(center)
         self.scale.copy_(scale)
-        self.means[:k] = found.means.to(self.means)
-        self.covariance[:k] = found.covariances.to(self.covariance)
-        self.fitted = True
 
     def forward(self, x: Tensor, order: Tensor) -> Expected:
         """For rows ``(n, columns)``, each column given those before it in the order ``(n, columns)``."""
@@ -133,35 +157,76 @@ class Regression(Described, nn.Module):
             told = (expected[0] - self.means[0])[:, part]
             logits[:, start : start + n] = self._discriminant(part, told, (rows @ rows.mT)[which])
         each = -0.5 * z.square() - factor.diagonal(dim1=-2, dim2=-1).log()[:, which]
-        each = (each.cumsum(-1) - each).gather(2, back_of)[..., h]  # by those before it; a number is its only feature
-        log_weight = (self.weights[:k, None, None].log() + each).log_softmax(0).movedim(0, 1)
+        each = each + self._of_classes(x).gather(2, at[which].expand(k, -1, -1))
+        each = (each.cumsum(-1) - each).gather(2, back_of)  # by those before it: this is a column's first feature
+        log_weight = (self.weights[:k, None, None].log() + each).log_softmax(0)
+        for i, start, n in self.classes:
+            shares = self.log_shares[:k, None, start : start + n]
+            usual = (self.weights[:k, None, None].log() + shares).logsumexp(0)
+            logits[:, start : start + n] += (log_weight[..., i, None] + shares).logsumexp(0) - usual
         log_scale = (self.scale[h] * deviation[..., h]).log().movedim(0, 1)
-        return Expected(log_weight, mean.movedim(0, 1), log_scale, logits)
+        return Expected(log_weight[..., h].movedim(0, 1), mean.movedim(0, 1), log_scale, logits)
 
-    def _chosen(self, x: Tensor) -> tuple[int, float, bool]:
+    def _indicators(self, x: Tensor) -> list[Tensor]:
+        """The classes of rows ``(n, columns)``: ``(n, options)`` of each column of them."""
+        found = self.cells.features(x).double()
+        return [found[:, start : start + n] for _, start, n in self.classes]
+
+    def _of_classes(self, x: Tensor) -> Tensor:
+        """Log-likelihoods of the components by the class of each column ``(components, n, features)``, at the first of
+        its features."""
+        found, option = x.new_zeros(self.used, len(x), len(self.of)), self.cells.chosen(x)
+        for i, start, _ in self.classes:
+            found[..., i] = self.log_shares[: self.used, start + option[:, self.of[i]]]
+        return found
+
+    def _chosen(self, x: Tensor) -> tuple[int, float | None, bool]:
         """The number of components, the strength, and whether straight lines are the functions of the cells, that
-        held-out fifths of training rows have the greatest density by."""
+        held-out fifths of training rows have the greatest density by; no strength where they have it by one Gaussian of
+        numbers and indicators."""
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST].to(x.device)]
+        apart = self._apart(x)
         fold = torch.arange(len(x), device=x.device) % FOLDS
         held = (fold == torch.arange(FOLDS, device=x.device)[:, None]).double()
-        tried = list[tuple[float, bool, int, float]]()
+        classes = self._indicators(x)
+        told = torch.cat([held.new_zeros(len(x), 0), *classes], 1)
+        tried = list[tuple[float, bool, int, float | None]]()
         usual = STRENGTHS[len(STRENGTHS) // 2]
-        for line in (False, True)[: 1 + near(x)]:
+        for line in (False, True)[: 1 + near(x[:, self.cells.numbers])]:
             found = []
             for there in (held == 0).unbind():
                 self.cells.fit(x[there], straight=line)
-                y, slope = self.cells.heights(x[:, self.cells.numbers])
+                y, slope = self.cells.heights(apart[:, self.cells.numbers])
                 center, scale = y[there].mean(0), y[there].std(0).clamp(min=1e-6)
                 found.append(((y - center) / scale, (slope / scale).double().log().sum(-1)))
             y, slope = torch.stack([y for y, _ in found]).double(), torch.stack([s for _, s in found])
 
             def score(k: int, strength: float, y: Tensor = y, slope: Tensor = slope) -> float:
-                return float(((clusters(y, k, strength, 1 - held).log_prob(y) + slope) * held).sum())
+                found = clusters(y, k, strength, 1 - held, classes)
+                return float(((found.log_prob(y, told) + slope) * held).sum())
 
             _, k = max((score(k, usual), k) for k in NUMBERS if k <= self.components)
             tried += [(score(k, strength), line, k, strength) for strength in STRENGTHS]
-        _, straight, k, strength = max(tried)
+        if self.classes:
+            tried.append((sum(self._alone(x, apart, there) for there in (held == 0).unbind()), False, 1, None))
+        _, straight, k, strength = max(tried, key=lambda one: one[0])
         return k, strength, straight
+
+    def _alone(self, x: Tensor, apart: Tensor, there: Tensor) -> float:
+        """The log-density of the other rows by one Gaussian of those that are there."""
+        cells, held = self.cells, apart[~there]
+        cells.fit(x[there])
+        self._take(apart[there], 1, None)
+        found = self(held, torch.arange(held.shape[1], device=x.device).expand(len(held), -1))
+        y, slope = cells.heights(held[:, cells.numbers])
+        log_scale = found.log_scale[:, 0]
+        z = (y - found.mean[:, 0]) * torch.exp(-log_scale)
+        log_p = -0.5 * z.square() - log_scale - 0.5 * math.log(2 * math.pi) + slope.log()
+        total = float(log_p.double().sum())
+        for (i, start, n), column in zip(self.classes, self._indicators(x[there]), strict=True):
+            logits = (column.sum(0) + 0.5).log() + found.logits[:, start : start + n]
+            total += float(logits.log_softmax(-1).gather(1, cells.chosen(held)[:, self.of[i], None]).sum())
+        return total
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *rest: object) -> None:
         covariance = state.get(f"{prefix}covariance")
@@ -169,6 +234,7 @@ class Regression(Described, nn.Module):
             state[f"{prefix}weights"] = torch.eye(self.components)[0].clone()
             state[f"{prefix}means"] = torch.zeros_like(self.means)
             state[f"{prefix}covariance"] = covariance.repeat(self.components, 1, 1)
+        state.setdefault(f"{prefix}log_shares", torch.zeros_like(self.log_shares))
         super()._load_from_state_dict(state, prefix, *rest)
         self.fitted = True
 

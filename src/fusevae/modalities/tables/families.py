@@ -11,7 +11,8 @@ from fusevae.nets.cells import Cells, Classes, Real, Whole
 from fusevae.nets.regression import CLASSES as SHORT
 
 LEAST = 200  # rows from which on a regression is worth its covariance
-FEWEST = 50  # of numbers alone
+FEWEST = 10  # where cross-validation chooses it
+FEW = 1000  # rows below which a mixture is a good beginning for columns of several kinds
 FEWER, MANY = 100, 30  # rows, where there are so many numbers: of all their dependences a net learns less
 MOST = 64  # numbers and classes up to which it is quick
 
@@ -52,16 +53,32 @@ def numbers_alone(schema: TableSchema) -> bool:
     return all(isinstance(c, Real) for c in cells_of(schema).columns) and not gappy(schema)
 
 
-def regressed(schema: TableSchema, n: int | None, told: bool = False) -> bool:
-    """Whether a :class:`Regression` suits a table of ``n`` rows: up to 5,000 of them and up to 64 numbers and classes,
-    at least three quarters of them numbers. Of numbers alone without gaps it is a mixture that cross-validation
-    chooses, from 50 rows on; else, and where the rows are ``told`` by a condition, of which a start knows nothing, from
-    200, or 100 where there are 30 numbers."""
+def clustered(schema: TableSchema, n: int | None, told: bool = False) -> bool:
+    """Whether a table of ``n`` rows without gaps begins as a mixture that cross-validation chooses: from 10 rows on, up
+    to 5,000 of numbers alone, and 1,000 of which at least as many columns are numbers as are classes. Of rows that are
+    ``told`` by a condition a mixture knows nothing."""
     cells = cells_of(schema)
-    classes = sum(c.n for c in cells.columns if isinstance(c, Classes) and 1 < c.n <= SHORT)
-    numbers = len(cells.numbers)
-    least = FEWEST if numbers_alone(schema) and not told else FEWER if numbers >= MANY else LEAST
-    return least <= (n or 0) < PLENTY and numbers >= max(1, 3 * classes) and classes + numbers <= MOST
+    classes = [c for c in cells.columns if isinstance(c, Classes) and c.n > 1]
+    fits = len(cells.numbers) >= max(1, len(classes)) and not gappy(schema) and not told
+    return fits and FEWEST <= (n or 0) < (FEW if classes else PLENTY) and _quick(cells)
+
+
+def regressed(schema: TableSchema, n: int | None, told: bool = False) -> bool:
+    """Whether a :class:`Regression` suits a table of ``n`` rows, of up to 64 numbers and classes: as a mixture
+    (:func:`clustered`); else, up to 5,000 rows of which at least three quarters are numbers, from 200 rows on, or 100
+    where there are 30 numbers."""
+    cells = cells_of(schema)
+    numbers, least = len(cells.numbers), FEWER if len(cells.numbers) >= MANY else LEAST
+    fits = numbers >= max(1, 3 * _options(cells)) and least <= (n or 0) < PLENTY and _quick(cells)
+    return fits or clustered(schema, n, told)
+
+
+def _options(cells: Cells) -> int:
+    return sum(c.n for c in cells.columns if isinstance(c, Classes) and 1 < c.n <= SHORT)
+
+
+def _quick(cells: Cells) -> bool:
+    return _options(cells) + len(cells.numbers) <= MOST
 
 
 def check_counts(data: DataSpec) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.data.defaults import PATIENCE, epochs
 from fusevae.data.modality import Choice
-from fusevae.modalities.tables.families import LEAST, numbers_alone, regressed
+from fusevae.modalities.tables.families import FEW, clustered, numbers_alone
 from fusevae.modalities.tables.schema import TableSchema
 
-FEW = 1000  # rows below which nets are kept narrow, and a mixture is a good beginning
 TOLD = 150  # rows of several kinds, below which a transformer takes too few steps to learn what a column has
 MANY = 100  # columns from which on a table of counts alone is cells by genes, or documents by words
 WIDE = 64  # columns from which a transformer over them takes too long
@@ -20,23 +19,21 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
         why = f"{n:,} rows of {spec.dims} counts: a latent, one for the depth, a negative binomial for each column"
         return [Choice("counts-vae", why), _mixed(spec, n)]
     schema = spec.schema if isinstance(spec.schema, TableSchema) else None
-    alone = schema is not None and numbers_alone(schema) and not spec.condition  # of which a mixture knows nothing
-    numbers = schema is not None and regressed(schema, n, bool(spec.condition)) and (alone or n >= LEAST)
+    mixture = schema is not None and clustered(schema, n, bool(spec.condition))
+    alone = mixture and schema is not None and numbers_alone(schema)
     if schema is not None and schema.mixed:
-        ordered = [_transformer(spec, n, alone)] if (n >= TOLD or numbers) and spec.dims < WIDE else []
+        ordered = [_transformer(spec, n, mixture)] if (n >= TOLD or mixture) and spec.dims < WIDE else []
         return [*ordered, _mixed(spec, n)] + ([] if _worded(spec) else _densities(n))
     latent = {"recipe.latent": min(8, spec.dims)}
     narrow = latent | {"recipe.hidden": (64, 64), "training.weight_decay": 0.01}
     why = f"{n:,} rows of {spec.dims} columns: a latent, a Gaussian for each column, stopped in time"
     options = (narrow if n < FEW else latent) | {"training.patience": 10}
     spiked = any(column.spikes for column in getattr(schema, "columns", ()))  # it has a density of these too
-    ordered = (
-        [_transformer(spec, n, alone)] if numbers and alone and n < FEW and spec.dims < WIDE and not spiked else []
-    )
+    ordered = [_transformer(spec, n, mixture)] if alone and n < FEW and spec.dims < WIDE and not spiked else []
     return [*ordered, Choice("table-vae", why, options), *_densities(n)]
 
 
-def _transformer(spec: DataSpec, n: int, alone: bool) -> Choice:
+def _transformer(spec: DataSpec, n: int, mixture: bool) -> Choice:
     """On Adult, in 168 s of a core against 133 s, it was before table-vae in all but the columns one by one; on breast
     cancer (358 rows, 30 numbers and a class, 20 s), with a regression under it, 13 nats before it, and with hidden
     cells filled in at an RMSE of 0.37 against 0.58. Of six tables of several kinds (15 s of a core) it was 0.0 to 3.9
@@ -44,10 +41,11 @@ def _transformer(spec: DataSpec, n: int, alone: bool) -> Choice:
     alone, which begin as a mixture, a smaller net learns as much in half of the time (rows of the training part held
     out, seeds 0 and 1): breast cancer 42.1 and 40.3 nats in 11 s, 42.2 and 40.6 in 21; wine -16.5 and -17.7, -16.4 and
     -17.8."""
-    kinds = "of numbers" if alone else "of several kinds"
+    mixed = isinstance(spec.schema, TableSchema) and spec.schema.mixed
+    kinds = "of several kinds" if mixed else "of numbers"
     why = f"{n:,} rows of {spec.dims} columns {kinds}: an exact likelihood, any of them can be given"
     options = {"training.learning_rate": 3e-3, "training.epochs": epochs(n, 128, 12_000, 5, 100)}
-    if alone and n < FEW:
+    if mixture and n < FEW:
         options |= {"recipe.width": 32, "recipe.layers": 1, "training.patience": 4}
     return Choice("table-transformer", why, options)
 
