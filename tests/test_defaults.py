@@ -159,7 +159,6 @@ def test_the_default_follows_size_and_values():
     assert few > many
 
 
-<<<<<<< HEAD
 def test_nets_of_molecules_are_narrow_where_time_is_short():
     spec = read_data(["CCO", "CCN", "c1ccccc1O"] * 5, tokens="smiles", validation=0, test=0).spec
     found = {seconds: modality_of(spec).recommend(spec, 6400, seconds)[0].options for seconds in (None, 60.0, 600.0)}
@@ -167,10 +166,7 @@ def test_nets_of_molecules_are_narrow_where_time_is_short():
     assert "recipe.width" not in found[None] and "recipe.width" not in found[600.0]
 
 
-def test_few_rows_of_numbers_alone_begin_as_a_mixture_by_default():
-=======
 def test_few_rows_begin_as_a_mixture_by_default():
->>>>>>> h-a
     draw = np.random.default_rng(0)
 
     def first(rows, columns=3, **more):
