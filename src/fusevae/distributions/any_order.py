@@ -126,9 +126,8 @@ class AnyOrder(Mixed):
         used, k = self.regression.used, self.components
         of = torch.arange(k) % used
         each = [spread(int((of == i).sum()), NEAR) for i in range(used)]
-        means, scales = torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1)[
-            ..., None
-        ]
+        both = torch.stack([torch.stack(each[i])[:, j // used] for j, i in enumerate(of.tolist())], 1)
+        means, scales = both[..., None]
         return means, torch.where(self.cells.whole, scales / LOGISTIC, scales)
 
     def tokens(self, x: Tensor) -> Tensor:
