@@ -283,7 +283,7 @@ def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str], mo
     assert main(["evaluate", str(run), "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["log_likelihood"]["importance_samples"] == 1
-    assert "1 importance samples, as 1,000 would take long (--importance-samples 1000 does it)" in said.err
+    assert "1 importance samples, as 1,000 would take long: ask for 1000 to have them" in said.err
     data = ["--data", str(table / "table.csv"), "--importance-samples", "5"]
     assert main(["evaluate", str(table / "run"), *data]) == 0
     out = capsys.readouterr().out
@@ -294,7 +294,7 @@ def test_evaluate(run: Path, table: Path, capsys: pytest.CaptureFixture[str], mo
     out, err = capsys.readouterr()
     assert "nats per example" in out and out.endswith("samples were not judged: see above\n")
     assert "nothing wrong was found\n" not in out  # of what was not looked at
-    assert "no figures about samples: there are 10 real examples" in err
+    assert "no figures about samples: there are 20 real examples" in err
 
 
 def test_compare(run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

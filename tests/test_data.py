@@ -438,7 +438,7 @@ def test_unknown_classes_are_refused():
 def test_deep_images_are_not_called_damaged(tmp_path):
     from PIL import Image
 
-    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((4, 4), 0.4, np.float32)).save(tmp_path / "deep.tif")
     with pytest.raises(InputError, match="more than 8 bits"):
         read_data(tmp_path, skip_damaged=True)
 
