@@ -332,3 +332,11 @@ def test_what_is_not_told_apart_from_a_constant_model_is_not_called_worse():
     assert list(warnings(seen, finished=True)) == ["no better than a constant model"]
     assert list(warnings(seen | {"log_bound": -1.43}, finished=True)) == ["worse than a constant model"]
     assert not warnings(seen | {"log_bound": -1.37}, finished=True)
+
+
+def test_latents_of_which_no_unit_varies_have_collapsed_whatever_their_kl():
+    seen = {"kl": 2.4, "largest_kl": 0.05, "units": {"z": 64}, "active_units": {"z": 0}, "codes": {}}
+    said = warnings(seen | {"mutual_information": 0.06})
+    assert "its KL is 2.40 nats and no unit of it varies from example to example" in said["collapsed"]
+    assert not warnings(seen | {"mutual_information": 2.9}) | warnings(seen | {"mutual_information": None})
+    assert not warnings(seen | {"mutual_information": 0.06, "active_units": {"z": None}})

@@ -20,6 +20,7 @@ PASSES = 4  # of a hierarchy, for the means of its lower levels
 EXAMPLES = 500  # that the aggregate posterior is estimated from
 DEAD = 0.5  # part of the codes that could be in use, below which most are called dead
 COLLAPSED, EXPLODED = 0.5, 10.0  # nats: of the whole KL, of that of one dimension
+TOLD = 1.0  # nats of I(x; z): latents of which no unit varies, and that tell less, are all alike
 SURE = 2.0  # standard errors by which a model has to be worse than a constant one
 
 
@@ -163,11 +164,14 @@ def _of_latents(diagnosis: dict[str, Any]) -> dict[str, str]:
                 "the VectorQuantizer (0.1), or fewer features for it (8); a smaller training.learning_rate; fewer "
                 "codes; FiniteScalar as quantizer, which has no codebook (the recipe fsq-vae)"
             )
-    if diagnosis["kl"] < COLLAPSED and not diagnosis["codes"]:
+    active, told = diagnosis.get("active_units", {}).values(), diagnosis.get("mutual_information")
+    idle = bool(active) and not any(n is None or n for n in active) and told is not None and told < TOLD
+    if (diagnosis["kl"] < COLLAPSED or idle) and not diagnosis["codes"]:
+        why = " and no unit of it varies from example to example" if diagnosis["kl"] >= COLLAPSED else ""
         found["collapsed"] = (
-            f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats, so the decoder ignores it. Any of these "
-            "mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; a beta that rises over most of the "
-            "training (objective.beta={class: Linear, part: 0.75}), with training.encoder_steps=5 where that is not "
+            f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats{why}, so the decoder ignores it. Any of "
+            "these mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; a beta that rises over most of "
+            "the training (objective.beta={class: Linear, part: 0.75}), with training.encoder_steps=5 where that is not "
             "enough; starting from an autoencoder (a run with objective.beta=0, then --from RUN --only latents); a "
             "weaker decoder; for a Gaussian decoder model.decoder.scale=optimal"
         )
