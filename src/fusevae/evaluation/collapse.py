@@ -171,8 +171,8 @@ def _of_latents(diagnosis: dict[str, Any]) -> dict[str, str]:
         found["collapsed"] = (
             f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats{why}, so the decoder ignores it. Any of "
             "these mends it: objective.free_bits=0.1; objective.beta={class: Cyclical}; a beta that rises over most of "
-            "the training (objective.beta={class: Linear, part: 0.75}), with training.encoder_steps=5 where that is not "
-            "enough; starting from an autoencoder (a run with objective.beta=0, then --from RUN --only latents); a "
+            "the training (objective.beta={class: Linear, part: 0.75}), with training.encoder_steps=5 where that is "
+            "not enough; starting from an autoencoder (a run with objective.beta=0, then --from RUN --only latents); a "
             "weaker decoder; for a Gaussian decoder model.decoder.scale=optimal"
         )
     largest = diagnosis["largest_kl"]
