@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import operator
 import re
 import statistics
 import sys
 from collections import Counter
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from common import processor
 from fusevae.recipes.find import today
 
 ROOT = Path(__file__).resolve().parent.parent
+NATS = ("log_likelihood", "densities")  # of which the third decimal says nothing
 
 
 def conditions_row(arm: str, one: dict[str, Any], column: str) -> tuple[str, str, str]:
@@ -554,7 +556,9 @@ def over_seeds(what: str, seeds: list[dict[str, Any]]) -> list[tuple[str, str, s
 
     def gaps(key: str, sign: int, others: tuple[str, ...]) -> list[tuple[float, float]]:
         def one(g: dict[str, Any]) -> float:
-            of = (lambda h: max(-10.0, trees(h))) if key == "learned" else itemgetter(key)  # some learn nothing
+            of = (
+                (lambda h: max(-10.0, trees(h))) if key == "learned" else operator.itemgetter(key)
+            )  # some learn nothing
             ours, *beside = (of(g[kind]) for kind in ("made", *others))
             return sign * ours - max(sign * v for v in beside)
 
@@ -685,20 +689,27 @@ def tables_page() -> str:
         "| table | rows x columns | legal | columns | correlations | learned from samples | imputation | density |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, g in found["figures"]["tables"].items():
-        made, filled, densities = g["made"], g["imputation"], g.get("densities", {})
-        beside = [g[kind] for kind in ("real", "CTGAN", "TVAE") if kind in g]
+    f = found["figures"]
+    seeds = [f["tables"], *f.get("others", {}).values()]
+    for name, g in f["tables"].items():
+        several = [each[name] for each in seeds if name in each]
 
-        def each(key: str, made: Any = made, beside: Any = beside) -> str:
-            shown = ["-" if one[key] is None else f"{one[key]:.3f}" for one in (made, *beside)]
+        def mean(*path: str, several: Any = several) -> str:
+            values = [functools.reduce(operator.getitem, path, each) for each in several]
+            return "-" if None in values else f"{statistics.fmean(values):.{2 if path[0] in NATS else 3}f}"
+
+        def each(key: str, g: Any = g, mean: Any = mean) -> str:
+            shown = [mean(kind, key) for kind in ("made", "real", "CTGAN", "TVAE") if kind in g]
             return f"{shown[0]} ({', '.join(shown[1:])})"
 
-        legal = f"{made['legal']:.1%}{'' if made['round_trip'] else ', dtypes differ'}"
+        legal = min(one["made"]["legal"] for one in several)
+        same = all(one["made"]["round_trip"] for one in several)
+        filled, known = (mean("imputation", k) for k in ("knn", "iterative")), g.get("densities", {})
         cells = [
-            *(name, f"{g['rows']:,} x {g['dims']}", legal, each("columns"), each("correlations")),
-            f"{g['learned']} {each('learned')}",
-            f"{filled['fusevae']:.3f} ({filled['knn']:.3f}, {filled['iterative']:.3f})" if filled else "",
-            f"{g['log_likelihood']:.2f} ({densities['mixture']:.2f}, {densities['kernel']:.2f})" if densities else "",
+            *(name, f"{g['rows']:,} x {g['dims']}", f"{legal:.1%}{'' if same else ', dtypes differ'}"),
+            *(each("columns"), each("correlations"), f"{g['learned']} {each('learned')}"),
+            f"{mean('imputation', 'fusevae')} ({', '.join(filled)})" if g["imputation"] else "",
+            f"{mean('log_likelihood')} ({', '.join(mean('densities', k) for k in known)})" if known else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     before, after = text.index(start) + len(start), text.index("<!-- end of ten tables -->")
