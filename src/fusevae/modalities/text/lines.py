@@ -53,14 +53,13 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
 
 
 def read_folders(folder: Path, paths: Sequence[Path], options: Options, looks: Looks = TEXT) -> dict[str, Part]:
-    """Texts in sub-folders, a file each; the folders are classes, or splits where they are called train, test,
-    validation. A ``metadata.csv`` may say which files count, and more of each."""
+    """Texts in sub-folders, a ``.txt`` each; the folders are classes, or splits where they are called train, test,
+    validation."""
     if options.stream is not None:
         raise InputError(f"{folder} holds {looks.what} in sub-folders, an example a file: leave data.stream out")
-    (suffix,) = {path.suffix.lower() for path in paths}
     parts: dict[str, Part] = {}
     for name, root in roots(folder, paths, options, looks.what).items():
-        split = Split(root, (suffix,), looks.what)
+        split = Split(root, (".txt",), looks.what)
         cells = [_document(path) for path in split.paths]
         places = [(i, f"{path}: text", 1) for i, path in enumerate(split.paths)]
         part = parts[name] = text_part(cells, places, options, what=looks.what)
