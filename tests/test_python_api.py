@@ -168,10 +168,13 @@ def test_options_and_budgets_that_make_no_sense_are_refused(more):
 
 
 def test_a_budget_ends_in_time_with_its_schedules_at_their_end():
-    history = trained(budget="2s", training={"batch_size": 16}).history
-    assert history.seconds < 2.5 and history.total > 50
-    if history.finished:  # a machine that is suddenly slow ends where the time is over
-        assert history.train["learning_rate"][-1] < 0.02 * 1e-3
+    def ends() -> bool:
+        history = trained(budget="2s", training={"batch_size": 16}).history
+        assert history.seconds < 2.5 and history.total > 50
+        return history.train["learning_rate"][-1] < 0.02 * 1e-3
+
+    # a machine that is suddenly slow ends where the time is over: not three times
+    assert any(ends() for _ in range(3))
 
 
 def test_plain_functions_do_where_the_contract_is_one_function(tmp_path):
