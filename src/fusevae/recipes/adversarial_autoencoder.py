@@ -21,7 +21,8 @@ modality = "images"
 
 def recipe(data: DataSpec, latent: int = 8, channels: tuple[int, ...] = (32, 64, 128)) -> Experiment:
     """A deterministic encoder; it samples as it stands, from the prior that its latents were led to."""
-    latents = Deterministic(ConvEncoder(data.shape, latent, channels, blocks=0), penalty=0.0, prior=Normal(latent))
+    encoder = ConvEncoder(data.shape, latent, channels, blocks=0, patch=2)
+    latents = Deterministic(encoder, penalty=0.0, prior=Normal(latent))
     decoder = Gaussian(ConvGenerator(latent, data.shape, channels[::-1]), scale="optimal")
     return Experiment(
         model=Preprocessed([Normalise(data.low, data.high, -1.0, 1.0)], VAE(latents, decoder)),

@@ -23,7 +23,7 @@ def recipe(data: DataSpec, latent: int = 32, channels: tuple[int, ...] = (32, 64
     """Where the data have labels, features of a classifier measure, else those of the critic; ``fusevae fit-prior``
     then gives it a prior to sample from."""
     vae = VAE(
-        Flat(Normal(latent), Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks=0))),
+        Flat(Normal(latent), Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks=0, patch=2))),
         Gaussian(ConvGenerator(latent, data.shape, channels[::-1]), scale="optimal"),
     )
     extractor = ConvEncoder(data.shape, data.n_classes, channels[:2], blocks=0) if data.n_classes > 1 else None
