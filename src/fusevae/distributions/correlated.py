@@ -50,6 +50,20 @@ class FullGaussian(Conditional):
         return full_gaussian(parameters(self.net, given), self.dims, self.bounds)
 
     @classmethod
+    def of(cls, mean: Tensor, covariance: Tensor) -> Self:
+        """The Gaussian of these moments ``(d,)`` and ``(d, d)``, as a prior that can be trained on.
+
+        Example:
+            >>> FullGaussian.of(torch.ones(2), torch.tensor([[2.0, 1.0], [1.0, 2.0]]))().covariance_matrix
+            tensor([[2., 1.],
+                    [1., 2.]], grad_fn=<ExpandBackward0>)
+        """
+        net = Constant(cls.outputs(len(mean)))
+        found = cls(net, len(mean))
+        net.value.data.copy_(full_gaussian_numbers(mean, covariance, found.bounds))
+        return found
+
+    @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
         return [
             (cls(MLP(2, cls.outputs(2), hidden=(4,)), 2), (torch.randn(3, 2),)),
@@ -137,3 +151,19 @@ def _correlated_and_factorised(q: Any, p: Independent[Any]) -> Tensor:
     entropy = q.entropy()
     d = square.shape[-1]
     return 0.5 * square.sum(-1) + scale.log().expand_as(square).sum(-1) + 0.5 * d * math.log(2 * math.pi) - entropy
+
+
+@register_kl(Independent, MultivariateNormal)  # type: ignore[untyped-decorator]
+def _factorised_and_correlated(q: Independent[Any], p: MultivariateNormal) -> Tensor:
+    """The closed form for a diagonal q: with S = L L' of p, half of tr(S^-1 diag(v)) + |L^-1 (m - mu)|^2 - d
+    + log det S - sum log v."""
+    if not isinstance(q.base_dist, TorchNormal) or len(q.event_shape) != 1:
+        raise NotImplementedError
+    with torch.autocast(p.loc.device.type, enabled=False):
+        lower = p._unbroadcasted_scale_tril
+        eye = torch.eye(lower.shape[-1], dtype=lower.dtype, device=lower.device)
+        inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
+        away = (inverse @ (q.mean - p.loc).unsqueeze(-1)).squeeze(-1)
+        spread = (inverse.square().sum(-2) * q.variance).sum(-1)
+        logs = lower.diagonal(dim1=-2, dim2=-1).log().sum(-1) - q.stddev.log().sum(-1)
+        return 0.5 * (spread + away.square().sum(-1) - lower.shape[-1]) + logs

@@ -36,6 +36,7 @@ from fusevae.training.history import History
 from fusevae.training.identity import changes, check_data, identity
 from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
+from fusevae.training.moments import follow
 from fusevae.training.prepare import check_parts, in_parts, pick_device, prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.records import METRICS
@@ -290,6 +291,7 @@ def run(loop: Loop, experiment: Experiment, splits: Splits, callbacks: Sequence[
         finished, seconds = loop.step >= loop.total or loop.finished, loop.records.seconds
         artifact = trained(loop)
         if finished or loop.progress.late:
+            artifact = follow(loop, artifact)
             look_at_conditions(loop, artifact)
     artifact.history = History(loop.records, loop.step, loop.total, seconds, finished, "" if finished else loop.why)
     for part in (experiment.model, experiment.objective):

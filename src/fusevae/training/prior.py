@@ -49,7 +49,7 @@ from fusevae.nets.residual import ResidualQuantizer
 from fusevae.nets.time_mlp import TimeMLP
 from fusevae.nets.unet import UNet
 from fusevae.objectives.elbo import ELBO
-from fusevae.training.fit import prepare, trained
+from fusevae.training.prepare import prepare, trained
 from fusevae.training.progress import Progress
 from fusevae.training.settings import Training
 

@@ -29,6 +29,7 @@ from fusevae.training.folder import CONFIG, REPORT, fresh_folder, last_values
 from fusevae.training.identity import Change, changes, check_data, check_settings, identity, settings_of
 from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
+from fusevae.training.moments import follow
 from fusevae.training.outcome import judge
 from fusevae.training.progress import Progress
 from fusevae.training.run import Run
@@ -210,6 +211,7 @@ def _go(loop: Loop, experiment: Experiment, splits: Splits, folder: Path, k: int
         leave()  # what follows is for one; the others need not wait
         if loop.rank:
             return Run(folder, finished, loop.step, seconds)
+    artifact = follow(loop, artifact) if finished else artifact
     artifact.save(folder, {"seed": str(experiment.seed)})
     if finished:
         look_at_conditions(loop, artifact)
