@@ -56,6 +56,7 @@ async function show() {
   end();
   end = () => {};
   leave();
+  say("");
   const here = address.read();
   const run = list.some((each) => each.name === here.run) ? here.run : list[0]?.name;
   if (!run) return say("there are no runs to show");
@@ -71,6 +72,7 @@ async function show() {
   if (mine !== turn) return;
   const usual = known.latents ? "map" : known.ready ? "samples" : "training";
   const name = VIEWS[here.view] ? here.view : usual;
+  if (here.run && here.run !== run) say(`No run ${here.run} is shown here: this is ${run}.`);
   if (here.run !== run || here.view !== name) {
     history.replaceState(null, "", address.written(run, name));
     here.with = {};
