@@ -58,6 +58,8 @@ async function show() {
   leave();
   say("");
   const here = address.read();
+  if (here.run && !list.some((each) => each.name === here.run)) await listed().catch(() => {}); // it may be new
+  if (mine !== turn) return;
   const run = list.some((each) => each.name === here.run) ? here.run : list[0]?.name;
   if (!run) return say("there are no runs to show");
   const main = document.getElementById("view");
