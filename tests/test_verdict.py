@@ -358,6 +358,12 @@ def test_what_training_showed_is_said():
     dead = {"elbo": -95.0, "kl": 0.01, "units": {"z": 2}, "active_units": {"z": 0}, "codes": {}, "largest_kl": 0.01}
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
+    little = {"elbo": -80.0, "kl": 1.1, "units": {"z": 2}, "active_units": {"z": 2}, "codes": {}, "largest_kl": 0.9}
+    for told, n, names in ((0.44, 99, ["latents say little"]), (0.9, 99, []), (None, 99, []), (0.44, 2, [])):
+        found = of_training([{"diagnosis": little | {"mutual_information": told, "examples": n}}])
+        assert [failing.name for failing in found] == names
+    several = little | {"mutual_information": 0.1, "examples": 99, "units": {"top": 2, "z1": 9}}
+    assert of_training([{"diagnosis": several}]) == []  # what the lower level tells is not in it
     assert verdict([]) == ["nothing wrong was found"]
     assert "nothing wrong was found" not in verdict([], unjudged="do it")  # of what was not looked at
     assert verdict(found, unjudged="do it")[-1] == "samples were not judged: do it"

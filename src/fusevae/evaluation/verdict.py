@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from fusevae.evaluation.collapse import warnings
 from fusevae.evaluation.scores import Likelihood
 
+FEWEST = 10  # examples that latents are to tell apart
 FEW = 200  # real examples under which a figure of samples says little
 PART = 0.8  # of what real examples have: under this something is lacking
 COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
@@ -101,6 +102,11 @@ def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None =
     constant = diagnosis.get("constant_model")
     found = _too_short(records, constant) if final is not None else []
     found += [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
+    told = diagnosis.get("mutual_information") if len(diagnosis.get("units", ())) == 1 else None  # of the top level
+    several = diagnosis.get("examples", 0) > FEWEST  # of n it is log n at most
+    if told is not None and several and told < math.log(2) and "collapsed" not in {f.name for f in found}:
+        evidence = f"I(x; z) is {told:.2f} nats, less than one answer of yes or no: examples are hardly told apart"
+        found.append(Failing("latents say little", evidence, "objective.free_bits=0.1, or a weaker decoder"))
     beside = (part for r in reversed(records) for key, part in r.items() if key.endswith("diagnosis"))
     variance = next((part["variance"] for part in beside if part.get("variance") is not None), math.inf)
     if variance < ALIKE:  # of what the critic of a game judges
