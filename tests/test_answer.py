@@ -113,6 +113,21 @@ def test_each_purpose_has_its_own_and_no_support_meets_another():
     assert found.to_dict()["answer"][0]["take"] == ["likely"] and "copying" in found.warnings()["copier"]
 
 
+def test_a_model_whose_samples_fail_is_not_taken_for_its_speed_and_none_is_called_good():
+    x = torch.linspace(-3, 3, 100)
+    bad = model(x, fid=60.0, ms=0.1)
+    bad.quality.intervals["precision"] = [0.0, 0.1]  # of 0.5 of real ones
+    good, better = model(x, fid=9.0, ms=5.0), model(x, fid=4.0, ms=50.0)
+    lines = {one.purpose: str(one) for one in table(bad=(x, bad), good=(x, good), better=(x, better)).answer}
+    assert lines["speed"].startswith("for speed: good is the fastest: 5 ms a sample, better takes 10 times as long; ")
+    assert "but the samples of good are worse" in lines["speed"]
+    assert lines["speed"].endswith("left out, since their samples fail: bad (unlike the data)")
+    assert "not good" not in lines["samples"]
+    alone = {one.purpose: one for one in table(bad=(x, bad), other=(x, model(x, fid=70.0, ms=5.0))).answer}
+    assert alone["samples"].says.endswith("; yet not good: bad (unlike the data)")
+    assert alone["speed"].take == ["bad"]  # beside one other it is not left out
+
+
 def test_what_the_verdict_can_not_tell_apart_is_not_in_bold_and_thousands_are_written_out():
     x = torch.linspace(-math.sqrt(3), math.sqrt(3), 6000)  # of variance 1
     for more, sure in ((0.08, False), (0.5, True)):  # both beyond chance, one less than another seed may change

@@ -203,6 +203,8 @@ def test_yaml(refused: Refused, tmp_path: Path) -> None:
         (tmp_path / "my.yaml").write_text(text)
         assert says in refused("train", "my.yaml", "--output", "run")
     assert "no configuration" in refused("train", "your.yaml", "--output", "run")
+    said = refused("train", "binary-vae", "--output", "run", "--set", "data.conditions={digit}_{speaker}")
+    assert "quote it where it is a text: 'data.conditions=\"...\"'" in said
 
 
 @pytest.mark.parametrize(

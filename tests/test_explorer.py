@@ -32,6 +32,7 @@ from starlette.testclient import TestClient
 from fusevae.explorer import guard, serve
 from fusevae.explorer.application import make as application
 from fusevae.explorer.known import Records, Runs
+from fusevae.explorer.points import _told
 from fusevae.explorer.turns import Turns
 
 HOME = "http://127.0.0.1:8000"
@@ -134,6 +135,13 @@ def test_an_attack_is_refused_in_a_line(client, name):
     assert answer.status_code == status
     assert "\n" not in answer.json()["error"] and "Traceback" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_of_two_origins_both_have_to_be_ours(client):
+    ours, theirs = ("origin", HOME), ("origin", "http://evil.example")
+    for given in ([ours, theirs], [theirs, ours]):
+        answer = client.post("/api/about", content=BODY, headers=[*JSON.items(), *given])
+        assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("name", ["x", "x.pkl/../../y", "..", "/etc/passwd", "x.tar.gz.", "x.npz", "a.csv"])
@@ -272,6 +280,39 @@ def test_an_example_of_ones_own_is_placed_and_scored(client, folder):
     body = "\n".join((folder / "rows.csv").read_text().split("\n")[:2]) + "\n"
     row = client.post("/api/file", content=body.encode(), headers=headers).json()
     assert row["given"][0]["names"] == ["age", "<b>size</b>", "kind"] and row["given"][0]["rows"][0][2] == EVIL
+
+
+def test_how_many_are_as_unusual_is_counted(client):
+    far = ask(client, "own", run="text", texts=["zzz qqq " * 6])["facts"]
+    assert ["likelihood", "none of 6 held-out examples is as unusual"] in far  # it was "14.3 % of 6"
+
+
+def test_dates_are_in_their_order_and_what_is_missing_has_a_name():
+    dates = _told(np.array(["2024-01-31", "", "2023-05-01"]))
+    assert dates.names is None and dates.dates and dates.values[0] - dates.values[2] == 275
+    assert np.isnan(dates.values[1]) and dates.word(dates.values[2]) == "2023-05-01"
+    assert _told(np.array(["31.12.2024", "01.01.2024"])).values.tolist() == [20088, 19723]
+    classes = _told(np.array(["b", "", "a"]))
+    assert [classes.names[int(k)] for k in classes.values] == ["b", "(missing)", "a"] and not classes.dates
+    assert _told(np.array(["12:30", "13:00"])).names == ["12:30", "13:00"]
+
+
+def test_where_data_have_moved_away_ones_own_example_is_still_looked_at(runs, folder, tmp_path):
+    shutil.copytree(runs[0], tmp_path / "moved")
+    config = (tmp_path / "moved/config.yaml").read_text()
+    (tmp_path / "moved/config.yaml").write_text(config.replace("pictures.npz", "gone.npz"))
+    moved = TestClient(application(Runs([str(tmp_path / "moved")])), base_url=HOME)
+    answer = moved.post("/api/points", json={"run": "moved"})
+    assert answer.status_code == 422 and "--data PATH shows others" in answer.json()["error"]
+    headers = {"content-type": "application/octet-stream", "x-run": "moved", "x-name": "mine.npz"}
+    found = moved.post("/api/file", content=(folder / "pictures.npz").read_bytes(), headers=headers).json()
+    assert found["parts"] and found["z"] and "point" not in found
+    assert "log-likelihood" in dict(found["facts"]) and "gone.npz" in found["facts"][-1][1]
+
+
+def test_an_example_that_is_not_there_is_said_in_words(client):
+    answer = client.post("/api/example", json={"run": "images", "point": 99})
+    assert answer.json()["error"] == "there is no example 99 here: they are numbered from 0 to 59"
 
 
 def test_what_is_missing_is_filled_in_and_the_rest_is_kept(client, known):
@@ -498,6 +539,34 @@ def test_hover_slider_and_click_show_examples(page):
     assert not page.wrong
 
 
+def test_colours_that_come_late_are_waited_for(page):
+    page.goto(f"{page.address}#/layered/map")
+    page.wait_for_selector(".legend button")
+    until(page, "document.querySelector('.bar progress').hidden")
+    page.wait_for_timeout(600)
+    page.locator("#view select").first.select_option("untypical")
+    until(page, "/\\d.*untypical$/.test(document.querySelector('.legend').innerText)")
+    assert "1.000 untypical" not in page.locator(".legend").inner_text()  # what stood there before any had come
+
+
+def test_what_a_view_lacks_stands_in_it(page):
+    page.wrong.clear()
+    page.goto(f"{page.address}#/images/path?via=1")
+    page.wait_for_selector("text=A path needs two places or more")
+    assert page.locator("#said").inner_text() == ""
+    page.goto(f"{page.address}#/images/path?via=1;999")
+    page.wait_for_selector("#view .error >> text=numbered from 0 to 59")
+    page.goto(f"{page.address}#/nobody/samples")
+    page.wait_for_selector("text=No run nobody is shown here")
+    page.goto(f"{page.address}#/text/beside?point=1&other=text")
+    page.wait_for_selector("text=Choose a run to stand beside this one")
+    assert page.locator("#view .facts").count() == 1
+    page.goto(f"{page.address}#/images/own")
+    page.wait_for_selector(".drop")
+    assert page.locator("input[type=file]").get_attribute("accept") is None  # a .jpg can be chosen
+    assert not page.wrong
+
+
 def test_painting_fills_in_and_a_code_is_changed(page):
     page.wrong.clear()
     page.goto(f"{page.address}#/images/missing?point=1")
@@ -541,9 +610,10 @@ def test_random_actions_leave_no_error(page):
 
 def test_a_phone_scrolls_in_one_direction(page):
     page.set_viewport_size({"width": 380, "height": 760})
-    page.goto(f"{page.address}#/table/samples")
-    page.wait_for_selector(".shown table")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for view, sign in (("samples", ".shown table"), ("own", ".drop")):
+        page.goto(f"{page.address}#/table/{view}")
+        page.wait_for_selector(f"#view {sign}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.set_viewport_size({"width": 1100, "height": 760})
 
 

@@ -218,6 +218,8 @@ def test_a_bound_that_still_rises_says_so():
     rising = LogLikelihood(value=-88.0, kind="bound", bounds={1: -90.0, 10: -88.0})
     still = LogLikelihood(value=-88.0, kind="bound", bounds={1: -88.05, 10: -88.0})
     assert "still rising" in repr(rising) and "still rising" not in repr(still)
+    one = LogLikelihood(value=-88.0, kind="bound", bounds={1: -88.0})
+    assert "rising" not in repr(one) and "; take more samples" in repr(one)
 
 
 def test_a_model_that_can_not_be_judged_has_a_note(models):

@@ -13,6 +13,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fusevae import InputError, read_data, sample
 from fusevae.sklearn import GenerativeModel
 
 TINY = {"options": {"latent": 2, "hidden": [4]}, "training": {"epochs": 1, "mend": False}, "importance_samples": 2}
@@ -149,3 +150,46 @@ def test_what_an_array_would_misread_is_missing_or_refused_in_a_line():
         with pytest.raises(ValueError, match=why) as said:
             GenerativeModel(**TINY).fit(wrong)
         assert "\n" not in str(said.value)
+
+
+SAID = {
+    "options": ({"options": "latent=2"}, "options='latent=2' was given: expected a mapping"),
+    "a recipe's option": ({"options": {"latnet": 2}}, "recipe table-vae has no option 'latnet'; did you mean 'latent'"),
+    "epochs": ({"training": {"epochs": "two"}}, "epochs is 'two', expected more than 0"),
+    "a rate": ({"training": {"learning_rate": "1e-3"}}, "learning_rate is '1e-3', expected more than 0"),
+    "validation": ({"validation": "0.1"}, "validation='0.1' was given: expected a fraction"),
+    "a budget": ({"budget": [1]}, r"budget=\[1\] was given: expected seconds"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_given_in_another_type_is_refused_in_a_line(name):
+    given, says = SAID[name]
+    with pytest.raises(InputError, match=says) as said:
+        GenerativeModel(**given).fit(FRAME)
+    assert "\n" not in str(said.value)
+
+
+def test_what_are_no_rows_or_no_latents_is_refused_in_a_line():
+    for wrong, why in (("rows.csv", "read by pandas.read_csv"), ([["a", "b"]] * 9, "an array with words was given")):
+        with pytest.raises(InputError, match=why):
+            GenerativeModel(**TINY).fit(wrong)
+    model = GenerativeModel(**TINY, conditions="city", random_state=0).fit(FRAME)  # one name, and no list of letters
+    assert model.artifact_.data.conditions.names == ["city"]
+    with pytest.raises(InputError, match=r"latents \(3, 5\) were given: expected \(n, 2\)"):
+        model.inverse_transform(np.zeros((3, 5)))
+    for wrong in (np.zeros(2), np.full((1, 2), np.nan), [["a", "b"]]):
+        with pytest.raises(ValueError, match=r"2D array|NaN|convert"):
+            model.inverse_transform(wrong)
+    for n in (2.5, "3"):
+        with pytest.raises(InputError, match="expected at least 1, a whole number"):
+            model.sample(n)
+    with pytest.raises(InputError, match="kind='mode' was given: expected 'auto'"):
+        sample(model.artifact_, 2, kind="mode")
+
+
+@pytest.mark.parametrize("kind", ["tables", "text", "molecules"])
+def test_what_no_kind_of_data_can_read_is_refused_in_a_line(kind):
+    for wrong, says in ((7, "the int in memory holds"), ([], "the list in memory holds"), (["a", None], "item 1")):
+        with pytest.raises(InputError, match=says):
+            read_data(wrong, modality=kind)

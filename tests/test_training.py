@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ from fusevae.training import checkpoint, diagnosis
 from fusevae.training.fit import prepare, trained
 from fusevae.training.loop import IN_A_ROW, Loop
 from fusevae.training.optimizer import WARM, GuardedAdamW
-from fusevae.training.players import Batch, Game, Player
+from fusevae.training.players import Batch, Game, MaximumLikelihood, Player
 
 X = (torch.rand(200, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
 
@@ -487,3 +488,20 @@ def test_a_run_on_resized_images_draws_what_the_model_makes(tmp_path):
     }
     assert run(node, tmp_path / "run", quiet=True, importance_samples=1).finished
     assert (tmp_path / "run" / "reconstructions.png").exists() and (tmp_path / "run" / "interpolations.png").exists()
+
+
+def test_what_is_missing_from_a_table_is_not_what_went_wrong():
+    rows = torch.randn(60, 3).numpy()
+    rows[::5, 1] = math.nan
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"])
+    artifact = fit("table-vae", frame, training={"epochs": 1, "patience": None, "mend": False}, quiet=True)
+    player = MaximumLikelihood(artifact, ELBO())
+    batch = Batch(torch.as_tensor(rows), None)
+    game = Game([player]).train()
+    assert batch.x.isnan().any() and "the batch" not in diagnosis.first_bad_tensor(game, player.name, batch, 1.0)
+    name, parameter = next(iter(game.named_parameters()))
+    parameter.data.fill_(math.nan)
+    assert diagnosis.first_bad_tensor(game, player.name, batch, 1.0) == f"the parameter {name} is not finite"
+    assert (
+        diagnosis.first_bad_tensor(game, player.name, Batch(batch.x / 0, None), 1.0) == "the batch itself is not finite"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -338,9 +339,31 @@ def test_what_training_showed_is_said():
     wide = [seen | {"train": {"elbo": -50.0}}]
     for final, wrong in {(-60.0, 4.0): True, (-60.0, 6.0): False, (-51.0, 0.1): False}.items():  # few, or one far off
         assert bool(of_training(wide, evaluation(*final))) == wrong
+
+    def looked(values: dict[int, float]) -> list[dict[str, Any]]:
+        return [{"step": step, "validation": {"elbo": value}} for step, value in values.items()]
+
+    diagnosed = [{"diagnosis": {"constant_model": -100.0}}]
+    rising = looked({0: -500.0, 50: -90.0, 90: -80.0, 120: -70.0}) + diagnosed
+    (short,) = of_training(rising, evaluation(-70.0, 1.0))
+    assert short.name == "too short" and "from step 90 to its end at step 120" in short.evidence
+    assert "gained 10 nats, 33% of all" in short.evidence and of_training(rising) == []  # it may go on
+    flat = looked({0: -500.0, 50: -72.0, 90: -71.0, 120: -70.0})
+    assert of_training(flat + diagnosed, evaluation(-70.0, 1.0)) == []
+    twice = {end: looked({0: -500.0, end: -70.0}) for end in (19, 5000)}  # of two looks nobody knows, but of few steps
+    assert [[f.name for f in of_training(seen, evaluation(-70.0, 1.0))] for seen in twice.values()] == [
+        ["too short"],
+        [],
+    ]
     dead = {"elbo": -95.0, "kl": 0.01, "units": {"z": 2}, "active_units": {"z": 0}, "codes": {}, "largest_kl": 0.01}
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}
+    little = {"elbo": -80.0, "kl": 1.1, "units": {"z": 2}, "active_units": {"z": 2}, "codes": {}, "largest_kl": 0.9}
+    for told, n, names in ((0.44, 99, ["latents say little"]), (0.9, 99, []), (None, 99, []), (0.44, 2, [])):
+        found = of_training([{"diagnosis": little | {"mutual_information": told, "examples": n}}])
+        assert [failing.name for failing in found] == names
+    several = little | {"mutual_information": 0.1, "examples": 99, "units": {"top": 2, "z1": 9}}
+    assert of_training([{"diagnosis": several}]) == []  # what the lower level tells is not in it
     assert verdict([]) == ["nothing wrong was found"]
     assert "nothing wrong was found" not in verdict([], unjudged="do it")  # of what was not looked at
     assert verdict(found, unjudged="do it")[-1] == "samples were not judged: do it"

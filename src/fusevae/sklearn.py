@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -31,7 +31,6 @@ from fusevae.modalities.tables.h5ad import is_anndata
 from fusevae.modalities.tables.schema import table_columns
 from fusevae.modalities.tables.sparse import is_sparse
 from fusevae.training.fit import fit
-from fusevae.training.recipes import find
 
 LARGEST = 2**31 - 1
 BLOCK = 500  # rows that are made dense at once
@@ -91,8 +90,12 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Train on rows; ``y`` is not looked at."""
         rows = self._checked(X, reset=True)
         seed = int(check_random_state(self.random_state).randint(LARGEST))
+        for name, value in (("options", self.options), ("training", self.training), ("columns", self.columns)):
+            if not isinstance(value, Mapping | None):
+                raise InputError(f"{name}={value!r} was given: expected a mapping by names, or None")
         said: dict[str, Any] = {} if self.columns is None else {"columns": dict(self.columns)}
-        said |= {} if self.conditions is None else {"conditions": list(self.conditions)}
+        if self.conditions is not None:
+            said["conditions"] = [self.conditions] if isinstance(self.conditions, str) else list(self.conditions)
         data = read_data(rows, modality="tables", validation=self.validation, test=0, seed=seed, **said)
         chosen = {c.recipe: c.options for c in modality_of(data.spec).recommend(data.spec, len(data.train))}
         usual: dict[str, dict[str, Any]] = {"recipe": {}, "training": {}}
@@ -101,7 +104,7 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             usual[section][name] = value
         options = usual["recipe"] if self.options is None else dict(self.options)
         training = usual["training"] | dict(self.training or {})
-        made = fit(find(self.model), data, None, None, training, seed, quiet=True, options=options, budget=self.budget)
+        made = fit(self.model, data, None, None, training, seed, quiet=True, options=options, budget=self.budget)
         made.history = None  # the data with it
         self.artifact_, self.seed_, self.form_ = made, seed, _form(rows)
         self.like_ = frames.empty(rows) if self.form_ == "frame" else None
@@ -118,7 +121,10 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def inverse_transform(self, X: Any) -> Any:
         """Rows that are typical of latents ``(n, latent)``."""
-        model, z = self._fitted.distribution, torch.as_tensor(np.asarray(X), dtype=torch.float32)
+        model, latents = self._fitted.distribution, self._n_features_out
+        z = torch.from_numpy(check_array(X, dtype=np.float32, input_name="latents"))
+        if z.shape[1] != latents:
+            raise InputError(f"latents {tuple(z.shape)} were given: expected (n, {latents}), as transform gives them")
         with torch.no_grad(), noise.preserved(), noise.keyed(self.seed_, "inverse"), generating(GREEDY):
             p = model.decode(z)
             return self._back(self.artifact_.restore(p.mean if model.has_mean else noise.sample(p)))
@@ -175,7 +181,14 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if form in ("array", "sparse"):
             least: dict[str, Any] = {"ensure_all_finite": "allow-nan", "ensure_min_samples": 1 + reset}
             dtype = np.float64 if form == "array" else "numeric"
-            return validate_data(self, X, reset=reset, dtype=dtype, accept_sparse="csr", **least)
+            try:
+                return validate_data(self, X, reset=reset, dtype=dtype, accept_sparse="csr", **least)
+            except ValueError as error:
+                if "could not convert string" not in str(error):
+                    raise
+                raise InputError(
+                    f"an array with words was given ({error}): give a DataFrame, whose columns may hold words"
+                ) from None
         if form == "frame":
             check_names([str(name) for name in X.columns], f"the {type(X).__name__}")
         names = X if form == "frame" else _genes(X.var_names)
@@ -241,6 +254,8 @@ def _plain(X: Any) -> Any:
     is refused."""
     if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "biuf":
         return np.ma.filled(X.astype(np.float64), np.nan)
+    if isinstance(X, str | Path):
+        raise InputError(f"{str(X)!r} was given: expected the rows themselves, read by pandas.read_csv say")
     kind = np.dtype(getattr(X, "dtype", None) if isinstance(X, np.ndarray) else float)
     if kind.kind in "mM" or kind.names:
         what = "an array of times" if kind.names is None else f"an array of the fields {', '.join(kind.names)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from numbers import Real
 
 from fusevae.core.errors import InputError
 
@@ -28,7 +29,7 @@ def duration(text: str) -> float:
 
 def seconds_of(budget: str | float) -> float:
     """The seconds of a budget: a :func:`duration`, or a number of seconds."""
-    seconds = duration(budget) if isinstance(budget, str) else float(budget)
+    seconds = duration(budget) if isinstance(budget, str) else float(budget) if isinstance(budget, Real) else 0.0
     if not 0 < seconds < math.inf:
         raise InputError(f"budget={budget!r} was given: expected seconds above 0, or 90s, 20m, 1h30m")
     return seconds

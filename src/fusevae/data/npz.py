@@ -152,6 +152,14 @@ def parts_of(data: Any, options: Options, name: str, make: Make) -> dict[str, Pa
         ):
             raise InputError(f"{key!r} is a {type(value).__name__}: expected a numpy array, tensor or list of texts")
     plain = set(values) <= {"x", "y"} and not isinstance(data, Mapping)
+    if plain and "x" not in values:
+        odd = (
+            next((i for i, one in enumerate(data) if not isinstance(one, str)), None)
+            if isinstance(data, list)
+            else None
+        )
+        which = f" (its item {odd} is of type {type(data[odd]).__name__})" if odd is not None else ""
+        raise InputError(f"{name}{which} holds nothing to learn: expected an array, a tensor or a list of texts")
     if plain:
         part = make(values["x"], name)
         part.beside(named(values.get("y"), options.conditions, "the labels"), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,8 +106,8 @@ class Source(Described):
         window: float | None = None,
     ) -> None:
         for name, value in (("validation", validation), ("test", test)):
-            if not 0 <= value < 1:
-                raise InputError(f"{name}={value} was given: expected a fraction from 0 to below 1, such as 0.1")
+            if not (isinstance(value, Real) and 0 <= value < 1):
+                raise InputError(f"{name}={value!r} was given: expected a fraction from 0 to below 1, such as 0.1")
         if validation + test >= 1:
             raise InputError(
                 f"validation={validation} and test={test} leave nothing to train on: expected a sum below 1"

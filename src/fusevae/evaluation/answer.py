@@ -55,13 +55,17 @@ def advice(models: Mapping[str, ModelResult], differences: Sequence[Difference],
     """
     found = _likelihoods(models, differences, n)
     judged = {name: m for name, m in models.items() if m.quality is not None}
-    copying = [name for name, m in judged.items() if any(f.name == "copying" for f in m.quality.failings())]  # type: ignore[union-attr]
+    failing = {name: [f.name for f in m.quality.failings()] for name, m in judged.items()}  # type: ignore[union-attr]
+    copying = [name for name, failings in failing.items() if "copying" in failings]
     fair = {name: m for name, m in judged.items() if name not in copying} or judged
     more = f"; left out, since they copy training data: {_and(copying)}" if copying and len(fair) < len(judged) else ""
-    found += _told("samples", fair, SAMPLES, more)
+    samples = _told("samples", fair, SAMPLES, more)
+    for one in samples:
+        one.says += _flawed("; yet not good: ", [name for name in one.take if failing[name]], failing)
+    found += samples
     latent = {name: m for name, m in models.items() if m.latents is not None}
     found += _told("latents", _alive(latent), RECONSTRUCTIONS, _collapsed(latent))
-    return found + _speeds(judged)
+    return found + _speeds(judged, failing, samples)
 
 
 def order(found: Iterable[Advice], models: Iterable[str]) -> list[str]:
@@ -228,15 +232,29 @@ def _collapsed(models: Mapping[str, ModelResult]) -> str:
 # ---------------------------------------------------------------- speed, words
 
 
-def _speeds(models: Mapping[str, ModelResult]) -> list[Advice]:
+def _flawed(word: str, names: Sequence[str], failing: Mapping[str, Sequence[str]]) -> str:
+    return word + _and([f"{name} ({', '.join(failing[name])})" for name in names]) if names else ""
+
+
+def _speeds(
+    models: Mapping[str, ModelResult], failing: Mapping[str, Sequence[str]], samples: Sequence[Advice]
+) -> list[Advice]:
+    """The fastest of those whose samples don't fail; of two at least, and what is worse at samples is said."""
     seconds = {n: m.quality.seconds_per_sample for n, m in models.items() if m.quality is not None}
     known = {name: s for name, s in seconds.items() if s}
     if len(known) < 2:
         return []
-    best, *others = sorted(known, key=lambda name: known[name])
+    sound = [name for name in known if not failing[name]]
+    out = [name for name in known if failing[name]] if len(sound) > 1 else []
+    best, *others = sorted((name for name in known if name not in out), key=lambda name: known[name])
     equal = [name for name in others if known[name] < FASTER * known[best]]
     slower = {name: f"{{}} takes {known[name] / known[best]:.2g} times as long" for name in others}
     says = _sentence(best, equal, others, slower, f"{1000 * known[best]:.3g} ms a sample")
+    worse = [n for n in (best, *equal) if any(n in one.order and n not in one.take for one in samples)]
+    if worse and not equal:
+        says = f"{best} is the fastest{says.removeprefix(f'take {best}')}"
+    says += f"; but the samples of {_and(worse)} are worse" if worse else ""
+    says += _flawed("; left out, since their samples fail: ", out, failing)
     key = "quality.seconds_per_sample"
     return [Advice(purpose="speed", take=[best, *equal], says=says, figure=key, sure=not equal, order=[best, *others])]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -85,8 +86,8 @@ def drawn(
     generation: Generation | None = None,
 ) -> Drawn:
     """:func:`sample`, with what is to be said of it."""
-    if n < 1:
-        raise InputError(f"n is {n}, expected at least 1")
+    if not isinstance(n, Integral) or n < 1:
+        raise InputError(f"n is {n!r}, expected at least 1, a whole number")
     check_generation(artifact, generation)
     labels, row = asked(artifact, label, n)
     model = artifact.distribution
@@ -158,6 +159,8 @@ def kind_used(artifact: Artifact, kind: Kind) -> Literal["mean", "sample"]:
     """What ``"auto"`` means for a model: every figure about samples says it."""
     model = artifact.distribution
     has_mean = model.has_latents and model.has_mean
+    if kind not in ("auto", "mean", "sample"):
+        raise InputError(f"kind={kind!r} was given: expected 'auto', 'mean' or 'sample'")
     if kind == "mean" and not has_mean:
         raise InputError(f"{type(model).__name__} has no mean given a latent: take kind='sample'")
     if kind != "auto":

@@ -31,7 +31,8 @@ def converged(bounds: Mapping[int, float]) -> bool:
 
 def _by_samples(bounds: Mapping[int, float]) -> str:
     steps = ", ".join(f"{value:.2f} at {m:,}" for m, value in bounds.items())
-    return steps + ("" if converged(bounds) else "; still rising: take more samples")
+    rises = "still rising: " if len(bounds) > 1 else ""  # of one nothing is known
+    return steps + ("" if converged(bounds) else f"; {rises}take more samples")
 
 
 class LogLikelihood(Result):

@@ -14,12 +14,14 @@ from typing import Any, Protocol
 from fusevae.evaluation.collapse import warnings
 from fusevae.evaluation.scores import Likelihood
 
+FEWEST = 10  # examples that latents are to tell apart
 FEW = 200  # real examples under which a figure of samples says little
 PART = 0.8  # of what real examples have: under this something is lacking
 COPIES = 0.1  # of the samples, that are nearer to training examples than all but a hundredth of held-out ones
 SURE = 1.96  # standard errors of a mean, which are no chance
 UNJUDGED = "fusevae evaluate RUN --samples does it"
 ALIKE = 0.05  # variance of what a critic judges, as a part of the data's, under which it is all alike
+LATE, EARLY = 0.1, 100  # of all that was learned: more in the last quarter is far from the end; steps that are few
 GAP = 0.1  # of what a model has gained over a constant one, that training examples may be likelier than held-out ones
 
 
@@ -84,7 +86,8 @@ def of_neighbours(found: Neighbours, real: Neighbours) -> list[Failing]:
 
 def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None = None) -> list[Failing]:
     """What the records of a training say: what was wrong at the last look at held-out examples, and whether these are
-    much less likely than training examples; whether what a critic judged was all alike.
+    much less likely than training examples; whether what a critic judged was all alike; of one that has its ``final``
+    figures whether it was far from its end.
 
     The ``final`` figures, of other held-out examples, have to say the same, beyond ``SURE`` times their standard error:
     the mean over a few, or over many of which one lies far off, says little.
@@ -96,13 +99,19 @@ def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None =
     """
     records = list(records)
     diagnosis = _known(next((r["diagnosis"] for r in reversed(records) if "diagnosis" in r), {}))
-    found = [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
+    constant = diagnosis.get("constant_model")
+    found = _too_short(records, constant) if final is not None else []
+    found += [Failing(name, text) for name, text in warnings(diagnosis, finished=True).items()]
+    told = diagnosis.get("mutual_information") if len(diagnosis.get("units", ())) == 1 else None  # of the top level
+    several = diagnosis.get("examples", 0) > FEWEST  # of n it is log n at most
+    if told is not None and several and told < math.log(2) and "collapsed" not in {f.name for f in found}:
+        evidence = f"I(x; z) is {told:.2f} nats, less than one answer of yes or no: examples are hardly told apart"
+        found.append(Failing("latents say little", evidence, "objective.free_bits=0.1, or a weaker decoder"))
     beside = (part for r in reversed(records) for key, part in r.items() if key.endswith("diagnosis"))
     variance = next((part["variance"] for part in beside if part.get("variance") is not None), math.inf)
     if variance < ALIKE:  # of what the critic of a game judges
         evidence = f"what the critic judges varies {variance:.3f} times as much as real examples do"
         found.append(Failing("all alike", evidence, "train longer, or with a smaller training.learning_rate"))
-    constant = diagnosis.get("constant_model")
     again, error = -math.inf, 0.0
     if final is not None:
         again = final.log_likelihood.value if final.elbo is None else final.elbo
@@ -116,6 +125,29 @@ def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None =
             found.append(Failing("overfitted", evidence, "give more data, or a narrower net, or training.patience"))
             break
     return found
+
+
+def _too_short(records: Sequence[Mapping[str, Any]], constant: float | None) -> list[Failing]:
+    """Whether held-out examples gained much from the last look before the last quarter on, of all they have gained
+    since the first look, or beside a constant model where that is more."""
+    for name in ("elbo", "log_bound"):
+        looks = [(r["step"], r["validation"].get(name)) for r in records if "validation" in r and "step" in r]
+        known = [(step, value) for step, value in looks if value is not None]
+        if not known or known[0][0] == known[-1][0]:
+            continue
+        (first, begun), end = known[0], known[-1][0]
+        since = max(step for step, _ in known if step <= max(first, 0.75 * end))
+        best, kept = max(value for step, value in known if step <= since), max(value for _, value in known)
+        known_by_none = constant if constant is not None and begun < constant < kept else begun
+        gained, whole = kept - best, kept - known_by_none
+        if (3 * since < end and end >= EARLY) or not gained > LATE * whole > 0:
+            return []
+        evidence = (
+            f"from step {since:,} to its end at step {end:,} held-out examples gained {gained:,.3g} nats, "
+            f"{min(1.0, gained / whole):.0%} of all that was learned"
+        )
+        return [Failing("too short", evidence, "train longer (--budget, training.epochs)")]
+    return []
 
 
 def _of_what_is_kept(records: Sequence[Mapping[str, Any]], name: str) -> tuple[Any, Any]:

@@ -98,7 +98,7 @@ class Guard:
         if len(given) != 1 or not self.is_ours(given[0]):
             raise Refused(421, "this host is not served here")
         api = scope["path"].startswith("/api/")
-        if (origin := headers.get("origin")) is not None and origin.lower() != f"http://{given[0].lower()}":
+        if any(origin.lower() != f"http://{given[0].lower()}" for origin in headers.getlist("origin")):
             raise Refused(403, "requests of another page are refused")
         site = headers.get("sec-fetch-site", "none")
         top = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"

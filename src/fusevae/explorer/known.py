@@ -90,14 +90,17 @@ class Known:
     def _parts(self) -> list[tuple[str, Examples]]:
         if self.given is not None:
             return [("given", self.run.examples(self.given)[0])]
-        data = self.run.data
+        try:
+            data = self.run.data
+        except InputError as error:
+            raise InputError(f"{error}; fusevae explore {self.path} --data PATH shows others") from None
         return [("training", data.train), ("validation", data.validation), ("test", data.test)]
 
-    @functools.cached_property
-    def usual(self) -> dict[str, Tensor]:
-        """How unusual held-out examples are."""
+    @functools.lru_cache(maxsize=2)  # noqa: B019 (kept as long as the server)
+    def usual(self, labelled: bool) -> dict[str, Tensor]:
+        """How unusual held-out examples are, with what is known beside them or without."""
         held = self.points.examples.parts[-1] if self.given is not None else self.run.held[0]
-        return unusual_parts(self.artifact, held.spread(REFERENCE), IMPORTANCE)
+        return unusual_parts(self.artifact, held.spread(REFERENCE), IMPORTANCE, labelled=labelled)
 
     def show(self, x: Tensor) -> list[dict[str, Any]]:
         """Examples ``(n, *shape)`` as their kind of data shows them."""

@@ -6,7 +6,7 @@ import functools
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +26,25 @@ from fusevae.evaluation.likelihood import block_bound
 from fusevae.evaluation.paths import Latents, active
 from fusevae.evaluation.reading import has_real_latents, read
 from fusevae.explorer.turns import LONGEST, Busy, Turns
+from fusevae.modalities.tables.dates import DAY, forms_of, numbers_of
 
 MOST = 100_000  # points of a map
 PIECE = 500  # of it at a time, fewer of large examples; the plane is that of the first
 VALUES = 400_000  # of the examples of a piece, after which others may have their turn
 NAMED = 60  # values that a column of words has at most, to be a column of classes
+MISSING = "(missing)"
+
+
+class Column(NamedTuple):
+    """What points are coloured by: numbers, those of classes with their names, or days since 1970."""
+
+    values: np.ndarray
+    names: list[str] | None = None
+    dates: bool = False
+
+    def word(self, value: float) -> str:
+        """A number as it is said."""
+        return str(np.datetime64(int(value), "D")) if self.dates else f"{value:.4g}"
 
 
 class Points:
@@ -87,7 +101,8 @@ class Points:
     def raw(self, points: Tensor) -> Batch:
         """Raw examples and what is known beside them, by the numbers of points."""
         if not len(points) or int(points.max()) >= len(self) or int(points.min()) < 0:
-            raise InputError(f"point {points.max().item() if len(points) else 'nothing'} was asked for of {len(self)}")
+            asked = ", ".join(map(str, points.tolist()[:3])) or "none"
+            raise InputError(f"there is no example {asked} here: they are numbered from 0 to {len(self) - 1:,}")
         return self.examples.batch(self.order[points])
 
     def latents(self) -> Latents:
@@ -113,8 +128,8 @@ class Points:
             names += [f"z {d}" for d in active(self.latents())[:10].tolist()]
         return list(dict.fromkeys(names))
 
-    def column(self, name: str) -> tuple[np.ndarray, list[str] | None]:
-        """The values of a column for the points so far; of classes their numbers, and the names of these."""
+    def column(self, name: str) -> Column:
+        """The values of a column for the points so far."""
         if name not in self.columns():
             raise InputError(f"{name[:60]!r} is no column of these examples")
         known, found = self.artifact.data.conditions, self.latents()
@@ -124,16 +139,18 @@ class Points:
             column, numbers = known.columns[at], known.numbers(found.label)[:, at]
             if isinstance(column, Label):
                 return _few(numbers.nan_to_num(len(column.classes)).long().numpy(), [*column.classes, "unknown"])
-            return numbers.numpy(), None
+            return Column(numbers.numpy())
         if name == "set":
-            return self.examples.part_of(self.order[:n]).numpy(), self.examples.names
+            return Column(self.examples.part_of(self.order[:n]).numpy(), self.examples.names)
         if name in ("log-likelihood", "untypical"):
             self.start("bounds")
+            if self.failed:
+                raise InputError(self.failed)
             bounds = torch.cat(self.bounds) if self.bounds else torch.zeros(0)
             values = bounds if name == "log-likelihood" else (bounds - bounds.mean()).abs()
-            return values.numpy(), None
+            return Column(values.numpy())
         if name.startswith("z ") and name[2:].isdecimal():
-            return found.z.flatten(1)[:, int(name[2:])].numpy(), None
+            return Column(found.z.flatten(1)[:, int(name[2:])].numpy())
         names, rows = self._drawn(n)
         return _told(np.array([row[names.index(name)] for row in rows]))
 
@@ -170,16 +187,20 @@ class Points:
             self.bounds.append(found)
 
 
-def _told(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
-    """Values as numbers, or as the numbers of classes with their names, the most frequent kept where they are many."""
+def _told(values: np.ndarray) -> Column:
+    """Values as numbers, as dates, or as the numbers of classes with their names."""
     try:
-        return np.array([np.nan if v == "" else float(v) for v in values.tolist()]), None
+        return Column(np.array([np.nan if v == "" else float(v) for v in values.tolist()]))
     except ValueError:
         names, places = np.unique(values.astype(str), return_inverse=True)
-        return _few(places, names.tolist())
+    words = [name for name in names.tolist() if name]
+    form = next((form for form in forms_of(words) if "%Y" in form or "%y" in form), None)
+    if form is not None:
+        return Column(numbers_of(names.tolist(), form)[places] / DAY, dates=True)
+    return _few(places, [name or MISSING for name in names.tolist()])
 
 
-def _few(places: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+def _few(places: np.ndarray, names: list[str]) -> Column:
     """Classes without those that nothing is of, the most frequent kept where they are many."""
     counts = np.bincount(places, minlength=len(names))
     most = NAMED if (counts > 0).sum() <= NAMED else NAMED - 1
@@ -188,4 +209,4 @@ def _few(places: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
     new = np.full(len(names), len(kept))
     new[kept] = np.arange(len(kept))
     words = [names[k] for k in kept]
-    return new[places], [*words, "others"] if (new[places] == len(kept)).any() else words
+    return Column(new[places], [*words, "others"] if (new[places] == len(kept)).any() else words)

@@ -7,7 +7,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
 from fusevae.evaluation import anomaly, latents
 from fusevae.evaluation.blocks import as_examples
-from fusevae.evaluation.reading import read
+from fusevae.evaluation.reading import has_real_latents, read
 from fusevae.explorer import asked
 from fusevae.explorer.known import IMPORTANCE, Known
 
@@ -123,14 +123,18 @@ def _judged(known: Known, given: Examples) -> Answer:
         if artifact.distribution.has_latents:
             parts = known.show(latents.reconstruct(artifact, given))
         if artifact.distribution.level >= Level.BOUND:
-            found = anomaly.scores(anomaly.parts(artifact, given, IMPORTANCE), known.usual)
-            facts = [["log-likelihood", f"{found['log_likelihood'][0]:,.2f} nats"]]
-            n = len(known.usual["log_p"])
-            facts += [
-                [k.removeprefix("p_").replace("_", " "), f"{100 * v[0]:.3g} % of {n} held-out examples are as unusual"]
-                for k, v in found.items()
-                if k.startswith("p_")
-            ]
+            own = anomaly.parts(artifact, given, IMPORTANCE)
+            facts = [["log-likelihood", f"{own['log_p'].item():,.2f} nats"]]
+            try:
+                usual = known.usual(given.batch(torch.arange(1))[1] is not None)
+            except InputError as error:  # its data have moved away
+                return {"parts": parts, "facts": [*facts, ["note", f"nothing tells how unusual that is: {error}"]]}
+            n = len(usual["log_p"])
+            for k, v in anomaly.scores(own, usual).items():
+                if k.startswith("p_"):  # (1 + how many are) / (1 + n)
+                    many = round(v[0] * (n + 1)) - 1
+                    says = f"{many or 'none'} of {n} held-out examples {'is' if many < 2 else 'are'} as unusual"
+                    facts.append([k.removeprefix("p_").replace("_", " "), says])
     return {"parts": parts, "facts": facts}
 
 
@@ -138,9 +142,10 @@ def _placed(known: Known, given: Examples) -> Answer:
     """An example that was given: as it was read, as the model makes it, where it lies, how unusual it is."""
     artifact = known.artifact
     answer = {"given": known.show(artifact.seen(given.batch(torch.arange(1))[0])), **_judged(known, given)}
-    if known.points.real:
+    if has_real_latents(artifact):
         with known.turns.asked():
             z = read(artifact, given).z
         answer["z"] = z.flatten().tolist()
-        answer["point"] = known.points.drawn().points(z)[0].tolist()
+        with suppress(InputError):  # its data have moved away: there is no map
+            answer["point"] = known.points.drawn().points(z)[0].tolist()
     return answer

@@ -60,7 +60,6 @@ def about(known: Known, request: asked.Asked) -> Answer:
         "writes": model.space == "sequences",
         "level": model.level.name.lower(),
         "likelihood": model.level >= Level.BOUND,
-        "formats": [suffix for suffix in known.kind.formats if suffix],
         "conditions": [
             {"name": c.name, "classes": c.classes if isinstance(c, Label) else None, "about": c.about}
             for c in columns.columns
@@ -92,8 +91,8 @@ def points(known: Known, request: asked.Some) -> Answer:
 
 def column(known: Known, request: asked.Column) -> Answer:
     """What the points are coloured by."""
-    values, names = _mapped(known).column(request.column)
-    return {"values": _packed(values.astype(np.float32)), "names": names}
+    found = _mapped(known).column(request.column)
+    return {"values": _packed(found.values.astype(np.float32)), "names": found.names, "dates": found.dates}
 
 
 def example(known: Known, request: asked.One) -> Answer:
@@ -161,13 +160,14 @@ def path(known: Known, request: asked.Route) -> Answer:
 def attribute(known: Known, request: asked.Value) -> Answer:
     """The direction of an attribute: the mean latent of the points that have it minus that of the others."""
     found = _mapped(known)
-    values, names = found.column(request.column)
+    column = found.column(request.column)
+    values, names = column.values, column.names
     z = found.latents().z[: len(values)]
     values = values[: len(z)]
     if names is None:
         known_ones = np.isfinite(values)
         middle = float(np.median(values[known_ones])) if known_ones.any() else 0.0
-        has, word = torch.from_numpy(values > middle), f"{request.column} above {middle:.4g}"
+        has, word = torch.from_numpy(values > middle), f"{request.column} above {column.word(middle)}"
     elif request.value in names:
         has, word = torch.from_numpy(values == names.index(request.value)), f"{request.column} = {request.value}"
     else:

@@ -128,7 +128,10 @@ def parse(setting: str) -> tuple[str, Any]:
     path = path.strip()
     if not equals or not path or not all(path.split(".")):
         raise InputError(f"{setting!r} is no setting: expected path=VALUE, training.epochs=50 say")
-    return path, from_yaml(text, f"the value of {one_line(setting)!r}")
+    try:
+        return path, from_yaml(text, f"the value of {one_line(setting)!r}")
+    except InputError as error:  # a shell takes the quotes around it away
+        raise InputError(f"{error}, or quote it where it is a text: '{path}=\"...\"'") from None
 
 
 def experiment(node: Node, trust: Trust = ()) -> Experiment:

@@ -182,7 +182,7 @@ def first_bad_tensor(game: Game, name: str, batch: Batch, progress: float) -> st
 
         return check
 
-    if batch.x.is_floating_point() and not bool(batch.x.isfinite().all()):
+    if batch.x.is_floating_point() and bool(batch.x.isinf().any()):  # NaN stands for what is missing
         return "the batch itself is not finite"
     for path, parameter in game.named_parameters():
         if not bool(parameter.isfinite().all()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Literal
 
 from fusevae.core.description import Described
@@ -98,8 +99,8 @@ class Training(Described):
         }
         positive |= {"log_every": log_every, "checkpoint_every": checkpoint_every}
         for name, value in positive.items():
-            if not 0 < value < math.inf:
-                raise InputError(f"{name} is {value}, expected more than 0 and finite")
+            if not (isinstance(value, Real) and 0 < value < math.inf):
+                raise InputError(f"{name} is {value!r}, expected more than 0 and finite")
         parts = {
             "average": average,
             "warmup": warmup,
@@ -108,8 +109,8 @@ class Training(Described):
             "encoder_part": encoder_part,
         }
         for name, value in parts.items():
-            if not 0 <= value < 1:
-                raise InputError(f"{name} is {value}, expected a part from 0 to below 1")
+            if not (isinstance(value, Real) and 0 <= value < 1):
+                raise InputError(f"{name} is {value!r}, expected a part from 0 to below 1")
         limits = {"weight_decay": weight_decay, "clip": clip, "skip": skip, "final_learning_rate": final_learning_rate}
         limits["beside"] = beside
         for name, value in limits.items():

@@ -15,7 +15,8 @@ export default async function beside(place, { run, runs, data, given }) {
       const found = await ask("beside", { run, point, other });
       result.replaceChildren(
         el("div", { className: "card" }, el("h2", {}, `Example ${point}`), shown(found.parts, `example ${point}`, "large")),
-        ...found.models.map((model) => el("div", { className: "card" }, el("h2", {}, model.name), model.error ? el("p", { className: "error" }, model.error) : model.parts.length ? shown(model.parts, `what ${model.name} makes of it`, "large") : el("p", { className: "soft" }, "it has no latents, and reconstructs nothing"), facts(model.facts), saves(model.parts, `${model.name}-${point}`))));
+        ...found.models.slice(0, other === run ? 1 : 2).map((model) => el("div", { className: "card" }, el("h2", {}, model.name), model.error ? el("p", { className: "error" }, model.error) : model.parts.length ? shown(model.parts, `what ${model.name} makes of it`, "large") : el("p", { className: "soft" }, "it has no latents, and reconstructs nothing"), facts(model.facts), saves(model.parts, `${model.name}-${point}`))),
+        ...(other === run ? [el("p", { className: "note" }, runs.length > 1 ? "Choose a run to stand beside this one." : "This is the only run here: fusevae explore RUN OTHER shows two.")] : []));
     } catch (error) {
       result.replaceChildren(el("p", { className: "error", role: "alert" }, error.message));
     }

@@ -23,7 +23,7 @@ function chart(name, kinds) {
   let [low, high] = [sorted[Math.floor(0.03 * sorted.length)], sorted[Math.ceil(0.97 * sorted.length) - 1]];
   if (low === high) [low, high] = [low - 1, high + 1];
   const room = 0.06 * (high - low);
-  [low, high] = [low - room, high + room];
+  [low, high] = [low < 0 ? low - room : Math.max(0, low - room), high + room];
   const last = Math.max(...all.map(([s]) => s), 1);
   const x = (s) => left + ((w - left - right) * s) / last;
   const y = (v) => Math.min(h - bottom, Math.max(top, h - bottom - ((h - top - bottom) * (v - low)) / (high - low)));

@@ -56,7 +56,10 @@ async function show() {
   end();
   end = () => {};
   leave();
+  say("");
   const here = address.read();
+  if (here.run && !list.some((each) => each.name === here.run)) await listed().catch(() => {}); // it may be new
+  if (mine !== turn) return;
   const run = list.some((each) => each.name === here.run) ? here.run : list[0]?.name;
   if (!run) return say("there are no runs to show");
   const main = document.getElementById("view");
@@ -71,6 +74,7 @@ async function show() {
   if (mine !== turn) return;
   const usual = known.latents ? "map" : known.ready ? "samples" : "training";
   const name = VIEWS[here.view] ? here.view : usual;
+  if (here.run && here.run !== run) say(`No run ${here.run} is shown here: this is ${run}.`);
   if (here.run !== run || here.view !== name) {
     history.replaceState(null, "", address.written(run, name));
     here.with = {};

@@ -28,6 +28,7 @@ export default async function map(place, { run, about, given }) {
   let through = given.through === "1";
   let values = null;
   let names = null;
+  let dates = false;
   let chosen = null;
   let over = false;
   const asked = {};
@@ -127,10 +128,12 @@ export default async function map(place, { run, about, given }) {
     if (at?.every(Number.isFinite)) decode(...at);
   }
 
+  let waits = null;
   const recolour = latest(async () => {
+    clearTimeout(waits);
     if (!by) return;
     const found = await ask("column", { run, column: by });
-    [values, names] = [floats(found.values), found.names];
+    [values, names, dates] = [floats(found.values), found.names, found.dates];
     const ends = scatter.paint(values, names);
     if (names) {
       legend.replaceChildren(...names.map((name, k) => {
@@ -142,13 +145,23 @@ export default async function map(place, { run, about, given }) {
           for (const [j, each] of [...legend.children].entries()) each.setAttribute("aria-pressed", String(chosen === j));
         } }, dot, el("span", {}, name));
       }));
-    } else {
+    } else if (ends) {
       const strip = el("span", { className: "ramp" });
       strip.style.background = `linear-gradient(90deg, ${[0, 0.25, 0.5, 0.75, 1].map((t) => `rgb(${ramp(t)})`).join(",")})`;
-      legend.replaceChildren(el("span", { className: "soft" }, ends[0].toPrecision(4), strip, `${ends[1].toPrecision(4)} ${by}`));
-    }
+      const word = (v) => (dates ? day(v) : v.toPrecision(4));
+      legend.replaceChildren(el("span", { className: "soft" }, word(ends[0]), strip, `${word(ends[1])} ${by}`));
+    } else legend.replaceChildren(el("span", { className: "soft" }, values.length ? `no example has a ${by}` : `${by}: being worked out ...`));
     alone();
+    // likelihoods come piece by piece, and begin when they are first asked for
+    if (going && values.length < points.length / 2) waits = setTimeout(recolour, values.length > 2000 ? 1500 : 250);
   });
+
+  const day = (v) => new Date(864e5 * v).toISOString().slice(0, 10);
+  // the value of a point as a file says it
+  function said(v) {
+    if (names) return names[v] ?? "";
+    return Number.isFinite(v) ? (dates ? day(v) : v) : "";
+  }
 
   function alone() {
     scatter.solo = names && chosen !== null ? Array.from({ length: points.length / 2 }, (_, i) => values[i] === chosen) : null;
@@ -167,7 +180,7 @@ export default async function map(place, { run, about, given }) {
       button("Save PNG", () => canvas.toBlob((blob) => save(`${run}-map.png`, blob))),
       button("Save CSV", () => {
         const rows = [["point", "x", "y", ...(by ? [by] : [])]];
-        for (let i = 0; 2 * i < points.length; i++) rows.push([i, points[2 * i], points[2 * i + 1], ...(by ? [names ? names[values?.[i]] ?? "" : values?.[i] ?? ""] : [])]);
+        for (let i = 0; 2 * i < points.length; i++) rows.push([i, points[2 * i], points[2 * i + 1], ...(by ? [said(values?.[i])] : [])]);
         save(`${run}-map.csv`, csv(rows), "text/csv");
       }),
       count, busy,
@@ -195,12 +208,11 @@ export default async function map(place, { run, about, given }) {
       }
       recolour();
       if (!ready) begin();
-    } else if (have >= total && by && values && values.length < have) recolour();
+    }
     if (found.have) count.textContent = `${found.have.toLocaleString()} of ${total.toLocaleString()} examples`;
     busy.value = total ? found.have / total : 0;
     busy.hidden = found.have >= total;
-    const waits = found.have < total || (by && values && values.length < found.have);
-    if (waits) setTimeout(() => more().catch((error) => say(error.message)), found.have > 2000 ? 1500 : 250);
+    if (found.have < total) setTimeout(() => more().catch((error) => say(error.message)), found.have > 2000 ? 1500 : 250);
   }
 
   const local = (event) => {
@@ -299,6 +311,7 @@ export default async function map(place, { run, about, given }) {
   await more();
   return () => {
     going = false;
+    clearTimeout(waits);
     resized.disconnect();
     dark.removeEventListener("change", redraw);
   };

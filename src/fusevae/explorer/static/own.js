@@ -5,8 +5,8 @@ import { ask, button, conditions, el, facts, give, saves, say, shown } from "./p
 export default async function own(place, { run, about }) {
   const asked = {};
   const result = el("div", { className: "even" });
-  const input = el("input", { type: "file", accept: about.formats.join(","), "aria-label": "A file with an example", onchange: () => input.files[0] && look(() => give(run, input.files[0])) });
-  const drop = el("div", { className: "drop" }, el("p", {}, el("strong", {}, "Drop a file here"), ", or choose one"), input, el("p", { className: "soft" }, `${about.formats.join(" ")}: the first example in it. It stays on this machine, and is not kept.`));
+  const input = el("input", { type: "file", "aria-label": "A file with an example", onchange: () => input.files[0] && look(() => give(run, input.files[0])) });
+  const drop = el("div", { className: "drop" }, el("p", {}, el("strong", {}, "Drop a file here"), ", or choose one"), input, el("p", { className: "soft" }, `A file of ${about.facts[0][1]}; of several examples the first. It stays on this machine, and is not kept.`));
   drop.addEventListener("dragover", (event) => (event.preventDefault(), drop.classList.add("over")));
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop.addEventListener("drop", (event) => {

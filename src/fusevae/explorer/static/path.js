@@ -33,6 +33,14 @@ export default async function path(place, { run, about, given }) {
     timer = null;
   }
 
+  function without(why) {
+    pause();
+    frames = [];
+    play.disabled = true;
+    screen.replaceChildren();
+    strip.replaceChildren(why);
+  }
+
   const load = latest(async () => {
     address.keep({ via: ends.join(";"), kind, steps });
     chips.replaceChildren(
@@ -41,12 +49,23 @@ export default async function path(place, { run, about, given }) {
         ends.splice(i, 1);
         load();
       })));
-    const found = await Promise.all(ends.map((end) => resolved(run, end)));
-    const like = found.find((each) => each.like !== null)?.like;
-    const request = { run, through: found.map((each) => each.z), steps, kind, given: asked };
-    if (like !== undefined) request.like = like;
-    const answer = await ask("path", request);
+    if (ends.length < 2) return without(el("p", { className: "soft" }, "A path needs two places or more: add an example by its number, or a place as @x,y. “Add to path” on the map adds one, too."));
+    strip.setAttribute("aria-busy", "true");
+    if (!frames.length) strip.replaceChildren(el("p", { className: "soft" }, "computing ..."));
+    let answer;
+    try {
+      const found = await Promise.all(ends.map((end) => resolved(run, end)));
+      const like = found.find((each) => each.like !== null)?.like;
+      const request = { run, through: found.map((each) => each.z), steps, kind, given: asked };
+      if (like !== undefined) request.like = like;
+      answer = await ask("path", request);
+    } catch (error) {
+      return without(el("p", { className: "error", role: "alert" }, error.message));
+    } finally {
+      strip.removeAttribute("aria-busy");
+    }
     frames = answer.frames;
+    play.disabled = false;
     scrub.max = frames.length - 1;
     show(Math.min(at, frames.length - 1));
     strip.replaceChildren(el("h2", {}, `All ${frames.length} steps`), shown(answer.parts, "all steps of the path"), saves(answer.parts, `${run}-path`));

@@ -100,10 +100,10 @@ export class Scatter {
       return null;
     }
     const sorted = values.filter(Number.isFinite).sort();
-    const [low, high] = [sorted[Math.floor(0.02 * sorted.length)] ?? 0, sorted[Math.ceil(0.98 * sorted.length) - 1] ?? 1];
+    const [low, high] = [sorted[Math.floor(0.02 * sorted.length)], sorted[Math.ceil(0.98 * sorted.length) - 1]];
     for (let i = 0; i < n; i++) this.colours.set(Number.isFinite(values[i]) ? ramp((values[i] - low) / (high - low || 1)) : [128, 128, 128], 3 * i);
     this.draw();
-    return [low, high];
+    return sorted.length ? [low, high] : null;
   }
 
   draw() {
