@@ -58,6 +58,41 @@ def test_what_is_missing_is_filled_in_by_the_conditional_also_where_columns_say_
     assert found.accepted.min() > 0.2
 
 
+def test_draws_of_what_is_missing_are_as_far_apart_as_they_should_be_after_two_steps():
+    x, _ = made(noise=0.02)
+    vae, p = started(x)
+    gone = torch.zeros(5, dtype=torch.bool).index_fill(0, torch.tensor([0, 1, 3]), True)
+    found = impute(Artifact(vae, DataSpec((5,))), x[:4], gone.expand(4, -1), samples=2000, steps=2)
+    c, known = p.covariance_matrix, ~gone
+    left = c[gone][:, gone] - c[gone][:, known] @ torch.linalg.solve(c[known][:, known], c[known][:, gone])
+    for row in range(4):
+        assert torch.allclose(torch.cov(found.samples[:, row, gone].T), left, atol=0.1 * left.diagonal().max().item())
+    assert found.accepted.min() > 0.95
+
+
+@pytest.mark.parametrize("gone", [[0], [0, 2]])
+def test_draws_are_of_the_model_also_where_its_nets_differ_from_the_factors(gone):
+    """One latent, whose posterior is a sum over a grid."""
+    torch.manual_seed(1)
+    x = torch.randn(400, 1) @ torch.tensor([[1.0, -0.8, 0.6]]) + 0.4 * torch.randn(400, 3)
+    vae, _ = started(x, latent=1)
+    with torch.no_grad():
+        for net in (vae.latents.posterior.net, vae.decoder.net):
+            net.last.weight.normal_(0, 0.2)
+    told, grid = x[:1].clone(), torch.linspace(-8, 8, 4001)[:, None]
+    told[:, gone] = torch.nan
+    with torch.no_grad():
+        p = vae.decoder(grid)
+        weight = (p.log_prob(told) - grid[:, 0] ** 2 / 2).softmax(0)[:, None]
+        mean, variance = p.base_dist.loc[:, gone], p.base_dist.variance[:, gone]
+    right = (weight * mean).sum(0)
+    spread = ((weight * (variance + mean**2)).sum(0) - right**2).sqrt()
+    mask = torch.zeros(3, dtype=torch.bool).index_fill(0, torch.tensor(gone), True)
+    found = impute(Artifact(vae, DataSpec((3,))), x[:1], mask[None], samples=4000, steps=60).samples[:, 0, gone]
+    assert torch.allclose(found.mean(0), right, atol=4 * spread.max().item() / 60)
+    assert torch.allclose(found.std(0), spread, rtol=0.06)
+
+
 @pytest.mark.parametrize("dims", [1, 2])
 def test_few_columns_and_constant_ones_have_factors(dims):
     x = torch.randn(20, dims)
