@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from fusevae import VAE, Artifact, DataSpec, Flat, Normal, impute
-from fusevae.distributions.any_order import AnyOrder
+from fusevae import VAE, Artifact, DataSpec, Flat, Normal, fit, impute
+from fusevae.distributions.any_order import AnyOrder, Ordered
 from fusevae.distributions.factor_gaussian import FactorGaussian
 from fusevae.nets.cells import Cells, Real
 from fusevae.nets.factors import Factors
@@ -110,3 +110,15 @@ def test_what_is_given_stands_in_any_order_so_that_a_mean_is_over_orders():
     model.next.register_forward_hook(lambda _, given, __: asked.append(given[0]))
     model().completed(torch.tensor([[0.5, -0.5, torch.nan]]).expand(50, -1), shuffled=True)
     assert set(asked[0].tolist()) == {0, 1} and set(asked[2].tolist()) == {2}
+
+
+def test_of_draws_there_are_as_many_as_are_asked_for_and_of_a_mean_fifty(monkeypatch):
+    x = torch.randn(40, 3)
+    options = {"width": 8, "heads": 2, "layers": 1, "regression": False}
+    artifact = fit("table-transformer", x, options=options, training={"epochs": 1}, quiet=True)
+    asked, completed = [], Ordered.completed
+    monkeypatch.setattr(Ordered, "completed", lambda *given, **how: asked.append(1) or completed(*given, **how))
+    gone = torch.eye(3, dtype=torch.bool)
+    assert len(impute(artifact, x[:3], gone, samples=2, mean=False).samples) == len(asked) == 2
+    asked.clear()
+    assert impute(artifact, x[:3], gone, samples=2).mean.isfinite().all() and len(asked) == 50
