@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from fusevae import VAE, Artifact, DataSpec, Flat, Normal, impute
-from fusevae.distributions.any_order import AnyOrder
+from fusevae import VAE, Artifact, DataSpec, Flat, Normal, fit, impute
+from fusevae.distributions.any_order import AnyOrder, Ordered
 from fusevae.distributions.factor_gaussian import FactorGaussian
 from fusevae.nets.cells import Cells, Real
 from fusevae.nets.factors import Factors
@@ -58,6 +58,41 @@ def test_what_is_missing_is_filled_in_by_the_conditional_also_where_columns_say_
     assert found.accepted.min() > 0.2
 
 
+def test_draws_of_what_is_missing_are_as_far_apart_as_they_should_be_after_two_steps():
+    x, _ = made(noise=0.02)
+    vae, p = started(x)
+    gone = torch.zeros(5, dtype=torch.bool).index_fill(0, torch.tensor([0, 1, 3]), True)
+    found = impute(Artifact(vae, DataSpec((5,))), x[:4], gone.expand(4, -1), samples=2000, steps=2)
+    c, known = p.covariance_matrix, ~gone
+    left = c[gone][:, gone] - c[gone][:, known] @ torch.linalg.solve(c[known][:, known], c[known][:, gone])
+    for row in range(4):
+        assert torch.allclose(torch.cov(found.samples[:, row, gone].T), left, atol=0.1 * left.diagonal().max().item())
+    assert found.accepted.min() > 0.95
+
+
+@pytest.mark.parametrize("gone", [[0], [0, 2]])
+def test_draws_are_of_the_model_also_where_its_nets_differ_from_the_factors(gone):
+    """One latent, whose posterior is a sum over a grid."""
+    torch.manual_seed(1)
+    x = torch.randn(400, 1) @ torch.tensor([[1.0, -0.8, 0.6]]) + 0.4 * torch.randn(400, 3)
+    vae, _ = started(x, latent=1)
+    with torch.no_grad():
+        for net in (vae.latents.posterior.net, vae.decoder.net):
+            net.last.weight.normal_(0, 0.2)
+    told, grid = x[:1].clone(), torch.linspace(-8, 8, 4001)[:, None]
+    told[:, gone] = torch.nan
+    with torch.no_grad():
+        p = vae.decoder(grid)
+        weight = (p.log_prob(told) - grid[:, 0] ** 2 / 2).softmax(0)[:, None]
+        mean, variance = p.base_dist.loc[:, gone], p.base_dist.variance[:, gone]
+    right = (weight * mean).sum(0)
+    spread = ((weight * (variance + mean**2)).sum(0) - right**2).sqrt()
+    mask = torch.zeros(3, dtype=torch.bool).index_fill(0, torch.tensor(gone), True)
+    found = impute(Artifact(vae, DataSpec((3,))), x[:1], mask[None], samples=4000, steps=60).samples[:, 0, gone]
+    assert torch.allclose(found.mean(0), right, atol=4 * spread.max().item() / 60)
+    assert torch.allclose(found.std(0), spread, rtol=0.06)
+
+
 @pytest.mark.parametrize("dims", [1, 2])
 def test_few_columns_and_constant_ones_have_factors(dims):
     x = torch.randn(20, dims)
@@ -75,3 +110,15 @@ def test_what_is_given_stands_in_any_order_so_that_a_mean_is_over_orders():
     model.next.register_forward_hook(lambda _, given, __: asked.append(given[0]))
     model().completed(torch.tensor([[0.5, -0.5, torch.nan]]).expand(50, -1), shuffled=True)
     assert set(asked[0].tolist()) == {0, 1} and set(asked[2].tolist()) == {2}
+
+
+def test_of_draws_there_are_as_many_as_are_asked_for_and_of_a_mean_fifty(monkeypatch):
+    x = torch.randn(40, 3)
+    options = {"width": 8, "heads": 2, "layers": 1, "regression": False}
+    artifact = fit("table-transformer", x, options=options, training={"epochs": 1}, quiet=True)
+    asked, completed = [], Ordered.completed
+    monkeypatch.setattr(Ordered, "completed", lambda *given, **how: asked.append(1) or completed(*given, **how))
+    gone = torch.eye(3, dtype=torch.bool)
+    assert len(impute(artifact, x[:3], gone, samples=2, mean=False).samples) == len(asked) == 2
+    asked.clear()
+    assert impute(artifact, x[:3], gone, samples=2).mean.isfinite().all() and len(asked) == 50

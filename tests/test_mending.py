@@ -36,9 +36,10 @@ from fusevae import (
     fit,
     read_data,
 )
+from fusevae.recipes import table_transformer
 from fusevae.training import mending
 from fusevae.training.mending import FLOOR, FREE, RISE, TIMES, Mending, better
-from fusevae.training.prepare import prepare
+from fusevae.training.prepare import prepare, ready
 
 
 def bits(n: int = 400, dims: int = 64) -> torch.Tensor:
@@ -273,6 +274,17 @@ def test_headway_is_told_by_held_out_examples_where_there_are_some():
 
     assert not said(-30.0, -28.7, -28.7) and not said(-34.0, -32.0, -31.0)
     assert said(-31.0, -31.0, -31.0)
+
+
+def test_a_constant_model_is_judged_by_rows_that_it_has_not_seen():
+    """Of a column of many classes each row that it has seen is one of few, and no training seemed to come near it."""
+    pandas, rng = pytest.importorskip("pandas"), torch.Generator().manual_seed(0)
+    words = [f"w{i}" for i in torch.randint(3000, (6000,), generator=rng).tolist()]
+    frame = pandas.DataFrame({"word": words, "x": torch.randn(6000, generator=rng).numpy()})
+    data = fusevae.read_data(frame, columns={"word": "categorical"})
+    made = table_transformer.recipe(data.spec, width=8, heads=1, layers=1)
+    _, train, held = ready(made.model, data, [], made.objective, made.training, 0).start
+    assert train == pytest.approx(held, abs=0.4)
 
 
 def test_what_smaller_steps_made_worse_was_not_too_large_a_step():

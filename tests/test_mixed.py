@@ -425,6 +425,16 @@ def test_real_rows_are_at_the_floor_and_rows_without_dependence_are_found_out():
     assert kolmogorov(np.arange(4.0), np.arange(4.0) + 2) == 0.5 and variation(np.array([0, 1]), np.array([2, 3])) == 1
 
 
+def test_what_comes_again_and_again_is_given_back_to_the_last_digit():
+    """Which float32 doesn't keep: next to it, all of a spike would lie on one side of that of the data."""
+    spike, x = -0.03949338287409329, np.random.default_rng(0).normal(size=400) / 7
+    frame = pandas.DataFrame({"x": np.where(np.arange(400) % 3 == 0, spike, x), "y": x[::-1]})
+    data = read_data(frame, test=0)
+    x = data.train.batch(torch.arange(len(data.train)))[0]
+    found = fusevae.table_columns(data.spec.schema.back(data.spec.schema.into(x).float()), data.spec)["x"]
+    assert data.spec.schema.columns[0].spikes == [spike] and (found == spike).mean() == pytest.approx(1 / 3, abs=0.03)
+
+
 def test_what_is_decoded_at_once_is_bounded_by_the_classes_of_a_column(monkeypatch):
     words = pandas.DataFrame({"word": [f"w{i % 300}" for i in range(600)], "x": np.arange(600) / 7})
     data = read_data(words, test=0)

@@ -145,7 +145,7 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Their mean."""
         return float(self.score_samples(X).mean())
 
-    def impute(self, X: Any, samples: int = 4, steps: int = 200) -> Any:
+    def impute(self, X: Any, steps: int = 200) -> Any:
         """Rows with a draw in the place of each missing cell, given the others of its row, which stay as they are."""
         data = self._examples(X)
         if not isinstance(data, InMemory):  # of sparse rows, which are refused where a cell is missing
@@ -154,7 +154,7 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         gone = x.isnan()
         if bool(gone.any()):
             whole = InMemory(x.nan_to_num(0.0), y, data.spec)
-            x = impute(self._fitted, whole, gone, samples=samples, steps=steps).samples[0]
+            x = impute(self._fitted, whole, gone, samples=1, steps=steps, mean=False).samples[0]
         if self.form_ != "frame":
             return self._back(x)
         missing = dict(zip(self.artifact_.data.schema.names, gone.numpy().T, strict=True))

@@ -69,8 +69,9 @@ def impute(options: Namespace) -> int:
     data, name = load.examples(options, run, gaps=mask is None)
     print(f"filling in {len(data):,} examples: {name}", file=sys.stderr)
     with run.computing():
-        samples = max(options.samples, options.draws)
-        found = imputed(artifact, data, mask, samples=samples, steps=options.steps, seed=options.seed)
+        mean = options.kind == "mean"
+        samples = options.samples if mean else options.draws
+        found = imputed(artifact, data, mask, samples=samples, steps=options.steps, seed=options.seed, mean=mean)
     for note in found.notes:
         print(note, file=sys.stderr)
     return _write(options, output, artifact, found, data, name, mask is not None, options.draws)

@@ -9,7 +9,7 @@ from fusevae.cli.values import names, positive
 TEXTS = "texts to a .txt, .csv or .jsonl, or to stdout without it"
 AS_SAMPLE = "a folder, or a file as of sample; " + TEXTS
 READ = "how the data are read: data.tokens=words; repeatable"
-DATA = "a folder of images, .npz, .npy, .parquet, .csv, .tsv, .jsonl, or text in .txt, .smi or .jsonl"
+DATA = "a folder of images, .npz, .npy, .parquet, .csv, .tsv, .xlsx, .json, .jsonl, or text in .txt, .smi or .jsonl"
 
 
 def run(parser: argparse.ArgumentParser) -> None:

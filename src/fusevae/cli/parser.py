@@ -225,7 +225,10 @@ def make_parser() -> argparse.ArgumentParser:
             "--kind", choices=("sample", "mean"), default="sample", help="a draw, or the mean of all (default: sample)"
         )
         found.add_argument(
-            "--samples", type=positive, default=samples, help=f"chains of each example (default: {samples})"
+            "--samples",
+            type=positive,
+            default=samples,
+            help=f"chains of each example, for its mean (default: {samples})",
         )
         found.add_argument("--steps", type=positive, default=steps, help=f"of each chain (default: {steps})")
         if name == "impute":

@@ -48,12 +48,7 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
     where a first row may be either, if ``say``.
     """
     rows, above, delimiter = read_rows(path, most, say)
-    if header is None:
-        header, sure = is_header(rows)
-        if not sure and say:
-            shown = ", ".join(cell.strip() for cell in rows[0][:3]) + (", ..." if len(rows[0]) > 3 else "")
-            how = "names of the columns (data.header=false" if header else "data (data.header=true"
-            logger.warning("%s: the first row, %s, was taken for %s, if it is not)", path, shown, how)
+    header = has_header(rows, header, path, say)
     if not header:
         return Table(nameless(len(rows[0])), rows, above + 1, delimiter)
     if empty := [i for i in range(len(rows[0])) if not any(row[i].strip() for row in rows)]:  # commas at the ends
@@ -68,6 +63,18 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
         )
     check_names(names, str(path))
     return Table(names, rows[1:], above + 2, delimiter)
+
+
+def has_header(rows: Sequence[Sequence[str]], told: bool | None, where: Path, say: bool) -> bool:
+    """Whether the first row names the columns: as ``told``, or by :func:`is_header`, which says what is not sure."""
+    if told is not None:
+        return told
+    found, sure = is_header(rows)
+    if not sure and say:
+        shown = ", ".join(cell.strip() for cell in rows[0][:3]) + (", ..." if len(rows[0]) > 3 else "")
+        how = "names of the columns (data.header=false" if found else "data (data.header=true"
+        logger.warning("%s: the first row, %s, was taken for %s, if it is not)", where, shown, how)
+    return found
 
 
 def check_names(names: Sequence[str], where: str) -> None:

@@ -22,12 +22,13 @@ from fusevae.data.examples import check_dataset, split_item
 from fusevae.data.kinds import LOOKED_AT, Kind, values_kind, words_kind
 from fusevae.data.objects import Objects
 from fusevae.data.parts import SPLITS, datasets_of, splits_of
+from fusevae.data.workbook import Workbook
 
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
 SHEET = "grid.png"  # what is written beside examples in a folder, so that they can be seen at once
 LISTED = "metadata.jsonl"  # what says more of the files of a folder
-OBJECTS = ".jsonl"  # of texts, or a table: an object a line
-TABLES = ((".csv", ".tsv"), (OBJECTS,))  # endings of text tables; a folder holds those of one kind
+OBJECTS = (".jsonl", ".json")  # of texts, or a table: an object a line, or a list of objects
+TABLES = ((".csv", ".tsv"), OBJECTS)  # endings of text tables; a folder holds those of one kind
 SAVED = ("dataset_dict.json", "dataset_info.json")  # what datasets.save_to_disk leaves in a folder
 
 
@@ -142,17 +143,21 @@ class Given:
 
     @functools.cached_property
     def columns(self) -> dict[str, Kind]:
-        """The columns of a table (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, a DataFrame, a Hugging Face dataset) by
-        name, each with what it holds: numbers, words (a few different ones, or short), text (sentences), images, audio,
-        other."""
+        """The columns of a table (a text table, objects of JSON, ``.xlsx``, ``.parquet``, a DataFrame, a Hugging Face
+        dataset) by name, each with what it holds: numbers, words (a few different ones, or short), text (sentences),
+        images, audio, other."""
         if self.tables:
             path = next(iter(self.tables.values()))[0]
-            if path.suffix.lower() == OBJECTS:
-                with suppress(InputError):  # what is wrong is said when it is read
-                    return {n: values_kind(cells) for n, cells in Objects(path, LOOKED_AT, skip=True).cells.items()}
+            if path.suffix.lower() in OBJECTS:
+                lines = path.suffix.lower() == OBJECTS[0]
+                with suppress(*[InputError] * lines):  # what is wrong with texts is said when they are read
+                    return {n: values_kind(cells) for n, cells in Objects(path, LOOKED_AT, lines).cells.items()}
                 return {}
             names, body, *_ = delimited.read_table(path, None, say=False, most=LOOKED_AT + 1)
             return {n: words_kind(row[i] for row in body) for i, n in enumerate(names)}
+        if self.workbook is not None:
+            cells = self.workbook.columns(say=False)
+            return {name: values_kind(list(cells[name][:LOOKED_AT])) for name in cells.columns}
         files = [self._file] if self.suffix == ".parquet" else []
         if self.path is not None and self.path.is_dir() and not self.is_saved:
             files = next(iter(parquet.parquet_splits(self.path).values()), [])
@@ -176,10 +181,15 @@ class Given:
             return splits_of([path for path in files_at(self.path) if path.suffix.lower() in ends])
         return {"train": [self._file]} if any(self.suffix in ends for ends in TABLES) else {}
 
+    @functools.cached_property
+    def workbook(self) -> Workbook | None:
+        """The sheet of an ``.xlsx``."""
+        return Workbook(self._file) if self.suffix == ".xlsx" else None
+
     @property
     def are_objects(self) -> bool:
-        """Whether it is objects of JSON, one a line."""
-        return any(paths[0].suffix.lower() == OBJECTS for paths in self.tables.values())
+        """Whether it is objects of JSON."""
+        return any(paths[0].suffix.lower() in OBJECTS for paths in self.tables.values())
 
     @property
     def are_texts(self) -> bool:

@@ -7,9 +7,10 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal
 from torch.distributions import Normal as TorchNormal
 
+from fusevae.core import noise
 from fusevae.core.conditional import parameters
 from fusevae.distributions.gaussian import Gaussian, smooth_bound
 from fusevae.nets.factors import Factors
@@ -23,7 +24,8 @@ class FactorGaussian(Gaussian):
 
     The net tells only how it differs from that: at first not at all, and a VAE of both with a standard normal prior is
     the factor analysis, its bound the likelihood. Where x is missing (NaN) it contributes nothing to its likelihood,
-    and z is that of what is there: what the factors expect stands in its place before the net.
+    and z is that of what is there, with all of its covariance: what the factors expect stands in its place before the
+    net.
 
     Args:
         net: gives mu and, twice as many outputs, log-sigma.
@@ -47,12 +49,30 @@ class FactorGaussian(Gaussian):
         first, *conditions = given
         assert first is not None
         m, log_s = self.factors.expect(first) if self.of == "x" else self.factors.infer(first)
-        if self.of == "z":
-            gone = first.isnan()
-            first = torch.where(gone, self.factors.expect(m)[0], first) if bool(gone.any()) else first
+        correlated = log_s.dim() > m.dim()
+        if correlated:
+            first = torch.where(first.isnan(), self.factors.expect(m)[0], first)
         mean, raw = parameters(self.net, [first, *conditions]).chunk(2, -1)
-        sigma = torch.exp(log_s + smooth_bound(raw, *self.bounds))
+        log_sigma = smooth_bound(raw, *self.bounds)
+        if correlated:
+            root = log_s  # of the covariance
+            mean = m + (root @ mean[..., None])[..., 0]
+            return MultivariateNormal(mean, scale_tril=root * log_sigma.exp()[..., None, :], validate_args=False)
+        sigma = torch.exp(log_s + log_sigma)
         return _WithGaps(TorchNormal(m + log_s.exp() * mean, sigma, validate_args=False), 1, validate_args=False)
+
+    def completed(self, x: Tensor) -> Tensor:
+        """x with a draw of what is missing (NaN) from the factor analysis, given what is there."""
+        m, root = self.factors.infer(x)
+        root = root if root.dim() > m.dim() else torch.diag_embed(root.exp())
+        mean, log_s = self.factors.expect(m + (root @ noise.normal(m.shape, m.device)[..., None])[..., 0])
+        return torch.where(x.isnan(), mean + log_s.exp() * noise.normal(x.shape, x.device), x)
+
+    def log_completed(self, x: Tensor) -> Tensor:
+        """The density of such a draw, but for what depends on what is there alone: of x in the factor analysis."""
+        factors = self.factors
+        p = LowRankMultivariateNormal(factors.center, factors.loadings, factors.variance, validate_args=False)
+        return p.log_prob(x)
 
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:

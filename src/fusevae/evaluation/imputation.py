@@ -31,6 +31,7 @@ def impute(
     samples: int = 4,
     steps: int = 200,
     seed: int = 0,
+    mean: bool = True,
 ) -> Draws:
     r"""Draws from :math:`p(x_\text{missing} \mid x_\text{observed})`, by Metropolis-within-Gibbs (Mattei & Frellsen
     2018).
@@ -54,6 +55,7 @@ def impute(
         samples: chains for each example.
         steps: of each chain; its last state is a sample, the mean is over its second half.
         seed: of the view and of the chains.
+        mean: whether it is to be a good one: of an :class:`AnyOrder` over :data:`MEAN` draws, else over ``samples``.
 
     What must hold between the values of an example (the constraints of a table) holds in every draw where it can: what
     is missing from an equation is computed, a draw that breaks something else is drawn anew, at most :data:`TRIES`
@@ -89,7 +91,7 @@ def impute(
         some = whole if len(rows) == len(whole) else whole.subset(rows)
         if space is None:
             return _conditionals(
-                artifact, cast(AnyOrder, artifact.distribution), some, mask[rows], samples, steps, seed
+                artifact, cast(AnyOrder, artifact.distribution), some, mask[rows], samples, steps if mean else 1, seed
             )
         return _chains(space, some, mask[rows], samples, steps, seed)
 
@@ -101,8 +103,8 @@ def impute(
     found = draw(torch.arange(len(whole)), seed)
     found = _holding(artifact, found, mask, draw, seed) if artifact.data.schema.constrained else found
     given = whole.batch(torch.arange(len(whole)))[0].to(found.mean.dtype)  # which is left as it was
-    mean = found.mean if space is None else artifact.data.schema.averaged(found.mean, found.samples)
-    return found._replace(mean=torch.where(mask, mean, given))
+    filled = found.mean if space is None else artifact.data.schema.averaged(found.mean, found.samples)
+    return found._replace(mean=torch.where(mask, filled, given))
 
 
 def _holding(artifact: Artifact, found: Draws, mask: Tensor, draw: Callable[[Tensor, int], Draws], seed: int) -> Draws:
@@ -154,7 +156,7 @@ def _chains(space: Space, whole: Examples, mask: Tensor, samples: int, steps: in
 def _conditionals(
     artifact: Artifact, model: AnyOrder, whole: Examples, mask: Tensor, samples: int, steps: int, seed: int
 ) -> Draws:
-    """Independent draws from the model's own conditionals; the mean is over at least :data:`MEAN` of them."""
+    """Independent draws from the model's own conditionals; the mean is over ``steps`` of them, at most :data:`MEAN`."""
     for name, value in (("samples", samples), ("steps", steps)):
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1")

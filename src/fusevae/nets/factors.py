@@ -62,17 +62,20 @@ class Factors(Described, nn.Module):
         self.fitted = True
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-scale of z ``(*batch, latent)`` given what is there of x (NaN where it isn't); the scale is that
-        of each factor given the others."""
+        """Mean ``(*batch, latent)`` and root ``(*batch, latent, latent)``, lower triangular, of the covariance of z
+        given what is there of x (NaN where it isn't); where all is, that is diagonal, and the logarithms of its
+        diagonal are given, ``(*batch, latent)``."""
         over, there = self.loadings / self.variance[:, None], ~x.isnan()
         z = torch.where(there, x - self.center, 0.0) @ over
         if bool(there.all()):
             precision = 1 + (self.loadings * over).sum(0)
             return z / precision, (-0.5 * precision.log()).expand_as(z)
         each = (self.loadings[:, :, None] * over[:, None, :]).flatten(1)  # (dims, latent * latent)
-        within = (there.to(z) @ each).unflatten(-1, (self.latent, -1)) + torch.eye(self.latent, device=x.device)
-        mean = torch.linalg.solve(within, z[..., None])[..., 0]
-        return mean, -0.5 * within.diagonal(dim1=-2, dim2=-1).log()
+        one = torch.eye(self.latent, device=x.device)
+        within = (there.to(z) @ each).unflatten(-1, (self.latent, -1)) + one
+        turned = torch.linalg.cholesky(within.flip(-2, -1)).flip(-2, -1).mT  # within = turned.mT @ turned
+        root = torch.linalg.solve_triangular(turned, one, upper=False)
+        return (root @ (root.mT @ z[..., None]))[..., 0], root
 
     def expect(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-scale of x given z, ``(*batch, dims)``."""

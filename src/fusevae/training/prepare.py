@@ -122,14 +122,15 @@ def ready(
         if remarks and progress is not None:
             for line in [] if progress.quiet or said else data.spec.schema.remarks(data.spec):
                 progress.say(line)
-        held = freeze(model, training.frozen)
-        some = data.train.evenly(STARTS if trial else max(1000, int(FITTED_ON / data.spec.dims)))  # of all classes
+        held, starts = freeze(model, training.frozen), data.train.evenly(STARTS)
+        some = starts if trial else data.train.evenly(max(1000, int(FITTED_ON / data.spec.dims)))  # of all classes
         with torch.no_grad(), noise.keyed(seed, "preprocessing"):
             model.start_from(functools.cache(lambda: artifact.view(data.train.batch(some)[0])))
     found = players(artifact, objective, training)
     if not isinstance(objective, Simultaneous):  # those don't ask for the likeliest examples
         with noise.preserved(), noise.keyed(seed, "baseline"):
             few = data.train.evenly(BASELINE)
+            few = few[~torch.isin(few, starts)] if len(few) > 2 * STARTS else few  # that it isn't judged by
             x = artifact.view(data.train.batch(few)[0])
             found[0].baseline = modality_of(data.spec).baseline(x, artifact.viewed, artifact.measure)
     game = Game(found)
@@ -139,16 +140,15 @@ def ready(
     if training.mend and not isinstance(objective, Opposed):
         game.eval()  # nothing that follows the batches is moved
         with noise.preserved(), noise.keyed(seed, "start"), torch.no_grad():
-            first = Batch(*data.train.batch(data.train.evenly(STARTS)))
             constant = [
                 found[0].baseline.log_prob(artifact.view(part.batch(part.evenly(STARTS))[0])).mean().item()
                 for part in (data.train, data.validation)
                 if len(part)
             ]
-            start = found[0].start(first), *constant
+            start = found[0].start(Batch(*data.train.batch(starts))), *constant
     if remarks and progress is not None:
         with noise.preserved():  # where model and data are both still in memory
-            scale = out_of_reach(model, artifact.view(data.train.batch(data.train.evenly(STARTS))[0]))
+            scale = out_of_reach(model, artifact.view(data.train.batch(starts)[0]))
     return Ready(game, objective, held, start, scale)
 
 

@@ -55,7 +55,7 @@ from fusevae.nets.mlp import Constant
 
 
 class Tables(Modality):
-    """Columns: text tables, ``.jsonl``, parquet, DataFrames, arrays ``(N, columns)``; ``.h5ad`` and sparse ``.npz``."""
+    """Columns: text tables, JSON, Excel, parquet, DataFrames, arrays ``(N, columns)``; ``.h5ad``, sparse ``.npz``."""
 
     name = "tables"
     what = "tables"
@@ -100,6 +100,9 @@ class Tables(Modality):
             return {"train": h5ad_part(path, options)}
         if _is_sparse(given):
             return {"train": npz_part(path, options)}
+        if given.workbook is not None:
+            columns = given.workbook.columns(options.header, say=options.known is None)
+            return {"train": frame_part(columns, options, str(path), columns.start)}
         if given.suffix == ".npz":
             return npz.read_npz(path, options, rows)
         if given.suffix == ".npy":
@@ -111,7 +114,9 @@ class Tables(Modality):
             return {split: read(paths[0], options) for split, paths in given.tables.items()}
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
             return {split: parquet_part(paths, options) for split, paths in parquet.splits(path).items()}
-        raise InputError(f"{path} holds no table: expected a .csv, .tsv, .jsonl, .parquet, .npz, .npy or .h5ad")
+        raise InputError(
+            f"{path} holds no table: expected a .csv, .tsv, .json, .jsonl, .xlsx, .parquet, .npz, .npy or .h5ad"
+        )
 
     def schema_of(self, part: Part, options: Options) -> Schema:
         if part.schema is not None:

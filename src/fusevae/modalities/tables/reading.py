@@ -1,4 +1,4 @@
-"""Tables: .csv, .tsv, .jsonl, parquet and DataFrames, columns by name."""
+"""Tables: text tables, objects of JSON, .xlsx, parquet and DataFrames, columns by name."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
 
 
 def objects_part(path: Path, options: Options) -> Part:
-    """The columns of JSON objects, one a line."""
+    """The columns of JSON objects."""
     return frame_part(Objects(path), options, str(path), 1)
 
 

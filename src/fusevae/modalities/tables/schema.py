@@ -42,7 +42,10 @@ class TableSchema(Schema):
         self.spacing = torch.tensor([c.spacing for c in self.columns], dtype=torch.float64)
         self.start = torch.tensor([c.low or 0.0 for c in self.columns], dtype=torch.float64)
         self.anew = [i for i, c in enumerate(self.columns) if c.kind == "identifier"]
-        self.simple = not (bool(self.offset.any()) or bool(self.rounded.any()) or bool(limits.isfinite().any()))
+        # values that come again and again, which float32 may not keep to their last digit
+        self.spiked = [i for i, c in enumerate(self.columns) if c.spikes and c.decimals is None]
+        some = (self.offset != 0, self.rounded, limits.isfinite())
+        self.simple = not (self.spiked or any(bool(one.any()) for one in some))
 
     @property
     def names(self) -> list[str]:
@@ -81,6 +84,10 @@ class TableSchema(Schema):
         y = torch.where(rounded, (y * unit).round() / unit, y).clamp(low, high) + 0.0  # -0 is 0
         if self.anew:
             y[..., self.anew] = torch.nan
+        for i in self.spiked:
+            exact = torch.tensor(self.columns[i].spikes, dtype=torch.float64, device=x.device)
+            same = x[..., i, None].float() == (exact - offset[i]).float()
+            y[..., i] = torch.where(same.any(-1), exact[same.int().argmax(-1)], y[..., i])
         return y
 
     def row(self, values: Mapping[str, Any]) -> Tensor:

@@ -20,6 +20,7 @@ from fusevae.data.examples import Examples, InMemory
 from fusevae.data.given import LISTED, Given, files_at, files_in, is_frame, is_hugging_face
 from fusevae.data.kinds import is_text
 from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
+from fusevae.data.objects import Objects
 from fusevae.data.parts import Options, Part
 from fusevae.data.rows import beside_others, write_columns
 from fusevae.data.sheet import Rows, Sheet
@@ -81,6 +82,9 @@ class Text(Modality):
             if is_frame(given.data):
                 return reading.read_frame(given.data, options, given.name, looks)
             return npz.parts_of(given.data, options, given.name, lambda x, name: self._part(x, name, options))
+        sheet = Objects(path) if given.suffix == ".json" else given.workbook and given.workbook.columns(options.header)
+        if sheet is not None:
+            return reading.read_frame(sheet, options, str(path), looks)
         if given.suffix == ".parquet" or (path.is_dir() and parquet.parquet_splits(path)):
             return {n: reading.read_parquet(files, options, looks) for n, files in parquet.splits(path).items()}
         if path.is_dir() and given.is_saved:
