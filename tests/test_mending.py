@@ -227,9 +227,11 @@ def test_one_that_was_set_apart_is_the_same_after_stops(tmp_path):
 
 
 def test_who_is_alike_is_mended_whatever_it_costs_and_is_not_kept_beside_one_that_lives():
-    assert "alike for all examples" in Mending().after({"kl": 49.2}, 0.2, alike=True)
-    assert Mending().after({"kl": 49.2}, 0.05, alike=True) is None  # may pass by itself
-    assert Mending().after({"kl": 0.0, "codes": {}}, 0.2, alike=True) is None
+    assert "alike for all examples" in Mending().after({"kl": 49.2}, 0.2, told=0.1)
+    assert Mending().after({"kl": 49.2}, 0.05, told=0.1) is None  # may pass by itself
+    assert Mending().after({"kl": 0.55}, 0.2, told=0.05) is None  # of 300 captions, whose latent came to life
+    assert Mending().after({"kl": 0.55}, 0.3, told=0.05)
+    assert Mending().after({"kl": 0.0, "codes": {}}, 0.2, told=0.1) is None
     told = {"active_units": {"z": 0}, "mutual_information": 0.1}
     assert collapsed({"kl": 49.2} | told) and not collapsed({"kl": 49.2, "active_units": {"z": 1}})
     assert not collapsed({"kl": 49.2} | told | {"mutual_information": 2.0})

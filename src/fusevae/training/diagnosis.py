@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -60,10 +61,13 @@ def early(loop: Any) -> bool:
 
 def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
     """Record what a block of held-out examples (or training ones) says of the players, at ``progress`` of the training;
-    what is wrong is said once. Whether latents are all alike is known to all processes, for what is done about it."""
+    what is wrong is said once. What latents that are all alike tell (None of others) is known to all processes, for
+    what is done about it."""
     loop.values["diagnosed"] = loop.step
-    same = 0 if loop.rank else sum(alike(found) for found in _said(loop, game, progress))
-    loop.values["alike"] = bool(sum_over_processes(loop.figures.one * same).item())
+    told = [f["mutual_information"] for f in ([] if loop.rank else _said(loop, game, progress)) if alike(f)]
+    mine = 0.0 if loop.rank else max(0.0, told[0]) if told else math.nan
+    nats = sum_over_processes(loop.figures.one * mine).item()
+    loop.values["alike"] = None if math.isnan(nats) else nats
 
 
 def _said(loop: Any, game: nn.Module, progress: float) -> Iterator[dict[str, Any]]:
@@ -135,8 +139,8 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     """Held-out examples' figures, and what they decide: which state is kept, what is mended, whether to stop."""
     means = held_out(loop, game, judged)
     leader = loop.game.players[judged[0]]
-    same = loop.values.get("alike", False)
-    score, lives = leader.score(means), not (same or collapsed(means))
+    told = loop.values.get("alike")
+    score, lives = leader.score(means), told is None and not collapsed(means)
     loop.values["score"] = score
     reached = loop.values.get("reached")  # since the training went back, if it did: what had been lost is climbed again
     climbs = bool(loop.values["rollbacks"]) and (reached is None or score > reached)
@@ -152,9 +156,9 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     if not loop.doubtful():
         loop.good = loop.state()  # a short training may make no checkpoint
     if leader.mending is not None and leader.kept and not last:
-        if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"], same):
+        if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"], told):
             loop.values["stale"] = 0  # what is done takes time
-            if same:
+            if told is not None:
                 some = Batch(*loop.train.batch(rows_of(loop.train))).to(loop.device)
                 says += apart(loop, leader, some)
             loop.tell("mended", says)

@@ -27,6 +27,8 @@ FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and u
 TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its end
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
+SETTLED = 0.3  # of a training: a collapse or an explosion before may pass by itself, and isn't said
+WASTE = 50  # times what posteriors that are all alike tell, in cost: those before SETTLED are done for
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
 MUCH, LOWER = 0.25, 0.05  # of what a training is ahead of a constant model; of all, where that is more
 AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
@@ -111,11 +113,15 @@ class Mending:
         none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None, "seen": None}
         return self.state() | none
 
-    def after(self, means: Mapping[str, Any], progress: float, lives: bool = True, alike: bool = False) -> str | None:
+    def after(
+        self, means: Mapping[str, Any], progress: float, lives: bool = True, told: float | None = None
+    ) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
         is one whose latent lives: where it isn't after a warm-up, though it is far ahead of a constant model, the
-        decoder does without. ``alike`` is whether the newest diagnosis found the latents of all examples to be one."""
-        dead = "codes" not in means and (means.get("kl", DEAD) < DEAD or alike)
+        decoder does without. ``told`` is what latents tell that the newest diagnosis found to be all alike, in nats:
+        those that cost no more than WASTE times that may have begun to come alive."""
+        wasted = told is not None and (progress >= SETTLED or means.get("kl", 0.0) > WASTE * told)
+        dead = "codes" not in means and (means.get("kl", DEAD) < DEAD or wasted)
         if not dead or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
             return None
         ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + AHEAD * abs(self.constant)
@@ -126,7 +132,7 @@ class Mending:
         self.warm = [*self.warm, progress]
         return (
             f"the latent had collapsed (its KL was {max(0.0, means['kl']):.2f} nats"
-            + (", alike for all examples" if alike else "")
+            + (", alike for all examples" if told is not None else "")
             + f"): its cost is taken away, and whole again from {100 * (progress + RISE):.0f} % of the training on"
             + (f", with {FLOOR:g} nats free" if len(self.warm) == TIMES else "")
         )
