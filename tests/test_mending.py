@@ -213,6 +213,21 @@ def test_posteriors_that_are_all_alike_are_set_apart_by_the_measure_of_the_diagn
     assert not [r for r in events(left) if r["event"] == "mended"]
 
 
+def test_gradients_after_it_are_not_held_against_those_before():
+    """Of cells they were a hundred times as large, all were left out, and the training went back to before it."""
+    loop = prepare(one_posterior(), read_data(bits(80)), (), ELBO(), Training(**SLOW), 0, "cpu")
+    optimizer = loop.optimizers["model"]
+    loop.mending.after({"kl": 36.0}, 0.2, told=0.0)
+    for _ in range(3):
+        loop._move("model", next(loop.batches.since(0)))
+    optimizer.read()
+    assert optimizer.stats["mean"] > 0
+    batch = fusevae.training.players.Batch(*loop.train.batch(torch.arange(40)))
+    assert mending.apart(loop, loop.game.players["model"], batch)
+    assert optimizer.stats["mean"] == optimizer.stats["made"] == 0 and optimizer.limit == math.inf
+    assert not any(value.any() for moments in optimizer.moments.values() for value in moments)
+
+
 def test_one_that_was_set_apart_is_the_same_after_stops(tmp_path):
     whole = fit(one_posterior(), bits(), training=SLOW, quiet=True)
     (at,) = [r["step"] for r in events(whole) if r["event"] == "mended"]

@@ -161,6 +161,7 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
             if told is not None:
                 some = Batch(*loop.train.batch(rows_of(loop.train))).to(loop.device)
                 says += apart(loop, leader, some)
+                loop.good = loop.state()
             loop.tell("mended", says)
     loop.finished = loop.settings.ended(loop.values)
     if (loop.finished or last) and loop.best and (says := fallen(score, loop.values, loop.mending.mean, climbs)):

@@ -287,6 +287,8 @@ def apart(loop: Any, player: Any, batch: Any) -> str:
     if means.dim() != 2 or not set_apart(found[0].net, means):
         return ""
     loop.average.anew()
+    for optimizer in loop.optimizers.values():  # on spots of light the next gradients were 100 times as large
+        optimizer.anew()
     return f". The means of its posteriors, which differed by {means.std(0).mean():.2g}, are set apart by 1"
 
 
