@@ -36,6 +36,7 @@ from fusevae import (
     fit,
     read_data,
 )
+from fusevae.evaluation.collapse import alike, collapsed
 from fusevae.recipes import table_transformer
 from fusevae.training import mending
 from fusevae.training.mending import FLOOR, FREE, RISE, TIMES, Mending, better
@@ -180,9 +181,76 @@ def test_near_the_best_the_state_that_lives_is_kept(candidate, best, wanted):
 
 
 def test_codes_are_no_collapsed_latent():
-    from fusevae.training.mending import alive
+    assert not collapsed({"kl": 0.0, "codes": {"z": {}}}) and not collapsed({"log_bound": 1.0})
+    assert collapsed({"kl": 0.1}) and not collapsed({"kl": 0.6, "codes": {}})
 
-    assert alive({"kl": 0.0, "codes": {"z": {}}}) and alive({"log_bound": 1.0}) and not alive({"kl": 0.1})
+
+# posteriors that are all alike, whatever they cost
+
+
+def one_posterior() -> VAE:
+    """An encoder that hardly sees its inputs, and whose posteriors lie far from the prior: until they have come there
+    the training is over, and nothing was told."""
+    torch.manual_seed(0)
+    posterior = Gaussian(MLP(64, 16, (64,)))
+    posterior.net.last.weight.data *= 1e-3
+    posterior.net.last.bias.data[:8] = 3.0
+    return VAE(Flat(Normal(8), posterior), Bernoulli(MLP(8, 64, (64,))))
+
+
+SLOW = SETTINGS | {"epochs": 40, "learning_rate": 3e-4}
+
+
+def test_posteriors_that_are_all_alike_are_set_apart_by_the_measure_of_the_diagnosis():
+    left = fit(one_posterior(), bits(), training=SLOW | {"mend": False}, quiet=True)
+    found = fit(one_posterior(), bits(), training=SLOW, quiet=True)
+    values = [[r["validation"] for r in a.history.records if "validation" in r][-1] for a in (left, found)]
+    assert values[0]["kl"] > 5.0  # no collapse by that, or this test shows nothing
+    assert values[1]["elbo"] > values[0]["elbo"] + 5.0
+    (event,) = [r for r in events(found) if r["event"] == "mended"]
+    assert "alike for all examples" in event["says"] and "set apart by 1" in event["says"]
+    newest = next(r for r in reversed(found.history.records) if "diagnosis" in r and r["step"] <= event["step"])
+    assert alike(newest["diagnosis"])
+    assert not [r for r in events(left) if r["event"] == "mended"]
+
+
+def test_gradients_after_it_are_not_held_against_those_before():
+    """Of cells they were a hundred times as large, all were left out, and the training went back to before it."""
+    loop = prepare(one_posterior(), read_data(bits(80)), (), ELBO(), Training(**SLOW), 0, "cpu")
+    optimizer = loop.optimizers["model"]
+    loop.mending.after({"kl": 36.0}, 0.2, told=0.0)
+    for _ in range(3):
+        loop._move("model", next(loop.batches.since(0)))
+    optimizer.read()
+    assert optimizer.stats["mean"] > 0
+    batch = fusevae.training.players.Batch(*loop.train.batch(torch.arange(40)))
+    assert mending.apart(loop, loop.game.players["model"], batch)
+    assert optimizer.stats["mean"] == optimizer.stats["made"] == 0 and optimizer.limit == math.inf
+    assert not any(value.any() for moments in optimizer.moments.values() for value in moments)
+
+
+def test_one_that_was_set_apart_is_the_same_after_stops(tmp_path):
+    whole = fit(one_posterior(), bits(), training=SLOW, quiet=True)
+    (at,) = [r["step"] for r in events(whole) if r["event"] == "mended"]
+    part = fit(one_posterior(), bits(), None, None, SLOW, quiet=True, callbacks=[lambda r: r["step"] < at - 5])
+    for stop in (at, at + 30, 10**9):
+        part = fusevae.resume(part, quiet=True, callbacks=[lambda record, stop=stop: record["step"] < stop])
+    assert [r["says"] for r in events(part) if r["event"] == "mended"] == [
+        r["says"] for r in events(whole) if r["event"] == "mended"
+    ]
+    for a, b in zip(whole.distribution.parameters(), part.distribution.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_who_is_alike_is_mended_whatever_it_costs_and_is_not_kept_beside_one_that_lives():
+    assert "alike for all examples" in Mending().after({"kl": 49.2}, 0.2, told=0.1)
+    assert Mending().after({"kl": 49.2}, 0.05, told=0.1) is None  # may pass by itself
+    assert Mending().after({"kl": 0.55}, 0.2, told=0.05) is None  # of 300 captions, whose latent came to life
+    assert Mending().after({"kl": 0.55}, 0.3, told=0.05)
+    assert Mending().after({"kl": 0.0, "codes": {}}, 0.2, told=0.1) is None
+    told = {"active_units": {"z": 0}, "mutual_information": 0.1}
+    assert collapsed({"kl": 49.2} | told) and not collapsed({"kl": 49.2, "active_units": {"z": 1}})
+    assert not collapsed({"kl": 49.2} | told | {"mutual_information": 2.0})
 
 
 # too large a step

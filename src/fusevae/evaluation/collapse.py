@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -124,6 +124,29 @@ def mutual_information(term: Term) -> float | None:
     return (term.log_q - torch.logsumexp(each, 1) + math.log(len(z))).mean().item()
 
 
+def alike(figures: Mapping[str, Any]) -> bool:
+    """Whether the latents of all examples are one, whatever its KL is: no unit varies from example to example, and they
+    tell less than TOLD nats of x. Figures without these say nothing.
+
+    Example:
+        >>> alike({"active_units": {"z": 0}, "mutual_information": 0.1}), alike({"kl": 0.1})
+        (True, False)
+    """
+    active, told = figures.get("active_units", {}).values(), figures.get("mutual_information")
+    return bool(active) and not any(n is None or n for n in active) and told is not None and told < TOLD
+
+
+def collapsed(figures: Mapping[str, Any]) -> bool:
+    """Whether a decoder is told nothing by its latent, as a diagnosis or the figures of held-out data have it: these
+    are all alike, or cost less than COLLAPSED nats. Codes cost what they cost.
+
+    Example:
+        >>> collapsed({"kl": 0.1}), collapsed({"kl": 0.1, "codes": {"z": {}}}), collapsed({"log_bound": -1.0})
+        (True, False, False)
+    """
+    return not figures.get("codes") and (figures.get("kl", COLLAPSED) < COLLAPSED or alike(figures))
+
+
 def warnings(diagnosis: dict[str, Any], finished: bool = False) -> dict[str, str]:
     """What is wrong, by name, each a plain line with the settings that mend it.
 
@@ -164,9 +187,7 @@ def _of_latents(diagnosis: dict[str, Any]) -> dict[str, str]:
                 "the VectorQuantizer (0.1), or fewer features for it (8); a smaller training.learning_rate; fewer "
                 "codes; FiniteScalar as quantizer, which has no codebook (the recipe fsq-vae)"
             )
-    active, told = diagnosis.get("active_units", {}).values(), diagnosis.get("mutual_information")
-    idle = bool(active) and not any(n is None or n for n in active) and told is not None and told < TOLD
-    if (diagnosis["kl"] < COLLAPSED or idle) and not diagnosis["codes"]:
+    if collapsed(diagnosis):
         why = " and no unit of it varies from example to example" if diagnosis["kl"] >= COLLAPSED else ""
         found["collapsed"] = (
             f"the latent has collapsed: its KL is {diagnosis['kl']:.2f} nats{why}, so the decoder ignores it. Any of "

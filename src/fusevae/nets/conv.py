@@ -89,6 +89,11 @@ class ConvEncoder(Described, nn.Module):
         h, w = sizes(*patches(inputs[1:], patch), len(channels))[-1]
         self.head = nn.Linear(channels[-1] * h * w, math.prod(self.outputs))
 
+    @property
+    def last(self) -> nn.Module:
+        """The layer whose outputs are the net's."""
+        return self.head
+
     def forward(self, x: Tensor, label: Tensor | None = None, *others: Tensor | None) -> Tensor:
         """``(*batch, *outputs)`` for images ``(*batch, *inputs)``."""
         batch = x.shape[:-3]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 FEW = 10_000  # examples that a start is taken from; places of as many, where a convolution's are one
+NARROW = 1e-3  # deviation of an output below which it is float32's as much as the data's
 
 
 @torch.no_grad()
@@ -67,6 +68,27 @@ def center_on(part: nn.Module, examples: Callable[[], Tensor]) -> None:
         found = thinned(examples().float()).mean(0)
         for mean in new:
             mean.copy_(found)
+
+
+@torch.no_grad()
+def set_apart(net: nn.Module, outputs: Tensor) -> bool:
+    """Scale and shift the first outputs of a net's last layer, which are ``outputs`` (n, k) of examples, so that each
+    has a mean of 0 and a deviation of 1 over them; returns whether the net has such a layer. A convolutional encoder of
+    small bright spots on a dark ground told its latent of them by 0.007 deviations.
+
+    Example:
+        >>> from fusevae.nets.mlp import MLP
+        >>> net, x = MLP(2, 3), torch.randn(50, 2)
+        >>> set_apart(net, net(x)[:, :1]), round(net(x)[:, 0].std(correction=0).item(), 3)
+        (True, 1.0)
+    """
+    last = getattr(net, "last", None)
+    if not isinstance(last, nn.Linear) or last.bias is None or not last.weight.requires_grad:
+        return False
+    k, mean, deviation = outputs.shape[1], outputs.mean(0), outputs.std(0, correction=0).clamp(min=NARROW)
+    last.weight[:k] /= deviation[:, None]
+    last.bias[:k] = (last.bias[:k] - mean) / deviation
+    return True
 
 
 def spread(x: Tensor) -> Tensor:

@@ -41,6 +41,11 @@ class Average:
             torch._foreach_lerp_(*self.pairs, 1 - decay)
 
     @torch.no_grad()
+    def anew(self) -> None:
+        """Begin once more, from the present parameters."""
+        torch._foreach_copy_(*self.pairs)
+
+    @torch.no_grad()
     def ready(self) -> nn.Module:
         """The game with averaged weights and present buffers, in evaluation mode."""
         values = self.averages if self.decay else self.followed

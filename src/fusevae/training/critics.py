@@ -13,7 +13,8 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.levels import bounds_as
 from fusevae.models.preprocessed import inside
 from fusevae.objectives.objective import Opposed, Simultaneous
-from fusevae.training.players import SETTLED, Batch, Losses, MaximumLikelihood, Player, figures
+from fusevae.training.mending import SETTLED
+from fusevae.training.players import Batch, Losses, MaximumLikelihood, Player, figures
 
 
 class Opponent(Player):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import SlotError
+from fusevae.core.processes import sum_over_processes
 from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import as_asked, remark
+from fusevae.evaluation.collapse import alike, collapsed
 from fusevae.evaluation.judge import LEAST
-from fusevae.training.mending import alive, better, fallen
+from fusevae.training.mending import apart, better, fallen
 from fusevae.training.optimizer import whole
 from fusevae.training.parallel import gather_sums
 from fusevae.training.players import Batch, Game
@@ -58,10 +61,17 @@ def early(loop: Any) -> bool:
 
 def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
     """Record what a block of held-out examples (or training ones) says of the players, at ``progress`` of the training;
-    what is wrong is said once."""
+    what is wrong is said once. What latents that are all alike tell (None of others) is known to all processes, for
+    what is done about it."""
     loop.values["diagnosed"] = loop.step
-    if loop.rank:
-        return
+    told = [f["mutual_information"] for f in ([] if loop.rank else _said(loop, game, progress)) if alike(f)]
+    mine = 0.0 if loop.rank else max(0.0, told[0]) if told else math.nan
+    nats = sum_over_processes(loop.figures.one * mine).item()
+    loop.values["alike"] = None if math.isnan(nats) else nats
+
+
+def _said(loop: Any, game: nn.Module, progress: float) -> Iterator[dict[str, Any]]:
+    """What each player's diagnosis found, recorded."""
     held = _held(loop)
     batch = Batch(*held.batch(rows_of(held))).to(loop.device)
     for name, player in cast(Game, game).players.items():
@@ -75,6 +85,7 @@ def diagnose(loop: Any, game: nn.Module, progress: float) -> None:
                 loop.values["warned"] = [*loop.values["warned"], what]
                 loop.write({"event": what, "says": text})
                 loop.progress.warn(f"step {loop.step}: {text}")
+        yield found
 
 
 def held_out(loop: Any, game: nn.Module, judged: Sequence[str]) -> dict[str, Any]:
@@ -128,7 +139,8 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     """Held-out examples' figures, and what they decide: which state is kept, what is mended, whether to stop."""
     means = held_out(loop, game, judged)
     leader = loop.game.players[judged[0]]
-    score, lives = leader.score(means), alive(means)
+    told = loop.values.get("alike")
+    score, lives = leader.score(means), told is None and not collapsed(means)
     loop.values["score"] = score
     reached = loop.values.get("reached")  # since the training went back, if it did: what had been lost is climbed again
     climbs = bool(loop.values["rollbacks"]) and (reached is None or score > reached)
@@ -144,8 +156,12 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     if not loop.doubtful():
         loop.good = loop.state()  # a short training may make no checkpoint
     if leader.mending is not None and leader.kept and not last:
-        if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"]):
+        if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"], told):
             loop.values["stale"] = 0  # what is done takes time
+            if told is not None:
+                some = Batch(*loop.train.batch(rows_of(loop.train))).to(loop.device)
+                says += apart(loop, leader, some)
+                loop.good = loop.state()
             loop.tell("mended", says)
     loop.finished = loop.settings.ended(loop.values)
     if (loop.finished or last) and loop.best and (says := fallen(score, loop.values, loop.mending.mean, climbs)):

@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusevae.evaluation.collapse import COLLAPSED
+from fusevae.core import noise
+from fusevae.distributions.gaussian import Gaussian
+from fusevae.models.flat import Flat
+from fusevae.nets.outset import set_apart
 from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.training.checkpoint import State
 
@@ -24,6 +27,8 @@ FREE, RISE = 0.1, 0.25  # of the training: without any cost of the latent, and u
 TIMES = 2  # warm-ups in a training; the second leaves FLOOR nats free to its end
 FLOOR = 1.0  # nats
 DEAD = 0.1  # nats of KL below which a latent is brought to life; one that holds little may have little to hold
+SETTLED = 0.3  # of a training: a collapse or an explosion before may pass by itself, and isn't said
+WASTE = 50  # times what posteriors that are all alike tell, in cost: those before SETTLED are done for
 NEAR = 0.005  # of the bound: a model whose latent lives is preferred to a collapsed one within this of it
 MUCH, LOWER = 0.25, 0.05  # of what a training is ahead of a constant model; of all, where that is more
 AHEAD = 0.1  # of a constant model's nats, above it: whose latent is dead there has a decoder that does without
@@ -108,11 +113,15 @@ class Mending:
         none |= {"warm": [], "rests": {}, "wins": 0, "mean": self.constant, "earlier": None, "seen": None}
         return self.state() | none
 
-    def after(self, means: Mapping[str, Any], progress: float, lives: bool = True) -> str | None:
+    def after(
+        self, means: Mapping[str, Any], progress: float, lives: bool = True, told: float | None = None
+    ) -> str | None:
         """What is done about figures of held-out data, in words; None for nothing. ``lives`` is whether the best state
         is one whose latent lives: where it isn't after a warm-up, though it is far ahead of a constant model, the
-        decoder does without."""
-        dead = "codes" not in means and means.get("kl", DEAD) < DEAD
+        decoder does without. ``told`` is what latents tell that the newest diagnosis found to be all alike, in nats:
+        those that cost no more than WASTE times that may have begun to come alive."""
+        wasted = told is not None and (progress >= SETTLED or means.get("kl", 0.0) > WASTE * told)
+        dead = "codes" not in means and (means.get("kl", DEAD) < DEAD or wasted)
         if not dead or not FROM <= progress <= LATEST or len(self.warm) >= TIMES:
             return None
         ahead = self.constant is not None and means.get("elbo", -math.inf) > self.constant + AHEAD * abs(self.constant)
@@ -122,8 +131,9 @@ class Mending:
             self.earlier, self.seen = self.mean, means.get("elbo")
         self.warm = [*self.warm, progress]
         return (
-            f"the latent had collapsed (its KL was {max(0.0, means['kl']):.2f} nats): its cost is taken away, and "
-            f"whole again from {100 * (progress + RISE):.0f} % of the training on"
+            f"the latent had collapsed (its KL was {max(0.0, means['kl']):.2f} nats"
+            + (", alike for all examples" if told is not None else "")
+            + f"): its cost is taken away, and whole again from {100 * (progress + RISE):.0f} % of the training on"
             + (f", with {FLOOR:g} nats free" if len(self.warm) == TIMES else "")
         )
 
@@ -264,6 +274,24 @@ def beginning(loop: Any) -> State:
     return State(tensors, {**loop.values, **loop.mending.anew(), **none})
 
 
+def apart(loop: Any, player: Any, batch: Any) -> str:
+    """Set the posteriors of a player's latents, which are all alike, apart by a batch of examples, and say so: an
+    encoder that hardly tells these apart learns less of them in a step than its posterior learns to be the prior."""
+    model, game = player.artifact.distribution, loop.game
+    found = [m.posterior for m in model.modules() if isinstance(m, Flat)]
+    if not (found and isinstance(found[0], Gaussian)) or loop.processes > 1:  # whose weights would differ by a rounding
+        return ""
+    with noise.keyed(loop.seed, "apart", device=loop.device):
+        means = model.eval().trace(player.artifact.view(batch.x), batch.label).terms[0].q.mean
+    game.train()
+    if means.dim() != 2 or not set_apart(found[0].net, means):
+        return ""
+    loop.average.anew()
+    for optimizer in loop.optimizers.values():  # on spots of light the next gradients were 100 times as large
+        optimizer.anew()
+    return f". The means of its posteriors, which differed by {means.std(0).mean():.2g}, are set apart by 1"
+
+
 def held(loop: Any) -> State:
     """The state to go back to: the last good one; but where a training failed that had just gone back to that, smaller
     steps alone don't mend it, and it goes on with the best weights, as if they were its first."""
@@ -274,11 +302,6 @@ def held(loop: Any) -> State:
     for name, value in loop.best.items():
         found |= {k: value for group in ("game", "buffer", "average") if (k := f"{group}/{name}") in good.tensors}
     return State(good.tensors | found, good.values)
-
-
-def alive(means: Mapping[str, Any]) -> bool:
-    """Whether the figures of held-out data are of a latent that hasn't collapsed, or of none that could."""
-    return "codes" in means or not means.get("kl", COLLAPSED) < COLLAPSED
 
 
 def better(score: float, lives: bool, best: float | None, best_lives: bool) -> bool:

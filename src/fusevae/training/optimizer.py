@@ -122,6 +122,14 @@ class GuardedAdamW:
             s["norms"] += norm
         self.unread = 0
 
+    def anew(self) -> None:
+        """Forget moments and norms: those of weights that were changed from outside say nothing of what comes."""
+        self.read()
+        self.stats |= dict.fromkeys(("mean", "made", "in_a_row"), 0.0)
+        for moments in self.moments.values():
+            for value in moments:
+                value.zero_()
+
     def newest_was_skipped(self) -> bool:
         """Whether the last update was left out; this changes nothing."""
         if self.unread:

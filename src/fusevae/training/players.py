@@ -24,12 +24,10 @@ from fusevae.nets.dropout import ForeignDropout, is_foreign
 from fusevae.objectives.beta import beta_at
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed
-from fusevae.training.mending import Mending
+from fusevae.training.mending import SETTLED, Mending
 
 #: a loss and figures to log, by player
 Losses = dict[str, tuple[Tensor, dict[str, Tensor]]]
-
-SETTLED = 0.3  # part of a training before which a collapse or an explosion may pass by itself
 
 
 class Batch(NamedTuple):
