@@ -42,6 +42,7 @@ from fusevae.core.generation import Generation, generating
 from fusevae.core.levels import bounds_as, log_bound
 from fusevae.core.vocabulary import END
 from fusevae.evaluation.asked import Teller, as_asked, of_classes, of_numbers, remark
+from fusevae.evaluation.judge import of_conditions
 from fusevae.modalities.text.quality import TextReference
 from fusevae.nets.masked_conv import Walk
 from fusevae.nets.mlp import Embedding
@@ -252,6 +253,25 @@ def test_conditions_are_told_by_what_learned_them_from_real_examples() -> None:
     assert abs(found["noise"].rank_correlation) < 0.5
     turned = Teller(data.train).as_asked(rows, label.roll(1, 0), data.test)
     assert turned["kind"].accuracy < 0.8 and turned["kind"].real_accuracy > 0.95 and turned["size"].ignored
+
+
+def test_where_few_are_held_out_conditions_are_told_of_all_real_examples_in_turns() -> None:
+    rng = np.random.default_rng(0)
+    kind = np.arange(60) % 2
+    data = read_data((np.stack([kind + 0.1 * rng.normal(size=60), rng.normal(size=60)], 1), {"kind": kind}))
+    rows, label = data.test.batch(torch.arange(len(data.test)))
+    found = Teller(data.train).as_asked(rows, label, data.test)["kind"]
+    assert len(data.test) == 6 and found.n == 6 and found.real_accuracy > 0.9
+    assert found.of.startswith("of 6 samples; real examples") and "of 54, each told" in found.of
+    # a teller that knows its own examples by heart is not asked about them: of noise it knows nothing
+    noise_ = read_data((rng.normal(size=(60, 2)), {"kind": rng.permutation(kind)}))
+    rows, label = noise_.test.batch(torch.arange(len(noise_.test)))
+    assert Teller(noise_.train).as_asked(rows, label, noise_.test)["kind"].real_accuracy < 0.75
+    plain = Flat(Normal(2), Gaussian(MLP(2, 4, (4,), classes=2)))
+    model = Artifact(VAE(plain, Gaussian(MLP(2, 2, (4,), classes=2), scale="shared")), data.spec)
+    judged = of_conditions(model, data.train, data.test)
+    assert judged is not None and judged.followed["kind"].n == judged.n == 100  # the six conditions, again and again
+    assert of_conditions(Artifact(Normal(2), data.spec), data.train, data.test) is None
 
 
 def test_properties_of_molecules_are_computed_not_learned() -> None:
