@@ -44,9 +44,11 @@ from fusevae.core.vocabulary import END
 from fusevae.evaluation.asked import Teller, as_asked, of_classes, of_numbers, remark
 from fusevae.evaluation.judge import of_conditions
 from fusevae.modalities.text.quality import TextReference
+from fusevae.models.informed import Informed
 from fusevae.nets.masked_conv import Walk
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.mlp import Embedding, Told
 from fusevae.nets.places import Places
+from fusevae.nets.teller import Teller as Tells
 from fusevae.recipes.find import find, recipes
 from fusevae.training.players import MaximumLikelihood
 
@@ -338,3 +340,57 @@ def test_a_condition_that_is_ignored_is_said_at_the_end_of_a_training() -> None:
     again = as_asked(follows, data.train, data.validation, 200, 0, 2000)
     assert again["label"].accuracy == figures[0]["accuracy"]
     assert as_asked(Artifact(Normal(2), data.spec), data.train, data.validation) == {}
+
+
+# a term for what conditions tell of samples
+
+
+def informed(weight: float = 1.0) -> Informed:
+    latents = Flat(Gaussian(Told(3, 4, scale=1.0)), Gaussian(MLP(6, 4, (8,), classes=3)))
+    torch.manual_seed(0)
+    return Informed(latents, Gaussian(MLP(2, 12, (8,), classes=3)), Tells(MLP(6, 3, (8,)), 3), weight)
+
+
+def test_what_tells_conditions_learns_from_examples_alone_and_samples_from_it() -> None:
+    x, label = torch.randn(8, 6), torch.arange(8) % 3
+    found = {}
+    for weight in (0.0, 1.0):
+        model = informed(weight)
+        with noise.keyed(0):
+            model.trace(x, label).auxiliary["asked"].mean().backward()
+        found[weight] = {name: p.grad for name, p in model.named_parameters()}
+    for name, each in found[1.0].items():
+        if name.startswith("teller"):  # that samples are to be told teaches the teller nothing
+            torch.testing.assert_close(each, found[0.0][name])
+        else:
+            moved = each is not None and bool(each.any())
+            assert moved == name.startswith("decoder"), name
+            assert found[0.0][name] is None or not found[0.0][name].any(), name
+    model = informed().eval()
+    assert not model.trace(x, label).auxiliary  # held-out examples have the bound and nothing else
+
+
+def test_samples_are_told_alike_however_a_batch_is_cut() -> None:
+    model, x, label = informed(), torch.randn(8, 6), torch.arange(8) % 3
+    with noise.keyed(0):
+        whole = model.trace(x, label).auxiliary["asked"]
+    for start, stop in ((0, 3), (3, 8)):
+        with noise.keyed(0, rows=noise.Rows(start, stop, 8)):
+            part = model.trace(x[start:stop], label[start:stop]).auxiliary["asked"]
+        torch.testing.assert_close(part, whole[start:stop])
+
+
+def test_unknown_conditions_cost_nothing_and_each_column_what_it_should() -> None:
+    columns = Conditions([Label("kind", ["a", "b"]), Number("size", 10.0, 2.0)])
+    teller = Tells(MLP(3, Tells.outputs(columns), (4,)), columns)
+    x, nan = torch.randn(4, 3), NAN
+    label = torch.tensor([[1.0, 14.0], [nan, 14.0], [1.0, nan], [nan, nan]])
+    with torch.no_grad():
+        teller.widths.copy_(torch.tensor([0.0, 0.5]))
+        found, out = teller(x, label), teller.net(x)
+    kind = -out[:, :2].log_softmax(-1)[:, 1]
+    size = -torch.distributions.Normal(out[:, 2], math.exp(0.5)).log_prob(torch.tensor(2.0)) - 0.5 * math.log(
+        2 * math.pi
+    )
+    torch.testing.assert_close(found, torch.stack([kind[0] + size[0], size[1], kind[2], torch.tensor(0.0)]))
+    assert Tells(MLP(3, 2, (4,)), 2)(x, torch.tensor([0, 1, -1, -1]))[2:].tolist() == [0.0, 0.0]
