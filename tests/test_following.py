@@ -380,14 +380,6 @@ def test_samples_are_told_alike_however_a_batch_is_cut() -> None:
         torch.testing.assert_close(part, whole[start:stop])
 
 
-def test_noise_around_frames_leaves_their_end_where_it_is() -> None:
-    made = find("mel-vae")(some_data("mel-vae").spec).model
-    (model,) = [m for m in made.modules() if isinstance(m, Informed)]
-    x = torch.nn.functional.pad(torch.ones(2, 3, 4), (0, 3))
-    found = model._in_noise(x, torch.randn(2, 3, 5))
-    assert (found[..., 4:] == 0).all() and (found[..., :4] != 1).all()
-
-
 def test_unknown_conditions_cost_nothing_and_each_class_what_it_should() -> None:
     columns = Conditions([Number("size", 10.0, 2.0), Label("kind", ["a", "b"]), Label("place", ["x", "y", "z"])])
     teller = Tells(MLP(3, Tells.outputs(columns), (4,)), columns)

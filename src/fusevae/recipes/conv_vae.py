@@ -12,7 +12,7 @@ from fusevae.distributions.normal import Normal
 from fusevae.modalities.images.levels import scaled
 from fusevae.modalities.images.recommend import square
 from fusevae.models.flat import Flat
-from fusevae.models.informed import ASKED, BLUR, Informed
+from fusevae.models.informed import Informed
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
 from fusevae.nets.conv import ConvDecoder, ConvEncoder
@@ -22,6 +22,10 @@ from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
 modality = "images"
+
+#: nats a number that what is told of samples weighs, and deviation of the noise around pixels between -1 and 1: after
+#: 60 s of a core the forms of signs were as asked in 49 of a hundred with 0.03 and no noise, in 74 with 0.1 and 0.5
+ASKED, BLUR = 0.1, 0.5
 
 
 def recipe(

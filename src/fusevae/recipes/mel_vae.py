@@ -10,21 +10,17 @@ from fusevae.distributions.normal import Normal
 from fusevae.modalities.audio.quality import usual_view
 from fusevae.modalities.audio.schema import rate_of
 from fusevae.models.flat import Flat
-from fusevae.models.informed import ASKED, BLUR, Informed
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.models.vae import VAE
 from fusevae.nets.frames import FrameDecoder, FrameEncoder
 from fusevae.nets.mlp import MLP, Told
-from fusevae.nets.teller import Teller
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
 
 modality = "audio"
 
 
-def recipe(
-    data: DataSpec, latent: int = 32, width: int = 128, blocks: int = 4, conditional: bool = True, asked: float = ASKED
-) -> Experiment:
+def recipe(data: DataSpec, latent: int = 32, width: int = 128, blocks: int = 4, conditional: bool = True) -> Experiment:
     """What is known beside the clips is given to prior, encoder and decoder unless ``conditional`` is false; sound is
     made of the frames by Griffin-Lim."""
     view = usual_view(rate_of(data))
@@ -33,11 +29,7 @@ def recipe(
     prior = Gaussian(Told(classes, 2 * latent)) if classes else Normal(latent)
     posterior = Gaussian(FrameEncoder(bands, 2 * latent, width, blocks, classes=classes))
     net, count = FrameDecoder(latent, bands, width, blocks, classes=classes), MLP(latent, 2, (64,), "silu", classes)
-    latents, decoder = Flat(prior, posterior), Frames(net, count, longest=4 * frames)
-    vae = VAE(latents, decoder)
-    if classes and asked and Teller.outputs(classes):
-        teller = Teller(FrameEncoder(bands, Teller.outputs(classes), width // 2, 2), classes)
-        vae = Informed(latents, decoder, teller, asked * bands * frames, BLUR)
+    vae = VAE(Flat(prior, posterior), decoder=Frames(net, count, longest=4 * frames))
     return Experiment(
         model=Preprocessed([StandardiseFrames(bands)], vae),
         views=[view],
