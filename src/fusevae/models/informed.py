@@ -67,7 +67,8 @@ class Informed(VAE):
     def trace(self, x: Tensor, *conditions: Tensor | None, samples: Sequence[int] = ()) -> Trace:
         found = super().trace(x, *conditions, samples=samples)
         label = conditions[0] if conditions else None
-        if self.training and torch.is_grad_enabled() and label is not None:
+        batch = x.shape[: x.dim() - len(found.likelihood.event_shape)]  # nested in another model it has more dimensions
+        if self.training and torch.is_grad_enabled() and label is not None and batch == label.shape[:1]:
             found.auxiliary["asked"] = self._asked(x, label)
         return found
 
