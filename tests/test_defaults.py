@@ -13,6 +13,7 @@ import fusevae
 from fusevae import InputError, Source, describe, read_data
 from fusevae.cli import main
 from fusevae.data.modality import Choice, modalities, modality_of
+from fusevae.recipes.candidates import recommended
 from fusevae.recipes.compose import compose
 from fusevae.recipes.default import as_settings
 from fusevae.recipes.find import find, fits, kinds, modalities_of, reads, recipes
@@ -163,7 +164,40 @@ def test_nets_of_molecules_are_narrow_where_time_is_short():
     spec = read_data(["CCO", "CCN", "c1ccccc1O"] * 5, tokens="smiles", validation=0, test=0).spec
     found = {seconds: modality_of(spec).recommend(spec, 6400, seconds)[0].options for seconds in (None, 60.0, 600.0)}
     assert found[60.0]["recipe.width"] == 128 and "recipe.dropout" not in found[60.0]
+    assert found[60.0]["training.learning_rate"] > 1e-3 and "training.learning_rate" not in found[600.0]
     assert "recipe.width" not in found[None] and "recipe.width" not in found[600.0]
+
+
+def test_nets_of_pictures_and_sounds_are_quick_where_time_is_short():
+    def options(spec, seconds):
+        return modality_of(spec).recommend(spec, 1000, seconds)[0].options
+
+    x = {side: np.zeros((4, 3, side, side), np.uint8) for side in (16, 32, 64)}
+    pictures = {side: read_data(each, validation=0, test=0).spec for side, each in x.items()}
+    taken = {(side, t): options(pictures[side], t).get("recipe.patch") for side in pictures for t in (60.0, 600.0)}
+    assert taken.pop((32, 60.0)) == 2 and set(taken.values()) == {None}  # of 64 it is the recipe's own
+    clips = given("clips").spec
+    short, long = (options(clips, t) for t in (60.0, 200.0))
+    assert short["recipe.width"] == 64 and short["training.learning_rate"] > 1e-3 and "recipe.width" not in long
+
+
+@pytest.mark.parametrize(("misfits", "taken"), [(1, "selfies-vae"), (9, "molecules-vae")])
+def test_molecules_are_selfies_by_default_where_time_is_short(tmp_path, capsys, misfits, taken):
+    pytest.importorskip("rdkit")
+    pytest.importorskip("selfies")
+    strange = ["C" * n + "O[IH2](O)C" for n in range(1, misfits + 1)]  # rdkit knows them, SELFIES don't
+    path = tmp_path / "m.smi"
+    path.write_text("\n".join(["C" * n + end for n in range(1, 41) for end in ("", "O", "N", "Cl", "F")] + strange))
+    long, _ = compose(None, str(path), budget="20m")
+    assert long["data"]["tokens"] == "smiles-pairs"
+    capsys.readouterr()
+    node, splits = compose(None, str(path), budget="60s")
+    said = capsys.readouterr().err
+    assert f"so it is {taken}" in said and "so it is selfies-vae" in said
+    assert node["data"]["tokens"] == ("selfies-pairs" if misfits == 1 else "smiles-pairs")
+    assert sum(map(len, (splits.train, splits.validation, splits.test))) == 200 + (misfits if misfits > 1 else 0)
+    # candidates of a bench are those whose likelihoods can be compared, so SMILES
+    assert set(recommended(splits, 60.0)) == {"molecules-vae", "molecules-transformer"}
 
 
 def test_few_rows_begin_as_a_mixture_by_default():

@@ -42,10 +42,13 @@ from fusevae.core.generation import Generation, generating
 from fusevae.core.levels import bounds_as, log_bound
 from fusevae.core.vocabulary import END
 from fusevae.evaluation.asked import Teller, as_asked, of_classes, of_numbers, remark
+from fusevae.evaluation.judge import of_conditions
 from fusevae.modalities.text.quality import TextReference
+from fusevae.models.informed import Informed
 from fusevae.nets.masked_conv import Walk
-from fusevae.nets.mlp import Embedding
+from fusevae.nets.mlp import Embedding, Told
 from fusevae.nets.places import Places
+from fusevae.nets.teller import Teller as Tells
 from fusevae.recipes.find import find, recipes
 from fusevae.training.players import MaximumLikelihood
 
@@ -254,6 +257,25 @@ def test_conditions_are_told_by_what_learned_them_from_real_examples() -> None:
     assert turned["kind"].accuracy < 0.8 and turned["kind"].real_accuracy > 0.95 and turned["size"].ignored
 
 
+def test_where_few_are_held_out_conditions_are_told_of_all_real_examples_in_turns() -> None:
+    rng = np.random.default_rng(0)
+    kind = np.arange(60) % 2
+    data = read_data((np.stack([kind + 0.1 * rng.normal(size=60), rng.normal(size=60)], 1), {"kind": kind}))
+    rows, label = data.test.batch(torch.arange(len(data.test)))
+    found = Teller(data.train).as_asked(rows, label, data.test)["kind"]
+    assert len(data.test) == 6 and found.n == 6 and found.real_accuracy > 0.9
+    assert found.of.startswith("of 6 samples; real examples") and "of 54, each told" in found.of
+    # a teller that knows its own examples by heart is not asked about them: of noise it knows nothing
+    noise_ = read_data((rng.normal(size=(60, 2)), {"kind": rng.permutation(kind)}))
+    rows, label = noise_.test.batch(torch.arange(len(noise_.test)))
+    assert Teller(noise_.train).as_asked(rows, label, noise_.test)["kind"].real_accuracy < 0.75
+    plain = Flat(Normal(2), Gaussian(MLP(2, 4, (4,), classes=2)))
+    model = Artifact(VAE(plain, Gaussian(MLP(2, 2, (4,), classes=2), scale="shared")), data.spec)
+    judged = of_conditions(model, data.train, data.test)
+    assert judged is not None and judged.followed["kind"].n == judged.n == 100  # the six conditions, again and again
+    assert of_conditions(Artifact(Normal(2), data.spec), data.train, data.test) is None
+
+
 def test_properties_of_molecules_are_computed_not_learned() -> None:
     pytest.importorskip("rdkit")
     smiles = ["C" * n + end for n in range(1, 9) for end in ("", "O", "N", "Cl")]
@@ -318,3 +340,53 @@ def test_a_condition_that_is_ignored_is_said_at_the_end_of_a_training() -> None:
     again = as_asked(follows, data.train, data.validation, 200, 0, 2000)
     assert again["label"].accuracy == figures[0]["accuracy"]
     assert as_asked(Artifact(Normal(2), data.spec), data.train, data.validation) == {}
+
+
+# a term for what conditions tell of samples
+
+
+def informed(weight: float = 1.0) -> Informed:
+    latents = Flat(Gaussian(Told(3, 4, scale=1.0)), Gaussian(MLP(6, 4, (8,), classes=3)))
+    torch.manual_seed(0)
+    return Informed(latents, Gaussian(MLP(2, 12, (8,), classes=3)), Tells(MLP(6, 3, (8,)), 3), weight)
+
+
+def test_what_tells_conditions_learns_from_examples_alone_and_samples_from_it() -> None:
+    x, label = torch.randn(8, 6), torch.arange(8) % 3
+    found = {}
+    for weight in (0.0, 1.0):
+        model = informed(weight)
+        with noise.keyed(0):
+            model.trace(x, label).auxiliary["asked"].mean().backward()
+        found[weight] = {name: p.grad for name, p in model.named_parameters()}
+    for name, each in found[1.0].items():
+        if name.startswith("teller"):  # that samples are to be told teaches the teller nothing
+            torch.testing.assert_close(each, found[0.0][name])
+        else:
+            moved = each is not None and bool(each.any())
+            assert moved == name.startswith("decoder"), name
+            assert found[0.0][name] is None or not found[0.0][name].any(), name
+    model = informed().eval()
+    assert not model.trace(x, label).auxiliary  # held-out examples have the bound and nothing else
+
+
+def test_samples_are_told_alike_however_a_batch_is_cut() -> None:
+    model, x, label = informed(), torch.randn(8, 6), torch.arange(8) % 3
+    with noise.keyed(0):
+        whole = model.trace(x, label).auxiliary["asked"]
+    for start, stop in ((0, 3), (3, 8)):
+        with noise.keyed(0, rows=noise.Rows(start, stop, 8)):
+            part = model.trace(x[start:stop], label[start:stop]).auxiliary["asked"]
+        torch.testing.assert_close(part, whole[start:stop])
+
+
+def test_unknown_conditions_cost_nothing_and_each_class_what_it_should() -> None:
+    columns = Conditions([Number("size", 10.0, 2.0), Label("kind", ["a", "b"]), Label("place", ["x", "y", "z"])])
+    teller = Tells(MLP(3, Tells.outputs(columns), (4,)), columns)
+    x, nan = torch.randn(4, 3), NAN
+    label = torch.tensor([[8.0, 1.0, 2.0], [nan, nan, 2.0], [9.0, 1.0, nan], [9.0, nan, nan]])
+    with torch.no_grad():
+        found, out = teller(x, label), teller.net(x)
+    kind, place = -out[:, :2].log_softmax(-1)[:, 1], -out[:, 2:].log_softmax(-1)[:, 2]
+    torch.testing.assert_close(found, torch.stack([kind[0] + place[0], place[1], kind[2], torch.tensor(0.0)]))
+    assert Tells(MLP(3, 2, (4,)), 2)(x, torch.tensor([0, 1, -1, -1]))[2:].tolist() == [0.0, 0.0]

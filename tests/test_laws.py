@@ -279,6 +279,8 @@ def test_whatever_the_levels_allow_trains_in_every_slot(turn, prior, posterior):
             ELBO()(trace, 1.0).mean().backward()
         for module in (q, decoder):
             for name, parameter in module.named_parameters():
+                if ".teller." in name:  # of Informed: it is no part of a bound, and learns from a model's own examples
+                    continue
                 assert parameter.grad is not None, (example.id, name)
                 assert parameter.grad.isfinite().all(), (example.id, name)
                 assert parameter.grad.any() or parameter.numel() == 1, (example.id, name)

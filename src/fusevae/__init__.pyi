@@ -149,6 +149,7 @@ from fusevae.models.autoencoder import Deterministic as Deterministic
 from fusevae.models.coded import Coded as Coded
 from fusevae.models.flat import Flat as Flat
 from fusevae.models.gan import Generator as Generator
+from fusevae.models.informed import Informed as Informed
 from fusevae.models.label_mixture import LabelMixture as LabelMixture
 from fusevae.models.ladder import Ladder as Ladder
 from fusevae.models.measured import Measured as Measured
@@ -181,6 +182,7 @@ from fusevae.nets.sequence_encoder import TokenEmbedding as TokenEmbedding
 from fusevae.nets.spatial import SpatialDecoder as SpatialDecoder
 from fusevae.nets.spatial import SpatialEncoder as SpatialEncoder
 from fusevae.nets.spectral_distance import SpectralDistance as SpectralDistance
+from fusevae.nets.teller import Teller as Teller
 from fusevae.nets.time_mlp import TimeMLP as TimeMLP
 from fusevae.nets.transformer import Transformer as Transformer
 from fusevae.nets.unet import UNet as UNet

@@ -17,7 +17,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.modality import modality_of
 from fusevae.data.streamed import Streamed
-from fusevae.evaluation.judge import Judge, SampleQuality
+from fusevae.evaluation.judge import LEAST, Judge, SampleQuality, of_conditions
 from fusevae.evaluation.likelihood import MOST, PATIENT, affordable, check_samples, fewer
 from fusevae.evaluation.likelihood import evaluate as evaluate_artifact
 from fusevae.evaluation.results import Result
@@ -39,9 +39,8 @@ def evaluate(options: Namespace) -> int:
         raise InputError("--extractor is what samples are judged by: add --samples")
     data, name = load.examples(options, run)
     reference: Judge | None = None
-    why = ""
+    why, given = "", None if options.data is None else data
     if options.samples:
-        given = None if options.data is None else data
         make = functools.partial(run.judge, options.samples, options.extractor, given, options.json)
         bound = artifact.distribution.level >= Level.BOUND  # there are other figures where real examples are too few
         reference, why = judge_or_why(make) if bound else (make(), "")
@@ -61,15 +60,17 @@ def evaluate(options: Namespace) -> int:
             parts["samples"] = made = reference.judge(artifact, options.kind, options.seed)
             if artifact.distribution.has_latents:
                 parts["reconstructions"] = kind.reconstruction(artifact, data, options.seed)
+        elif why and (asked := of_conditions(artifact, run.data.train, given or run.data.unseen(2 * LEAST)[0])):
+            parts["samples"] = made = asked
     found = of_training(run.metrics, run.evaluation) + (made.failings() if made is not None else [])
     if options.json:
         failings = [vars(each) for each in found]
         print(to_json({**whole.to_dict(), **parts, "failings": failings, "run": str(options.run), "data": name}))
     else:
         table([line for result in (whole, *parts.values()) for line in result.lines()])
-        lines = verdict(
-            found, made.n if made is not None else None, "see above" if why else "" if made is not None else UNJUDGED
-        )
+        aside = "see above" + ", but for what was asked of them" * (made is not None) if why else UNJUDGED
+        judged = made is not None and not why
+        lines = verdict(found, made.n if made is not None and judged else None, "" if judged else aside)
         print("\n" + "\n".join(lines))
     return 0
 

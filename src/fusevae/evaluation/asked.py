@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fusevae.core.artifact import Artifact
@@ -19,6 +21,8 @@ from fusevae.evaluation.samples import sample
 from fusevae.evaluation.variety import corrected
 
 MOST = 5000  # real examples that a teller is trained on
+FEW = 50  # held-out examples under which what tells conditions is tried on all real ones, in turns
+TURNS = 5  # parts of these, each told by what learned from the others
 HALF, PLAIN = 0.5, 0.2  # of what real examples have beyond chance, and how much of what could be that is at least
 
 
@@ -28,6 +32,7 @@ class AsAsked(Result):
 
     Attributes:
         n: samples whose condition was asked for, and that it can be told of.
+        of: how many samples and real ones that is from and where the figure of these is, where they are few.
         intervals: where the figures are with 95 % confidence (Wilson 1927; Bonett & Wright 2000).
         accuracy: the part that is taken for the class that was asked for.
         real_accuracy: the same of real examples that were held out.
@@ -43,7 +48,13 @@ class AsAsked(Result):
     n: int
     intervals: dict[str, list[float]]
     accuracy: float | None = figure(
-        "taken for the class", better="high", form=".1%", interval="intervals", real="real_accuracy", default=None
+        "taken for the class",
+        better="high",
+        form=".1%",
+        interval="intervals",
+        real="real_accuracy",
+        hint="{of}",
+        default=None,
     )
     real_accuracy: float | None = None
     chance: float | None = None
@@ -53,9 +64,11 @@ class AsAsked(Result):
         form=".3f",
         interval="intervals",
         real="real_rank_correlation",
+        hint="{of}",
         default=None,
     )
     real_rank_correlation: float | None = None
+    of: str = ""
     error: float | None = figure("mean error", better="low", form=".3g", default=None)
     by_chance: float | None = figure("mean error by chance", form=".3g", default=None)
     correlation: float | None = figure("correlation", better="high", form=".3f", default=None)
@@ -70,6 +83,15 @@ class AsAsked(Result):
         """The same of real examples; 1 where a number is computed."""
         best = self.real_accuracy if self.accuracy is not None else self.real_rank_correlation
         return 1.0 if best is None else best
+
+    def beside(self, real: AsAsked, few: bool) -> AsAsked:
+        """The same with the figure of real examples; how many it is of is said where they are ``few``."""
+        ends = next(iter(real.intervals.values()))
+        said = " to ".join(f"{end:.0%}" if real.accuracy is not None else f"{end:.2f}" for end in ends)
+        of = f"of {self.n} samples; real examples {said}, of {real.n}, each told by what learned from others"
+        return replace(
+            self, real_accuracy=real.accuracy, real_rank_correlation=real.rank_correlation, of=of if few else ""
+        )
 
     @property
     def ignored(self) -> bool:
@@ -137,17 +159,18 @@ class Teller:
         x, label = train.batch(train.evenly(most))
         self.judges: dict[int, Any] = {}
         self.measured: set[str] = set()
+        self.learned: tuple[Any, np.ndarray] | None = None
         columns = self.spec.conditions
         if columns is None or label is None:
             return
         known, seen = columns.numbers(label).numpy(), self.spec.schema.seen(x)
+        self.learned = seen, known
         self.measured = set(self.spec.schema.measured(x[:1], columns.names))
         for i, column in enumerate(columns.columns):
             rows = np.isfinite(known[:, i])
             if column.name not in self.measured and len(np.unique(known[rows, i])) > 1:
                 judge = _judge(isinstance(column, Label), not isinstance(seen, np.ndarray), seed)
-                some = seen[rows] if isinstance(seen, np.ndarray) else [seen[j] for j in np.flatnonzero(rows)]
-                self.judges[i] = judge.fit(some, known[rows, i])
+                self.judges[i] = judge.fit(_of(seen, np.flatnonzero(rows)), known[rows, i])
 
     def told(self, x: Tensor, spec: DataSpec | None = None) -> dict[str, np.ndarray]:
         """What examples are taken for, by column: ``(n,)``, classes by their places, NaN for what can't be told. Those
@@ -182,50 +205,70 @@ class Teller:
         return found
 
     def as_asked(self, made: Tensor, asked: Tensor, held: Examples, spec: DataSpec | None = None) -> dict[str, AsAsked]:
-        """How far samples have what was asked for, by column, beside as many held-out examples."""
+        """How far samples have what was asked for, by column, beside as many held-out examples; where these are few,
+        beside all real examples, of which each fifth is told by what learned from the others."""
         columns = self.spec.conditions
         if columns is None:
             return {}
-        wanted, got, real = columns.numbers(asked).numpy(), self.told(made, spec), {}
+        got, real = self.told(made, spec), {}
         if self.judges:
             x, label = held.batch(held.evenly(len(made)))
             assert label is not None
-            real = self._real(self.told(x), columns.numbers(label).numpy())
-        found = {}
-        for i, column in enumerate(columns.columns):
-            if column.name in got and np.isfinite(got[column.name] + wanted[:, i]).sum() > 2:
-                compare = of_classes if isinstance(column, Label) else of_numbers
-                found[column.name] = compare(got[column.name], wanted[:, i], real.get(column.name))
-        return found
+            known = columns.numbers(label).numpy()
+            real = self._in_turns(x, known) if len(held) < FEW else self._compared(self.told(x), known)
+        found = self._compared(got, columns.numbers(asked).numpy())
+        few = len(held) < FEW
+        return {name: one.beside(real[name], few) if name in real else one for name, one in found.items()}
 
-    def _real(self, told: Mapping[str, np.ndarray], known: np.ndarray) -> dict[str, float]:
+    def _compared(self, told: Mapping[str, np.ndarray], known: np.ndarray) -> dict[str, AsAsked]:
+        """What is told of examples beside what they have, by column."""
         assert self.spec.conditions is not None
         found = {}
-        for i in self.judges:
-            column = self.spec.conditions.columns[i]
-            compare = of_classes if isinstance(column, Label) else of_numbers
-            if np.isfinite(known[:, i]).sum() > 2:
-                found[column.name] = compare(told[column.name], known[:, i]).score
+        for i, column in enumerate(self.spec.conditions.columns):
+            if column.name in told and np.isfinite(told[column.name] + known[:, i]).sum() > 2:
+                compare = of_classes if isinstance(column, Label) else of_numbers
+                found[column.name] = compare(told[column.name], known[:, i])
         return found
+
+    def _in_turns(self, x: Tensor, known: np.ndarray) -> dict[str, AsAsked]:
+        """What is told of the few ``x`` and of what the judges learned from, by others that learned from the rest
+        (Stone 1974)."""
+        from sklearn.base import clone
+
+        assert self.spec.conditions is not None and self.learned is not None
+        seen, more = self.learned[0], self.spec.schema.seen(x)
+        whole = np.concatenate([seen, more]) if isinstance(seen, np.ndarray) else [*seen, *more]
+        known, told = np.concatenate([self.learned[1], known]), {}
+        for i, judge in self.judges.items():
+            told[self.spec.conditions.names[i]] = got = np.full(len(known), np.nan)
+            rows = np.flatnonzero(np.isfinite(known[:, i]))
+            rows = rows[np.random.default_rng(0).permutation(len(rows))]
+            for part in np.array_split(rows, min(TURNS, len(rows))):
+                others = np.setdiff1d(rows, part)
+                if len(np.unique(known[others, i])) > 1:
+                    got[part] = clone(judge).fit(_of(whole, others), known[others, i]).predict(_of(whole, part))
+        return self._compared(told, known)
 
 
 def as_asked(
     artifact: Artifact, train: Examples, held: Examples, n: int = 300, seed: int = 0, most: int = MOST
 ) -> dict[str, AsAsked]:
-    """How far ``n`` samples have the conditions of as many held-out examples, by column; empty for a model that is
+    """How far ``n`` samples have the conditions of held-out examples, by column; empty for a model that is
     given none.
 
     Args:
         artifact: the model.
         train: real examples, which a teller learns from.
         held: others, whose conditions are asked for.
-        n: samples, at most as many as are held out.
+        n: samples, at most as many as are held out; of fewer than :data:`FEW` conditions twice that, in turns.
         seed: of the samples, which are draws.
         most: examples of the training that a teller learns from.
     """
     _, asked = held.batch(held.evenly(n))
-    if asked is None or not artifact.is_conditional:
+    if asked is None or not artifact.is_conditional or not len(held):
         return {}
+    if len(asked) < min(n, FEW):
+        asked = asked[torch.arange(min(n, 2 * FEW)) % len(asked)]
     made = sample(artifact, len(asked), asked, seed)
     return Teller(train, most, seed).as_asked(made, asked, held, artifact.data)
 
@@ -271,6 +314,11 @@ def _judge(classes: bool, texts: bool, seed: int) -> Any:
         return forest(random_state=seed, min_samples_leaf=1 if classes else 3)
     words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)
     return make_pipeline(words, LogisticRegression(C=10.0, max_iter=1000) if classes else Ridge())
+
+
+def _of(seen: Any, rows: np.ndarray) -> Any:
+    """Some of what a judge sees, an array or texts."""
+    return seen[rows] if isinstance(seen, np.ndarray) else [seen[i] for i in rows]
 
 
 def _known(got: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

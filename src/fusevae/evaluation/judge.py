@@ -13,13 +13,14 @@ from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.data.splits import Splits
-from fusevae.evaluation.asked import AsAsked, evidence, mending
+from fusevae.evaluation.asked import AsAsked, as_asked, evidence, mending
 from fusevae.evaluation.results import COST, SAMPLES, Result, figure, part
-from fusevae.evaluation.samples import Kind, sample
+from fusevae.evaluation.samples import Kind, kind_used, sample
 from fusevae.evaluation.variety import left_out
 from fusevae.evaluation.verdict import Failing
 
 LEAST = 50  # real examples that samples are held against, unless fewer are asked for
+ASKED = 100  # samples of which it is told whether they have what was asked for, where that alone is
 
 
 class TooFew(InputError):
@@ -102,6 +103,16 @@ class SampleQuality(Result):
             if found.ignored
         ]
         return ignored + left_out(self.shares, self.n)
+
+
+def of_conditions(artifact: Artifact, train: Examples, held: Examples, seed: int = 0) -> SampleQuality | None:
+    """What can be said of samples where real examples are too few for the rest: whether these have what they were asked
+    for, told by what learned it from all real examples; None where nothing is asked."""
+    found = as_asked(artifact, train, held, ASKED, seed)
+    if not found:
+        return None
+    kind = kind_used(artifact, "auto")
+    return SampleQuality(n=max(one.n for one in found.values()), kind=kind, seed=seed, as_asked=found)
 
 
 class Judge(ABC):

@@ -61,15 +61,16 @@ def named(recipes: Sequence[str]) -> dict[str, Candidate]:
 
 
 def recommended(splits: Splits, seconds: float) -> dict[str, Candidate]:
-    """What the modality has for such data and about so long a training, the default first: those that read the data as
-    the default does."""
+    """What the modality has for such data and about so long a training, the best first: those that read the data as
+    most of them do, since likelihoods of others can't be compared."""
     choices = modality_of(splits.spec).recommend(splits.spec, len(splits.train), seconds)
     if not choices:
         raise InputError(f"{splits.source} has no candidates: name recipes (fusevae recipes lists them)")
-    first = reads(choices[0].recipe)
+    ways = [reads(choice.recipe) for choice in choices]
+    usual = max(ways, key=ways.count)  # the default's, of several that are as many
     found = {}
-    for choice in choices:
-        if reads(choice.recipe) == first:
+    for choice, way in zip(choices, ways, strict=True):
+        if way == usual:
             options = {key: value for key, value in choice.options.items() if key != "training.epochs"}
             found[choice.recipe] = Candidate(choice.recipe, as_settings(options))  # the time says how many epochs
     return found

@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fusevae.core.budget import within_memory
 from fusevae.core.description import Trust, describe
 from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError
+from fusevae.data.source import Source
 from fusevae.data.splits import Splits
 from fusevae.recipes.default import default, said_of, source_of
 from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.compose import for_recipe
 from fusevae.training.configuration import Node
+
+HELD = 0.99  # part of the examples that a default's own form of them has to hold
 
 
 def compose(
@@ -64,19 +67,42 @@ def compose(
         about_data, rest = configuration.parted(rest, "data")
         said = said_of(ours, about_data)
         if what is None:
-            splits = source_of(said, ()).read()
-            what, chosen = default(splits, seconds)
-            rest = [*chosen, *rest]
-        recipe = find(what)
-        about_recipe, rest = configuration.parted(rest, "recipe")
-        given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
-        source, splits, given = for_recipe(recipe, what, said, None if reads(what) else splits, given)
+            whole = source_of(said, ()).read()
+            what, chosen = default(whole, seconds)
+            read = _for_recipe(what, ours, about_data, [*chosen, *rest], whole)
+            if len(read.splits.train) < HELD * len(whole.train):
+                what, chosen = default(whole, seconds, f"{what} holds {len(read.splits.train):,} of them")
+                read = _for_recipe(what, ours, about_data, [*chosen, *rest], whole)
+        else:
+            read = _for_recipe(what, ours, about_data, rest)
+        source, splits, rest = read.source, read.splits, read.rest
         with within_memory():
-            made = recipe(splits.spec, **given)
+            made = find(what)(splits.spec, **read.given)
         node = describe(made) | {"data": describe(source)}
     rest += [] if budget is None else [f"training.budget={budget}", "training.planned=false"]
     node = configuration.override(node, rest, trust)
     return settled(node, seed, precision), splits
+
+
+class _Read(NamedTuple):
+    """Data as a recipe wants them, what it is made with, and the other settings."""
+
+    source: Source
+    splits: Splits
+    given: dict[str, Any]
+    rest: list[str]
+
+
+def _for_recipe(
+    what: str, ours: dict[str, Any], about_data: Sequence[str], settings: Sequence[str], splits: Splits | None = None
+) -> _Read:
+    """Data for a recipe: read as it wants them, else the ``splits`` that were read. What the user says of them
+    (``about_data``) stands above what is among the ``settings`` that come with a default."""
+    more, rest = configuration.parted(settings, "data")
+    about_recipe, rest = configuration.parted(rest, "recipe")
+    given = dict(configuration.parse(s.removeprefix("recipe.")) for s in about_recipe)
+    said = said_of(ours, [*more, *about_data])
+    return _Read(*for_recipe(find(what), what, said, None if reads(what) else splits, given), rest)
 
 
 def settled(node: Node, seed: int | None, precision: str | None) -> Node:

@@ -17,10 +17,10 @@ from fusevae.data.splits import Splits
 from fusevae.training import configuration
 
 
-def default(splits: Splits, seconds: float | None = None) -> tuple[str, list[str]]:
+def default(splits: Splits, seconds: float | None = None, instead: str = "") -> tuple[str, list[str]]:
     """The recipe that suits data for which none was named, in the time there is, and its settings; says which and
-    why."""
-    found = modality_of(splits.spec).recommend(splits.spec, len(splits.train), seconds)
+    why. The next best where the best doesn't do, which is said ``instead``."""
+    found = modality_of(splits.spec).recommend(splits.spec, len(splits.train), seconds)[bool(instead) :]
     if not found:
         raise InputError(f"{splits.source} has no default: name a recipe (fusevae recipes lists them)")
     first, options = found[0], dict(found[0].options)
@@ -28,7 +28,7 @@ def default(splits: Splits, seconds: float | None = None) -> tuple[str, list[str
         options.pop("training.epochs", None)  # the time says how many
     settings = as_settings(options)
     said = "".join(f" --set {shlex.quote(setting)}" for setting in settings)
-    _say(f"no recipe was named, so it is {first.recipe}{said}: {first.why}")
+    _say(f"{instead or 'no recipe was named'}, so it is {first.recipe}{said}: {first.why}")
     return first.recipe, settings
 
 

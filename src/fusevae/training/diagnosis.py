@@ -115,7 +115,7 @@ def look_at_conditions(loop: Any, artifact: Artifact) -> None:
     """Record how far samples of what was trained have the conditions that they are asked for, and say which are
     ignored; nothing where there are none, or too little was trained or held out. Work is counted, not time."""
     held, device = loop.validation, loop.device
-    worth = loop.step * loop.batches.size >= WORTH * ASKED and len(held) >= LEAST and loop.processes == 1
+    worth = loop.step * loop.batches.size >= WORTH * ASKED and len(held) and loop.processes == 1
     if not (worth and artifact.is_conditional) or artifact.data.conditions is None:
         return
     try:

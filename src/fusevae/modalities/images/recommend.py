@@ -11,6 +11,7 @@ SMALL = 1024  # numbers of a grey picture that a dense net takes well
 INK = 0.75  # part of the values that are nearly black or white, from which on pictures are drawn in ink
 STEPS = 20_000  # of a training, about
 LARGE = 40  # pixels of a side, from which on convolutions take squares of pixels as one place
+SHORT, MIDDLING = 120, 28  # seconds in which pictures from so many pixels a side on are taken so, too
 SLOW = 600  # seconds within which the dearest models come nowhere
 
 
@@ -26,7 +27,9 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     dense = {"training.patience": PATIENCE, "training.epochs": epochs(n, 200, STEPS, 20, 440)}
     patient = {"training.patience": PATIENCE, "training.epochs": epochs(n, 64, STEPS, 10, 200)}
     side = min(spec.shape[1:])
-    convolutions = patient | {"recipe.channels": stages(side // square(side))}
+    patch = square(side, seconds)
+    convolutions = patient | {"recipe.channels": stages(side // patch)}
+    convolutions |= {"recipe.patch": patch} if patch != square(side) else {}
     conv = Choice("conv-vae", f"integers, {size}: convolutions, a mixture of logistics over the values", convolutions)
     sigma = Choice("sigma-vae", f"{spec.dtype}, {size}: convolutions, a Gaussian of learned variance", convolutions)
     whole = spec.is_discrete and spec.high - spec.low < MOST
@@ -45,16 +48,17 @@ def choices(spec: DataSpec, n: int, seconds: float | None = None) -> list[Choice
     return found
 
 
-def square(side: int) -> int:
+def square(side: int, seconds: float | None = None) -> int:
     """The side of the squares of pixels that are one place of a convolutional net: 2 for large pictures, which is four
-    times as fast. On 640 of 64 pixels, 35 s of one core each, ``conv-vae`` had -41,326 nats after 206 steps with it,
-    -49,988 after 49 without; on 3,240 of 32 pixels after 120 s -11,203 with it, -11,214 without, which hardly differ.
+    times as fast, and for smaller ones where time is short. On 640 of 64 pixels, 35 s of one core each, ``conv-vae``
+    had -41,326 nats after 206 steps with it, -49,988 after 49 without; on 1,280 of 32 pixels after 60 s -8,557 with it,
+    -10,215 without; on 3,240 of as many after 120 s -11,203 with it, -11,214 without, which hardly differ.
 
     Example:
-        >>> square(28), square(64)
-        (1, 2)
+        >>> square(28), square(64), square(32, 60.0), square(32, 600.0)
+        (1, 2, 2, 1)
     """
-    return 2 if side >= LARGE else 1
+    return 2 if side >= (MIDDLING if seconds is not None and seconds < SHORT else LARGE) else 1
 
 
 def stages(side: int) -> tuple[int, ...]:
