@@ -9,6 +9,7 @@ from torch.distributions import Normal as TorchNormal
 
 import fusevae
 from fusevae import ELBO, MLP, VAE, Flat, FullGaussian, Gaussian, Normal, evaluate, fit
+from fusevae.training import moments
 from fusevae.training.moments import _moments
 
 
@@ -75,6 +76,12 @@ def test_a_standard_normal_that_the_latents_have_left_gives_way_to_their_moments
 @pytest.mark.parametrize("objective", [ELBO(beta=4.0), fusevae.IWAE(3)])
 def test_only_a_bound_that_was_climbed_in_the_end_lets_the_prior_follow(objective):
     assert isinstance(trained(objective).distribution.latents.prior, Normal)
+
+
+def test_a_vae_whose_samples_a_critic_judges_gets_the_prior_of_its_latents(monkeypatch):
+    monkeypatch.setattr(moments, "WORTH", 0.1)  # nats, of small digits
+    found = fit("vae-gan", training={"epochs": 3}, quiet=True)
+    assert isinstance(found.distribution.model.latents.prior, FullGaussian)
 
 
 def test_a_standard_normal_that_the_latents_follow_stays():
