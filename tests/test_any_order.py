@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from fusevae.core.levels import bounds_as, log_bound
-from fusevae.distributions import any_order
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.distributions.mixed import Mixed
 from fusevae.nets.cells import CellEncoder, Cells, Classes, Real, Whole
@@ -155,23 +154,3 @@ def test_a_condition_is_heard_among_what_the_net_is_told_of_cells():
     torch.manual_seed(0)
     part = AnyOrder(Transformer(32, 2, 1, turns=False), Cells([Real(), Real()]), classes=4)
     assert part.label is not None and part.label.weight.std() > 0.5 * part.next.weight.std()
-
-
-def test_a_column_drawn_by_itself_is_drawn_as_with_all_others(monkeypatch):
-    """Of few columns at once nothing but their own outputs is worked out."""
-    torch.manual_seed(0)
-    cells = Cells([Classes(4), Real([0.0]), Whole([2.0], least=0.0), Classes(3)], knots=8)
-    cells.fit(torch.randn(200, 4).abs().round(decimals=1))
-    model = AnyOrder(Transformer(8, heads=2, layers=1, turns=False), cells, components=2)
-    with torch.no_grad():
-        model.last.weight.normal_()
-        model.last.bias.normal_()
-    h, column = torch.randn(1, 8).expand(40_000, -1), torch.arange(4).repeat(10_000)
-    alone = model()._drawn(h, column, None)
-    monkeypatch.setattr(any_order, "AT_ONCE", 0)
-    among = model()._drawn(h, column, None)
-    for c in range(4):
-        one, other = alone[column == c], among[column == c]
-        points = other.quantile(torch.linspace(0, 1, 21))
-        parts = [(rows[:, None] <= points).double().mean(0) for rows in (one, other)]
-        assert (parts[0] - parts[1]).abs().max() < 0.025

@@ -253,6 +253,13 @@ def test_who_is_alike_is_mended_whatever_it_costs_and_is_not_kept_beside_one_tha
     assert not collapsed({"kl": 49.2} | told | {"mutual_information": 2.0})
 
 
+def test_only_one_that_climbs_the_elbo_with_a_posterior_of_its_own_is_set_apart():
+    """Of a hierarchy another level told all: it lost its cost, and the next gradients were 100 times as large."""
+    for model, objective, can in ((one_posterior(), ELBO(), True), (one_posterior(), ELBO(beta=50.0), False)):
+        loop = prepare(model, read_data(bits(80)), (), objective, Training(**SLOW), 0, "cpu")
+        assert (mending.separable(loop.game.players["model"]) is not None) == can
+
+
 # too large a step
 
 

@@ -9,6 +9,7 @@ from torch.distributions import Normal as TorchNormal
 
 import fusevae
 from fusevae import ELBO, MLP, VAE, Flat, FullGaussian, Gaussian, Normal, evaluate, fit
+from fusevae.core.trace import Term
 from fusevae.training import moments
 from fusevae.training.moments import _moments
 
@@ -42,7 +43,8 @@ def test_the_divergence_of_a_diagonal_gaussian_from_a_correlated_one_is_that_of_
 def test_the_moments_are_those_of_the_mixture_of_posteriors():
     torch.manual_seed(0)
     q = Independent(TorchNormal(torch.randn(7, 2), torch.rand(7, 2) + 0.1), 1)
-    mean, covariance = _moments([q, Independent(TorchNormal(torch.ones(1, 2), torch.ones(1, 2)), 1)])
+    other = Independent(TorchNormal(torch.ones(1, 2), torch.ones(1, 2)), 1)
+    mean, covariance = _moments(Term("z", p.mean, Normal(2)(), p) for p in (q, other))
     means = torch.cat([q.mean, torch.ones(1, 2)]).double()
     variances = torch.cat([q.variance, torch.ones(1, 2)]).double()
     second = (variances.diag_embed() + means[:, :, None] * means[:, None]).mean(0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,6 @@ from fusevae.nets.transformer import Transformer
 
 NEAR = 0.5  # of a normal's quantiles, between the components that begin at the same one of a regression
 APART = 0.5  # of the rows of a batch have their columns without gaps first
-AT_ONCE = 4  # different columns, up to which each is drawn by itself
 WAVES = (0.5, 1.0, 2.0, 4.0, 8.0)  # of heights, as the net is given them
 
 
@@ -255,24 +253,14 @@ class Ordered(BoundOnly):
             h = owner.net((told + owner.next(column))[:, None], kept)[:, 0]
             at = column[:, None]
             if bool(free.gather(1, at).any()):
-                drawn = self._drawn(h, column, self._expected(x, order))
-                x = x.scatter(1, at, torch.where(free.gather(1, at), drawn[:, None], x.gather(1, at)))
+                expected = self._expected(x, order)
+                if expected is not None:
+                    expected = Expected(*(each.unflatten(0, lead) for each in expected))
+                row = Row(owner, owner.last(h).float().view(*lead, -1), None, expected)
+                drawn = row.sample().view(-1, d).gather(1, at)
+                x = x.scatter(1, at, torch.where(free.gather(1, at), drawn, x.gather(1, at)))
             told = owner.tokens(x).gather(1, at[..., None].expand(-1, -1, owner.net.width))[:, 0]
         return x.view(*lead, d)
-
-    def _drawn(self, h: Tensor, column: Tensor, expected: Expected | None) -> Tensor:
-        """A draw of one column of each row ``(n,)``; of few different ones nothing else is worked out."""
-        owner, cells, k = self.owner, self.owner.cells, self.owner.components
-        different, found = column.unique().tolist(), h.new_zeros(len(h), dtype=torch.float32)
-        if len(different) > AT_ONCE:
-            return Row(owner, owner.last(h).float(), None, expected).sample().gather(1, column[:, None])[:, 0]
-        for c in different:
-            rows, out, number = column == c, owner.rows[c], cells.numbers == c
-            part = None if expected is None else expected.only(rows, cells.starts[c], cells.sizes[c], number)
-            outputs = F.linear(h[rows], owner.last.weight[out], owner.last.bias[out]).float()
-            one = SimpleNamespace(cells=cells.only(c), components=k)  # as much of the model as is looked at
-            found[rows] = Row(cast(Mixed, one), outputs, None, part).sample()[:, 0]
-        return found
 
     def _in_order(
         self, x: Tensor, rank: Tensor, label: Tensor | None, aside: bool = False, untaught: Tensor | None = None

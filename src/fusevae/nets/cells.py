@@ -117,13 +117,6 @@ class Cells(Described, nn.Module):
         """How many numbers :meth:`features` gives for a row."""
         return self.total + len(self.numbers)
 
-    def only(self, column: int) -> Cells:
-        """One of the columns, with its function."""
-        found = Cells([self.columns[column]], self.at.shape[1]).to(self.at.device)
-        rows = self.numbers == column
-        found.at, found.heights_at, found.fitted = self.at[rows], self.heights_at[rows], self.fitted
-        return found
-
     def chosen(self, x: Tensor) -> Tensor:
         """The option of each cell ``(*batch, columns)``; 0 where it is missing."""
         x = x.nan_to_num(0.0)

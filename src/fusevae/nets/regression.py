@@ -27,11 +27,6 @@ class Expected(NamedTuple):
     log_scale: Tensor
     logits: Tensor
 
-    def only(self, rows: Tensor, start: Tensor, options: Tensor, number: Tensor) -> Expected:
-        """Of some rows one column: its ``options`` from ``start`` on, and which of the ``number`` s it is, if any."""
-        log_weight, mean, log_scale = (each[rows][..., number] for each in self[:3])
-        return Expected(log_weight, mean, log_scale, self.logits[rows, int(start) : int(start + options)])
-
 
 class Regression(Described, nn.Module):
     r"""A mixture over the heights of numbers and the indicators of classes (of :class:`Cells`) of training rows, and

@@ -17,7 +17,7 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.asked import as_asked, remark
 from fusevae.evaluation.collapse import alike, collapsed
 from fusevae.evaluation.judge import LEAST
-from fusevae.training.mending import apart, better, fallen
+from fusevae.training.mending import apart, better, fallen, separable
 from fusevae.training.optimizer import whole
 from fusevae.training.parallel import gather_sums
 from fusevae.training.players import Batch, Game
@@ -156,6 +156,7 @@ def judge(loop: Any, game: nn.Module, judged: Sequence[str], early: bool, last: 
     if not loop.doubtful():
         loop.good = loop.state()  # a short training may make no checkpoint
     if leader.mending is not None and leader.kept and not last:
+        told = told if separable(leader) is not None else None
         if says := loop.mending.after(means, loop.step / loop.total, loop.values["lives"], told):
             loop.values["stale"] = 0  # what is done takes time
             if told is not None:

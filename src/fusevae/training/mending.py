@@ -20,6 +20,8 @@ from fusevae.distributions.gaussian import Gaussian
 from fusevae.models.flat import Flat
 from fusevae.nets.outset import set_apart
 from fusevae.nets.quantizer import VectorQuantizer
+from fusevae.objectives.beta import beta_at
+from fusevae.objectives.elbo import ELBO
 from fusevae.training.checkpoint import State
 
 FROM, LATEST = 0.1, 0.6  # of the training: a collapse before may pass by itself, one after leaves no time
@@ -274,17 +276,25 @@ def beginning(loop: Any) -> State:
     return State(tensors, {**loop.values, **loop.mending.anew(), **none})
 
 
+def separable(player: Any) -> Gaussian | None:
+    """The posterior of a player that climbs the ELBO itself, if it is one whose means can be set apart: in a hierarchy
+    other levels may tell what one doesn't, and under a larger weight of the KL posteriors are to be alike."""
+    objective = getattr(player, "objective", None)
+    plain = type(objective) is ELBO and beta_at(objective.beta, 1.0) == 1
+    found = [m.posterior for m in player.artifact.distribution.modules() if isinstance(m, Flat)] if plain else []
+    return found[0] if found and isinstance(found[0], Gaussian) else None
+
+
 def apart(loop: Any, player: Any, batch: Any) -> str:
     """Set the posteriors of a player's latents, which are all alike, apart by a batch of examples, and say so: an
     encoder that hardly tells these apart learns less of them in a step than its posterior learns to be the prior."""
-    model, game = player.artifact.distribution, loop.game
-    found = [m.posterior for m in model.modules() if isinstance(m, Flat)]
-    if not (found and isinstance(found[0], Gaussian)) or loop.processes > 1:  # whose weights would differ by a rounding
+    model, game, posterior = player.artifact.distribution, loop.game, separable(player)
+    if posterior is None or loop.processes > 1:  # whose weights would differ by a rounding
         return ""
     with noise.keyed(loop.seed, "apart", device=loop.device):
         means = model.eval().trace(player.artifact.view(batch.x), batch.label).terms[0].q.mean
     game.train()
-    if means.dim() != 2 or not set_apart(found[0].net, means):
+    if means.dim() != 2 or not set_apart(posterior.net, means):
         return ""
     loop.average.anew()
     for optimizer in loop.optimizers.values():  # on spots of light the next gradients were 100 times as large

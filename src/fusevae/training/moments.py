@@ -57,7 +57,7 @@ def follow(loop: Any, artifact: Artifact) -> Artifact:
     if len(latents.prior.shape) != 1 or latents.posterior.space != "reals":
         return artifact
     artifact.to(loop.device)
-    prior = FullGaussian.of(*_moments(term.q for term in _terms(artifact, latents, loop.train, loop.seed)))
+    prior = FullGaussian.of(*_moments(_terms(artifact, latents, loop.train, loop.seed)))
     prior = prior.to(loop.device)
     with torch.no_grad():
         terms = _terms(artifact, latents, held, loop.seed)
@@ -86,9 +86,17 @@ def _terms(artifact: Artifact, latents: Flat, examples: Examples, seed: int) -> 
                 yield latents.infer(x, block.label)[1][0]
 
 
-def _moments(posteriors: Iterable[Any]) -> tuple[Tensor, Tensor]:
+def _moments(terms: Iterable[Term]) -> tuple[Tensor, Tensor]:
     """Mean and covariance of the mixture of posteriors, in float64."""
-    means, variances = zip(*((q.mean.double(), q.variance.double()) for q in posteriors), strict=True)
+    means, variances = [], []
+    for term in terms:
+        assert term.q is not None
+        try:
+            mean, variance = term.q.mean, term.q.variance
+        except NotImplementedError:  # not every family has its moments
+            mean, variance = term.z, torch.zeros_like(term.z)
+        means.append(mean.double())
+        variances.append(variance.double())
     mean, variance = torch.cat(means), torch.cat(variances)
     away = mean - mean.mean(0)
     return mean.mean(0), away.mT @ away / len(away) + variance.mean(0).diag()
