@@ -654,7 +654,7 @@ def page() -> str:
 #: how the rows begin that the READMEs show; docs/results.md has all of them
 HEADLINES = (
     "MNIST, `vlae`: test NLL",
-    "FID of `vae-gan` over that of its VAE, after 5m",
+    "FID of `vae-gan` over that of its VAE, after 300s",
     "Captions, `vae-transformer`: NLL above",
     "Molecules, `molecules-vae`, ",
     "Adult, 14 minutes of one core",
