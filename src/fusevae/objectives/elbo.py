@@ -50,5 +50,10 @@ class ELBO(Objective):
         # step 5: loss = reconstruction + KL; its negative is the ELBO
         return with_score(trace.reconstruction - (kl if beta == 1 else beta * kl), trace)
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is the ELBO itself in the end, whatever its weight was on the way and what is free."""
+        return beta_at(self.beta, 1.0) == 1
+
     def is_bound(self, progress: float) -> bool:
         return beta_at(self.beta, progress) >= 1

@@ -17,9 +17,8 @@ from fusevae.distributions.correlated import FullGaussian
 from fusevae.distributions.normal import Normal
 from fusevae.evaluation.blocks import blocks
 from fusevae.models.flat import Flat
-from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.preprocessed import Preprocessed, inside
 from fusevae.models.vae import VAE
-from fusevae.objectives.beta import beta_at
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Simultaneous
 from fusevae.training.prior import with_prior
@@ -45,7 +44,7 @@ def follow(loop: Any, artifact: Artifact) -> Artifact:
     switches it off.
     """
     objective = getattr(next(iter(loop.game.players.values())), "objective", None)
-    plain = type(objective) is ELBO and beta_at(objective.beta, 1.0) == 1
+    plain = isinstance(objective, ELBO) and objective.plain
     if not loop.settings.mend or not (plain or isinstance(objective, Simultaneous)):
         return artifact
     model = artifact.distribution
@@ -79,10 +78,8 @@ def _terms(artifact: Artifact, latents: Flat, examples: Examples, seed: int) -> 
     device = next(artifact.parameters()).device
     with noise.preserved(device):
         for block in blocks(artifact, examples.subset(examples.evenly(MOST)), seed, device):
-            x, model = block.x, artifact.distribution
             with noise.keyed(seed, "follow", block.number, device=device):
-                while isinstance(model, Preprocessed):
-                    x, model = model.into(x)[0], model.model
+                x, _ = inside(artifact.distribution, block.x)
                 yield latents.infer(x, block.label)[1][0]
 
 

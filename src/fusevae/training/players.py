@@ -198,7 +198,7 @@ class MaximumLikelihood(Player):
     def score(self, means: Mapping[str, Any]) -> float:
         """The ELBO where that is climbed in the end, whatever is free on the way; else the objective, but against a
         critic, which moves."""
-        plain = isinstance(self.objective, ELBO) and beta_at(self.objective.beta, 1.0) == 1
+        plain = isinstance(self.objective, ELBO) and self.objective.plain
         bound = plain or isinstance(self.objective, Opposed)
         return float(means["elbo"]) if bound and "elbo" in means else super().score(means)
 
