@@ -22,7 +22,7 @@ from inputs import mnist
 
 RUNS = runs("mnist")
 IMAGES, FIRST, K = size((1000, 1000, 5000), (10, 2, 4))
-CONVOLUTIONAL = ("ladder-vae",)
+CONVOLUTIONAL = ("ladder-vae", "hvae-vamp")
 MODELS = [
     ("binary-vae", 200),
     ("binary-vae", 120),
@@ -30,7 +30,7 @@ MODELS = [
     ("iwae", 240),
     ("flow-vae", 200),
     ("vamp-vae", 120),
-    ("hvae-vamp", 120),
+    ("hvae-vamp", 20),
     ("ladder-vae", 20),
     ("ladder-vae", 50),
 ]

@@ -26,8 +26,15 @@ def recipe(
 ) -> Experiment:
     """``levels`` at each size, from the smallest to the image over ``stride``: one of 4 x 4 and two of 7 x 7 where it
     is 28 x 28. The vector holds what the whole image has in common, the levels the rest."""
-    net = ConvLadder(data.shape, levels, latent, width, top, stride=stride)
     above = Flat(Flow(top, "autoregressive", "affine", 4), Gaussian(MLP(data.shape, 2 * top, (200, 200), centred=True)))
+    return below(above, data, levels, latent, width, stride, top)
+
+
+def below(
+    above: Flat, data: DataSpec, levels: tuple[int, ...], latent: int, width: int, stride: int, top: int
+) -> Experiment:
+    """Levels of maps below a vector of size ``top``."""
+    net = ConvLadder(data.shape, levels, latent, width, top, stride=stride)
     return Experiment(
         model=VAE(Ladder(net, above), decoder=Bernoulli(SubPixel(net.state, data.shape, hidden=8))),
         views=[Binarize()],
