@@ -1,4 +1,4 @@
-"""Two levels of latents on binarized images, the upper one with a VampPrior (Tomczak & Welling 2018, their convHVAE)."""
+"""Two levels of latents on binarized images, the upper with a VampPrior (convHVAE of Tomczak & Welling 2018)."""
 
 from __future__ import annotations
 
