@@ -35,14 +35,14 @@ PAIRS = {
 SUBSETS = 10  # that the error of a kernel distance is over
 WITHIN, TOLD = 0.01, 3.0  # of the parent's value; nats of I(x; z)
 MARKS = {
-    "W": "worse than the constant model; of `vae-gan` and `patch-gan-vae` by the FID of samples",
+    "W": "worse than the constant model; of `vae-gan`, `patch-gan-vae` and `wae` by the FID of samples",
     "C": "collapsed: KL under half a nat",
     "K": "exploded: one dimension of the latent costs 10 nats",
     "D": "most codes dead",
     "O": f"overfitted: what is kept is over {OVERFITTED} % of the bound below the best validation, where that chooses",
     "X": "crash",
 }
-CRITICS = {"vae-gan", "patch-gan-vae"}  # have a bound, but are trained for their samples, and judged by these
+CRITICS = {"vae-gan", "patch-gan-vae", "wae"}  # have a bound, but are trained for their samples, and judged by these
 OF_WRONG = {"collapsed": "C", "exploded": "K", "dead codes": "D", "worse than a constant model": "W"}
 
 

@@ -31,12 +31,13 @@ from fusevae import (
     Normal,
     Vamp,
 )
+from fusevae.core import noise
 from fusevae.core.trace import Term
 from fusevae.models.label_mixture import LabelMixture
 from fusevae.models.measured import Measured
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.nets.wave_critic import WaveCritic
-from fusevae.objectives.beta import Beta
+from fusevae.objectives.beta import Beta, Linear
 from fusevae.objectives.mmd import squared_mmd
 from fusevae.objectives.objective import Objective, Opposed
 from fusevae.objectives.semi_supervised import SemiSupervised
@@ -349,6 +350,11 @@ def test_mmd_is_zero_on_average_for_equal_distributions_and_positive_for_others(
 def test_mmd_and_capacity_are_what_their_formulas_say():
     trace = a_trace()
     torch.testing.assert_close(MMD(weight=0.0, beta=1.0)(trace, 0), trace.elbo)
+    torch.testing.assert_close(MMD(Linear(end=9.0, part=0.5), beta=1.0)(trace, 0), trace.elbo)
+    with noise.keyed(0, "mmd"):
+        risen = MMD(Linear(end=9.0, part=0.5), beta=1.0)(trace, 0.25)
+    with noise.keyed(0, "mmd"):
+        torch.testing.assert_close(risen, MMD(4.5, beta=1.0)(trace, 0))
     torch.testing.assert_close(Capacity(0.0, gamma=1.0)(trace, 1), trace.elbo)
     full = Capacity(7.0, gamma=2.0, part=0.5)(trace, 0.25)
     torch.testing.assert_close(full, trace.reconstruction - 2 * (trace.kl - 3.5).abs())

@@ -8,6 +8,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.errors import InputError
 from fusevae.core.trace import Trace
+from fusevae.objectives.beta import Beta, beta_at
 from fusevae.objectives.objective import Objective, with_score
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -21,7 +22,7 @@ class MMD(Objective):
     with inverse multiquadratic kernels of several widths.
 
     Args:
-        weight: lambda.
+        weight: lambda: a number, or :class:`Linear` to let the latent come alive before it is led to the prior.
         beta: weight of the KL.
 
     Example:
@@ -31,19 +32,20 @@ class MMD(Objective):
 
     batch_level = True
 
-    def __init__(self, weight: float = 1000.0, beta: float = 0.0) -> None:
-        if min(weight, beta) < 0:
+    def __init__(self, weight: float | Beta = 1000.0, beta: float = 0.0) -> None:
+        if beta < 0 or (not isinstance(weight, Beta) and weight < 0):
             raise InputError(f"weight is {weight} and beta {beta}, expected at least 0: 1000 and 0, say")
         self.weight, self.beta = weight, beta
 
     def __call__(self, trace: Trace, progress: float) -> Tensor:
         value = trace.reconstruction - self.beta * trace.kl if self.beta else trace.reconstruction
+        weight = beta_at(self.weight, progress)
         for term in trace.terms:
             if term.levels:
                 raise InputError("MMD compares latents that are numbers, these are codes: take ELBO()")
             drawn = noise.sample_to(term.p, trace.reconstruction.shape)
             dims = trace.reconstruction.dim()
-            value = value - self.weight * squared_mmd(term.z.flatten(dims), drawn.flatten(dims))
+            value = value - weight * squared_mmd(term.z.flatten(dims), drawn.flatten(dims))
         return with_score(value, trace)
 
     def is_bound(self, progress: float) -> bool:
