@@ -510,6 +510,11 @@ def test_a_shift_too_small_for_an_example_is_seen_in_a_group():
     assert group_p_value(torch.randn(200) + 0.4, reference, resamples=1000) < 0.005
 
 
+def test_a_group_as_large_as_the_reference_is_as_uncertain():
+    p = [group_p_value(torch.randn(200), torch.randn(40), resamples=500, seed=i) for i in range(200)]
+    assert kstest(p, "uniform").pvalue > 1e-3
+
+
 def test_labels_count_only_where_the_reference_has_them_too():
     m = Linear()
     offset = torch.tensor([[0.0] * D, [5.0] * D])
@@ -585,6 +590,20 @@ def test_impute_the_empty_cells_of_a_table(runs, tmp_path):
     (tmp_path / "text.csv").write_text("a,b,c\n1,2,3\n4,five,6\n")
     arguments = ["--data", str(tmp_path / "text.csv"), "--missing", "nan", "--output", str(output)]
     assert main(["impute", str(runs / "table"), *arguments]) == 2
+
+
+def test_identifiers_are_kept_where_gaps_are_filled(tmp_path, capsys):
+    lines = [f"A-{i:03},{x},b{i}x{i % 7}" for i, x in enumerate(np.random.default_rng(0).normal(size=40).round(3))]
+    (tmp_path / "t.csv").write_text("\n".join(["key,x,other", *lines]))
+    spec = fusevae.read_data(tmp_path / "t.csv").spec
+    Artifact(table_vae.recipe(spec, hidden=(8,)).model, spec).save(tmp_path / "run")
+    (tmp_path / "gaps.csv").write_text("key,x,other\nZ-9,,b\nZ-7,0.5,c\n")
+    arguments = ["--data", str(tmp_path / "gaps.csv"), "--missing", "nan", "--output", str(tmp_path / "full.csv"), *FEW]
+    assert main(["impute", str(tmp_path / "run"), *arguments]) == 0
+    with open(tmp_path / "full.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == ["Z-9", "Z-7"] and rows[1]["x"] == "0.5" and rows[0]["x"]
+    assert "column other, an identifier, is written empty" in capsys.readouterr().err
 
 
 def test_denoise_and_anomaly(runs, tmp_path, capsys):

@@ -236,12 +236,12 @@ class Column(Described):
 
     def _made_anew(self, x: np.ndarray, gone: np.ndarray) -> np.ndarray:
         """Numbers as they are, and new ones, which count on, where there are none."""
-        start = 0 if self.high is None else int(self.high)
-        fresh = start + np.cumsum(gone)
-        if self.dtype == "str":
+        start, counts = 0 if self.high is None else int(self.high), np.cumsum(gone)
+        if self.dtype == "str":  # of any number of digits
             form = self.form or f"{self.name}-%d"
-            return np.array([form % n if g else "" for n, g in zip(fresh.tolist(), gone, strict=True)], dtype=object)
-        return np.where(gone, fresh, np.nan_to_num(x)).astype(self.dtype)
+            fresh = [form % (start + n) if g else "" for n, g in zip(counts.tolist(), gone, strict=True)]
+            return np.array(fresh, dtype=object)
+        return np.where(gone, start + counts, np.nan_to_num(x)).astype(self.dtype)
 
     @property
     def about(self) -> str:

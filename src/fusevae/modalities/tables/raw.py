@@ -15,7 +15,8 @@ from fusevae.core.errors import InputError
 from fusevae.data.delimited import GAPS, is_flag, is_number
 from fusevae.data.rows import shortest
 
-SIGNS = re.compile(r"^\(|[\s%$€£¥₹−'’]|\)$|-$")  # what stands beside numbers that are written for people
+MINUS = r"\u2010-\u2015\u2212\ufe63\uff0d"  # dashes and others; between numbers they make a range
+SIGNS = re.compile(rf"^\(|(?:^|(?<=[eE]))[{MINUS}]|[\s%$€£¥₹'’]|\)$|[-*†‡]+$")  # beside numbers written for people
 CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
 EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
 DECIMAL = re.compile(r"\d+\.\d+")
@@ -81,9 +82,13 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
         logger.warning(text + " (data.columns.%s=integer: numbers)", where, name, name)
         worded = True
     elif not told and raw is None:
-        most = max(sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
-        if 2 * most < sum(known.values()) or not known:
+        numbers, flags = (sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
+        if 2 * max(numbers, flags) < sum(known.values()) or not known:
             _check_words(known, name, where)
+            worded = True
+        elif not numbers and flags < sum(known.values()):
+            other = next(cell for cell in known if not is_flag(cell))
+            logger.warning("%s: column %s holds flags and %r, taken for classes", where, name, other[:40])
             worded = True
     if worded:
         if foreign := next((cell for cell in counts if "\0" in cell), None):
@@ -198,7 +203,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
     if array.ndim != 1:
         return None
     if array.dtype.kind in "biuf":
-        raw = Raw(shortest(array).astype(np.float64), str(array.dtype))
+        raw = Raw(shortest(array).astype(np.float64), array.dtype.name)  # in whatever order of bytes
         long = worded is None and is_long(raw) and len(np.unique(array)) == len(array)
         if long:
             logger.warning("%s holds numbers beyond 2^53, all different: taken for an identifier", what)
@@ -210,7 +215,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
                 f"{what} holds times finer than a microsecond: round them, or give them as numbers from a start"
             )
         words = np.datetime_as_string(whole).tolist()
-        return of_words(["" if word == "NaT" else word for word in words], str(array.dtype))
+        return of_words(["" if word == "NaT" else word for word in words], array.dtype.name)
     if array.dtype.kind in "US":
         array = array.astype(str).astype(object)
     if array.dtype.kind != "O":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fusevae.data.delimited import is_number
+from fusevae.modalities.molecules.spelling import are_smiles
 from fusevae.modalities.tables import dates
 from fusevae.modalities.tables.column import CLASSES, Column
 from fusevae.modalities.tables.raw import Raw, hint
@@ -33,8 +34,10 @@ TOTALS = {"total", "totals", "sum", "grand total", "subtotal", "sub-total", "ave
 SERIAL = (20_000, 60_000)  # days since 1899, as a sheet counts them: 1954 to 2064
 #: numbers in a form that is not read: with a unit, a duration, hexadecimal, several with signs between
 FORMED = re.compile(
-    r"[-+]?[\d.,]*\d\s*[^\W\d_]{1,3}|P[\dTYMWDHS.,]+|0x[\da-f]+|"
-    r"\d{4}-\d\d-\d\d.*|\d{4}-?[QW]\d+|\d+(_\d+)+|"
+    r"[-+]?[\d.,]*\d\s*[^\W\d_]{1,3}|P[\dTYMWDHS.,]+|0x[\da-f]+|[-+]?[\d.]+(±[\d.]+|[-+][\d.]+[ij])|"
+    r"\d{4}-\d\d-\d\d.*|\d{4}-?[QW]\d+(-\d)?|Q\d[\s/-]*\d{4}|\d{4}-\d{3}|\d+(_\d+)+|"
+    r"(\d\d?[.\s-]+(de )?[^\W\d_]{3,9}|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)\.?[\s'’-]+(de )?"
+    r"(\d\d|\d{4})|"
     r"(?=\D*\d)[^\W\d_]{0,3}[\s\d+-]*[.,:/°'()\[\]{}\"][\d.,:/°'()\[\]{}+\s\"-]*[^\W\d_]{0,3}"
 )
 
@@ -150,6 +153,11 @@ def say_levels(name: str, levels: Sequence[str], column: Column) -> None:
             "their folder as data, with this table as data.conditions"
         )
         logger.warning(text, name, levels[0], what)
+    elif len(levels) >= AGAIN and are_smiles(levels):
+        text = (
+            "column %s holds SMILES such as %r, and was taken for %s: to learn molecules data.modality=molecules and "
+        )
+        logger.warning(text + "data.column=%s", name, levels[0], what, name)
     elif column.form is None and (
         all(map(hint, levels))
         or (len(levels) > MANY and 2 * sum(bool(FORMED.fullmatch(w)) for w in levels) > len(levels))
