@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import time
@@ -202,6 +203,25 @@ def test_plain_functions_do_where_the_contract_is_one_function(tmp_path):
         with pytest.raises(InputError, match="plain function"):
             trained(folder=tmp_path / "run", **more)
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("table-vae", r"'table-vae' was given to (\w+) as the model: expected an Artifact, what fusevae.fit"),
+        (None, "a NoneType was given"),
+        (types.SimpleNamespace(artifact=1), "expected an Artifact, its .artifact"),
+    ],
+)
+def test_what_takes_an_artifact_says_so(given, says):
+    names = [name for name in fusevae.__all__ if hasattr(getattr(fusevae, name), "__wrapped__")]
+    names = [n for n in names if next(iter(inspect.signature(getattr(fusevae, n)).parameters), "") == "artifact"]
+    assert {"evaluate", "sample", "impute", "anomaly", "encode"} <= {*names}
+    for name in names:
+        with pytest.raises(InputError, match=says):
+            getattr(fusevae, name)(given)
+    with pytest.raises(TypeError):
+        fusevae.evaluate()
 
 
 def test_what_can_be_extended_is_at_the_front_door():

@@ -67,7 +67,7 @@ def table(path, **settings):
         ("Unnamed: 0.1,Unnamed: 0,x,count,colour\n"
          + "".join(f"{i},{i},{row}\n" for i, row in enumerate(ROWS.split()))).encode(),
     ],
-    ids="utf-16-le utf-16-be utf-32 bom sep sep-quoted comments ends-of-rows end-of-header cr index blank indices".split(),
+    ids="utf-16-le utf-16-be utf-32 bom sep sep-quoted comments ends-of-rows endings cr index blank indices".split(),
 )  # fmt: skip
 def test_the_same_table_is_read(content, tmp_path):
     (tmp_path / "t.csv").write_bytes(content)

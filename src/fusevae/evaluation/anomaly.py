@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
@@ -22,6 +22,7 @@ FAR = 1e30  # nats
 LEAST = 1e-3  # nats: a quantity that varies less over the reference says nothing in smaller units
 
 
+@of_artifact
 def anomaly(
     artifact: Artifact,
     data: Any,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
@@ -32,6 +32,7 @@ DRAWS = 1000  # other looks at an example beside them: for the parts of the ELBO
 TRIED, GLANCE = 20, 0.1  # examples by which the time of a bound is foreseen; seconds of one sample that are enough
 
 
+@of_artifact
 def log_likelihood(
     artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
 ) -> Tensor:
@@ -183,6 +184,7 @@ def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
     return log_bound(model(label), x.expand(n, *x.shape))
 
 
+@of_artifact
 def evaluate(
     artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
 ) -> Likelihood:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.conditions import by_name
 from fusevae.core.errors import InputError, near
 from fusevae.core.generation import Generation, generating
@@ -43,6 +43,7 @@ class Drawn(NamedTuple):
     notes: list[str]
 
 
+@of_artifact
 def sample(
     artifact: Artifact,
     n: int = 16,
