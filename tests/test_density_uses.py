@@ -42,7 +42,7 @@ from fusevae import (
     group_p_value,
     impute,
 )
-from fusevae.cli import main
+from fusevae.cli import density, main
 from fusevae.evaluation import chain as chain_module
 from fusevae.evaluation.anomaly import scores
 from fusevae.evaluation.denoising import log_gaussian
@@ -625,6 +625,16 @@ def test_denoise_and_anomaly(runs, tmp_path, capsys):
     assert main(["anomaly", str(runs / "table"), *arguments]) == 0
     assert "all together" in capsys.readouterr().out
     assert np.load(tmp_path / "scores.npz")["p_distance"].shape == (200,)
+
+
+def test_anomaly_takes_fewer_importance_samples_where_they_would_take_long(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(density, "affordable", lambda artifacts, data, most, seconds: (data, most // 10))
+    arguments = ["--data", str(runs / "digits.npz"), "--output", str(tmp_path / "a.csv")]
+    assert main(["anomaly", str(runs / "digits"), *arguments]) == 0
+    assert "10 importance samples, as 100 would take long: ask for 100 to have them" in capsys.readouterr().err
+    assert main(["anomaly", str(runs / "digits"), *arguments[:2], "--output", str(tmp_path / "b.csv"),
+                 "--importance-samples", "3"]) == 0  # fmt: skip
+    assert "would take long" not in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_in_a_line_before_anything_is_written(runs, tmp_path, capsys, monkeypatch):

@@ -168,6 +168,13 @@ def test_identifiers_of_any_number_of_digits_are_made_anew(digits, tmp_path):
     assert len({*new}) == 3 and {*map(len, new)} == {digits} and min(map(int, new)) >= 10 ** (digits - 1) + N
 
 
+def test_a_flag_may_be_asked_for_as_json_spells_it():
+    flag = read_data(pandas.DataFrame({"x": X, "ok": [i % 3 > 0 for i in range(N)]})).spec.schema.columns[1]
+    assert [flag.cell(word) for word in ("true", "False", "1", "0.0")] == [1, 0, 1, 0]
+    with pytest.raises(InputError, match=r"ok=yes was given: expected True or False$"):
+        flag.cell("yes")
+
+
 def test_what_parquet_has_of_pandas_own_is_refused(tmp_path):
     frame = pandas.DataFrame({"x": X, "month": pandas.period_range("2024-01", periods=N, freq="M")})
     frame.to_parquet(tmp_path / "t.parquet")

@@ -121,9 +121,9 @@ def weighted(artifact: Artifact) -> bool:
     return artifact.distribution.level is Level.EVIDENCE and not artifact.distribution.deterministic
 
 
-def fewer(k: int) -> str:
+def fewer(k: int, most: int = MOST) -> str:
     """What is said of so many importance samples where none were asked for."""
-    return f"{k:,} importance samples, as {MOST:,} would take long: ask for {MOST} to have them"
+    return f"{k:,} importance samples, as {most:,} would take long: ask for {most} to have them"
 
 
 def sample_seconds(artifact: Artifact, data: Examples) -> float:

@@ -193,12 +193,13 @@ def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None
         )
 
 
-def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
+def of_array(column: Any, what: str, worded: bool | None = None, say: bool = True) -> Raw | None:
     """A column of a frame or of a file; None where it holds something else."""
     kind = getattr(column, "dtype", None)
     if (zone := getattr(kind, "tz", None)) is not None:  # of pandas; as parquet gives them
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    say_zone(zone or getattr(kind, "time_zone", None), what)
+    if say:
+        say_zone(zone or getattr(kind, "time_zone", None), what)
     array = _plain(column)
     if array.ndim != 1:
         return None
@@ -271,7 +272,9 @@ def _plain(column: Any) -> np.ndarray:
 def say_zone(zone: Any, what: str) -> None:
     """Say of times of another zone how they are read."""
     if zone is not None and str(zone) not in ("UTC", "Etc/UTC", "+00:00"):
-        logger.warning("%s holds times of the zone %s: read as instants, and written in the time of UTC", what, zone)
+        logger.warning(
+            "%s holds times of the zone %s: read as instants, and written to files in that of UTC", what, zone
+        )
 
 
 def _check_mixture(cells: Sequence[Any], what: str) -> None:
