@@ -19,6 +19,7 @@ from datasets import Dataset as HuggingFace
 from PIL import Image
 
 from fusevae import InputError, read_data
+from fusevae.cli import main
 from fusevae.data.modality import modality_of
 from fusevae.data.source import read_examples
 from fusevae.modalities.tables.dates import numbers_of, words_of
@@ -166,6 +167,18 @@ def test_identifiers_of_any_number_of_digits_are_made_anew(digits, tmp_path):
     found = read_data(tmp_path / "t.csv", validation=0, test=0)
     new = found.spec.schema.columns[1].typed(np.full(3, np.nan)).tolist()
     assert len({*new}) == 3 and {*map(len, new)} == {digits} and min(map(int, new)) >= 10 ** (digits - 1) + N
+
+
+@pytest.mark.parametrize("name", ["petal.width", "a.class"])
+def test_columns_of_any_name_are_set_on_the_command_line(name, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(column(name, np.arange(N) % 3))
+    setting = ["--set", f"data.columns.{name}=categorical"]
+    assert main(["recipes", "--data", str(tmp_path / "t.csv"), *setting, "--json"]) == 0
+    arguments = ["--set", "recipe.hidden=[4]", "--set", "training.epochs=1", "--output", str(tmp_path / "run")]
+    assert main(["train", "table-vae", "--data", str(tmp_path / "t.csv"), *setting, *arguments]) == 0
+    assert f"{name}  3 categories" in capsys.readouterr().err
+    assert main(["recipes", "--data", str(tmp_path / "t.csv"), "--set", "data.columns.class=categorical"]) == 2
+    assert "has the name of a part: rename it" in capsys.readouterr().err
 
 
 def test_a_flag_may_be_asked_for_as_json_spells_it():

@@ -175,7 +175,7 @@ def asked(artifact: Artifact, label: Label, n: int) -> Asked:
     theirs = beside.names if beside is not None and artifact.is_conditional else []
     pairs: dict[str, Any] = {}
     if schema.names and isinstance(label, str) and "=" in label:
-        pairs = dict(by_name(label))
+        pairs = dict(by_name(label, [*theirs, *schema.names]))
     elif schema.names and isinstance(label, Mapping):
         pairs = {str(key): value for key, value in label.items()}
     own = {key: value for key, value in pairs.items() if key not in theirs}
