@@ -130,6 +130,8 @@ def test_a_table_that_is_refused(content, says, tmp_path):
         (column("c", [("caf\u00e9", "cafe\u0301")[i % 2] for i in range(N)]), "code points"),
         ("name;pay\n" + "".join(f"{c};{1 + i}.{i:03}\n" for i, c in enumerate(COLOURS)), "pay has three digits after"),
         (column("day", [day.replace("-", "") for day in DAYS]), "column day holds whole numbers such as 20240101"),
+        (column("m", [f"20{i % 24:02}{1 + i % 12:02}" for i in range(N)]), "'%Y%m': months"),
+        (column("c", every(COLOURS, "red\u200b")), r"'red', 'red.u200b' differ in case, spaces or code points"),
         (column("date", range(45292, 45292 + N)), "as a sheet counts them"),
         (column("code", [f"{i + 10}e{i % 5}" for i in range(N)]), "column code is written like 12e3"),
         (column("tel", [f"+4790{i % 9:06}" for i in range(N)]), r"leading zeros or a \+"),
@@ -178,7 +180,12 @@ def test_columns_of_any_name_are_set_on_the_command_line(name, tmp_path, capsys)
     assert main(["train", "table-vae", "--data", str(tmp_path / "t.csv"), *setting, *arguments]) == 0
     assert f"{name}  3 categories" in capsys.readouterr().err
     assert main(["recipes", "--data", str(tmp_path / "t.csv"), "--set", "data.columns.class=categorical"]) == 2
-    assert "has the name of a part: rename it" in capsys.readouterr().err
+    assert "another use for: rename it" in capsys.readouterr().err
+
+
+def test_addresses_are_no_files(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text(column("mail", [f"u{i % 9}@a.org" for i in range(N)]))
+    assert len(set(table(tmp_path / "t.csv")["mail"])) == 9 and not caplog.records
 
 
 def test_a_flag_may_be_asked_for_as_json_spells_it():

@@ -31,6 +31,7 @@ BYTES = 128  # the greatest of some, at least
 SIDE = 8  # pixels of a picture, at least
 MANY = 20  # different words, above which they are hardly classes
 TOTALS = {"total", "totals", "sum", "grand total", "subtotal", "sub-total", "average", "mean", "summe", "gesamt"}
+YEAR = 12  # months
 SERIAL = (20_000, 60_000)  # days since 1899, as a sheet counts them: 1954 to 2064
 #: numbers in a form that is not read: with a unit, a duration, hexadecimal, several with signs between
 FORMED = re.compile(
@@ -41,7 +42,7 @@ FORMED = re.compile(
     r"(?=\D*\d)[^\W\d_]{0,3}[\s\d+-]*[.,:/°'()\[\]{}\"][\d.,:/°'()\[\]{}+\s\"-]*[^\W\d_]{0,3}"
 )
 
-FILE = re.compile(r"\S+\.[A-Za-z][A-Za-z0-9]{1,4}")  # the name of one
+FILE = re.compile(r"[^\s@]+\.[A-Za-z][A-Za-z0-9]{1,4}")  # the name of one
 
 logger = logging.getLogger("fusevae")
 
@@ -111,11 +112,18 @@ def _say_days(column: Column, known: np.ndarray) -> None:
         if not np.isnan(dates.numbers_of(words, "%Y%m%d")).any():
             text = "column %s holds whole numbers such as %s, and was read as such (data.columns.%s='%%Y%%m%%d': dates)"
             logger.warning(text, column.name, words[0], column.name)
+    elif low >= 190_001 and high <= 210_012 and len(months := np.unique(known)) >= YEAR and _are_months(months):
+        text = "column %s holds whole numbers such as %.0f, and was read as such (data.columns.%s='%%Y%%m': months)"
+        logger.warning(text, column.name, months[0], column.name)
     elif SERIAL[0] <= low and high <= SERIAL[1] and re.search(r"(?i)date|datum|day", column.name):
         text = (
             "column %s holds whole numbers from %.0f on, and was read as such: are they dates as a sheet counts them?"
         )
         logger.warning(text, column.name, low)
+
+
+def _are_months(values: np.ndarray) -> bool:
+    return bool(((values % 100 >= 1) & (values % 100 <= YEAR)).all())
 
 
 def _say_words(column: Column, counts: np.ndarray) -> None:
@@ -126,7 +134,8 @@ def _say_words(column: Column, counts: np.ndarray) -> None:
             logger.warning(text, column.name, word, n)
     alike: dict[str, list[str]] = defaultdict(list)
     for word in words:
-        alike[" ".join(unicodedata.normalize("NFKC", word).casefold().split())].append(word)
+        seen = "".join(c for c in unicodedata.normalize("NFKC", word) if unicodedata.category(c) != "Cf")  # of no width
+        alike[" ".join(seen.casefold().split())].append(word)
     if same := [group for group in alike.values() if len(group) > 1]:
         more = f", and {len(same) - 1} more such" if len(same) > 1 else ""
         text = "column %s: %s differ in case, spaces or code points alone, and were taken for different classes%s"
