@@ -9,6 +9,7 @@ import time
 import types
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
@@ -205,6 +206,16 @@ def test_plain_functions_do_where_the_contract_is_one_function(tmp_path):
         assert not (tmp_path / "run").exists()
 
 
+def test_what_is_of_another_type_is_said_in_a_line():
+    artifact = trained()
+    with pytest.raises(InputError, match="seed='a' was given: expected a whole number"):
+        fusevae.fit("table-vae", X, seed="a")
+    with pytest.raises(InputError, match="importance_samples is 'many'"):
+        fusevae.evaluate(artifact, X, importance_samples="many")
+    with pytest.raises(InputError):
+        fusevae.reconstruct(artifact, pandas.Series({"a": 1.0, "b": "x"}))
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -220,6 +231,9 @@ def test_what_takes_an_artifact_says_so(given, says):
     for name in names:
         with pytest.raises(InputError, match=says):
             getattr(fusevae, name)(given)
+    for wrong, words in (({"a": given, "b": given}, says), (["a", "b"], "a list was given to compare: .*by name")):
+        with pytest.raises(InputError, match=words):
+            fusevae.compare(wrong, torch.zeros(3, 2))
     with pytest.raises(TypeError):
         fusevae.evaluate()
 

@@ -105,7 +105,8 @@ class Given:
         from torch.utils.data import Dataset, IterableDataset
 
         def one(value: Any) -> bool:
-            plain = isinstance(value, Tensor | np.ndarray | Mapping | list | tuple | str) or is_frame(value)
+            frame = hasattr(value, "to_numpy")  # or a column of one
+            plain = frame or isinstance(value, Tensor | np.ndarray | Mapping | list | tuple | str)
             items = hasattr(value, "__getitem__") and hasattr(value, "__len__") and not plain
             return isinstance(value, Dataset | IterableDataset) or items or is_hugging_face(value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -81,8 +82,8 @@ def finite(values: Tensor, artifact: Artifact) -> Tensor:
 
 def check_samples(artifact: Artifact, importance_samples: int) -> None:
     """Refuse what the model's level doesn't allow."""
-    if importance_samples < 1:
-        raise InputError(f"importance_samples is {importance_samples}, expected at least 1: 1000, say")
+    if not isinstance(importance_samples, Integral) or importance_samples < 1:
+        raise InputError(f"importance_samples is {importance_samples!r}, expected at least 1: 1000, say")
     if artifact.distribution.level < Level.BOUND:
         model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
         raise InputError(
