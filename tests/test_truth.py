@@ -183,6 +183,13 @@ def test_columns_of_any_name_are_set_on_the_command_line(name, tmp_path, capsys)
     assert "another use for: rename it" in capsys.readouterr().err
 
 
+def test_stars_and_addresses_are_words(tmp_path):
+    for values in ([f"{1 + i % 5}*" for i in range(N)], [f"{i % 9} Main" for i in range(N)]):
+        (tmp_path / "t.csv").write_text("The hotel\n" + "".join(f"{v}\n" for v in values))
+        found = read_data(tmp_path / "t.csv", modality="tables").spec.schema.columns[0]
+        assert found.dtype == "str" and found.name == "The hotel"
+
+
 def test_addresses_are_no_files(tmp_path, caplog):
     (tmp_path / "t.csv").write_text(column("mail", [f"u{i % 9}@a.org" for i in range(N)]))
     assert len(set(table(tmp_path / "t.csv")["mail"])) == 9 and not caplog.records

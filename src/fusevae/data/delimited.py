@@ -67,12 +67,13 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
 
 
 def _check_one(rows: Sequence[Sequence[str]], path: Path) -> None:
-    """Refuse one column whose cells are rows themselves: as many values in each, numbers at one place."""
+    """Refuse one column whose cells are rows themselves: as many values in each, numbers at most places."""
     for mark, what in ((None, "blanks"), ("^", "'^'"), ("~", "'~'")) if len(rows[0]) == 1 else ():
         cells = [row[0].strip().split(mark) for row in rows[: LOOKED_AT + 1]]
         if len({*map(len, cells)}) > 1 or len(cells[0]) < 2 or len(cells) <= ENOUGH:
             continue
-        if any(all(is_number(cell.strip()) for cell in column[1:]) for column in zip(*cells, strict=True)):
+        numbers = sum(all(is_number(cell.strip()) for cell in column[1:]) for column in zip(*cells, strict=True))
+        if 2 * numbers > len(cells[0]):
             raise InputError(
                 f"{path} has one column, of {len(cells[0])} values with {what} between them, such as "
                 f"{rows[1][0].strip()[:40]!r}: put commas there; or name it .txt, if each line is a text"
@@ -121,7 +122,8 @@ def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     words = [i for i, cell in enumerate(first) if not is_number(cell) and cell.lower() not in GAPS]
     if words:
         again = any(row[i].strip() == first[i] for row in body for i in words if row != rows[0] or len(row) == 1)
-        found = not again or any(_are_numbers([row[i].strip() for row in body]) for i in words)
+        names = [i for i in words if any(map(str.isalpha, first[i]))]
+        found = not again or any(_are_numbers([row[i].strip() for row in body]) for i in names)
         if len(words) == len(first) or not any(is_number(cell) for cell in first) or not body:
             return found, not again
         return found, False

@@ -16,7 +16,8 @@ from fusevae.data.delimited import GAPS, is_flag, is_number
 from fusevae.data.rows import shortest
 
 MINUS = r"\u2010-\u2015\u2212\ufe63\uff0d"  # dashes and others; between numbers they make a range
-SIGNS = re.compile(rf"^\(|(?:^|(?<=[eE]))[{MINUS}]|[\s%$€£¥₹'’]|\)$|[-*†‡]+$")  # beside numbers written for people
+SIGNS = re.compile(rf"^\(|(?:^|(?<=[eE]))[{MINUS}]|[\s%$€£¥₹'’]|\)$|-$")  # beside numbers written for people
+STARS = re.compile(r"(\.\d+)[*†‡]+$")  # how sure a figure is; 5* is a hotel
 CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
 EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
 DECIMAL = re.compile(r"\d+\.\d+")
@@ -56,7 +57,8 @@ def hint(word: str) -> str:
         return " (is it a number of Fortran's? write e for its D)"
     if len(word.split()) > 1 and all(map(is_number, word.split())):
         return " (are these several numbers? put commas between them)"
-    if re.search(r"\d", word) and SIGNS.search(word) and is_number(SIGNS.sub("", word).replace(",", "")):
+    bare = SIGNS.sub("", STARS.sub(r"\1", word))
+    if bare != word and re.search(r"\d", word) and is_number(bare.replace(",", "")):
         return " (is it a number? write it without %, currency, brackets or marks, and a minus as - before it)"
     return ""
 
