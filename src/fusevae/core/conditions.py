@@ -220,8 +220,9 @@ class Conditions(Described):
             said := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)
         ):
             return (self.pairs(said[1]) if said[1] else {}) | {self.text.name: said[2]}
-        found = by_name(text, self.names)
-        if not found.keys() <= {*self.names} and (wrong := [part for part in text.split(",") if "=" not in part]):
+        found, parts = by_name(text, self.names), text.split(",")
+        wrong = [part for part in parts if "=" not in part]
+        if wrong and (len(found) == len(parts) or not found.keys() <= {*self.names}):  # fewer: commas are in values
             example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2] if not isinstance(c, Text))
             raise InputError(f"{wrong[0]!r} was given: expected values by the names of columns, such as {example}")
         return found
