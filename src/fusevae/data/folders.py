@@ -193,9 +193,11 @@ def index_of(root: Path) -> Path:
 def is_indexed(root: Path) -> bool:
     """Whether a file in a folder names the others, one a row."""
     path = index_of(root)
-    if path.name == LISTED:
+    if path.name == LISTED or not path.is_file():
         return path.is_file()
-    return path.is_file() and NAME in [cell.strip() for cell in delimited.read_rows(path, 1)[0][0]]
+    with contextlib.suppress(InputError):  # a list of another form
+        return NAME in [cell.strip() for cell in delimited.read_rows(path, 1)[0][0]]
+    return False
 
 
 def read_index(root: Path) -> dict[str, list[str]] | None:
