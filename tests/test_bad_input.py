@@ -17,6 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fusevae.cli import main
+from fusevae.cli.write import Output
+from fusevae.core.spec import DataSpec
+from fusevae.modalities.images.modality import ImageSchema
 
 TINY = ["--set", "training.epochs=1", "--set", "recipe.hidden=[8]"]
 Refused = Callable[..., str]
@@ -249,6 +252,11 @@ def test_use_of_a_run(refused: Refused, run: Path, tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- places and artifacts
+
+
+@pytest.mark.parametrize("name", ["samples", "run.2", "run.2.samples", ".kept"])
+def test_a_folder_may_have_points_in_its_name(name: str, tmp_path: Path) -> None:
+    Output(str(tmp_path / name)).check(DataSpec((1, 8, 8), "uint8", 0, 255, schema=ImageSchema()))
 
 
 def test_what_is_read_is_not_written_over(refused: Refused, run: Path, tmp_path: Path) -> None:

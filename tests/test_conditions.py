@@ -45,6 +45,17 @@ def test_every_way_to_give_them_is_the_same() -> None:
     assert bool(forgotten(want).isnan().all())
 
 
+def test_names_and_values_may_have_the_signs_between_them() -> None:
+    odd = Conditions([Label("at, where", ["Paris, Texas", "Rome"]), Number("a=b", 0.0, 1.0), Number("a", 0.0, 1.0)])
+    for given in ("at, where=Paris, Texas,a=b=0.5,a=2", "a=2, a=b=0.5, at, where=Paris, Texas"):
+        assert torch.equal(odd.given(given, 1), odd.given({"at, where": "Paris, Texas", "a=b": 0.5, "a": 2}, 1))
+    with pytest.raises(InputError, match="'b'"):
+        odd.given("a=2,b=1", 1)
+    data = read_data(pd.DataFrame({"Weight, kg": np.arange(40) / 7, "kind": ["u", "v"] * 20}), test=0)
+    artifact = fusevae.fit("table-vae", data, options={"hidden": (4,)}, training={"epochs": 1}, quiet=True)
+    assert set(fusevae.sample(artifact, 3, "Weight, kg=1.5")[:, 0].tolist()) == {1.5}
+
+
 def test_numbers_far_beyond_the_training_are_said(caplog: pytest.LogCaptureFixture) -> None:
     known = Conditions([Label("mood", ["bad", "good"]), Number.fitted("year", torch.arange(1980.0, 2020.0))])
     model: Any = SimpleNamespace(data=SimpleNamespace(conditions=known), is_conditional=True)

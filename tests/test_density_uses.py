@@ -42,7 +42,7 @@ from fusevae import (
     group_p_value,
     impute,
 )
-from fusevae.cli import main
+from fusevae.cli import density, main
 from fusevae.evaluation import chain as chain_module
 from fusevae.evaluation.anomaly import scores
 from fusevae.evaluation.denoising import log_gaussian
@@ -510,6 +510,11 @@ def test_a_shift_too_small_for_an_example_is_seen_in_a_group():
     assert group_p_value(torch.randn(200) + 0.4, reference, resamples=1000) < 0.005
 
 
+def test_a_group_as_large_as_the_reference_is_as_uncertain():
+    p = [group_p_value(torch.randn(200), torch.randn(40), resamples=500, seed=i) for i in range(200)]
+    assert kstest(p, "uniform").pvalue > 1e-3
+
+
 def test_labels_count_only_where_the_reference_has_them_too():
     m = Linear()
     offset = torch.tensor([[0.0] * D, [5.0] * D])
@@ -587,6 +592,20 @@ def test_impute_the_empty_cells_of_a_table(runs, tmp_path):
     assert main(["impute", str(runs / "table"), *arguments]) == 2
 
 
+def test_identifiers_are_kept_where_gaps_are_filled(tmp_path, capsys):
+    lines = [f"A-{i:03},{x},b{i}x{i % 7}" for i, x in enumerate(np.random.default_rng(0).normal(size=40).round(3))]
+    (tmp_path / "t.csv").write_text("\n".join(["key,x,other", *lines]))
+    spec = fusevae.read_data(tmp_path / "t.csv").spec
+    Artifact(table_vae.recipe(spec, hidden=(8,)).model, spec).save(tmp_path / "run")
+    (tmp_path / "gaps.csv").write_text("key,x,other\nZ-9,,b\nZ-7,0.5,c\n")
+    arguments = ["--data", str(tmp_path / "gaps.csv"), "--missing", "nan", "--output", str(tmp_path / "full.csv"), *FEW]
+    assert main(["impute", str(tmp_path / "run"), *arguments]) == 0
+    with open(tmp_path / "full.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["key"] for row in rows] == ["Z-9", "Z-7"] and rows[1]["x"] == "0.5" and rows[0]["x"]
+    assert "column other, an identifier, is written empty" in capsys.readouterr().err
+
+
 def test_denoise_and_anomaly(runs, tmp_path, capsys):
     data = ["--data", str(runs / "digits.npz")]
     output = ["--output", str(tmp_path / "clean.npz")]
@@ -606,6 +625,16 @@ def test_denoise_and_anomaly(runs, tmp_path, capsys):
     assert main(["anomaly", str(runs / "table"), *arguments]) == 0
     assert "all together" in capsys.readouterr().out
     assert np.load(tmp_path / "scores.npz")["p_distance"].shape == (200,)
+
+
+def test_anomaly_takes_fewer_importance_samples_where_they_would_take_long(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(density, "affordable", lambda artifacts, data, most, seconds: (data, most // 10))
+    arguments = ["--data", str(runs / "digits.npz"), "--output", str(tmp_path / "a.csv")]
+    assert main(["anomaly", str(runs / "digits"), *arguments]) == 0
+    assert "10 importance samples, as 100 would take long: ask for 100 to have them" in capsys.readouterr().err
+    assert main(["anomaly", str(runs / "digits"), *arguments[:2], "--output", str(tmp_path / "b.csv"),
+                 "--importance-samples", "3"]) == 0  # fmt: skip
+    assert "would take long" not in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_in_a_line_before_anything_is_written(runs, tmp_path, capsys, monkeypatch):

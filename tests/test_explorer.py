@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import shutil
 import socket
 import threading
 import time
+import zipfile
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,6 +153,23 @@ def test_a_file_of_a_stranger_is_refused_in_a_line(client, name, tmp_path):
     answer = client.post("/api/file", content=b"cos\nsystem\n(S'touch hacked'\ntR.", headers=headers)
     assert answer.status_code == 422
     assert "/tmp" not in answer.text and "fusevae-" not in answer.text
+
+
+def test_a_small_file_that_is_large_in_memory_is_refused_by_its_size(client):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (2**22, 1, 20, 24)}
+        np.lib.format.write_array_header_1_0(member, header)
+        member.write(bytes(2**20))
+    headers = {"content-type": "application/octet-stream", "x-run": "images", "x-name": "mine.npz"}
+    answer = client.post("/api/file", content=file.getvalue(), headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "mine.npz unpacks to 2.01 GB: expected one example, at most 0.27 GB"
+
+
+def test_molecules_can_be_saved_as_smiles(client):
+    picture, smiles = ask(client, "samples", run="molecules", n=3, seed=4)["parts"]
+    assert "png" in picture and smiles["drawn"] and smiles["names"] == ["smiles"] and len(smiles["rows"]) == 3
 
 
 def test_what_is_said_of_a_file_stands_beside_it(client):
@@ -537,6 +557,16 @@ def test_hover_slider_and_click_show_examples(page):
     until(page, f"document.querySelector('[data-turn] img').src !== {json.dumps(before)}")
     assert "set=" in page.url
     assert not page.wrong
+
+
+def test_molecules_are_drawn_and_saved_as_a_picture_or_as_smiles(page):
+    page.wrong.clear()
+    page.goto(f"{page.address}#/molecules/samples?n=2")
+    page.wait_for_selector("#view .shown img")
+    assert page.locator("#view .shown table").count() == 0
+    with page.expect_download() as saved:
+        page.click("text=Save CSV")
+    assert Path(saved.value.path()).read_text().splitlines()[0] == "smiles" and not page.wrong
 
 
 def test_colours_that_come_late_are_waited_for(page):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 import fusevae
 from fusevae import MLP, VAE, DataSpec, Flat, Flow, FullGaussian, Gaussian, LowRankGaussian, Normal
@@ -40,6 +41,31 @@ def test_a_flow_of_one_dimension_is_one_of_its_functions():
     flow = shaken(Flow(1, transforms=2))
     x = torch.linspace(-12, 12, 4001)[:, None]
     assert (flow().log_prob(x).exp().sum() * 24 / 4000).item() == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize(("structure", "size"), [("autoregressive", 6), ("coupling", 6)])
+def test_transforms_whose_masks_are_copied_are_those_of_zuko(structure, size, monkeypatch):
+    made, whole = [], MaskedAutoregressiveTransform.__init__
+    monkeypatch.setattr(
+        MaskedAutoregressiveTransform, "__init__", lambda self, *a, **k: (made.append(k), whole(self, *a, **k))[1]
+    )
+    torch.manual_seed(3)
+    flow = Flow(size, structure, "spline", transforms=5, hidden=(16, 8))
+    assert len(made) == 2
+    torch.manual_seed(3)
+    for i, part in enumerate(flow.chain.transforms):
+        same = MaskedAutoregressiveTransform(size, 0, **made[i % 2])
+        same.hyper[-1].weight.data.mul_(0.1)
+        same.hyper[-1].bias.data.zero_()
+        state = part.state_dict()
+        assert state.keys() == same.state_dict().keys()
+        assert all(torch.equal(state[name], value) for name, value in same.state_dict().items())
+
+
+def test_whether_flows_fit_is_told_without_building_their_nets(monkeypatch):
+    data = DataSpec((3, 32, 32), "uint8", 0, 255)
+    monkeypatch.setattr(MaskedAutoregressiveTransform, "__init__", lambda *a, **k: pytest.fail("was built"))
+    assert [fits(name, data) for name in ("maf", "realnvp", "spline-flow")] == [None] * 3
 
 
 def test_an_affine_flow_learns_the_banana_that_it_contains():

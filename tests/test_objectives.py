@@ -37,7 +37,7 @@ from fusevae.models.label_mixture import LabelMixture
 from fusevae.models.measured import Measured
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.nets.wave_critic import WaveCritic
-from fusevae.objectives.beta import Beta, Linear
+from fusevae.objectives.beta import Beta
 from fusevae.objectives.mmd import squared_mmd
 from fusevae.objectives.objective import Objective, Opposed
 from fusevae.objectives.semi_supervised import SemiSupervised

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import time
 import types
 
 import numpy as np
+import pandas
 import pytest
 import torch
 import yaml
@@ -202,6 +204,38 @@ def test_plain_functions_do_where_the_contract_is_one_function(tmp_path):
         with pytest.raises(InputError, match="plain function"):
             trained(folder=tmp_path / "run", **more)
         assert not (tmp_path / "run").exists()
+
+
+def test_what_is_of_another_type_is_said_in_a_line():
+    artifact = trained()
+    with pytest.raises(InputError, match="seed='a' was given: expected a whole number"):
+        fusevae.fit("table-vae", X, seed="a")
+    with pytest.raises(InputError, match="importance_samples is 'many'"):
+        fusevae.evaluate(artifact, X, importance_samples="many")
+    with pytest.raises(InputError):
+        fusevae.reconstruct(artifact, pandas.Series({"a": 1.0, "b": "x"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("table-vae", r"'table-vae' was given to (\w+) as the model: expected an Artifact, what fusevae.fit"),
+        (None, "a NoneType was given"),
+        (types.SimpleNamespace(artifact=1), "expected an Artifact, its .artifact"),
+    ],
+)
+def test_what_takes_an_artifact_says_so(given, says):
+    names = [name for name in fusevae.__all__ if hasattr(getattr(fusevae, name), "__wrapped__")]
+    names = [n for n in names if next(iter(inspect.signature(getattr(fusevae, n)).parameters), "") == "artifact"]
+    assert {"evaluate", "sample", "impute", "anomaly", "encode"} <= {*names}
+    for name in names:
+        with pytest.raises(InputError, match=says):
+            getattr(fusevae, name)(given)
+    for wrong, words in (({"a": given, "b": given}, says), (["a", "b"], "a list was given to compare: .*by name")):
+        with pytest.raises(InputError, match=words):
+            fusevae.compare(wrong, torch.zeros(3, 2))
+    with pytest.raises(TypeError):
+        fusevae.evaluate()
 
 
 def test_what_can_be_extended_is_at_the_front_door():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas
@@ -123,6 +125,33 @@ def test_a_frame_comes_back_with_its_dtypes_orders_zones_and_index():
     assert full[known].equals(frame[known]) and full.drop(columns="empty").notna().all(axis=None)
     made = pickle.loads(pickle.dumps(model)).sample(3)
     assert made["size"].cat.ordered and made["when"].dt.tz is not None
+
+
+def test_objects_of_python_come_back_as_such():
+    days = [datetime.date(2024, 1, 1) + datetime.timedelta(days=i % 40) for i in range(60)]
+    frame = pandas.DataFrame(
+        {
+            "day": days,
+            "at": [datetime.time(i % 24, 30) for i in range(60)],
+            "pay": [Decimal(i % 9) / 4 for i in range(60)],
+        }
+    )
+    model = GenerativeModel(**TINY, random_state=0).fit(frame)
+    gaps = frame.head(9).copy()
+    for i in range(3):
+        gaps.iloc[i::3, i] = None
+    for found in (model.sample(5), model.impute(gaps), pickle.loads(pickle.dumps(model)).sample(5)):
+        kinds = [{*map(type, found[name])} for name in frame.columns]
+        assert kinds == [{datetime.date}, {datetime.time}, {Decimal}]
+
+
+def test_a_zone_is_said_once(caplog):
+    times = pandas.date_range("2024-03-30", periods=40, freq="h", tz="Asia/Tokyo")
+    frame = pandas.DataFrame({"t": times, "x": np.arange(40) / 7})
+    model = GenerativeModel(**TINY, random_state=0).fit(frame)
+    assert "zone Asia/Tokyo" in caplog.text
+    caplog.clear()
+    assert len(model.score_samples(frame.head(3))) == 3 and "zone" not in caplog.text
 
 
 def test_polars_comes_back_as_polars_and_names_may_be_anything():

@@ -648,6 +648,32 @@ def test_texts_in_folders_are_a_file_each_and_the_folders_their_classes(tmp_path
         read_data(tmp_path)
 
 
+@pytest.mark.parametrize("index", ["metadata.csv", "metadata.jsonl"])
+@pytest.mark.parametrize("folder", ["", "a/"])
+def test_texts_that_an_index_names_are_a_file_each(folder, index, tmp_path, caplog):
+    rows = [{"file_name": f"{folder}{i}.txt", "year": 2000 + i} for i in range(24)]
+    for i, row in enumerate(rows):
+        file = tmp_path / row["file_name"]
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"number {i}\nin two lines\n")
+    lines = ["file_name,year", *(f"{row['file_name']},{row['year']}" for row in rows)]
+    (tmp_path / index).write_text("\n".join(lines if index.endswith(".csv") else map(json.dumps, rows)))
+    found = read_data(tmp_path, tokens="bytes", conditions=["year"], validation=0, test=0).train
+    year = found.spec.conditions.columns[0]
+    assert {*texts(found)} == {f"number {i}\nin two lines" for i in range(24)}
+    x, y = found.batch(torch.arange(24))[:2]
+    numbers = [int(text.split()[1]) for text in found.spec.text(x)]
+    assert [round(year.word(value)) for value in y.flatten().tolist()] == [2000 + n for n in numbers]
+    assert f"each of 24 files is read as one example of text, with what {index} says of it" in caplog.text
+
+
+def test_what_looks_like_molecules_or_sequences_is_said(tmp_path, caplog):
+    (tmp_path / "a.txt").write_text("".join(f">s{i}\nACGTTGCA\n" for i in range(20)))
+    read_data(tmp_path / "a.txt", tokens="bytes")
+    read_data(["CC=O", "CCO", "C#N"] * 9, modality="text")
+    assert ["leave FASTA's headers out" in said(caplog)[0], "spelt as SMILES" in said(caplog)[1]] == [True, True]
+
+
 def test_lines_of_objects_in_folders_below_are_refused_with_what_to_do(tmp_path):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "b.jsonl").write_text('{"text": "a"}\n')

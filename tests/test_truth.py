@@ -19,6 +19,7 @@ from datasets import Dataset as HuggingFace
 from PIL import Image
 
 from fusevae import InputError, read_data
+from fusevae.cli import main
 from fusevae.data.modality import modality_of
 from fusevae.data.source import read_examples
 from fusevae.modalities.tables.dates import numbers_of, words_of
@@ -63,10 +64,11 @@ def table(path, **settings):
         ("x,count,colour,\n" + ROWS).encode(),
         TABLE.replace("\n", "\r").encode(),
         (",x,count,colour\n" + "".join(f"{i},{row}\n" for i, row in enumerate(ROWS.split()))).encode(),
+        TABLE.replace("count", "\u00a0count ").encode(),
         ("Unnamed: 0.1,Unnamed: 0,x,count,colour\n"
          + "".join(f"{i},{i},{row}\n" for i, row in enumerate(ROWS.split()))).encode(),
     ],
-    ids="utf-16-le utf-16-be utf-32 marks sep sep-quoted comments ends-of-rows end-of-header cr index indices".split(),
+    ids="utf-16-le utf-16-be utf-32 bom sep sep-quoted comments ends-of-rows endings cr index blank indices".split(),
 )  # fmt: skip
 def test_the_same_table_is_read(content, tmp_path):
     (tmp_path / "t.csv").write_bytes(content)
@@ -99,6 +101,10 @@ def test_the_same_table_is_read(content, tmp_path):
         (column("pay", [f"{i}.5-" for i in range(N)]), "a minus as - before it"),
         (column("v", [f"1.{i}D-3" for i in range(N)]), "write e for its D"),
         (column("v", [2**53 + i % 9 for i in range(N)]), r"row 2, column v is beyond 2\^53"),
+        (column("v", [f"\u2013{i}.5" if i % 2 else f"{i}.5" for i in range(N)]), "a minus as - before it"),
+        (column("v", [f"{i}.5{'*' * (1 + i % 3)}" for i in range(N)]), "currency, brackets or marks"),
+        (TABLE.replace(",", "^"), r"one column, of 3 values with '\^' between them, such as .*: put commas there"),
+        (TABLE.replace(",", "   "), "one column, of 3 values with blanks between them"),
     ],
     ids=lambda value: value[:12] if isinstance(value, str) and value.isprintable() else "",
 )
@@ -124,11 +130,22 @@ def test_a_table_that_is_refused(content, says, tmp_path):
         (column("c", [("caf\u00e9", "cafe\u0301")[i % 2] for i in range(N)]), "code points"),
         ("name;pay\n" + "".join(f"{c};{1 + i}.{i:03}\n" for i, c in enumerate(COLOURS)), "pay has three digits after"),
         (column("day", [day.replace("-", "") for day in DAYS]), "column day holds whole numbers such as 20240101"),
+        (column("m", [f"20{i % 24:02}{1 + i % 12:02}" for i in range(N)]), "'%Y%m': months"),
+        (column("c", every(COLOURS, "red\u200b")), r"'red', 'red.u200b' differ in case, spaces or code points"),
         (column("date", range(45292, 45292 + N)), "as a sheet counts them"),
         (column("code", [f"{i + 10}e{i % 5}" for i in range(N)]), "column code is written like 12e3"),
         (column("tel", [f"+4790{i % 9:06}" for i in range(N)]), r"leading zeros or a \+"),
         (column("id", [2**60 + i for i in range(N)]), r"column id holds numbers beyond 2\^53, all different"),
         (column("for", [f"PT{i}M" for i in range(N)]), "column for holds words such as 'PT0M'"),
+        (column("week", [f"2024-W{i:02}-1" for i in range(N)]), "column week holds words such as '2024-W00-1'"),
+        (column("day", [f"2024-{i:03}" for i in range(N)]), "column day holds words such as '2024-000'"),
+        (column("v", [f"{('Apr', 'Mar')[i % 2]}-{i:02}" for i in range(N)]), "column v holds words such as 'Apr-00'"),
+        (column("day", [f"{i}. Mai 2024" for i in range(N)]), "column day holds words such as '0. Mai 2024'"),
+        (column("v", [f"{i}.5±0.1" for i in range(N)]), "column v holds words such as '0.5±0.1'"),
+        (column("v", [f"{i}+2j" for i in range(N)]), "column v holds words such as '0[+]2j'"),
+        (column("ok", every(["True", "False"] * 20, "partly")), "holds flags and 'partly', taken for classes"),
+        (column("drug", ["C#N", "CCO", "CC=O", "CC"] * 10), "drug holds SMILES such as 'C#N'.*data.column=drug"),
+        (column("red", COLOURS), "first row, x, red, was taken for names"),
         ("name,v\n" + "".join(f"p{i},{x}\n" for i, x in enumerate(X)) + "Total,800\n", "last row has 'Total'"),
         ("1,2,3\n" + "".join(f"{x},{i},{x}\n" for i, x in enumerate(X)), "first row, 1, 2, 3, was taken for data"),
     ],
@@ -139,6 +156,66 @@ def test_what_may_not_be_meant_so_is_said(content, says, tmp_path, caplog):
     table(tmp_path / "t.csv")
     said = [r.message for r in caplog.records if r.name == "fusevae"]
     assert any(re.search(says, line) for line in said), said
+
+
+def test_a_name_that_comes_again_in_its_column_is_a_name_above_numbers(tmp_path):
+    (tmp_path / "t.csv").write_text(column("red", COLOURS))
+    assert list(table(tmp_path / "t.csv")) == ["x", "red"]
+
+
+@pytest.mark.parametrize("digits", [18, 26])
+def test_identifiers_of_any_number_of_digits_are_made_anew(digits, tmp_path):
+    (tmp_path / "t.csv").write_text(column("key", [10 ** (digits - 1) + i for i in range(N)]))
+    found = read_data(tmp_path / "t.csv", validation=0, test=0)
+    new = found.spec.schema.columns[1].typed(np.full(3, np.nan)).tolist()
+    assert len({*new}) == 3 and {*map(len, new)} == {digits} and min(map(int, new)) >= 10 ** (digits - 1) + N
+
+
+@pytest.mark.parametrize("name", ["petal.width", "a.class"])
+def test_columns_of_any_name_are_set_on_the_command_line(name, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(column(name, np.arange(N) % 3))
+    setting = ["--set", f"data.columns.{name}=categorical"]
+    assert main(["recipes", "--data", str(tmp_path / "t.csv"), *setting, "--json"]) == 0
+    arguments = ["--set", "recipe.hidden=[4]", "--set", "training.epochs=1", "--output", str(tmp_path / "run")]
+    assert main(["train", "table-vae", "--data", str(tmp_path / "t.csv"), *setting, *arguments]) == 0
+    assert f"{name}  3 categories" in capsys.readouterr().err
+    assert main(["recipes", "--data", str(tmp_path / "t.csv"), "--set", "data.columns.class=categorical"]) == 2
+    assert "another use for: rename it" in capsys.readouterr().err
+
+
+def test_stars_and_addresses_are_words(tmp_path):
+    for values in ([f"{1 + i % 5}*" for i in range(N)], [f"{i % 9} Main" for i in range(N)]):
+        (tmp_path / "t.csv").write_text("The hotel\n" + "".join(f"{v}\n" for v in values))
+        found = read_data(tmp_path / "t.csv", modality="tables").spec.schema.columns[0]
+        assert found.dtype == "str" and found.name == "The hotel"
+
+
+def test_addresses_are_no_files(tmp_path, caplog):
+    (tmp_path / "t.csv").write_text(column("mail", [f"u{i % 9}@a.org" for i in range(N)]))
+    assert len(set(table(tmp_path / "t.csv")["mail"])) == 9 and not caplog.records
+
+
+def test_a_flag_may_be_asked_for_as_json_spells_it():
+    flag = read_data(pandas.DataFrame({"x": X, "ok": [i % 3 > 0 for i in range(N)]})).spec.schema.columns[1]
+    assert [flag.cell(word) for word in ("true", "False", "1", "0.0")] == [1, 0, 1, 0]
+    with pytest.raises(InputError, match=r"ok=yes was given: expected True or False$"):
+        flag.cell("yes")
+
+
+def test_what_parquet_has_of_pandas_own_is_refused(tmp_path):
+    frame = pandas.DataFrame({"x": X, "month": pandas.period_range("2024-01", periods=N, freq="M")})
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"column month holds values of pandas.period.*to_timestamp"):
+        read_data(tmp_path / "t.parquet")
+
+
+def test_layers_are_named_where_the_matrix_holds_no_counts(tmp_path, caplog):
+    anndata = pytest.importorskip("anndata")
+    counts = rng.poisson(2, (N, 5)).astype("float32") + 1
+    for x, said in ((np.log(counts), True), (counts, False)):
+        caplog.clear()
+        read_data(anndata.AnnData(x, layers={"counts": counts}), validation=0, test=0)
+        assert ("data.layer=counts reads one" in caplog.text) is said
 
 
 def test_nothing_is_said_of_a_plain_table(tmp_path, caplog):
@@ -210,6 +287,7 @@ FRAMES = [
     (lambda: pandas.array([BIG, None, BIG + 1, BIG + 2] * 10, dtype="Int64"), [BIG, None, BIG + 1], None),
     (lambda: pandas.Series([5, None, 6, 7] * 10, dtype="int64[pyarrow]"), [5, None, 6], None),
     (lambda: X.astype("float32"), X[:3].tolist(), None),
+    (lambda: (np.arange(N) % 7).astype(">i4"), [0, 1, 2], None),
     (lambda: pandas.Categorical([3, 10, 2, 10] * 10), [3, 10, 2], None),
     (lambda: ["None", "mild", "severe", "None"] * 10, [None, "mild", "severe"], "'None' in 20 cells"),
     (lambda: ["1,5", "2,5", "3,7", "1,5"] * 10, ["1,5", "2,5", "3,7"], "words such as '1,5'"),

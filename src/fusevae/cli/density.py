@@ -24,8 +24,10 @@ from fusevae.evaluation.chain import Draws, Space, space_of
 from fusevae.evaluation.denoising import check_noise
 from fusevae.evaluation.denoising import denoise as denoised
 from fusevae.evaluation.imputation import impute as imputed
-from fusevae.evaluation.likelihood import check_samples
+from fusevae.evaluation.likelihood import PATIENT, affordable, check_samples, fewer
 from fusevae.training.outcome import to_json
+
+MOST = 100  # importance samples of an example
 
 
 def anomaly(options: Namespace) -> int:
@@ -34,13 +36,17 @@ def anomaly(options: Namespace) -> int:
     output.check_table()
     run = load.opened(options)
     artifact = run.artifact
-    check_samples(artifact, options.importance_samples)
+    check_samples(artifact, options.importance_samples or MOST)
     data, name = load.examples(options, run)
     reference, usual = run.examples(options.reference)
     check_reference(data, reference)
     print(f"scoring {len(data):,} examples of {name} against {len(reference):,} of {usual}", file=sys.stderr)
     with run.computing():
-        ours, theirs = parts_of_both(artifact, data, reference, options.importance_samples, options.seed)
+        more = max(data, reference, key=len)  # of both
+        k = options.importance_samples or affordable([artifact], more, MOST, PATIENT / 2)[1]
+        if k < (options.importance_samples or MOST):
+            print(fewer(k, MOST), file=sys.stderr)
+        ours, theirs = parts_of_both(artifact, data, reference, k, options.seed)
     found = scores(ours, theirs)
     columns = output.columns(found, which(data))
     p_values = [key for key in found if key.startswith("p_")]
@@ -133,6 +139,8 @@ def _write(
 
     # what has gaps can't be shown; what is written takes the place of the file, row by row
     beside = which(data) if pictured else {"row": data.rows().numpy()} if draws > 1 else {}
+    if not pictured and data.ids is not None:
+        beside["file"] = np.array(data.ids)  # identifiers, which no model fills in
     if draws > 1:
         beside = {k: np.tile(np.asarray(v), draws) for k, v in beside.items()}
         beside["draw"] = np.arange(draws).repeat(len(data))

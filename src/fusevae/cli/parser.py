@@ -198,7 +198,8 @@ def make_parser() -> argparse.ArgumentParser:
     anomaly.add_argument(
         "--reference", metavar="PATH", help="usual examples, not trained on (default: the run's own test split)"
     )
-    anomaly.add_argument("--importance-samples", type=positive, default=100, metavar="K", help="(default: 100)")
+    some = "(default: 100, or as many as take about a minute)"
+    anomaly.add_argument("--importance-samples", type=positive, metavar="K", help=some)
     options.output(anomaly, "a .csv, .npz or .parquet file")
     options.device(anomaly, seed=0)
     options.trust(anomaly)

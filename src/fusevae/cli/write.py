@@ -58,7 +58,7 @@ class Output:
         """Refuse a format that the examples don't have."""
         place, kind = self.path, modality_of(spec)
         if place is not None and not self.suffix and "" in kind.formats and guess_type(place.name)[0] is None:
-            place = place.with_suffix("")  # a folder, with a point in its name
+            place = place.with_name(place.name.partition(".")[0] or "folder")  # one with points in its name
         kind.check_output(place, spec)
         if self.path is not None and self.suffix == ".parquet":
             check_table(self.path)

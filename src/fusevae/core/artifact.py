@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import yaml
@@ -195,6 +196,38 @@ def _header(path: Path) -> Stored:
             f"which reads 1 to {FORMAT}: upgrade fusevae"
         )
     return header
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def of_artifact(function: Function) -> Function:
+    """A function whose first argument is an artifact, which refuses anything else in a line."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if args or "artifact" in kwargs:
+            check_artifact(args[0] if args else kwargs["artifact"], function.__name__)
+        return function(*args, **kwargs)
+
+    return cast(Function, checked)
+
+
+def check_artifact(given: Any, to: str) -> None:
+    """Refuse what is no artifact, where one is expected by a function."""
+    if not isinstance(given, Artifact):
+        what = repr(given) if isinstance(given, str) else f"a {type(given).__name__}"
+        own = next((name for name in ("artifact", "artifact_") if hasattr(given, name)), None)
+        how = f"its .{own}" if own else "what fusevae.fit or fusevae.load(path) gives"
+        raise InputError(f"{what} was given to {to} as the model: expected an Artifact, {how}")
+
+
+def check_artifacts(given: Any, to: str) -> None:
+    """Refuse what are no artifacts by name."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"a {type(given).__name__} was given to {to}: expected models by name, {{'a': artifact, ...}}")
+    for one in given.values():
+        check_artifact(one, to)
 
 
 def dequantizes(distribution: nn.Module) -> bool:

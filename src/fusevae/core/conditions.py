@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -217,13 +217,15 @@ class Conditions(Described):
         if len(self) == 1 and not text.startswith(f"{name}="):
             text = f"{name}={text}"
         if self.text is not None and (
-            found := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)
+            said := re.match(rf"(.*?)(?:^|,)\s*{re.escape(self.text.name)}=(.*)", text, re.S)
         ):
-            return (self.pairs(found[1]) if found[1] else {}) | {self.text.name: found[2]}
-        if wrong := [part for part in text.split(",") if "=" not in part]:
+            return (self.pairs(said[1]) if said[1] else {}) | {self.text.name: said[2]}
+        found, parts = by_name(text, self.names), text.split(",")
+        wrong = [part for part in parts if "=" not in part]
+        if wrong and (len(found) == len(parts) or not found.keys() <= {*self.names}):  # fewer: commas are in values
             example = ",".join(f"{c.name}={c.word(0.0)}" for c in self.columns[:2] if not isinstance(c, Text))
             raise InputError(f"{wrong[0]!r} was given: expected values by the names of columns, such as {example}")
-        return by_name(text)
+        return found
 
     def given(self, value: Any, n: int) -> Tensor:
         """The conditions of ``n`` examples, however they are given.
@@ -321,17 +323,25 @@ def forgotten(condition: Tensor) -> Tensor:
     return torch.full_like(condition, float("nan") if condition.is_floating_point() else -1)
 
 
-def by_name(text: str) -> dict[str, str]:
+def by_name(text: str, names: Iterable[str] = ()) -> dict[str, str]:
     """Values by their names, as they are written on the command line; :class:`InputError` where one has two.
 
+    Names that are known may have commas and signs of their own, and values commas.
+
     Example:
-        >>> by_name("mood=good, year=1999")
-        {'mood': 'good', 'year': '1999'}
+        >>> by_name("mood=good, year=1999"), by_name("at=Paris, Texas,a=b=1", ["at", "a=b"])
+        ({'mood': 'good', 'year': '1999'}, {'at': 'Paris, Texas', 'a=b': '1'})
     """
-    found: dict[str, str] = {}
-    for part in text.split(","):
-        name, _, value = (word.strip() for word in part.partition("="))
-        if name in found:
-            raise InputError(f"{name} was given twice in {text!r}: give it one value")
-        found[name] = value
+    pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in text.split(","))]
+    known = sorted(names, key=len, reverse=True)
+    if not {name for name, _ in pairs} <= {*known}:
+        marks = [*re.finditer(rf"(?:^|,)\s*({'|'.join(map(re.escape, known))})\s*=", text)] if known else []
+        ends = [mark.start() for mark in marks[1:]] + [len(text)]
+        wider = [(mark[1], text[mark.end() : end].strip()) for mark, end in zip(marks, ends, strict=False)]
+        if marks and not marks[0].start() and not any("=" in value for _, value in wider):
+            pairs = wider
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name in found if [each for each, _ in pairs].count(name) > 1)
+        raise InputError(f"{twice} was given twice in {text!r}: give it one value")
     return found

@@ -54,6 +54,7 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
     if empty := [i for i in range(len(rows[0])) if not any(row[i].strip() for row in rows)]:  # commas at the ends
         rows = [[cell for i, cell in enumerate(row) if i not in empty] for row in rows]
     names = [cell.strip() for cell in rows[0]]
+    _check_one(rows, path)
     if len(rows) == 1:
         raise InputError(f"{path} has a header and no rows: expected at least one row below it")
     if names.count("") > 1:
@@ -65,13 +66,27 @@ def read_table(path: Path, header: bool | None, say: bool = True, most: int | No
     return Table(names, rows[1:], above + 2, delimiter)
 
 
+def _check_one(rows: Sequence[Sequence[str]], path: Path) -> None:
+    """Refuse one column whose cells are rows themselves: as many values in each, numbers at most places."""
+    for mark, what in ((None, "blanks"), ("^", "'^'"), ("~", "'~'")) if len(rows[0]) == 1 else ():
+        cells = [row[0].strip().split(mark) for row in rows[: LOOKED_AT + 1]]
+        if len({*map(len, cells)}) > 1 or len(cells[0]) < 2 or len(cells) <= ENOUGH:
+            continue
+        numbers = sum(all(is_number(cell.strip()) for cell in column[1:]) for column in zip(*cells, strict=True))
+        if 2 * numbers > len(cells[0]):
+            raise InputError(
+                f"{path} has one column, of {len(cells[0])} values with {what} between them, such as "
+                f"{rows[1][0].strip()[:40]!r}: put commas there; or name it .txt, if each line is a text"
+            )
+
+
 def has_header(rows: Sequence[Sequence[str]], told: bool | None, where: Path, say: bool) -> bool:
     """Whether the first row names the columns: as ``told``, or by :func:`is_header`, which says what is not sure."""
     if told is not None:
         return told
     found, sure = is_header(rows)
     if not sure and say:
-        shown = ", ".join(cell.strip() for cell in rows[0][:3]) + (", ..." if len(rows[0]) > 3 else "")
+        shown = ", ".join(" ".join(cell.split()) for cell in rows[0][:3]) + (", ..." if len(rows[0]) > 3 else "")
         how = "names of the columns (data.header=false" if found else "data (data.header=true"
         logger.warning("%s: the first row, %s, was taken for %s, if it is not)", where, shown, how)
     return found
@@ -91,7 +106,8 @@ def nameless(n: int) -> list[str]:
 def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     """Whether a first row names the columns, and whether that is sure.
 
-    Words name them, unless one of them comes again below in its column (a row of data with a class).
+    Words name them, unless one of them comes again below in its column (a row of data with a class) and none stands
+    above numbers; it is not sure where one does.
     Numbers are data, unless they are unlike the rows below by two of: whole numbers above cells with a point; farther
     from all values of their column than these are apart; three or more in order, as wavelengths are, above rows that
     aren't. By one of them it is not sure. The numbers from 0 (or 1) on of five columns or more are names.
@@ -106,9 +122,11 @@ def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     words = [i for i, cell in enumerate(first) if not is_number(cell) and cell.lower() not in GAPS]
     if words:
         again = any(row[i].strip() == first[i] for row in body for i in words if row != rows[0] or len(row) == 1)
+        names = [i for i in words if any(map(str.isalpha, first[i]))]
+        found = not again or any(_are_numbers([row[i].strip() for row in body]) for i in names)
         if len(words) == len(first) or not any(is_number(cell) for cell in first) or not body:
-            return not again, not again
-        return not again, False
+            return found, not again
+        return found, False
     if not all(is_number(cell) for cell in first) or len(body) == 0 or len(set(first)) < len(first):
         return False, True
     values = [float(cell) for cell in first]
@@ -127,6 +145,12 @@ def is_header(rows: Sequence[Sequence[str]]) -> tuple[bool, bool]:
     unlike = written + apart + ordered
     counted = whole and values in counts and any("." in cell for row in body for cell in row)
     return unlike >= 2, not counted and (unlike == 0 or (unlike == 1 and ordered))
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether nine in ten cells hold a number, or nothing, and enough of them a number to tell."""
+    numbers = sum(map(is_number, cells))
+    return numbers >= ENOUGH and numbers + sum(cell.lower() in GAPS for cell in cells) >= 0.9 * len(cells)
 
 
 def _ordered(values: Sequence[float]) -> bool:

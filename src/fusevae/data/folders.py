@@ -190,6 +190,16 @@ def index_of(root: Path) -> Path:
     return root / (INDEX if (root / INDEX).is_file() else LISTED)
 
 
+def is_indexed(root: Path) -> bool:
+    """Whether a file in a folder names the others, one a row."""
+    path = index_of(root)
+    if path.name == LISTED or not path.is_file():
+        return path.is_file()
+    with contextlib.suppress(InputError):  # a list of another form
+        return NAME in [cell.strip() for cell in delimited.read_rows(path, 1)[0][0]]
+    return False
+
+
 def read_index(root: Path) -> dict[str, list[str]] | None:
     """The columns of a folder's ``metadata.csv`` or ``metadata.jsonl``, if there is one with a ``file_name``; in the
     order of those names."""

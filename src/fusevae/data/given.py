@@ -105,7 +105,8 @@ class Given:
         from torch.utils.data import Dataset, IterableDataset
 
         def one(value: Any) -> bool:
-            plain = isinstance(value, Tensor | np.ndarray | Mapping | list | tuple | str) or is_frame(value)
+            frame = hasattr(value, "to_numpy")  # or a column of one
+            plain = frame or isinstance(value, Tensor | np.ndarray | Mapping | list | tuple | str)
             items = hasattr(value, "__getitem__") and hasattr(value, "__len__") and not plain
             return isinstance(value, Dataset | IterableDataset) or items or is_hugging_face(value)
 
@@ -222,6 +223,8 @@ class Given:
                 raise InputError(f"{self.name}: item {i} is no text but {str(other)[:40]!r}: mend it, or leave it out")
             held = f"a {what} of {len(self.data)} that begins with a {type(self.data[0]).__name__} was given as data"
             how = "expected one array (numpy.stack), a list of texts, or a pair (x, y) of arrays"
+            if isinstance(self.data[0], Mapping):
+                how = "expected rows as a table (pandas.DataFrame), a list of texts, or an array"
             raise InputError(f"{held}: {how}; what stands beside a DataFrame is a column of it (conditions=[...])")
         known = "; ".join(f"{one.what}, data.modality={name}" for name, one in kinds.items())
         for key, (shape, dtype) in self.arrays.items():

@@ -293,8 +293,9 @@ def _only(keys: list[str], shapes: Mapping[str, tuple[int, ...]], name: str) -> 
     if len(likely) == 1:
         return likely[0]
     found = ", ".join(f"{key} {tuple(shapes[key])}" for key in keys)
+    flat = ", or give columns as a DataFrame" if all(len(shapes[key]) == 1 for key in keys) else ""
     raise InputError(
-        f"{name} holds {found}: can't tell which are the examples; keep one array, or name it x (x_train, x_test)"
+        f"{name} holds {found}: can't tell which are the examples; keep one array, or name it x (x_train, x_test){flat}"
     )
 
 

@@ -63,7 +63,13 @@ class Files:
         """A column as it is in the files, missing values as None or NaN."""
         from pyarrow.types import is_dictionary, is_integer
 
-        kind = self.schema.field(name).type
+        kind, told = self.schema.field(name).type, self.schema.field(name).metadata or {}
+        own = getattr(kind, "extension_name", told.get(b"ARROW:extension:name", b"").decode())
+        if own.startswith("pandas."):  # what is stored are numbers, which mean nothing by themselves
+            raise InputError(
+                f"{self.where}: column {name} holds values of {own}, which only pandas knows: write dates "
+                "(to_timestamp()) or words (astype(str))"
+            )
         with undamaged(self.where):
             values = [file.read(columns=[name]).column(0) for file in self.files]
             if is_dictionary(kind):  # pyarrow has the last category for a missing one

@@ -34,7 +34,8 @@ class Sheet(ABC):
     @abstractmethod
     def parts(self) -> list[dict[str, Any]]:
         """The sheet as plain data, from which a page is built without any markup: pictures ``{"png": base64}``, tables
-        ``{"names": [...], "rows": [[...], ...]}``, sounds ``{"wav": base64, "name": a word}``."""
+        ``{"names": [...], "rows": [[...], ...]}`` (with ``"drawn": True`` where a picture shows what they hold), sounds
+        ``{"wav": base64, "name": a word}``."""
 
     def beside(self, stem: Path) -> Path:
         """Save it as ``stem`` with its own ending; returns the path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -95,19 +96,23 @@ class Flow(Conditional):
         if kind == "spline":
             univariate, shapes = functools.partial(MonotonicRQSTransform, slope=1e-3), [(bins,), (bins,), (bins - 1,)]
         order = checkerboard(self.shape) if structure == "coupling" else torch.arange(size)
-        parts = [
-            MaskedAutoregressiveTransform(
-                size,
-                context,
-                passes=2 if structure == "coupling" else None,
-                order=size - 1 - order if i % 2 else order,
-                univariate=univariate,
-                shapes=shapes,
-                hidden_features=hidden,
-                activation=nn.SiLU,
+        parts: list[Any] = []
+        for i in range(transforms):
+            if i > 1 and size > 1:  # masks take seconds of thousands of numbers, and are those of the one before last
+                parts.append(_anew(parts[i - 2]))
+                continue
+            parts.append(
+                MaskedAutoregressiveTransform(
+                    size,
+                    context,
+                    passes=2 if structure == "coupling" else None,
+                    order=size - 1 - order if i % 2 else order,
+                    univariate=univariate,
+                    shapes=shapes,
+                    hidden_features=hidden,
+                    activation=nn.SiLU,
+                )
             )
-            for i in range(transforms)
-        ]
         for part in parts:  # near the identity at the start
             if size > 1:
                 part.hyper.register_forward_pre_hook(_within)
@@ -148,6 +153,17 @@ class Flow(Conditional):
             (cls(2, "inverse", "spline", net=Constant(cls.outputs(2, 1), std=0.3), context=1, **few), ()),
             (cls((1, 1, 2), "coupling", "affine", **few), ()),
         ]
+
+
+def _anew(part: Any) -> Any:
+    """The same transform with weights of its own, as they are at the start. Tensors are cloned one by one, so that a
+    budget of memory counts them."""
+    tensors: dict[int, Any] = {id(p): nn.Parameter(p.detach().clone()) for p in part.parameters()}
+    found = copy.deepcopy(part, tensors | {id(buffer): buffer.clone() for buffer in part.buffers()})
+    for layer in found.modules():
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+    return found
 
 
 def _within(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:

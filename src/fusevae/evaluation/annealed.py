@@ -11,19 +11,20 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.likelihood import VALUES
 from fusevae.models.flat import Flat
-from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.preprocessed import layers
 from fusevae.models.vae import VAE
 
 ACCEPTED = 0.65  # part of the proposals that Hamiltonian Monte Carlo is best with (Neal 2011)
 
 
+@of_artifact
 def annealed_likelihood(
     artifact: Artifact,
     data: Any,
@@ -71,6 +72,7 @@ def annealed_likelihood(
     return torch.cat(found).cpu()
 
 
+@of_artifact
 def annealed_sandwich(
     artifact: Artifact, n: int = 100, steps: int = 500, chains: int = 16, leapfrog: int = 10, seed: int = 0
 ) -> dict[str, float]:
@@ -109,12 +111,9 @@ def at_once(x: Tensor, chains: int) -> int:
 
 def unwrapped(model: Conditional) -> VAE:
     """The VAE within preprocessing, if its latents are of a kind that Hamiltonian chains can move in."""
-    while isinstance(model, Preprocessed):
-        if any(step.dequantizes for step in model.steps):
-            raise InputError(
-                "annealing is for fixed data, a step dequantizes them: take log_likelihood, or leave it out"
-            )
-        model = model.model
+    around, model = layers(model)
+    if any(step.dequantizes for one in around for step in one.steps):
+        raise InputError("annealing is for fixed data, a step dequantizes them: take log_likelihood, or leave it out")
     if not (isinstance(model, VAE) and isinstance(model.latents, Flat)):
         raise InputError(f"annealing is for a VAE with one level of latents, this is {type(model).__name__}")
     prior, decoder = model.latents.prior, model.decoder
@@ -133,10 +132,10 @@ def joint(model: Conditional, x: Tensor, label: Tensor | None) -> tuple[Distribu
     """The prior p(z), the function z -> log p(x | z), and the log-determinant of what stands before the VAE."""
     vae = unwrapped(model)
     log_det: Tensor | float = 0.0
-    while isinstance(model, Preprocessed):
+    for one in layers(model)[0]:
         with torch.no_grad():
-            x, more = model.into(x)
-        log_det, model = log_det + more, model.model
+            x, more = one.into(x)
+        log_det = log_det + more
     prior = vae.latents.prior(label)  # type: ignore[operator]
     return prior, lambda z: vae.decoder(z, label).log_prob(x), log_det
 

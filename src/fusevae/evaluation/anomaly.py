@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
@@ -22,6 +22,7 @@ FAR = 1e30  # nats
 LEAST = 1e-3  # nats: a quantity that varies less over the reference says nothing in smaller units
 
 
+@of_artifact
 def anomaly(
     artifact: Artifact,
     data: Any,
@@ -168,8 +169,8 @@ def group_p_value(log_p: Tensor, reference: Tensor, resamples: int = 10_000, see
     """Whether examples are typical as a group (Nalisnick et al. 2019): the part of groups of their number, drawn from
     the reference with replacement, whose mean log-likelihood is as far from the reference's or further.
 
-    A shift too small to be seen in an example is seen in many. Of groups that are not small against the reference the
-    p-value is too small: their mean and the reference's are then about equally uncertain.
+    A shift too small to be seen in an example is seen in many. The mean of the reference is uncertain, too, by its
+    standard error, which is drawn anew for each group.
 
     Example:
         >>> reference = torch.randn(1000)
@@ -183,7 +184,9 @@ def group_p_value(log_p: Tensor, reference: Tensor, resamples: int = 10_000, see
         reference[torch.randint(len(reference), (len(some), n), generator=generator)].mean(1)
         for some in torch.arange(resamples).split(max(1, VALUES // n))  # memory is bounded
     ]
-    return p_value((log_p.double().mean() - mean).abs()[None], (torch.cat(drawn) - mean).abs()).item()
+    error = reference.std() / len(reference) ** 0.5 if len(reference) > 1 else torch.zeros(())
+    means = mean + error * torch.randn(resamples, generator=generator, dtype=reference.dtype)
+    return p_value((log_p.double().mean() - mean).abs()[None], (torch.cat(drawn) - means).abs()).item()
 
 
 def _finite(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from fusevae.distributions.mixed import Mixed
 from fusevae.evaluation.blocks import BLOCK, blocks
 from fusevae.evaluation.likelihood import decoded_at_once
 from fusevae.models.flat import Flat
-from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.preprocessed import layers
 from fusevae.models.vae import VAE
 
 #: x given p(x | z) and the x before it, None for the first: leaves the distribution of x given z and what is known
@@ -69,7 +69,7 @@ class Space:
     """
 
     def __init__(self, artifact: Artifact) -> None:
-        self.artifact, self.steps = artifact, list[Preprocessed]()
+        self.artifact = artifact
         if not artifact.viewed.schema.numeric:
             raise InputError(
                 f"the model is of {artifact.data.modality}, tokens with no values to fill in or change: take "
@@ -80,10 +80,7 @@ class Space:
                 f"the model sees {artifact.viewed.shape} of examples of {artifact.data.shape} and can't give values "
                 "back in their places: train one without a view that resizes or crops"
             )
-        model = artifact.distribution
-        while isinstance(model, Preprocessed):
-            self.steps.append(model)
-            model = model.model
+        self.steps, model = layers(artifact.distribution)
         if not (isinstance(model, VAE) and isinstance(model.latents, Flat) and model.level >= Level.EVIDENCE):
             raise InputError(
                 f"a chain needs a VAE with one level of latents whose prior and decoder are densities, this is a "

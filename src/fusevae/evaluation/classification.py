@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.evaluation.blocks import Block, as_examples, blocks
@@ -18,6 +18,7 @@ from fusevae.evaluation.likelihood import block_likelihood
 By = Literal["classifier", "bound"]
 
 
+@of_artifact
 def classify(
     artifact: Artifact, data: Any, by: By | None = None, importance_samples: int = 10, seed: int = 0
 ) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, check_artifacts
 from fusevae.core.errors import InputError
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.given import given, known_of
@@ -87,6 +87,7 @@ def compare(
         >>> compare({"a": a, "b": b}, torch.randn(5, 2)).differences[0].minus
         'b'
     """
+    check_artifacts(artifacts, "compare")
     if len(artifacts) < 2:
         raise InputError(f"{len(artifacts)} models were given to compare: give at least two")
     first = next(iter(artifacts.items()))

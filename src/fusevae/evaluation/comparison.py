@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, check_artifacts
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
 from fusevae.data.examples import Examples
@@ -136,6 +136,7 @@ def comparison(
         >>> found.models["a"].log_likelihood.kind, len(found.differences)
         ('exact', 1)
     """
+    check_artifacts(artifacts, "comparison")
     if not artifacts:
         raise InputError("no models were given to compare: give some")
     examples = as_examples(next(iter(artifacts.values())), data, label)

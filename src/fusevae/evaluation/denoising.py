@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
 from fusevae.core import noise as random
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.chain import Draws, Space, Task, walk
@@ -18,6 +18,7 @@ from fusevae.evaluation.chain import Draws, Space, Task, walk
 CANDIDATES = 4  # draws of a clean value at each step
 
 
+@of_artifact
 def denoise(
     artifact: Artifact, data: Any, noise: float, label: Any = None, samples: int = 1, steps: int = 300, seed: int = 0
 ) -> Draws:

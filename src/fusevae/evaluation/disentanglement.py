@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.evaluation.reading import read
 
@@ -21,6 +21,7 @@ ACTIVE = 0.05  # part of its variance that must be between examples for a dimens
 TREES, LEAF = 20, 5  # of a forest; examples in a leaf at least
 
 
+@of_artifact
 def disentanglement(artifact: Artifact, images: Any, factors: Any, seed: int = 0) -> dict[str, Any]:
     """Three scores from 0 to 1 of how far single dimensions of the latent stand for single factors of the data.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
@@ -23,6 +23,7 @@ TRIES = 30  # of a draw that has to hold something
 MEAN = 50  # draws of which a mean is made where they are independent
 
 
+@of_artifact
 def impute(
     artifact: Artifact,
     data: Any,

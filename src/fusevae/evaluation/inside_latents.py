@@ -11,7 +11,7 @@ from fusevae.core import noise
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.models.ladder import Ladder
-from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.preprocessed import inside, layers
 from fusevae.models.vae import VAE
 from fusevae.nets.quantizer import Quantizer
 from fusevae.nets.residual import ResidualQuantizer
@@ -47,13 +47,10 @@ def partly_drawn(artifact: Artifact, x: Tensor, label: Tensor | None, kept: int,
     if not 0 <= kept <= levels or not levels:
         raise InputError(f"{kept} levels were to be kept of {levels}: give a hierarchy (ladder-vae), and 0 to {levels}")
     device = next(artifact.distribution.parameters()).device
-    model, steps = artifact.eval().distribution, list[Preprocessed]()
+    steps, model = layers(artifact.eval().distribution)
     with torch.no_grad(), noise.preserved(device):
         with noise.keyed("levels", device=device):  # seen the same, whatever is drawn
-            y = artifact.view(x).to(device)
-            while isinstance(model, Preprocessed):
-                steps.append(model)
-                y, model = model.into(y)[0], model.model
+            y = inside(artifact.distribution, artifact.view(x).to(device))[0]
         with noise.keyed(seed, "levels", kept, device=device):
             given = () if label is None else (label.to(device),)
             vae = cast(VAE, model)

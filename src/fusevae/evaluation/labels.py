@@ -13,7 +13,7 @@ from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import Block, blocks
 from fusevae.evaluation.results import Result, figure
 from fusevae.models.label_mixture import LabelMixture
-from fusevae.models.preprocessed import Preprocessed, inside
+from fusevae.models.preprocessed import inside, layers
 
 
 class Classification(Result):
@@ -35,9 +35,7 @@ class Classification(Result):
 
 def label_model(artifact: Artifact) -> LabelMixture | None:
     """The model with a q(y | x), where there is one."""
-    model = artifact.distribution
-    while isinstance(model, Preprocessed):
-        model = model.model
+    model = layers(artifact.distribution)[1]
     return model if isinstance(model, LabelMixture) else None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
@@ -32,6 +33,7 @@ DRAWS = 1000  # other looks at an example beside them: for the parts of the ELBO
 TRIED, GLANCE = 20, 0.1  # examples by which the time of a bound is foreseen; seconds of one sample that are enough
 
 
+@of_artifact
 def log_likelihood(
     artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
 ) -> Tensor:
@@ -80,8 +82,8 @@ def finite(values: Tensor, artifact: Artifact) -> Tensor:
 
 def check_samples(artifact: Artifact, importance_samples: int) -> None:
     """Refuse what the model's level doesn't allow."""
-    if importance_samples < 1:
-        raise InputError(f"importance_samples is {importance_samples}, expected at least 1: 1000, say")
+    if not isinstance(importance_samples, Integral) or importance_samples < 1:
+        raise InputError(f"importance_samples is {importance_samples!r}, expected at least 1: 1000, say")
     if artifact.distribution.level < Level.BOUND:
         model = getattr(artifact.distribution, "model", artifact.distribution)  # without its preprocessing
         raise InputError(
@@ -120,9 +122,9 @@ def weighted(artifact: Artifact) -> bool:
     return artifact.distribution.level is Level.EVIDENCE and not artifact.distribution.deterministic
 
 
-def fewer(k: int) -> str:
+def fewer(k: int, most: int = MOST) -> str:
     """What is said of so many importance samples where none were asked for."""
-    return f"{k:,} importance samples, as {MOST:,} would take long: ask for {MOST} to have them"
+    return f"{k:,} importance samples, as {most:,} would take long: ask for {most} to have them"
 
 
 def sample_seconds(artifact: Artifact, data: Examples) -> float:
@@ -183,6 +185,7 @@ def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
     return log_bound(model(label), x.expand(n, *x.shape))
 
 
+@of_artifact
 def evaluate(
     artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
 ) -> Likelihood:

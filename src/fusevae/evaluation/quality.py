@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
@@ -120,6 +120,7 @@ class Quality(Distances, SampleQuality):
         return super().to_dict() | {"floor": self.floor}
 
 
+@of_artifact
 def sample_quality(
     artifact: Artifact,
     data: Any,

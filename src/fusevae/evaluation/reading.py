@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import joined
@@ -68,6 +68,7 @@ def read(artifact: Artifact, data: Any, label: Label = None, seed: int = 0) -> L
     return Latents(z, scale[0] if scale else None, torch.cat(labels) if labels else None)
 
 
+@of_artifact
 def decode(
     artifact: Artifact, z: Tensor | np.ndarray, label: Label = None, seed: int = 0, generation: Generation = GREEDY
 ) -> Tensor:
@@ -115,6 +116,7 @@ def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, gene
     return joined(found)
 
 
+@of_artifact
 def traverse(
     artifact: Artifact,
     data: Any = None,
@@ -158,6 +160,7 @@ def traverse(
     return Traversal(x.unflatten(0, values.shape), chosen, values)
 
 
+@of_artifact
 def interpolate(
     artifact: Artifact, a: Any, b: Any, steps: int = 7, path: Path = "spherical", label: Label = None, seed: int = 0
 ) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.conditions import by_name
 from fusevae.core.errors import InputError, near
 from fusevae.core.generation import Generation, generating
@@ -43,6 +43,7 @@ class Drawn(NamedTuple):
     notes: list[str]
 
 
+@of_artifact
 def sample(
     artifact: Artifact,
     n: int = 16,
@@ -174,7 +175,7 @@ def asked(artifact: Artifact, label: Label, n: int) -> Asked:
     theirs = beside.names if beside is not None and artifact.is_conditional else []
     pairs: dict[str, Any] = {}
     if schema.names and isinstance(label, str) and "=" in label:
-        pairs = dict(by_name(label))
+        pairs = dict(by_name(label, [*theirs, *schema.names]))
     elif schema.names and isinstance(label, Mapping):
         pairs = {str(key): value for key, value in label.items()}
     own = {key: value for key, value in pairs.items() if key not in theirs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from torch import Tensor
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
+from fusevae.data.array_files import npz_headers
 from fusevae.data.examples import Examples
 from fusevae.evaluation import anomaly, latents
 from fusevae.evaluation.blocks import as_examples
@@ -25,6 +27,7 @@ from fusevae.explorer import asked
 from fusevae.explorer.known import IMPORTANCE, Known
 
 Answer = dict[str, Any]
+UNPACKED = 2**28  # bytes that a file of one's own may take in memory
 
 
 def beside(known: Known, request: asked.Beside, other: Known) -> Answer:
@@ -59,6 +62,8 @@ def own_file(known: Known, body: bytes, name: str) -> Answer:
         path = Path(folder) / f"example{suffix}"
         path.write_bytes(body)
         try:
+            if suffix == ".npz":
+                _check_unpacked(path)
             with known.turns.asked(), warnings_said() as said:
                 found, _ = known.run.examples(str(path))
                 x, y = found.batch(torch.arange(1))
@@ -67,6 +72,15 @@ def own_file(known: Known, body: bytes, name: str) -> Answer:
     notes = [f"this is the first of the {len(found):,} examples in the file"] if len(found) > 1 else []
     notes += [text.replace(str(path), name[:60]).replace(folder, "") for text in said]
     return _noted(_placed(known, Few(x, y, found)), notes)
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse arrays that are small as a file and large in memory."""
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in npz_headers(path).values())
+    if size > UNPACKED:
+        raise InputError(
+            f"{path} unpacks to {size / 1e9:.2f} GB: expected one example, at most {UNPACKED / 1e9:.2f} GB"
+        )
 
 
 def _noted(answer: Answer, notes: list[str]) -> Answer:

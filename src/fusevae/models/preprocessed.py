@@ -131,10 +131,20 @@ class Preprocessed(Conditional):
         return [(cls([], Normal(2)), ())]
 
 
+def layers(model: Conditional) -> tuple[list[Preprocessed], Conditional]:
+    """The preprocessing around a model, the outermost first, and the model inside."""
+    around: list[Preprocessed] = []
+    while isinstance(model, Preprocessed):
+        around.append(model)
+        model = model.model
+    return around, model
+
+
 def inside(model: Conditional, x: Tensor) -> tuple[Tensor, Conditional]:
     """``x`` as a model sees it inside its preprocessing, and that model."""
-    while isinstance(model, Preprocessed):
-        x, model = model.into(x)[0], model.model
+    around, model = layers(model)
+    for one in around:
+        x = one.into(x)[0]
     return x, model
 
 

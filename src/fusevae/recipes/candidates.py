@@ -51,7 +51,7 @@ class Cost(NamedTuple):
 def named(recipes: Sequence[str]) -> dict[str, Candidate]:
     """Recipes and configurations by the names of their runs; each is known, or :class:`InputError`."""
     found: dict[str, Candidate] = {}
-    for each in recipes:
+    for each in [recipes] if isinstance(recipes, str) else recipes:
         configuration.read(each) if is_file(each) else find(each)
         name = Path(each).stem if is_file(each) else each.replace(":", ".")
         if name in found:

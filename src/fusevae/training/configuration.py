@@ -31,6 +31,7 @@ LEFT_OUT = ("blocks", "flow", "segment", "transforms")
 
 #: the class of a setting whose class is left out
 USUAL = {"data": "Source", "objective": "ELBO", "training": "Training"}
+NAMED = "data.columns."  # what stands below is the name of a column, whatever signs are in it
 
 
 def read(path: str | Path) -> Node:
@@ -80,7 +81,12 @@ def override(node: Node, settings: Sequence[str], trust: Trust = ()) -> Node:
     node = copy.deepcopy(node)
     for setting in settings:
         path, value = parse(setting)
-        *parents, last = path.split(".")
+        named = path.startswith(NAMED)
+        *parents, last = (*NAMED.split(".")[:-1], path.removeprefix(NAMED)) if named else path.split(".")
+        if last == "class" and named:
+            raise InputError(
+                f"{setting!r} names a column 'class', which a configuration has another use for: rename it"
+            )
         if last == "class":  # the same as naming the part itself
             if not parents:
                 raise InputError(f"{setting!r} would change what a configuration is: name a part, model=... say")

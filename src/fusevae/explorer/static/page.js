@@ -116,7 +116,7 @@ export function shown(parts, alt, kind = "") {
     "div", { className: `shown ${kind}` },
     ...parts.map((part) => {
       if ("png" in part) return el("img", { src: `data:image/png;base64,${part.png}`, alt });
-      if ("names" in part) return table(part.names, part.rows);
+      if ("names" in part && !part.drawn) return table(part.names, part.rows);
       return null;
     }),
     sounds.length

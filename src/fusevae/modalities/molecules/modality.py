@@ -24,7 +24,7 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
 from fusevae.modalities.molecules.chemistry import PROPERTIES, has_rdkit, molecule_table, parsable, properties
-from fusevae.modalities.molecules.pictures import molecule_grid, property_histograms
+from fusevae.modalities.molecules.pictures import Structures, molecule_grid, property_histograms
 from fusevae.modalities.molecules.quality import MoleculeReference
 from fusevae.modalities.molecules.recommend import choices
 from fusevae.modalities.molecules.spelling import is_selfies
@@ -96,8 +96,7 @@ class Molecules(Text):
         return molecule_table(texts)
 
     def fragment(self, x: Tensor, spec: DataSpec) -> Sheet:
-        smiles = spec.text(x)
-        return Picture(molecule_grid(smiles, smiles))
+        return Structures(spec.text(x))
 
     def portrait(self, made: Tensor, real: Tensor, spec: DataSpec) -> dict[str, Sheet]:
         smiles = spec.text(made)

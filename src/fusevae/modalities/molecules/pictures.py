@@ -6,11 +6,12 @@ import io
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.data.sheet import Picture
 from fusevae.evaluation.pictures import BLUE, GREY, axes_of
 from fusevae.modalities.molecules.chemistry import PROPERTIES, chemistry, parse, properties, quiet
 
@@ -64,6 +65,22 @@ def molecule_grid(smiles: Sequence[str], legends: Sequence[str] = (), columns: i
             text = _fitting(legends[i], font)
             draw.text((x + CELL / 2, y + CELL + LINE / 2 - 2), text, fill=(40, 40, 40), font=font, anchor="mm")
     return sheet
+
+
+class Structures(Picture):
+    """Structures, which can be saved as SMILES, too.
+
+    Args:
+        smiles: at least one.
+    """
+
+    def __init__(self, smiles: Sequence[str]) -> None:
+        super().__init__(molecule_grid(smiles, smiles))
+        self.smiles = list(smiles)
+
+    def parts(self) -> list[dict[str, Any]]:
+        rows = [[text] for text in self.smiles]
+        return [*super().parts(), {"names": ["smiles"], "rows": rows, "drawn": True}]
 
 
 def property_histograms(samples: Sequence[str], reference: Sequence[str]) -> Figure:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact
+from fusevae.core.artifact import Artifact, of_artifact
 from fusevae.core.errors import InputError
 from fusevae.evaluation.probing import Probe, fit_property
 from fusevae.evaluation.reading import check_latents, decoded, read
@@ -20,6 +20,7 @@ from fusevae.evaluation.search import Found, Method, optimise
 from fusevae.modalities.molecules.chemistry import PROPERTIES, fingerprints, measure, parse, properties, tanimoto
 
 
+@of_artifact
 def optimise_molecules(
     artifact: Artifact,
     starts: Sequence[str],
@@ -98,6 +99,7 @@ def optimise_molecules(
     return found
 
 
+@of_artifact
 def predict_property(artifact: Artifact, smiles: Sequence[str], property: str = "qed", seed: int = 0) -> Probe:
     """How well a line through the latent space of a model predicts a property of molecules; see
     :func:`fit_property`. Strings that can't be parsed are left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 ELEMENTS = (
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb "
@@ -45,6 +46,16 @@ def is_spelt(text: str) -> bool:
                 return False
         before = kind if kind in ("bond", "(", ".") else "atom"
     return before == "atom" and not depth and not rings
+
+
+def are_smiles(texts: Sequence[str]) -> bool:
+    """Whether strings are spelt as SMILES, some of them as words never are.
+
+    Example:
+        >>> are_smiles(["CCO", "C#N"]), are_smiles(["CCO", "COC"])
+        (True, False)
+    """
+    return all(map(is_spelt, texts)) and any(set(text) & set("=#()[]") for text in texts)
 
 
 def is_selfies(text: str) -> bool:

@@ -181,14 +181,14 @@ class Column(Described):
             found = dates.numbers_of([word], form)[0] / self.step if form else np.nan
             wanted = f"a date{f' of the form {self.form}' if self.form else ''}"
         else:
-            flags = {"True": 1.0, "False": 0.0} if self.dtype == "bool" or self.kind == "binary" else {}
-            found = flags[word] if word in flags else float(word) if is_number(word) else np.nan
-            wanted = "a whole number" if self.whole else "a number"
+            flags = {"true": 1.0, "false": 0.0} if self.dtype == "bool" or self.kind == "binary" else {}
+            found = flags.get(word.lower(), float(word) if is_number(word) else np.nan)
+            wanted = "True or False" if self.dtype == "bool" else "a whole number" if self.whole else "a number"
         low, high = (self.low, self.high) if self.kind in FIXED else self.limits
         ends = [v for v in (low, high) if v is not None and np.isfinite(v)]
         outside = within and bool(ends) and not min(ends) <= found <= max(ends)
         if not np.isfinite(found) or (self.whole and found != round(found)) or outside:
-            words = self.words(self.typed(np.array(ends))) if ends else []
+            words = self.words(self.typed(np.array(ends))) if ends and self.dtype != "bool" else []
             raise InputError(f"{given}: expected {wanted}{f' from {words[0]} to {words[-1]}' if words else ''}")
         return float(found)
 
@@ -236,12 +236,12 @@ class Column(Described):
 
     def _made_anew(self, x: np.ndarray, gone: np.ndarray) -> np.ndarray:
         """Numbers as they are, and new ones, which count on, where there are none."""
-        start = 0 if self.high is None else int(self.high)
-        fresh = start + np.cumsum(gone)
-        if self.dtype == "str":
+        start, counts = 0 if self.high is None else int(self.high), np.cumsum(gone)
+        if self.dtype == "str":  # of any number of digits
             form = self.form or f"{self.name}-%d"
-            return np.array([form % n if g else "" for n, g in zip(fresh.tolist(), gone, strict=True)], dtype=object)
-        return np.where(gone, fresh, np.nan_to_num(x)).astype(self.dtype)
+            fresh = [form % (start + n) if g else "" for n, g in zip(counts.tolist(), gone, strict=True)]
+            return np.array(fresh, dtype=object)
+        return np.where(gone, start + counts, np.nan_to_num(x)).astype(self.dtype)
 
     @property
     def about(self) -> str:

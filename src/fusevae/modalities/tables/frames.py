@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+#: Python's own values, which pandas has as objects, made of what is read of them
+OBJECTS: dict[type, Callable[[Any], Any]] = {
+    date: date.fromisoformat,
+    datetime: datetime.fromisoformat,
+    time: time.fromisoformat,
+    Decimal: lambda value: Decimal(str(value)),
+}
+
 
 def empty(frame: Any) -> Any:
-    """A frame of the same columns without rows."""
-    return frame.iloc[:0].copy() if hasattr(frame, "iloc") else frame.clear()
+    """A frame of the same columns without rows; of objects it knows what they were."""
+    if not hasattr(frame, "iloc"):
+        return frame.clear()
+    found = frame.iloc[:0].copy()
+    found.attrs = {"objects": {str(name): _objects(frame.iloc[:, i]) for i, name in enumerate(frame.columns)}}
+    return found
+
+
+def _objects(column: Any) -> type | None:
+    """The one kind of Python's own values that a column of objects holds."""
+    kinds = {*map(type, column[column.notna()])} if str(column.dtype) == "object" else set()
+    return kinds.pop() if len(kinds) == 1 and kinds <= OBJECTS.keys() else None
 
 
 def alike(columns: Mapping[str, np.ndarray], like: Any) -> Any:
@@ -36,7 +56,8 @@ def alike(columns: Mapping[str, np.ndarray], like: Any) -> Any:
         )
     import pandas
 
-    series = [_of_pandas(values, like.dtypes.iloc[names[name]]) for name, values in columns.items()]
+    kinds = like.attrs.get("objects", {})
+    series = [_of_pandas(v, like.dtypes.iloc[names[name]], kinds.get(name)) for name, v in columns.items()]
     found = pandas.concat(series, axis=1) if series else pandas.DataFrame()
     found.columns = like.columns.take([names[name] for name in columns])
     return found
@@ -65,8 +86,12 @@ def filled(frame: Any, drawn: Any, missing: Mapping[str, np.ndarray]) -> Any:
     return out
 
 
-def _of_pandas(values: np.ndarray, dtype: Any) -> Any:
+def _of_pandas(values: np.ndarray, dtype: Any, objects: type | None = None) -> Any:
     import pandas
+
+    if objects is not None:
+        made = [None if pandas.isna(value) else OBJECTS[objects](value) for value in values.tolist()]
+        return pandas.Series(made, dtype=object)
 
     series, zone = pandas.Series(values), getattr(dtype, "tz", None)
     if zone is not None and series.dtype.kind == "M":  # as they are read: in UTC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from fusevae.core.errors import InputError, near
 from fusevae.data.parts import Options, Part
 from fusevae.modalities.tables.sparse import Matrix, compressed, in_memory, matrix_part
+
+logger = logging.getLogger("fusevae")
 
 
 def is_anndata(data: Any) -> bool:
@@ -25,7 +28,7 @@ def anndata_part(data: Any, options: Options, where: str) -> Part:
     beside = options.conditions.among([str(c) for c in data.obs.columns], f"{where}: obs")
     columns = {name: np.asarray(data.obs[name]) for name in beside}
     genes, cells = ([str(v) for v in names] for names in (data.var_names, data.obs_names))
-    return matrix_part(in_memory(x), genes, options, where, columns, cells)
+    return _told(matrix_part(in_memory(x), genes, options, where, columns, cells), data.layers, options, where)
 
 
 def h5ad_part(path: Path, options: Options) -> Part:
@@ -56,9 +59,18 @@ def h5ad_part(path: Path, options: Options) -> Part:
             raise InputError(
                 f"{where}: {name} has shape {matrix.shape} for {len(cells)} cells, {len(genes)} genes: write it again"
             )
-        return matrix_part(matrix, genes.tolist(), options, where, columns, cells.tolist())
+        part = matrix_part(matrix, genes.tolist(), options, where, columns, cells.tolist())
+        return _told(part, file.get("layers", ()), options, where)
     except (OSError, KeyError, TypeError, UnicodeDecodeError, AttributeError) as error:
         raise InputError(f"{path} is no .h5ad file as anndata writes it ({error}): write it again") from None
+
+
+def _told(part: Part, layers: Any, options: Options, where: str) -> Part:
+    """The same; where it holds no counts, and layers may, that is said."""
+    if options.layer is None and options.known is None and len(layers) and "int64" not in (part.dtypes or ()):
+        text = "%s: X is read, which holds no counts; there are layers, too: data.layer=%s reads one (%s)"
+        logger.warning(text, where, next(iter(layers)), ", ".join(layers))
+    return part
 
 
 def _inside(group: Any, name: str, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,8 @@ from fusevae.modalities.tables.schema import TableSchema, columns_of, table_colu
 from fusevae.modalities.tables.sparse import MARKS, is_sparse, npz_part, sparse_part
 from fusevae.modalities.tables.writing import plain
 from fusevae.nets.mlp import Constant
+
+logger = logging.getLogger("fusevae")
 
 
 class Tables(Modality):
@@ -187,10 +190,11 @@ class Tables(Modality):
         else:
             beside = dict(beside)
             columns = {**table_columns(x, spec)}
-            for column in getattr(spec.schema, "columns", ()):
-                if column.kind == "identifier" and column.dtype == "str" and "file" in beside:
-                    columns[column.name] = beside.pop("file")  # as they were
-                    break
+            own = [c.name for c in getattr(spec.schema, "columns", ()) if c.kind == "identifier" and c.dtype == "str"]
+            if own and "file" in beside:
+                columns[own[0]] = beside.pop("file")  # as they were
+            if lost := [name for name in own if len(x) and not any(columns[name])]:
+                logger.warning("column %s, an identifier, is written empty: take it from the data", ", ".join(lost))
         columns |= beside_others(beside, columns)
         if suffix == ".jsonl":
             columns = {name: of_python(np.asarray(values)) for name, values in columns.items()}

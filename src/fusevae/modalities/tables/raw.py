@@ -15,7 +15,9 @@ from fusevae.core.errors import InputError
 from fusevae.data.delimited import GAPS, is_flag, is_number
 from fusevae.data.rows import shortest
 
-SIGNS = re.compile(r"^\(|[\s%$€£¥₹−'’]|\)$|-$")  # what stands beside numbers that are written for people
+MINUS = r"\u2010-\u2015\u2212\ufe63\uff0d"  # dashes and others; between numbers they make a range
+SIGNS = re.compile(rf"^\(|(?:^|(?<=[eE]))[{MINUS}]|[\s%$€£¥₹'’]|\)$|-$")  # beside numbers written for people
+STARS = re.compile(r"(\.\d+)[*†‡]+$")  # how sure a figure is; 5* is a hotel
 CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
 EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
 DECIMAL = re.compile(r"\d+\.\d+")
@@ -55,7 +57,8 @@ def hint(word: str) -> str:
         return " (is it a number of Fortran's? write e for its D)"
     if len(word.split()) > 1 and all(map(is_number, word.split())):
         return " (are these several numbers? put commas between them)"
-    if re.search(r"\d", word) and SIGNS.search(word) and is_number(SIGNS.sub("", word).replace(",", "")):
+    bare = SIGNS.sub("", STARS.sub(r"\1", word))
+    if bare != word and re.search(r"\d", word) and is_number(bare.replace(",", "")):
         return " (is it a number? write it without %, currency, brackets or marks, and a minus as - before it)"
     return ""
 
@@ -81,9 +84,13 @@ def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -
         logger.warning(text + " (data.columns.%s=integer: numbers)", where, name, name)
         worded = True
     elif not told and raw is None:
-        most = max(sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
-        if 2 * most < sum(known.values()) or not known:
+        numbers, flags = (sum(n for cell, n in known.items() if is_it(cell)) for is_it in (is_number, is_flag))
+        if 2 * max(numbers, flags) < sum(known.values()) or not known:
             _check_words(known, name, where)
+            worded = True
+        elif not numbers and flags < sum(known.values()):
+            other = next(cell for cell in known if not is_flag(cell))
+            logger.warning("%s: column %s holds flags and %r, taken for classes", where, name, other[:40])
             worded = True
     if worded:
         if foreign := next((cell for cell in counts if "\0" in cell), None):
@@ -188,17 +195,18 @@ def _tell_apart(exact: Sequence[Decimal], values: np.ndarray, what: str) -> None
         )
 
 
-def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
+def of_array(column: Any, what: str, worded: bool | None = None, say: bool = True) -> Raw | None:
     """A column of a frame or of a file; None where it holds something else."""
     kind = getattr(column, "dtype", None)
     if (zone := getattr(kind, "tz", None)) is not None:  # of pandas; as parquet gives them
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    say_zone(zone or getattr(kind, "time_zone", None), what)
+    if say:
+        say_zone(zone or getattr(kind, "time_zone", None), what)
     array = _plain(column)
     if array.ndim != 1:
         return None
     if array.dtype.kind in "biuf":
-        raw = Raw(shortest(array).astype(np.float64), str(array.dtype))
+        raw = Raw(shortest(array).astype(np.float64), array.dtype.name)  # in whatever order of bytes
         long = worded is None and is_long(raw) and len(np.unique(array)) == len(array)
         if long:
             logger.warning("%s holds numbers beyond 2^53, all different: taken for an identifier", what)
@@ -210,7 +218,7 @@ def of_array(column: Any, what: str, worded: bool | None = None) -> Raw | None:
                 f"{what} holds times finer than a microsecond: round them, or give them as numbers from a start"
             )
         words = np.datetime_as_string(whole).tolist()
-        return of_words(["" if word == "NaT" else word for word in words], str(array.dtype))
+        return of_words(["" if word == "NaT" else word for word in words], array.dtype.name)
     if array.dtype.kind in "US":
         array = array.astype(str).astype(object)
     if array.dtype.kind != "O":
@@ -266,7 +274,9 @@ def _plain(column: Any) -> np.ndarray:
 def say_zone(zone: Any, what: str) -> None:
     """Say of times of another zone how they are read."""
     if zone is not None and str(zone) not in ("UTC", "Etc/UTC", "+00:00"):
-        logger.warning("%s holds times of the zone %s: read as instants, and written in the time of UTC", what, zone)
+        logger.warning(
+            "%s holds times of the zone %s: read as instants, and written to files in that of UTC", what, zone
+        )
 
 
 def _check_mixture(cells: Sequence[Any], what: str) -> None:

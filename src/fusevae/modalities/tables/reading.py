@@ -65,7 +65,7 @@ def parquet_part(paths: list[Path], options: Options) -> Part:
     names = without_index(files.names, options, files.where, lambda name: of_array(files.column(name), name))
     wanted = chosen(names, beside, options, files.where)
     need_memory(files.total * len(wanted) * 8, options, files.where)
-    for name in wanted:
+    for name in wanted if options.known is None else ():
         say_zone(getattr(files.schema.field(name).type, "tz", None), f"{files.where}: column {name}")
 
     def column(name: str) -> Raw | None:
@@ -108,7 +108,7 @@ def _of_frame(column: Any, what: str, name: str, options: Options) -> Raw | None
     if categories is not None and ordered and getattr(numbers, "kind", "O") != "M" and _unsaid(name, options):
         raw = of_ordered(column.to_list(), list(categories), what)
     elif worded is not None or not are_numbers:
-        return of_array(column, what, worded)
+        return of_array(column, what, worded, options.known is None)
     else:
         raw = of_array(column, what, True)
     return raw and (raw._replace(dtype=str(numbers).lower()) if are_numbers else raw)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fusevae.data.delimited import is_number
+from fusevae.modalities.molecules.spelling import are_smiles
 from fusevae.modalities.tables import dates
 from fusevae.modalities.tables.column import CLASSES, Column
 from fusevae.modalities.tables.raw import Raw, hint
@@ -30,15 +31,18 @@ BYTES = 128  # the greatest of some, at least
 SIDE = 8  # pixels of a picture, at least
 MANY = 20  # different words, above which they are hardly classes
 TOTALS = {"total", "totals", "sum", "grand total", "subtotal", "sub-total", "average", "mean", "summe", "gesamt"}
+YEAR = 12  # months
 SERIAL = (20_000, 60_000)  # days since 1899, as a sheet counts them: 1954 to 2064
 #: numbers in a form that is not read: with a unit, a duration, hexadecimal, several with signs between
 FORMED = re.compile(
-    r"[-+]?[\d.,]*\d\s*[^\W\d_]{1,3}|P[\dTYMWDHS.,]+|0x[\da-f]+|"
-    r"\d{4}-\d\d-\d\d.*|\d{4}-?[QW]\d+|\d+(_\d+)+|"
+    r"[-+]?[\d.,]*\d\s*[^\W\d_]{1,3}|P[\dTYMWDHS.,]+|0x[\da-f]+|[-+]?[\d.]+(±[\d.]+|[-+][\d.]+[ij])|"
+    r"\d{4}-\d\d-\d\d.*|\d{4}-?[QW]\d+(-\d)?|Q\d[\s/-]*\d{4}|\d{4}-\d{3}|\d+(_\d+)+|"
+    r"(\d\d?[.\s-]+(de )?[^\W\d_]{3,9}|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)\.?[\s'’-]+(de )?"
+    r"(\d\d|\d{4})|"
     r"(?=\D*\d)[^\W\d_]{0,3}[\s\d+-]*[.,:/°'()\[\]{}\"][\d.,:/°'()\[\]{}+\s\"-]*[^\W\d_]{0,3}"
 )
 
-FILE = re.compile(r"\S+\.[A-Za-z][A-Za-z0-9]{1,4}")  # the name of one
+FILE = re.compile(r"[^\s@]+\.[A-Za-z][A-Za-z0-9]{1,4}")  # the name of one
 
 logger = logging.getLogger("fusevae")
 
@@ -108,11 +112,18 @@ def _say_days(column: Column, known: np.ndarray) -> None:
         if not np.isnan(dates.numbers_of(words, "%Y%m%d")).any():
             text = "column %s holds whole numbers such as %s, and was read as such (data.columns.%s='%%Y%%m%%d': dates)"
             logger.warning(text, column.name, words[0], column.name)
+    elif low >= 190_001 and high <= 210_012 and len(months := np.unique(known)) >= YEAR and _are_months(months):
+        text = "column %s holds whole numbers such as %.0f, and was read as such (data.columns.%s='%%Y%%m': months)"
+        logger.warning(text, column.name, months[0], column.name)
     elif SERIAL[0] <= low and high <= SERIAL[1] and re.search(r"(?i)date|datum|day", column.name):
         text = (
             "column %s holds whole numbers from %.0f on, and was read as such: are they dates as a sheet counts them?"
         )
         logger.warning(text, column.name, low)
+
+
+def _are_months(values: np.ndarray) -> bool:
+    return bool(((values % 100 >= 1) & (values % 100 <= YEAR)).all())
 
 
 def _say_words(column: Column, counts: np.ndarray) -> None:
@@ -123,7 +134,8 @@ def _say_words(column: Column, counts: np.ndarray) -> None:
             logger.warning(text, column.name, word, n)
     alike: dict[str, list[str]] = defaultdict(list)
     for word in words:
-        alike[" ".join(unicodedata.normalize("NFKC", word).casefold().split())].append(word)
+        seen = "".join(c for c in unicodedata.normalize("NFKC", word) if unicodedata.category(c) != "Cf")  # of no width
+        alike[" ".join(seen.casefold().split())].append(word)
     if same := [group for group in alike.values() if len(group) > 1]:
         more = f", and {len(same) - 1} more such" if len(same) > 1 else ""
         text = "column %s: %s differ in case, spaces or code points alone, and were taken for different classes%s"
@@ -150,6 +162,11 @@ def say_levels(name: str, levels: Sequence[str], column: Column) -> None:
             "their folder as data, with this table as data.conditions"
         )
         logger.warning(text, name, levels[0], what)
+    elif len(levels) >= AGAIN and are_smiles(levels):
+        text = (
+            "column %s holds SMILES such as %r, and was taken for %s: to learn molecules data.modality=molecules and "
+        )
+        logger.warning(text + "data.column=%s", name, levels[0], what, name)
     elif column.form is None and (
         all(map(hint, levels))
         or (len(levels) > MANY and 2 * sum(bool(FORMED.fullmatch(w)) for w in levels) > len(levels))

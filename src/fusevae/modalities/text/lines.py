@@ -14,11 +14,11 @@ from fusevae.core.errors import InputError
 from fusevae.core.untrusted import regular
 from fusevae.data.delimited import is_number
 from fusevae.data.encodings import check_known, encoding_of
-from fusevae.data.folders import Split, roots
+from fusevae.data.folders import Split, index_of, is_indexed, roots
 from fusevae.data.kinds import LOOKED_AT, values_kind
 from fusevae.data.objects import object_of
 from fusevae.data.parts import Options, Part
-from fusevae.modalities.molecules.spelling import is_spelt
+from fusevae.modalities.molecules.spelling import are_smiles
 from fusevae.modalities.text.reading import BLANKS, TEXT, Looks, Places, pick_columns, text_part
 
 ZEROS = 0.25  # part of a file's bytes that no UTF-8 text has
@@ -53,10 +53,10 @@ def read_lines(paths: list[Path], options: Options, looks: Looks = TEXT) -> Part
 
 
 def read_folders(folder: Path, paths: Sequence[Path], options: Options, looks: Looks = TEXT) -> dict[str, Part]:
-    """Texts in sub-folders, a ``.txt`` each; the folders are classes, or splits where they are called train, test,
-    validation."""
+    """Texts of which each is a ``.txt``, in sub-folders (classes, or splits where they are called train, test,
+    validation), or named by a ``metadata.csv``."""
     if options.stream is not None:
-        raise InputError(f"{folder} holds {looks.what} in sub-folders, an example a file: leave data.stream out")
+        raise InputError(f"{folder} holds {looks.what}, an example a file: leave data.stream out")
     parts: dict[str, Part] = {}
     for name, root in roots(folder, paths, options, looks.what).items():
         split = Split(root, (".txt",), looks.what)
@@ -67,8 +67,11 @@ def read_folders(folder: Path, paths: Sequence[Path], options: Options, looks: L
         part.ids = [split.names[i] for i in part.kept]
         split.beside(part, part.kept, options)
     if options.known is None:
-        said = "%s: each of %d files in its sub-folders is read as one example of %s, with the name of the folder"
-        logger.warning(said, folder, len(paths), looks.what)
+        where, beside = "in its sub-folders ", "the name of the folder"
+        if is_indexed(folder):
+            where, beside = "", f"what {index_of(folder).name} says of it"
+        said = "%s: each of %d files %sis read as one example of %s, with %s"
+        logger.warning(said, folder, len(paths), where, looks.what, beside)
     return parts
 
 
@@ -118,8 +121,11 @@ def _say_form(path: Path, lines: Sequence[str], looks: Looks) -> None:
         what, end = "is a JSON object", ".jsonl"
     elif all(map(is_number, re.split(r"[\s,;]+", " ".join(lines).strip()))):
         what, end = "holds numbers alone", ".csv, with commas between them,"
-    elif looks == TEXT and all(map(is_spelt, lines)) and any(set(line) & set("=#()[]") for line in lines):
+    elif looks == TEXT and are_smiles(lines):
         what, end = "is spelt as SMILES", ".smi"
+    elif lines[0].startswith(">") and not any(line.startswith(">") for line in lines[1:2]):
+        logger.warning("%s: lines that begin with > are taken for texts as they stand: leave FASTA's headers out", path)
+        return
     elif len(tabs) == 1 and 0 not in tabs:
         what, end = f"has {max(tabs)} tabs", ".tsv"
     elif len(commas) == 1 and 0 not in commas:

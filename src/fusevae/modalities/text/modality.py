@@ -17,8 +17,9 @@ from fusevae.core.vocabulary import Vocabulary
 from fusevae.data import npz, parquet
 from fusevae.data.baseline import Unigram
 from fusevae.data.examples import Examples, InMemory
+from fusevae.data.folders import INDEX, find, is_indexed
 from fusevae.data.given import LISTED, Given, files_at, files_in, is_frame, is_hugging_face
-from fusevae.data.kinds import is_text
+from fusevae.data.kinds import LOOKED_AT, is_text
 from fusevae.data.modality import Baseline, Choice, Modality, array_part, conditions_of
 from fusevae.data.objects import Objects
 from fusevae.data.parts import Options, Part
@@ -27,8 +28,9 @@ from fusevae.data.sheet import Rows, Sheet
 from fusevae.data.splits import Splits
 from fusevae.evaluation.judge import Judge
 from fusevae.evaluation.results import Result
+from fusevae.modalities.molecules.spelling import are_smiles
 from fusevae.modalities.text import reading
-from fusevae.modalities.text.lines import read_folders, read_lines
+from fusevae.modalities.text.lines import FEW, read_folders, read_lines
 from fusevae.modalities.text.pretrained_tokens import is_folder
 from fusevae.modalities.text.quality import TextReference, text_reconstruction
 from fusevae.modalities.text.recommend import choices
@@ -67,7 +69,10 @@ class Text(Modality):
             return asked or ((words or kinds.count("text") == 1) and not {"image", "audio"} & set(kinds))
         inside = files_at(given.path) if given.path and given.path.is_dir() else ()
         here, lines = {path.suffix.lower() for path in inside if path.name != LISTED}, set(self.looks.lines)
-        below = bool(given.inside) and given.inside <= lines
+        found = given.inside
+        if inside and given.path is not None and is_indexed(given.path):
+            found = {file.suffix.lower() for file in files_in(given.path) if file.name not in (INDEX, LISTED)}
+        below = bool(found) and found <= lines
         return bool(here & lines) or below or (asked and bool(here & set(reading.TABLES)))
 
     def check_options(self, options: Options) -> None:
@@ -89,6 +94,8 @@ class Text(Modality):
             return {n: reading.read_parquet(files, options, looks) for n, files in parquet.splits(path).items()}
         if path.is_dir() and given.is_saved:
             return reading.read_saved(path, options, looks)
+        if path.is_dir() and is_indexed(path) and (files := find(path, (".txt",))):
+            return read_folders(path, files, options, looks)
         splits = reading.text_splits(path, options, looks) if path.is_dir() else {"train": [path]}
         if not splits or (not path.is_dir() and given.suffix not in (*looks.lines, *reading.TABLES)):
             kinds = ", ".join((*looks.lines, ".csv", ".parquet"))
@@ -200,6 +207,8 @@ class Text(Modality):
             if options.known is not None:
                 return array_part(x, name)  # tokens of the model
             raise InputError(f"{name} holds no {self.what}: expected a list of strings")
+        if options.known is None and self.looks == reading.TEXT and len(x) >= FEW and are_smiles(list(x[:LOOKED_AT])):
+            logger.warning("%s: each is spelt as SMILES, and taken for text: data.modality=molecules if it is", name)
         return reading.text_part(list(map(str, x)), [(0, f"{name}: text", 0)], options, what=self.what)
 
     def _tokens(self, part: Part, known: DataSpec, options: Options) -> Examples:
