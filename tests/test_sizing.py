@@ -287,3 +287,9 @@ def test_bytes_that_are_all_small_have_the_range_that_they_reach(tmp_path, caplo
     binary = find("binary-vae")(spec)
     shown = binary.views[0].eval()(torch.full((1, 1, 6, 6), 16, dtype=torch.uint8))
     assert shown.min() == 1  # the brightest is white
+
+
+def test_codes_of_few_pictures_are_few():
+    spec = DataSpec((1, 8, 8), "uint8", 0, 255)
+    found = [find("vq-vae")(spec.replaced(examples=n)).model.model.latents.quantizer.levels for n in (300, 2000, None)]
+    assert found == [64, 256, 256]
