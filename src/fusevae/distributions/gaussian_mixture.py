@@ -70,15 +70,27 @@ class GaussianMixture(Conditional):
         (scikit-learn's, from k-means)."""
         from sklearn.mixture import GaussianMixture as EM
 
-        bounds, dims = (-7.0, 5.0), x.shape[1]
         if len(x) <= components:
             raise InputError(f"{len(x)} points for a mixture of {components}: give more, or fewer components")
         em = EM(components, random_state=seed, reg_covar=1e-5).fit(x.double().cpu().numpy())
-        logits, means, covariances = (torch.as_tensor(a) for a in (em.weights_, em.means_, em.covariances_))
+        return cls.of(*(torch.as_tensor(a) for a in (em.weights_, em.means_, em.covariances_)))
+
+    @classmethod
+    def of(cls, weights: Tensor, means: Tensor, covariances: Tensor) -> Self:
+        """The mixture of these weights ``(k,)``, means ``(k, d)`` and covariances ``(k, d, d)``, as a prior that can be
+        trained on.
+
+        Example:
+            >>> p = GaussianMixture.of(torch.tensor([0.25, 0.75]), torch.tensor([[0.0], [4.0]]), torch.ones(2, 1, 1))()
+            >>> p.mean
+            tensor([3.])
+        """
+        components, dims = means.shape
         net = Constant(cls.outputs(dims, components, "full"))
-        numbers = torch.cat([logits.log()[:, None], full_gaussian_numbers(means, covariances, bounds)], 1)
+        found = cls(net, components, covariance="full")
+        numbers = torch.cat([weights.log()[:, None], full_gaussian_numbers(means, covariances, found.bounds)], 1)
         net.value.data.copy_(numbers.flatten())
-        return cls(net, components, bounds, "full")
+        return found
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
