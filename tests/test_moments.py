@@ -185,7 +185,7 @@ def test_what_a_critic_has_judged_gets_a_prior_whose_samples_come_nearer():
     prior = moments.follow(loop, made).distribution.latents.prior
     assert isinstance(prior, GaussianMixture)
     far, near = (moments._away(made, latents, p, held, 0) for p in (Normal(3), prior))
-    assert near < 0.2 < 1 < far
+    assert near < 0.5 < 1 < far
 
 
 def test_where_samples_of_the_standard_normal_are_nearer_the_critics_model_keeps_it(monkeypatch):
