@@ -9,6 +9,7 @@ from torch.distributions import Independent, MultivariateNormal, kl_divergence
 from torch.distributions import Normal as TorchNormal
 
 import fusevae
+import fusevae.cli
 from fusevae import (
     ELBO,
     MLP,
@@ -158,6 +159,13 @@ def test_the_same_training_gives_the_same_mixture_and_its_artifact_is_used_as_an
     x = groups(2, seed=3)
     assert fusevae.interpolate(read, x[:1], x[1:]).isfinite().all()
     assert fusevae.log_likelihood(read, groups(20), importance_samples=5).isfinite().all()
+
+
+def test_a_run_whose_prior_followed_gives_its_weights_to_another(tmp_path):
+    for name, more in (("a", []), ("b", ["--from", str(tmp_path / "a")])):
+        quick = ["--set", "training.epochs=2", "--output", str(tmp_path / name)]
+        assert fusevae.cli.main(["train", "binary-vae", *quick, *more]) == 0
+    assert not isinstance(fusevae.load(tmp_path / "a").distribution.latents.prior, Normal)
 
 
 def test_of_few_examples_no_mixture_is_taken():

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal
 from torch.distributions import Normal as TorchNormal
 
 from fusevae.core import noise
@@ -102,10 +102,29 @@ class GaussianMixture(Conditional):
 
 
 class _Mixture(MixtureSameFamily):
-    """torch's, whose draw of a component depends on nothing but its own random numbers."""
+    """torch's, whose draw of a component depends on nothing but its own random numbers, and whose log-density is taken
+    by components where these are correlated: all differences from all means are as many times as large as values."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        parts = self.component_distribution
+        if not isinstance(parts, MultivariateNormal) or len(parts.batch_shape) > 1:
+            found: Tensor = super().log_prob(value)
+            return found
+        both = zip(parts.loc, parts.scale_tril, strict=True)
+        each = [MultivariateNormal(mean, scale_tril=lower, validate_args=False).log_prob(value) for mean, lower in both]
+        return torch.logsumexp(torch.stack(each, -1) + self.mixture_distribution.logits.log_softmax(-1), -1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():
-            chosen = noise.choose(self.mixture_distribution.logits, sample_shape)[..., None, None]
-            each = self.component_distribution.sample(torch.Size(sample_shape))
-            return each.gather(-2, chosen.expand(*chosen.shape[:-1], each.shape[-1]))[..., 0, :]
+            chosen = noise.choose(self.mixture_distribution.logits, sample_shape)
+            parts, shape = self.component_distribution, torch.Size(sample_shape)
+            if isinstance(parts, MultivariateNormal) and len(parts.batch_shape) == 1:
+                each = TorchNormal(torch.zeros_like(parts.loc), 1.0, validate_args=False).sample(shape)
+                return parts.loc[chosen] + (parts.scale_tril[chosen] @ _of(each, chosen).unsqueeze(-1)).squeeze(-1)
+            return _of(parts.sample(shape), chosen)
+
+
+def _of(each: Tensor, chosen: Tensor) -> Tensor:
+    """The values ``(*shape, d)`` of the components that were chosen, of all ``(*shape, k, d)``."""
+    index = chosen[..., None, None]
+    return each.gather(-2, index.expand(*index.shape[:-1], each.shape[-1]))[..., 0, :]

@@ -34,6 +34,7 @@ WORTH = 1.0  # nats, under which a simpler prior is as good
 NEARER = 0.8  # of the distance of samples of N(0, I), at which others come nearer
 NUMBERS, ROUNDS, STRENGTH = (3, 10, 30, 100), 10, 1.0  # components of mixtures, and how these are fitted
 SHARE, USUAL = 0.05, 10.0  # of a budget, what the dearest mixture may take; seconds without a budget
+FOLLOWED = "latents.prior.net.value"  # the weights of such a prior, for which a model with N(0, I) has no place
 SPEED = 4e9  # multiplications of a core in a second, by which: what is fitted depends on settings, not on a clock
 
 
