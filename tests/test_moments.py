@@ -26,7 +26,7 @@ from fusevae import (
 )
 from fusevae.core.trace import Term
 from fusevae.data.examples import InMemory
-from fusevae.training import moments
+from fusevae.training import budget, moments
 from fusevae.training.moments import _moments
 
 
@@ -203,7 +203,19 @@ def test_where_samples_of_the_standard_normal_are_nearer_the_critics_model_keeps
     assert isinstance(moments.follow(loop, made).distribution.latents.prior, Normal)
 
 
-def test_a_budget_sets_the_time_of_the_mixtures_aside():
+def test_a_budget_sets_the_time_of_the_mixtures_aside(monkeypatch):
+    monkeypatch.setattr(moments, "seconds", lambda latents, count, settings: int(settings.seconds) // 10)
+    monkeypatch.setattr(budget, "timed", lambda *_, **__: (0.01, 0.0, 10))
+    data = fusevae.read_data(torch.randn(600, 3))
+    followed, left = (
+        budget.plan(fusevae.Experiment(copying(), training=fusevae.Training(mend=mend)), data, 100, "cpu")
+        for mend in (True, False)
+    )
+    assert followed.beside == pytest.approx(left.beside + 10)
+    assert followed.steps == pytest.approx(0.9 * left.steps, rel=0.01)
+
+
+def test_how_much_is_fitted_depends_on_the_settings_alone():
     latents = copying().latents
     settings = fusevae.Training(budget="100s")
     n, numbers = moments.extent(latents, 10**6, settings)

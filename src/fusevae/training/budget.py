@@ -155,8 +155,6 @@ def plan(
     beside, held, seen = 0.0, len(data.validation), None
     if since is not None:
         beside = agreed(time.monotonic() - since, pick_device(device))
-        if latents := moments.followed(experiment.model, experiment.objective, experiment.training):
-            beside += moments.seconds(latents, len(data.train), experiment.training)
     if report:
         after = DRAWN + AGAIN * validation * len(data.held[0]) / max(1, held)
         beside += min(after, AFTER * seconds)
@@ -166,6 +164,8 @@ def plan(
         seen = max(SEEN, int(share * held))
         validation *= seen / held
     beside += validation  # the last: a training that is late has it, too
+    if latents := moments.followed(experiment.model, experiment.objective, experiment.training):
+        beside += moments.seconds(latents, len(data.train), experiment.training.replaced(budget=seconds))
     over = max(0.0, beside - (1 - LEAST) * seconds)
     left = USED * (seconds - beside + over)
     if every is not None:

@@ -117,10 +117,10 @@ def extent(latents: Flat, count: int, settings: Training) -> tuple[int, list[int
     return n, [k for k in NUMBERS if k * n <= work and k * d <= n]
 
 
-def seconds(latents: Flat, count: int, settings: Training) -> float:
-    """About how long the mixtures take at most."""
+def seconds(latents: Flat, count: int, settings: Training) -> int:
+    """About how long the mixtures take at most; what takes less than a second needs no time of its own."""
     n, numbers = extent(latents, count, settings)
-    return n * sum(numbers) * ROUNDS * latents.prior().event_shape[0] ** 2 / SPEED
+    return int(n * sum(numbers) * ROUNDS * latents.prior().event_shape[0] ** 2 / SPEED)
 
 
 @torch.no_grad()
