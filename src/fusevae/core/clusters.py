@@ -31,10 +31,12 @@ class Clusters(NamedTuple):
         """Log-densities ``(*batch, k, n)`` of components and examples, numbers ``(*batch, n, d)`` and indicators of
         ``classes`` ``(n, classes)``, weights included."""
         factor = torch.linalg.cholesky(self.covariances)
-        apart = (x[..., None, :, :] - self.means[..., None, :]).mT
-        z = torch.linalg.solve_triangular(factor, apart, upper=False)
         volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + 0.5 * x.shape[-1] * math.log(2 * math.pi)
-        return (self.log_weights - volume)[..., None] - 0.5 * z.square().sum(-2) + self.log_shares @ classes.mT
+        squares = []  # one by one: all together are many
+        for mean, root in zip(self.means.unbind(-2), factor.unbind(-3), strict=True):
+            z = torch.linalg.solve_triangular(root, (x - mean[..., None, :]).mT, upper=False)
+            squares.append(z.square().sum(-2))
+        return (self.log_weights - volume)[..., None] - 0.5 * torch.stack(squares, -2) + self.log_shares @ classes.mT
 
     def log_prob(self, x: Tensor, classes: Tensor) -> Tensor:
         """Log-densities ``(*batch, n)`` of examples."""
@@ -42,7 +44,12 @@ class Clusters(NamedTuple):
 
 
 def clusters(
-    x: Tensor, k: int, strength: float, part: Tensor | None = None, classes: Sequence[Tensor] = ()
+    x: Tensor,
+    k: int,
+    strength: float,
+    part: Tensor | None = None,
+    classes: Sequence[Tensor] = (),
+    rounds: int = ROUNDS,
 ) -> Clusters:
     r"""The mixture of ``k`` Gaussians of greatest posterior for examples ``(*batch, n, d)`` with weights ``part``
     ``(*batch, n)``, by expectation and maximisation from k-means (Fraley & Raftery 2007): each covariance is that of
@@ -65,12 +72,11 @@ def clusters(
     labels = _means(torch.cat([first, told], -1), k)
     r = (torch.nn.functional.one_hot(labels, k).to(x).T * part[..., None, :]).contiguous()  # (*batch, k, n)
     last = x.new_full((), -torch.inf)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         count = r.sum(-1) + 1e-9
         means = (r @ x) / count[..., None]
-        apart = (x[..., None, :, :] - means[..., None, :]) * r.sqrt()[..., None]  # (*batch, k, n, d)
-        own = apart.mT @ apart
-        common = _drawn(own.sum(-3) / total[..., None, None], apart, total)
+        own = torch.stack([_own(x, *one) for one in zip(means.unbind(-2), r.unbind(-2), strict=True)], -3)
+        common = _drawn(own.sum(-3) / total[..., None, None], x, means, r, total)
         more = strength * d
         covariances = (own + more * common[..., None, :, :]) / (count + more)[..., None, None]
         shares = [means.new_zeros(*count.shape, 0), *(_shares(r, part, column) for column in classes)]
@@ -84,13 +90,21 @@ def clusters(
     return found
 
 
-def _drawn(covariance: Tensor, apart: Tensor, total: Tensor) -> Tensor:
-    """A covariance within clusters ``(*batch, d, d)`` of examples ``apart`` ``(*batch, k, n, d)`` from their means,
-    times the roots of their weights, drawn to its diagonal as by :func:`fusevae.core.covariance.shrunk`."""
+def _own(x: Tensor, mean: Tensor, r: Tensor) -> Tensor:
+    """The scatter of examples ``(*batch, n, d)`` of weights ``r`` about a mean."""
+    apart = x - mean[..., None, :]
+    return (apart * r[..., None]).mT @ apart
+
+
+def _drawn(covariance: Tensor, x: Tensor, means: Tensor, r: Tensor, total: Tensor) -> Tensor:
+    """A covariance within clusters ``(*batch, d, d)`` of examples ``x`` ``(*batch, n, d)``, about the ``means``
+    ``(*batch, k, d)`` with weights ``r`` ``(*batch, k, n)``, drawn to its diagonal as by
+    :func:`fusevae.core.covariance.shrunk`."""
     scale = covariance.diagonal(dim1=-2, dim2=-1).clamp(min=SMALLEST).sqrt()
     unit = covariance / scale[..., :, None] / scale[..., None, :]
     away = (unit - torch.diag_embed(unit.diagonal(dim1=-2, dim2=-1))).square().sum((-1, -2))
-    norms = (apart / scale[..., None, None, :]).square().sum((-1, -3))  # (*batch, n)
+    squares = torch.cdist(means / scale[..., None, :], x / scale[..., None, :]).square()  # (*batch, k, n)
+    norms = (squares * r).sum(-2)
     noise = (norms.square().sum(-1) / total - unit.square().sum((-1, -2))) / total
     share = (noise / away.clamp(min=1e-12)).clamp(LEAST, 1.0)[..., None, None]
     return (1 - share) * covariance + share * torch.diag_embed(scale.square())
@@ -111,8 +125,9 @@ def _means(x: Tensor, k: int, tries: int = 4, rounds: int = 20) -> Tensor:
     unit = (x - x.mean(0)) / x.std(0).clamp(min=1e-12)
     for _ in range(tries if k > 1 else 0):
         centers = unit[torch.randint(len(x), (1,), generator=generator)]
+        near = torch.full((len(x),), math.inf)
         for _ in range(k - 1):
-            near = torch.cdist(unit, centers).min(1).values.square().cpu().float() + 1e-12
+            near = near.minimum(torch.cdist(unit, centers[-1:])[:, 0].square().cpu().float() + 1e-12)
             centers = torch.cat([centers, unit[torch.multinomial(near, 1, generator=generator)]])
         for _ in range(rounds):
             distance, nearest = torch.cdist(unit, centers).min(1)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal
 from torch.distributions import Normal as TorchNormal
 
 from fusevae.core import noise
@@ -70,15 +70,27 @@ class GaussianMixture(Conditional):
         (scikit-learn's, from k-means)."""
         from sklearn.mixture import GaussianMixture as EM
 
-        bounds, dims = (-7.0, 5.0), x.shape[1]
         if len(x) <= components:
             raise InputError(f"{len(x)} points for a mixture of {components}: give more, or fewer components")
         em = EM(components, random_state=seed, reg_covar=1e-5).fit(x.double().cpu().numpy())
-        logits, means, covariances = (torch.as_tensor(a) for a in (em.weights_, em.means_, em.covariances_))
+        return cls.of(*(torch.as_tensor(a) for a in (em.weights_, em.means_, em.covariances_)))
+
+    @classmethod
+    def of(cls, weights: Tensor, means: Tensor, covariances: Tensor) -> Self:
+        """The mixture of these weights ``(k,)``, means ``(k, d)`` and covariances ``(k, d, d)``, as a prior that can be
+        trained on.
+
+        Example:
+            >>> p = GaussianMixture.of(torch.tensor([0.25, 0.75]), torch.tensor([[0.0], [4.0]]), torch.ones(2, 1, 1))()
+            >>> p.mean
+            tensor([3.])
+        """
+        components, dims = means.shape
         net = Constant(cls.outputs(dims, components, "full"))
-        numbers = torch.cat([logits.log()[:, None], full_gaussian_numbers(means, covariances, bounds)], 1)
+        found = cls(net, components, covariance="full")
+        numbers = torch.cat([weights.log()[:, None], full_gaussian_numbers(means, covariances, found.bounds)], 1)
         net.value.data.copy_(numbers.flatten())
-        return cls(net, components, bounds, "full")
+        return found
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Any, ...]]]:
@@ -90,10 +102,29 @@ class GaussianMixture(Conditional):
 
 
 class _Mixture(MixtureSameFamily):
-    """torch's, whose draw of a component depends on nothing but its own random numbers."""
+    """torch's, whose draw of a component depends on nothing but its own random numbers, and whose log-density is taken
+    by components where these are correlated: all differences from all means are as many times as large as values."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        parts = self.component_distribution
+        if not isinstance(parts, MultivariateNormal) or len(parts.batch_shape) > 1:
+            found: Tensor = super().log_prob(value)
+            return found
+        both = zip(parts.loc, parts.scale_tril, strict=True)
+        each = [MultivariateNormal(mean, scale_tril=lower, validate_args=False).log_prob(value) for mean, lower in both]
+        return torch.logsumexp(torch.stack(each, -1) + self.mixture_distribution.logits.log_softmax(-1), -1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         with torch.no_grad():
-            chosen = noise.choose(self.mixture_distribution.logits, sample_shape)[..., None, None]
-            each = self.component_distribution.sample(torch.Size(sample_shape))
-            return each.gather(-2, chosen.expand(*chosen.shape[:-1], each.shape[-1]))[..., 0, :]
+            chosen = noise.choose(self.mixture_distribution.logits, sample_shape)
+            parts, shape = self.component_distribution, torch.Size(sample_shape)
+            if isinstance(parts, MultivariateNormal) and len(parts.batch_shape) == 1:
+                each = TorchNormal(torch.zeros_like(parts.loc), 1.0, validate_args=False).sample(shape)
+                return parts.loc[chosen] + (parts.scale_tril[chosen] @ _of(each, chosen).unsqueeze(-1)).squeeze(-1)
+            return _of(parts.sample(shape), chosen)
+
+
+def _of(each: Tensor, chosen: Tensor) -> Tensor:
+    """The values ``(*shape, d)`` of the components that were chosen, of all ``(*shape, k, d)``."""
+    index = chosen[..., None, None]
+    return each.gather(-2, index.expand(*index.shape[:-1], each.shape[-1]))[..., 0, :]

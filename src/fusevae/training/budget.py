@@ -18,7 +18,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.processes import mean_over_processes
 from fusevae.data.examples import Examples
 from fusevae.data.splits import Splits
-from fusevae.training import diagnosis
+from fusevae.training import diagnosis, moments
 from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import Ready, pick_device, ready
@@ -164,6 +164,8 @@ def plan(
         seen = max(SEEN, int(share * held))
         validation *= seen / held
     beside += validation  # the last: a training that is late has it, too
+    if latents := moments.followed(experiment.model, experiment.objective, experiment.training):
+        beside += moments.seconds(latents, len(data.train), experiment.training.replaced(budget=seconds))
     over = max(0.0, beside - (1 - LEAST) * seconds)
     left = USED * (seconds - beside + over)
     if every is not None:

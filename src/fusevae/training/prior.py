@@ -41,7 +41,7 @@ from fusevae.models.coded import Coded
 from fusevae.models.flat import Flat
 from fusevae.models.ladder import Ladder
 from fusevae.models.latents import Latents
-from fusevae.models.preprocessed import Preprocessed
+from fusevae.models.preprocessed import Preprocessed, layers
 from fusevae.models.quantized import Quantized
 from fusevae.models.vae import VAE
 from fusevae.nets.mlp import MLP, Embedding
@@ -159,8 +159,7 @@ def aggregate(artifact: Artifact, examples: Examples, seed: int) -> tuple[Tensor
 
 def latents_of(model: Conditional) -> Flat | Deterministic | Quantized | Coded:
     """The latents whose prior can be replaced, or an :class:`InputError`."""
-    while isinstance(model, Preprocessed):
-        model = model.model
+    model = layers(model)[1]
     latents: Latents | None = model.latents if isinstance(model, VAE) else None
     if isinstance(latents, Ladder):
         latents = latents.top

@@ -29,7 +29,7 @@ from fusevae.training.folder import CONFIG, REPORT, fresh_folder, last_values
 from fusevae.training.identity import Change, changes, check_data, check_settings, identity, settings_of
 from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
-from fusevae.training.moments import follow
+from fusevae.training.moments import FOLLOWED, follow
 from fusevae.training.outcome import judge
 from fusevae.training.progress import Progress
 from fusevae.training.run import Run
@@ -183,8 +183,12 @@ def record(loop: Loop, found: Sequence[Change], folder: Path, experiment: Experi
 def take_weights(model: nn.Module, source: str | Path, trust: Trust = (), only: Sequence[str] = ()) -> None:
     """Copy the weights of another run's artifact into ``model``, whose names and shapes must be the same; only those
     of some parts where these are named (``latents`` is any part of that name, with what is in it)."""
-    theirs = Artifact.load(source, trust).distribution.state_dict()
     ours = model.state_dict()
+    theirs = {
+        name: value
+        for name, value in Artifact.load(source, trust).distribution.state_dict().items()
+        if name in ours or not name.endswith(FOLLOWED)  # found anew at the end
+    }
     chosen = {name for name in [*ours, *theirs] if not only or in_parts(name, only)}
     if only:
         check_parts("--only", only, ours)
