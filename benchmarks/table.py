@@ -393,7 +393,8 @@ def rows(name: str, f: dict[str, Any]) -> list[tuple[str, str, str]]:
         if "vae_gan_over_vae" in f:
             fid, floor, error = (f[f"vae_gan_{key}over_vae"]["mean"] for key in ("", "floor_", "feature_error_"))
             after = f"after {f['budget']} each"
-            each = " and ".join(f"{statistics.fmean(run[one]['fid'] for run in runs):.2f}" for one in ("vae-gan", "vae"))
+            two = (statistics.fmean(run[one]["fid"] for run in runs) for one in ("vae-gan", "vae"))
+            each = " and ".join(f"{value:.2f}" for value in two)
             found.append((f"FID of `vae-gan` over that of its VAE, {after}", f"{fid:.2f} ({each})", "at most 0.6"))
             found.append((f"FID of reconstructions of `vae-gan` over its VAE's, {after}", f"{floor:.2f}", "at most 1"))
             found.append((f"Error of their features over its VAE's, {after}", f"{error:.2f}", "at most 1"))
