@@ -48,8 +48,9 @@ def recipe(
     with 64."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     pieces = vocabulary.size if encoder_layers else TokenEmbedding(vocabulary.size, width)
-    net = Transformer(width, heads, encoder_layers, dropout=dropout, causal=False)
-    encoder = SequenceEncoder(net, pieces, 2 * latent, classes, tells=rate)
+    encoder = SequenceEncoder(
+        Transformer(width, heads, encoder_layers, dropout=dropout, causal=False), pieces, 2 * latent, classes
+    )
     decoder = LanguageModel(
         Transformer(width, heads, layers, dropout=dropout),
         pieces,
@@ -62,10 +63,9 @@ def recipe(
         guidance=guidance,
     )
     told = CONTEXT if classes else 0
-    known = Embedding(classes, Flow.outputs(latent, told)) if classes else None
-    prior = Flow(latent, "autoregressive", "affine", 3, net=known, context=told)
+    net = Embedding(classes, Flow.outputs(latent, told)) if classes else None
     return Experiment(
-        model=VAE(Flat(prior, Gaussian(encoder)), decoder),
+        model=VAE(Flat(Flow(latent, "autoregressive", "affine", 3, net=net, context=told), Gaussian(encoder)), decoder),
         views=[RandomSmiles()] if randomised else [],
         objective=ELBO(beta=Linear(part=0.1), free_bits=rate, per="whole"),
         training=Training(epochs=20, batch_size=64, learning_rate=1e-3, weight_decay=0.01),
