@@ -41,6 +41,7 @@ QUICK = "training.precision=bfloat16"  # 0.55 of the time on a processor with su
 LONGEST = ["recipe.dropout=0.2", "training.epochs=22", QUICK]  # of 40 epochs, both overfit from the 22nd on
 LONGER = ["recipe.dropout=0.2", "training.epochs=20", QUICK]
 READS = ["recipe.encoder_layers=2", "recipe.latent=32"]  # words in their order
+READS_LSTM = ["recipe.encoder_layers=1", "recipe.latent=32"]
 EACH = ["objective.free_bits=0.15", "objective.per=dimension"]
 SMALL = size([], ["recipe.width=16", "recipe.layers=1"])
 FLOW = [
@@ -52,8 +53,8 @@ MODELS: dict[str, tuple[str, list[str]]] = {
     "lstm": ("text-lstm", []),
     "transformer": ("text-transformer", []),
     "vae-transformer": ("text-vae", [*READS, *EACH]),
-    "plain": ("text-vae", [*READS, "objective.free_bits=0.0", "objective.beta=1.0", QUICK]),
-    "vae-lstm": ("text-vae-lstm", []),
+    "plain": ("text-vae", [*READS, "recipe.free_bits=0.0", "objective.beta=1.0", QUICK]),
+    "vae-lstm": ("text-vae-lstm", [*READS_LSTM, *EACH]),
     "high-rate": ("text-autoencoder", [QUICK]),
     "longer-transformer": ("text-transformer", LONGER),
     "longer-vae": ("text-vae", [*READS, *LONGER, *FLOW]),

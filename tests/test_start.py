@@ -19,6 +19,7 @@ from fusevae import (
     Gaussian,
     LanguageModel,
     Normal,
+    SequenceEncoder,
     SpatialDecoder,
     Transformer,
     Vamp,
@@ -175,3 +176,35 @@ def test_a_centred_encoder_sees_how_examples_differ_from_their_mean_and_an_inver
     assert torch.allclose(net(x), plain(x - x.mean(0)))
     vae.start_from(lambda: 1 - x)  # a training that goes on
     assert torch.allclose(net.data_mean, x.mean(0))
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@torch.no_grad()
+def test_an_encoder_of_sequences_tells_as_much_as_was_asked_and_over_all_examples_is_the_prior(parts):
+    torch.manual_seed(0)
+    x, k = torch.randint(2, 40, (300, 9)), 6
+    encoder = SequenceEncoder(Transformer(16, 2, 0, causal=False), 40, 2 * k, parts=parts, tells=4.0)
+    latents = Flat(Normal(k), Gaussian(encoder))
+    latents.start_from(lambda: x)
+    q, other = latents.posterior(x), latents.posterior(x[:5])
+    assert other.mean.std(0).min() > 0.1
+    kl = torch.distributions.kl_divergence(q.base_dist, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    assert kl.mean().item() == pytest.approx(4.0, abs=0.02)
+    entries = q.mean.view(300, k // parts, parts).transpose(1, 2).flatten(0, 1)  # of all parts, which share a layer
+    moments = entries.T.cov(correction=0) + q.variance[0, : k // parts].diag()
+    torch.testing.assert_close(moments, torch.eye(k // parts), rtol=0, atol=0.01)
+    torch.testing.assert_close(entries.mean(0), torch.zeros(k // parts), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_such_a_start_is_of_few_examples_too_and_what_was_trained_stays():
+    encoder = SequenceEncoder(Transformer(16, 2, 0, causal=False), 40, 12, tells=4.0)
+    encoder.start_from(lambda: torch.tensor([[2, 3, 0], [3, 4, 0], [2, 3, 0]]))
+    assert encoder(torch.tensor([[5, 6, 0]])).isfinite().all()
+    before = encoder.head.weight.clone()
+    encoder.start_from(lambda: torch.randint(2, 40, (50, 4)))
+    assert torch.equal(encoder.head.weight, before)
+    still = SequenceEncoder(Transformer(16, 2, 0, causal=False), 40, 12)
+    before = still.head.weight.clone()
+    still.start_from(lambda: torch.randint(2, 40, (50, 4)))
+    assert torch.equal(still.head.weight, before)

@@ -137,6 +137,9 @@ class Flat(Latents):
             prior.start_from(examples)
         if isinstance(self.posterior, FactorGaussian):
             self.posterior.start_from(examples)
+        start = getattr(getattr(self.posterior, "net", None), "start_from", None)
+        if start is not None:  # of an encoder that takes something from examples itself
+            start(examples)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, Any]]:

@@ -7,6 +7,7 @@ steps (ELBO -167.5, a constant model's), and lived when the outputs started at t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -89,6 +90,35 @@ def set_apart(net: nn.Module, outputs: Tensor) -> bool:
     last.weight[:k] /= deviation[:, None]
     last.bias[:k] = (last.bias[:k] - mean) / deviation
     return True
+
+
+@torch.no_grad()
+def tell(head: nn.Linear, inputs: Tensor, nats: float) -> None:
+    r"""Let a layer that gives the means, then the log-scales, of a Gaussian latent of k numbers tell ``nats`` of the
+    examples whose ``inputs`` (n, width) these are: its means are their first k principal components, of deviation
+    :math:`\sqrt{1 - \sigma^2}`, and every scale is :math:`\sigma = e^{-nats / k}`. Over all examples q(z | x) then has
+    the moments of N(0, I), and none of these nats, its mean KL, is paid for where or how wide that is.
+
+    A mean of many random vectors differs little from example to example. Of layers that start at random weights a
+    latent said 0.02 to 0.04 deviations of a text: noise to the decoder, which learned to do without it.
+
+    Example:
+        >>> head, x = nn.Linear(5, 4), torch.randn(100, 5)
+        >>> tell(head, x, nats=1.0)
+        >>> mean, scale = head(x)[:, :2], head(x)[:, 2:].exp()
+        >>> kl = (mean.square() + scale.square() - 1) / 2 - scale.log()
+        >>> round(kl.sum(1).mean().item(), 3)
+        1.0
+    """
+    k, x = head.out_features // 2, thinned(inputs).double()
+    away, scale = x - x.mean(0), math.exp(-nats / k)
+    variance, axes = torch.linalg.eigh(away.mT @ away / len(x))
+    n = min(k, int((variance > NARROW**2 * variance[-1]).sum()))  # of few examples that are alike there are fewer
+    axes = axes.mT.flip(0)[:n] / variance.flip(0)[:n, None].sqrt()
+    head.weight.zero_()
+    head.weight[:n] = (math.sqrt(1 - scale**2) * axes).to(head.weight.dtype)
+    head.bias[:k] = -head.weight[:k] @ x.mean(0).to(head.weight.dtype)
+    head.bias[k:] = math.log(scale)
 
 
 def spread(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import counted
 from fusevae.nets.mlp import Embedding, as_shape
+from fusevae.nets.outset import tell, thinned, untouched
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer
 
@@ -54,6 +56,8 @@ class SequenceEncoder(Described, nn.Module):
             for a quantizer.
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         parts: number of them, a divisor of ``outputs``, and of half of it for a Gaussian.
+        tells: nats that a Gaussian of these outputs is to tell of the training examples before the first step
+            (:func:`fusevae.nets.outset.tell`); with 0 it begins at random weights, and tells next to nothing.
 
     Raises :class:`InputError` for a net that looks back alone, and for parts that don't divide ``outputs``.
 
@@ -71,11 +75,12 @@ class SequenceEncoder(Described, nn.Module):
         outputs: int | tuple[int, ...],
         classes: int | Conditions = 0,
         parts: int = 1,
+        tells: float = 0.0,
     ) -> None:
         super().__init__()
         if isinstance(net, Transformer) and net.causal:
             raise InputError("an encoder looks both ways: give it Transformer(..., causal=False)")
-        self.outputs, self.classes, self.parts = as_shape(outputs), classes, parts
+        self.outputs, self.classes, self.parts, self.tells = as_shape(outputs), classes, parts, tells
         size = math.prod(self.outputs)
         if parts < 1 or size % parts:
             raise InputError(f"parts is {parts} for a vector of {size}, expected a divisor of it: 1, say")
@@ -85,15 +90,29 @@ class SequenceEncoder(Described, nn.Module):
         self.net = net
         self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None
         self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), size // parts)
+        if tells:
+            nn.init.zeros_(self.head.bias)  # as one that nothing was trained of
+
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Take directions in which training examples differ; an encoder that was trained stays."""
+        if self.tells and untouched(self.head.bias):
+            pooled = self._pooled(thinned(examples()).flatten(0, -2), None)
+            tell(self.head, pooled.flatten(0, 1), self.tells / self.parts)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """``(*batch, *outputs)`` for tokens ``(*batch, length)``."""
-        lead, tokens = x.shape[:-1], x.flatten(0, -2)
+        lead = x.shape[:-1]
+        told = None if self.label is None else self.label(label)
+        told = None if told is None else told.expand(*lead, -1).reshape(-1, 1, told.shape[-1])
+        pooled = self._pooled(x.flatten(0, -2), told)
+        return self.head(pooled).transpose(1, 2).reshape(*lead, *self.outputs)
+
+    def _pooled(self, tokens: Tensor, told: Tensor | None) -> Tensor:
+        """The mean of each part, ``(n, parts, width)``, of tokens ``(n, length)`` and what is added to them."""
         counts = counted(tokens)
         h = self.scale * self.token(tokens)
-        if self.label is not None:
-            told = self.label(label)
-            h = h + told.expand(*lead, -1).reshape(-1, 1, told.shape[-1])
+        h = h if told is None else h + told
         if isinstance(self.net, Transformer):
             out = self.net(h, counted=counts)
         else:
@@ -101,8 +120,7 @@ class SequenceEncoder(Described, nn.Module):
             turned = reversal(counts)
             back = self.backwards(h.gather(1, turned[..., None].expand_as(h)))
             out = torch.cat([self.net(h), back.gather(1, turned[..., None].expand_as(back))], -1)
-        pooled = shares(counts, self.parts).to(out.dtype) @ out
-        return self.head(pooled).transpose(1, 2).reshape(*lead, *self.outputs)
+        return shares(counts, self.parts).to(out.dtype) @ out
 
 
 def embedding(vocabulary: int | TokenEmbedding, width: int, std: float) -> nn.Embedding:

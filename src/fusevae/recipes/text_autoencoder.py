@@ -32,11 +32,12 @@ def recipe(
         "cross",
         parts,
         parts,
+        free_bits=0.0,
         encoder_layers=2,
         word_dropout=word_dropout,
         dropout=0.0,
     )
     return made.replaced(
-        objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), free_bits=0.0, per="dimension"),
+        objective=made.objective.replaced(beta=Linear(end=0.1, part=0.5), per="dimension"),
         training=made.training.replaced(epochs=20),
     )
