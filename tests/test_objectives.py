@@ -360,6 +360,14 @@ def test_mmd_and_capacity_are_what_their_formulas_say():
     torch.testing.assert_close(full, trace.reconstruction - 2 * (trace.kl - 3.5).abs())
 
 
+def test_what_a_warm_up_gives_back_is_no_more_than_the_latent_costs():
+    """A weight of 6 on the total correlation alone isn't one on the KL: six times the KL given back made latents
+    explode."""
+    assert [ELBO(beta=Linear(part=0.5)).cost(p) for p in (0.25, 1.0)] == [0.5, 1.0]
+    assert [BetaTC(b).cost(1.0) for b in (6.0, Linear(end=6.0), 0.5)] == [1.0, 1.0, 0.5]
+    assert MMD(beta=0.0).cost(1.0) == 0.0 and Capacity(5.0).cost(0.5) == 1.0
+
+
 # what a learned prior does to the latent
 
 

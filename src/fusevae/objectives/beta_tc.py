@@ -66,3 +66,6 @@ class BetaTC(Objective):
 
     def is_bound(self, progress: float) -> bool:
         return self.alpha == beta_at(self.beta, progress) == self.gamma == 1
+
+    def cost(self, progress: float) -> float:
+        return min(self.alpha, beta_at(self.beta, progress), self.gamma)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.trace import Term, Trace
+from fusevae.objectives.beta import beta_at
 
 
 class Objective(Described):
@@ -37,6 +38,10 @@ class Objective(Described):
     @abstractmethod
     def is_bound(self, progress: float) -> bool:
         """Whether the value's expectation is at most log p(x)."""
+
+    def cost(self, progress: float) -> float:
+        """What every nat of the KL costs at least, which a warm-up may give back."""
+        return beta_at(getattr(self, "beta", 1.0), progress)
 
 
 class Opposed(Objective, nn.Module):

@@ -21,7 +21,6 @@ from fusevae.core.trace import Trace
 from fusevae.data.modality import Baseline
 from fusevae.evaluation.collapse import beside, diagnose, warnings
 from fusevae.nets.dropout import ForeignDropout, is_foreign
-from fusevae.objectives.beta import beta_at
 from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed
 from fusevae.training.mending import SETTLED, Mending
@@ -242,7 +241,7 @@ class MaximumLikelihood(Player):
         if self.training and self.mending is not None:
             free = self.mending.relief(trace.kl, progress)
             if free is not None:
-                loss = loss - beta_at(getattr(self.objective, "beta", 1.0), progress) * free.mean()
+                loss = loss - self.objective.cost(progress) * free.mean()
         with torch.no_grad():
             metrics = {"objective": -loss} | figures(trace)
         return loss, metrics  # step 6, backpropagation, is the loop's
