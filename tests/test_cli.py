@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import fusevae
-from fusevae.cli import main
+from fusevae.cli import SPINS, main
 
 TINY = ["--set", "training.epochs=1", "--set", "training.batch_size=64", "--set", "recipe.hidden=[16]"]
 SMALL = ["--set", "recipe.latent=4", "--set", "data.test=0.02"]
@@ -389,3 +389,13 @@ def test_a_bug_is_not_hidden(run: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("fusevae.cli.judge.info", broken)
     with pytest.raises(KeyError):  # Python prints the traceback and ends with code 1
         main(["info", str(run)])
+
+
+@pytest.mark.parametrize(("given", "spins"), [({}, SPINS), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_threads_of_a_busy_machine_wait_asleep_unless_it_is_said_how(given: dict[str, str], spins: str | None) -> None:
+    """Before torch, which reads it, is there."""
+    code = "import os, sys; from fusevae.cli import main; print('torch' in sys.modules); main(['-']); "
+    code += "print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | given
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", str(spins)]
