@@ -16,7 +16,7 @@ from fusevae.training.notices import ASIDE
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 #: rounds that a thread of OpenMP spins before it sleeps; by default some 300,000, for machines where nobody else works:
-#: 250 steps of conv-vae on two cores took 1.8 s, and 96 s beside one other job; with 3,000 they take 1.9 and 9 s
+#: 88 steps of conv-vae on two cores took 1.8 s, and 96 s beside one other job; with 3,000 they take 1.9 and 9 s
 SPINS = "3000"
 LESS = "make the model, the batches or --importance-samples smaller, or set a lower data.memory_gb"
 
