@@ -51,8 +51,7 @@ class ELBO(Objective):
         return with_score(trace.reconstruction - (kl if beta == 1 else beta * kl), trace)
 
     @property
-    def plain(self) -> bool:
-        """Whether it is the ELBO itself in the end, whatever its weight was on the way and what is free."""
+    def plain(self) -> bool:  # type: ignore[override]
         return beta_at(self.beta, 1.0) == 1
 
     def is_bound(self, progress: float) -> bool:

@@ -21,11 +21,13 @@ class Objective(Described):
     Attributes:
         samples: latents drawn for each example; 0 for one without a sample dimension.
         batch_level: whether an example's value depends on the others in its batch (an estimate over the batch).
+        plain: whether it is the ELBO itself in the end, whatever its weight was on the way and what is free.
         needs: about how many updates, and examples, it takes until samples show what the data are; (0, 0) for few.
     """
 
     samples: int = 0
     batch_level: bool = False
+    plain: bool = False
     needs: tuple[int, int] = (0, 0)
 
     @abstractmethod

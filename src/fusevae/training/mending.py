@@ -20,7 +20,6 @@ from fusevae.distributions.gaussian import Gaussian
 from fusevae.models.flat import Flat
 from fusevae.nets.outset import set_apart
 from fusevae.nets.quantizer import VectorQuantizer
-from fusevae.objectives.elbo import ELBO
 from fusevae.training.checkpoint import State
 
 FROM, LATEST = 0.1, 0.6  # of the training: a collapse before may pass by itself, one after leaves no time
@@ -279,8 +278,9 @@ def separable(player: Any) -> Gaussian | None:
     """The posterior of a player that climbs the ELBO itself, if it is one whose means can be set apart: in a hierarchy
     other levels may tell what one doesn't, and under a larger weight of the KL posteriors are to be alike."""
     objective = getattr(player, "objective", None)
-    plain = isinstance(objective, ELBO) and objective.plain
-    found = [m.posterior for m in player.artifact.distribution.modules() if isinstance(m, Flat)] if plain else []
+    if objective is None or not objective.plain:
+        return None
+    found = [m.posterior for m in player.artifact.distribution.modules() if isinstance(m, Flat)]
     return found[0] if found and isinstance(found[0], Gaussian) else None
 
 

@@ -23,7 +23,6 @@ from fusevae.evaluation.distances import frechet_distance
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import inside, layers
 from fusevae.models.vae import VAE
-from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Simultaneous
 from fusevae.training.prior import with_prior
 from fusevae.training.settings import Training
@@ -98,10 +97,10 @@ def follow(loop: Any, artifact: Artifact) -> Artifact:
 
 def followed(model: Conditional, objective: Objective | None, settings: Training) -> Flat | None:
     """The latents of a model that have their prior follow them at the end of such a training; None where none have."""
-    plain = isinstance(objective, ELBO) and objective.plain
+    judged = objective is not None and (objective.plain or isinstance(objective, Simultaneous))
     model = layers(model)[1]
     latents = model.latents if isinstance(model, VAE) else None
-    if not settings.mend or not (plain or isinstance(objective, Simultaneous)) or type(latents) is not Flat:
+    if not settings.mend or not judged or type(latents) is not Flat:
         return None
     standard = isinstance(latents.prior, Normal) and len(latents.prior.shape) == 1
     return latents if standard and latents.posterior.space == "reals" else None

@@ -21,7 +21,6 @@ from fusevae.core.trace import Trace
 from fusevae.data.modality import Baseline
 from fusevae.evaluation.collapse import beside, diagnose, warnings
 from fusevae.nets.dropout import ForeignDropout, is_foreign
-from fusevae.objectives.elbo import ELBO
 from fusevae.objectives.objective import Objective, Opposed
 from fusevae.training.mending import SETTLED, Mending
 
@@ -197,8 +196,7 @@ class MaximumLikelihood(Player):
     def score(self, means: Mapping[str, Any]) -> float:
         """The ELBO where that is climbed in the end, whatever is free on the way; else the objective, but against a
         critic, which moves."""
-        plain = isinstance(self.objective, ELBO) and self.objective.plain
-        bound = plain or isinstance(self.objective, Opposed)
+        bound = self.objective.plain or isinstance(self.objective, Opposed)
         return float(means["elbo"]) if bound and "elbo" in means else super().score(means)
 
     def own(self) -> Sequence[nn.Module]:
