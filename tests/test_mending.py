@@ -39,7 +39,7 @@ from fusevae import (
 from fusevae.evaluation.collapse import alike, collapsed
 from fusevae.recipes import table_transformer
 from fusevae.training import mending
-from fusevae.training.mending import FLOOR, FREE, RISE, TIMES, Mending, better
+from fusevae.training.mending import FLOOR, FREE, FREELY, RISE, TIMES, Mending, better
 from fusevae.training.prepare import prepare, ready
 
 
@@ -108,6 +108,17 @@ def test_the_relief_is_whole_then_falls_to_nothing_and_the_second_leaves_some():
     assert Mending().after({"kl": 0.05, "codes": {}}, 0.2) is None  # codes cost what they cost
     assert Mending().after({"kl": 0.2}, 0.2) is None  # little, but something
     assert Mending().after({"log_bound": -1.0}, 0.2) is None
+
+
+def test_what_costs_nothing_is_at_most_a_part_of_a_constant_models_nats():
+    mending = Mending()
+    mending.begin(-150.0, -100.0)
+    mending.warm = [0.1]
+    kl = torch.tensor([3.0, 443.0], requires_grad=True)
+    relief = mending.relief(kl, 0.15)
+    assert relief.tolist() == [3.0, FREELY * 100]
+    relief.sum().backward()
+    assert kl.grad.tolist() == [1.0, 0.0]  # beyond it the KL is pulled back as in the bound
 
 
 def test_the_relief_is_no_part_of_what_is_said():

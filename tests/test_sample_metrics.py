@@ -442,6 +442,12 @@ def test_images_without_labels_are_told_by_their_orientation():
     assert 2 * frechet_distance(real, other) < frechet_distance(real, noisy)
 
 
+def test_a_classifier_that_has_learned_nothing_says_so():
+    noise = torch.randint(256, (200, 1, 8, 8), dtype=torch.uint8)  # has no orientation
+    net, accuracy = train_extractor(noise, (4,), 8, fusevae.Training(epochs=1, batch_size=32), quiet=True)
+    assert accuracy < 0.4 and net.about.endswith("a random net's, which see textures and little else")
+
+
 def test_the_extractor_is_trained_once_for_the_same_data(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FUSEVAE_CACHE", str(tmp_path / "kept"))
     monkeypatch.setattr("fusevae.modalities.images.extractor.UPDATES", 1)

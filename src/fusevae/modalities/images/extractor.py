@@ -41,6 +41,7 @@ USUAL = Training(epochs=5, batch_size=64, learning_rate=1e-3, weight_decay=0.05,
 UPDATES = 500  # the longest training has at least so many by default, however few the data are
 TIMED = (2, 12)  # updates of two short trainings, whose difference is the time of ten
 CACHE = "FUSEVAE_CACHE"  # the variable that names another folder
+LITTLE = 0.1  # of the way from chance to certainty, under which a classifier has learned next to nothing
 ORIENTED = "features of a classifier of the images' orientations"
 
 
@@ -113,6 +114,8 @@ def train_extractor(
             right += int((best(x).argmax(-1) == label).sum())
     accuracy = right / max(1, len(held))
     best.about = f"{best.about if labelled else ORIENTED}, right on {accuracy:.1%}"
+    if (accuracy - (chance := 1 / spec.n_classes)) < LITTLE * (1 - chance):
+        best.about += f", by chance {chance:.1%}: nearly a random net's, which see textures and little else"
     return best, accuracy
 
 
