@@ -183,9 +183,9 @@ def _of_latents(diagnosis: dict[str, Any]) -> dict[str, str]:
         if codes["used"] < DEAD * could:
             found["dead codes"] = (
                 f"most codes of {name} are dead: {codes['used']} of {codes['codes']} are used in {codes['places']:,} "
-                f"places, with a perplexity of {codes['perplexity']:.1f}. Any of these mends it: fewer codes; a smaller "
-                "training.learning_rate; of a VectorQuantizer a larger revive (0.1), fewer features (8), or in its "
-                "place FiniteScalar, which has no codebook (the recipe fsq-vae)"
+                f"places, with a perplexity of {codes['perplexity']:.1f}. Any of these mends it: fewer codes; a "
+                "smaller training.learning_rate; of a VectorQuantizer a larger revive (0.1), fewer features (8), or "
+                "in its place FiniteScalar, which has no codebook (the recipe fsq-vae)"
             )
     if collapsed(diagnosis):
         why = " and no unit of it varies from example to example" if diagnosis["kl"] >= COLLAPSED else ""
