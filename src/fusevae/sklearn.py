@@ -165,7 +165,8 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             x = impute(self._fitted, whole, gone, samples=1, steps=steps, mean=False).samples[0]
         if self.whole_ is not None:  # what was given stays, whatever other rows had
             full = np.where(gone.numpy(), self._back(x), np.asarray(X, dtype=np.float64))
-            return whole if ((whole := full.astype(self.whole_[0])) == full).all() else full
+            alike = full.astype(self.whole_[0])
+            return alike if (alike == full).all() else full
         if self.form_ != "frame":
             return self._back(x)
         missing = dict(zip(self.artifact_.data.schema.names, gone.numpy().T, strict=True))

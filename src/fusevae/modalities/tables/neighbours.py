@@ -93,7 +93,7 @@ class Neighbours:
 
         A number x, in parts of the range, of a column with gaps is at (x, 1 - x) / 2, and a missing one where it is 1
         from each that is at most half a range outside."""
-        numbers, classes = [], [np.zeros(len(rows))]
+        numbers, classes = list[np.ndarray](), [np.zeros(len(rows))]
         for i, classed, (low, span) in zip(self.used, self.classed, self.ranges, strict=True):
             x = rows[:, i]
             if classed:

@@ -242,8 +242,7 @@ class TableReference(Judge):
                 found.append(1 - abs(a - b) / 2)
             else:
                 size = 1 + max(int(side.max()) for side in coded[j])
-                a, b = (coded[i][side] * size + coded[j][side] for side in (0, 1))
-                found.append(1 - variation(a, b))
+                found.append(1 - variation(*(coded[i][side] * size + coded[j][side] for side in (0, 1))))
         return found
 
     def told_apart(self, made: np.ndarray) -> tuple[float, float]:
