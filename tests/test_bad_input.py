@@ -85,6 +85,15 @@ def test_empty_folder(refused: Refused, tmp_path: Path) -> None:
     assert "holds no images" in train(refused, "--data", "images")
 
 
+def test_a_table_in_parts(refused: Refused, tmp_path: Path) -> None:
+    import pandas
+
+    frame = pandas.DataFrame({"year": [2019, 2020] * 20, "x": np.arange(40) / 7})
+    frame.to_parquet(tmp_path / "parts", partition_cols=["year"])
+    said = train(refused, "--data", "parts")
+    assert "is a table in parts (year=2019, ...)" in said and "pandas.read_parquet('parts')" in said
+
+
 def test_truncated_image(refused: Refused, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = folder_of(tmp_path, *[(8, 8)] * 12)
     damage(place / "3.png")

@@ -166,6 +166,22 @@ def test_a_report_is_of_the_examples_that_there_is_time_for(tmp_path, monkeypatc
     assert set(asked) == {1}  # what is dear isn't tried for long
 
 
+def test_a_density_takes_as_long_however_many_importance_samples_are_asked_for(monkeypatch):
+    """An evaluation of a million rows was of ten times as many as there was time for."""
+    from fusevae.evaluation import likelihood
+
+    now = [0.0]
+
+    def slow(artifact, examples, importance_samples):
+        now[0] += 0.001 * len(examples)
+
+    monkeypatch.setattr(likelihood, "log_likelihood", slow)
+    monkeypatch.setattr(likelihood.time, "perf_counter", lambda: now[0])
+    data = fusevae.read_data(torch.randn(2000, 2), validation=0.0, test=0.5)
+    found, _ = likelihood.affordable([fusevae.Artifact(Normal(2), data.spec)], data.held[0], 100, 2.0, 100)
+    assert len(found) == pytest.approx(500, abs=1)
+
+
 def test_a_validation_that_takes_too_much_of_the_time_is_of_fewer_examples(monkeypatch):
     def timed(experiment, data, device, steps, made=None, looks=True):
         return 0.01, 4.0, 100

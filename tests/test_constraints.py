@@ -172,6 +172,18 @@ def test_what_holds_in_all_rows_is_said_as_constraints_that_can_be_given(caplog)
     assert data.spec.schema.constrained and not caplog.records
 
 
+def test_a_date_is_another_and_so_many_days():
+    draw = np.random.default_rng(0)
+    begin, days = np.datetime64("2020-01-01") + draw.integers(0, 900, 300), draw.integers(0, 40, 300)
+    frame = pandas.DataFrame({"begin": begin, "end": begin + days, "days": days}).astype({"begin": str, "end": str})
+    part = read_data(frame, test=0, validation=0).train
+    columns, x = part.spec.schema.columns, part.batch(torch.arange(len(part)))[0]
+    assert laws_of(columns, x.double().numpy()) == ["end = begin + days"]
+    equation = Constraint("end = begin + days", columns)
+    made = x[:9] + torch.tensor([0.0, 3.0, 0.0])
+    assert equation.holds(x).all() and torch.equal(equation.settled(made, torch.zeros(3, dtype=torch.bool)), x[:9])
+
+
 def test_chance_gaps_and_numbers_as_names_are_no_laws():
     draw = np.random.default_rng(1)
     counts = [Column(name, "int64", kind="count") for name in "abc"]

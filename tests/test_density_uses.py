@@ -603,7 +603,8 @@ def test_identifiers_are_kept_where_gaps_are_filled(tmp_path, capsys):
     with open(tmp_path / "full.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["key"] for row in rows] == ["Z-9", "Z-7"] and rows[1]["x"] == "0.5" and rows[0]["x"]
-    assert "column other, an identifier, is written empty" in capsys.readouterr().err
+    assert [row["other"] for row in rows] == ["b", "c"] and list(rows[0]) == ["key", "x", "other"]
+    assert "is written empty" not in capsys.readouterr().err
 
 
 def test_denoise_and_anomaly(runs, tmp_path, capsys):

@@ -19,8 +19,10 @@ from fusevae.core.levels import bounds_as, log_bound
 from fusevae.data.modality import modality
 from fusevae.data.source import read_examples
 from fusevae.distributions.mixed import Mixed
+from fusevae.modalities.tables.agreement import kolmogorov, variation
 from fusevae.modalities.tables.families import cells_of
-from fusevae.modalities.tables.quality import TableQuality, TableReference, kolmogorov, variation
+from fusevae.modalities.tables.neighbours import Neighbours
+from fusevae.modalities.tables.quality import TableQuality, TableReference
 from fusevae.nets.cells import CellEncoder, Cells, Classes, Real, Whole
 from fusevae.nets.mlp import MLP, Constant
 from fusevae.recipes import maf, table_vae
@@ -423,6 +425,28 @@ def test_real_rows_are_at_the_floor_and_rows_without_dependence_are_found_out():
     assert failings(copies) == ["copying"] and failings(few) == ["not covering the data"]
     assert failings(judge.real) == [] and failings(judge.scores(x + 1000)) != []
     assert kolmogorov(np.arange(4.0), np.arange(4.0) + 2) == 0.5 and variation(np.array([0, 1]), np.array([2, 3])) == 1
+
+
+def test_distances_of_rows_are_sums_over_their_columns():
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([100 + 7 * rng.normal(size=(60, 3)), rng.integers(1, 4, (60, 2))], 1)
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    held, train = rows[:30], rows[30:]
+    near = Neighbours(held, train, range(5), [False] * 3 + [True] * 2)
+    spans = [np.nanmax(held[:, i]) - np.nanmin(held[:, i]) for i in range(3)]
+
+    def apart(a, b):
+        cells = [
+            abs(x - y) / s if i < 3 else float(x != y)
+            for i, (x, y, s) in enumerate(zip(a, b, [*spans, 1, 1], strict=True))
+        ]
+        return sum(
+            float(np.isnan(x) != np.isnan(y)) if np.isnan(x + y) else c for x, y, c in zip(a, b, cells, strict=True)
+        )
+
+    exact = np.array([[apart(a, b) for b in train] for a in held])
+    assert np.allclose(near.apart(held, train).numpy(), exact)
+    assert (near.apart(rows, rows).diagonal() == 0).all()
 
 
 def test_what_comes_again_and_again_is_given_back_to_the_last_digit():

@@ -254,6 +254,10 @@ def test_too_few_real_examples_are_refused_unless_asked_for():
     held = InMemory(table(60))
     with pytest.raises(TooFew, match=r"there are 30 real examples .* fewer than 50 .*--samples 30"):
         Reference(Plain(), held, n=2000)
+    with pytest.raises(TooFew, match="there are 1 real examples"):  # which leaves the likelihood to be evaluated
+        Reference(Plain(), InMemory(table(3)), n=2000)
+    with pytest.raises(InputError, match="expected at least four"):
+        Reference(Plain(), InMemory(table(3)), n=1)
     assert Reference(Plain(), held, n=30).n == 30 and Reference(Plain(), InMemory(table(100)), n=2000).n == 50
 
 

@@ -187,6 +187,10 @@ SAID = {
     "epochs": ({"training": {"epochs": "two"}}, "epochs is 'two', expected more than 0"),
     "a rate": ({"training": {"learning_rate": "1e-3"}}, "learning_rate is '1e-3', expected more than 0"),
     "validation": ({"validation": "0.1"}, "validation='0.1' was given: expected a fraction"),
+    "an option without a name": ({"options": {3: 2}}, r"options=\{3: 2\} was given: expected a mapping by names"),
+    "no kind": ({"columns": {"age": 3}}, "3 is no kind, 'categorical' say"),
+    "a number for conditions": ({"conditions": 3}, "conditions=3 was given: expected names of columns"),
+    "numbers for conditions": ({"conditions": [3]}, r"conditions=\[3\] was given: expected names of columns"),
     "a budget": ({"budget": [1]}, r"budget=\[1\] was given: expected seconds"),
 }
 
@@ -215,6 +219,26 @@ def test_what_are_no_rows_or_no_latents_is_refused_in_a_line():
             model.sample(n)
     with pytest.raises(InputError, match="kind='mode' was given: expected 'auto'"):
         sample(model.artifact_, 2, kind="mode")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", ">i2", "bool"])
+def test_whole_numbers_in_an_array_stay_whole(dtype):
+    rows = np.stack([rng.integers(0, 99, 60), rng.integers(5, 8, 60), rng.integers(0, 2, 60)], 1).astype(dtype)
+    model = GenerativeModel(**TINY, random_state=0).fit(rows)
+    made, own = model.sample(50), np.dtype(dtype).newbyteorder("=")
+    assert made.dtype == own and ((rows.min(0) <= made) & (made <= rows.max(0))).all()
+    assert model.inverse_transform(model.transform(rows[:3])).dtype == own
+    holes = rows[:9].astype(float)
+    holes[0, 0] = np.nan
+    full = model.impute(holes, steps=2)
+    assert full.dtype == own and np.array_equal(full[1:], rows[1:9])
+    holes[3, 1] = 120.5  # is no such number, and stays
+    assert model.impute(holes, steps=2)[3, 1] == 120.5
+
+
+def test_whole_numbers_that_floats_confuse_are_refused():
+    with pytest.raises(InputError, match=r"whole numbers beyond 2\^53"):
+        GenerativeModel(**TINY).fit(np.arange(60).reshape(20, 3) + 2**60)
 
 
 @pytest.mark.parametrize("kind", ["tables", "text", "molecules"])

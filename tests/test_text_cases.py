@@ -353,7 +353,7 @@ def test_a_table_with_one_column_of_sentences_is_text(tmp_path, caplog, name):
     assert whole.spec.modality == "text" and whole.spec.conditions is None
     assert texts(whole.train) == [review for review, _, _ in REVIEWS]
     (one,) = said(caplog)  # what is not used is said
-    assert "review is read as text, sentiment, year not used" in one
+    assert "review is read as text, sentiment, year not used" in one and "a table by data.modality=tables" in one
     asked = ["sentiment", "year"]
     found = read_data(reviews(tmp_path, name), tokens="bytes", conditions=asked, validation=0, test=0)
     kinds = [type(column).__name__ for column in found.spec.conditions.columns]

@@ -41,8 +41,9 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     Rows come as a DataFrame (numbers, categories, dates, flags, missing cells), an array of numbers, a sparse matrix of
     scipy or cells by genes (AnnData), and what the model makes comes back as that: a DataFrame with the names, dtypes,
-    orders and zones of the given one. Sparse rows are made dense a few at a time. A row's latents and log-likelihood
-    do not depend on the other rows: rows are computed one by one, with the same noise for each.
+    orders and zones of the given one, an array of whole numbers as such, rounded and within each column's range. Sparse
+    rows are made dense a few at a time. A row's latents and log-likelihood do not depend on the other rows: rows are
+    computed one by one, with the same noise for each.
 
     Args:
         model: the name of a recipe for tables.
@@ -91,11 +92,16 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         rows = self._checked(X, reset=True)
         seed = int(check_random_state(self.random_state).randint(LARGEST))
         for name, value in (("options", self.options), ("training", self.training), ("columns", self.columns)):
-            if not isinstance(value, Mapping | None):
+            if not isinstance(value, Mapping | None) or not all(isinstance(key, str) for key in value or ()):
                 raise InputError(f"{name}={value!r} was given: expected a mapping by names, or None")
+        if other := [kind for kind in (self.columns or {}).values() if not isinstance(kind, str)]:
+            raise InputError(f"columns={self.columns!r} was given: {other[0]!r} is no kind, 'categorical' say")
+        given = [self.conditions] if isinstance(self.conditions, str) else self.conditions
+        if given is not None and not (isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)):
+            raise InputError(f"conditions={given!r} was given: expected names of columns, ['batch'] say, or None")
         said: dict[str, Any] = {} if self.columns is None else {"columns": dict(self.columns)}
-        if self.conditions is not None:
-            said["conditions"] = [self.conditions] if isinstance(self.conditions, str) else list(self.conditions)
+        if given is not None:
+            said["conditions"] = list(given)
         data = read_data(rows, modality="tables", validation=self.validation, test=0, seed=seed, **said)
         chosen = {c.recipe: c.options for c in modality_of(data.spec).recommend(data.spec, len(data.train))}
         usual: dict[str, dict[str, Any]] = {"recipe": {}, "training": {}}
@@ -108,6 +114,8 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         made.history = None  # the data with it
         self.artifact_, self.seed_, self.form_ = made, seed, _form(rows)
         self.like_ = frames.empty(rows) if self.form_ == "frame" else None
+        whole = isinstance(X, np.ndarray) and X.dtype.kind in "biu"
+        self.whole_ = (X.dtype.newbyteorder("="), rows.min(0), rows.max(0)) if whole else None
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -155,6 +163,10 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if bool(gone.any()):
             whole = InMemory(x.nan_to_num(0.0), y, data.spec)
             x = impute(self._fitted, whole, gone, samples=1, steps=steps, mean=False).samples[0]
+        if self.whole_ is not None:  # what was given stays, whatever other rows had
+            full = np.where(gone.numpy(), self._back(x), np.asarray(X, dtype=np.float64))
+            alike = full.astype(self.whole_[0])
+            return alike if (alike == full).all() else full
         if self.form_ != "frame":
             return self._back(x)
         missing = dict(zip(self.artifact_.data.schema.names, gone.numpy().T, strict=True))
@@ -221,6 +233,9 @@ class GenerativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             from anndata import AnnData
 
             return AnnData(x.float().numpy(), var=_genes(self.feature_names_in_).T)
+        if self.whole_ is not None:
+            dtype, low, high = self.whole_
+            return x.double().numpy().round().clip(low, high).astype(dtype)
         return x.double().numpy()
 
     def __sklearn_tags__(self) -> Any:
@@ -261,6 +276,8 @@ def _plain(X: Any) -> Any:
         what = "an array of times" if kind.names is None else f"an array of the fields {', '.join(kind.names)}"
         raise InputError(f"{what} was given: expected numbers, or a DataFrame (pandas.DataFrame(x))")
     ways = ("to_pandas", "collect") if not hasattr(X, "__array_namespace__") else ()
+    if kind.kind in "iu" and np.abs(X.astype(np.float64)).max(initial=0) >= 2.0**53:
+        raise InputError("an array of whole numbers beyond 2^53 was given, which no model tells apart: leave them out")
     if isinstance(X, Mapping) or (way := next((w for w in ways if hasattr(X, w)), None)):
         how = "pandas.DataFrame(x)" if isinstance(X, Mapping) else f"the DataFrame of its {way}()"
         raise InputError(f"a {type(X).__name__} was given: give {how}")

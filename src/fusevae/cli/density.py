@@ -139,8 +139,7 @@ def _write(
 
     # what has gaps can't be shown; what is written takes the place of the file, row by row
     beside = which(data) if pictured else {"row": data.rows().numpy()} if draws > 1 else {}
-    if not pictured and data.ids is not None:
-        beside["file"] = np.array(data.ids)  # identifiers, which no model fills in
+    beside |= {name: np.array(words) for name, words in data.own.items()}  # which no model fills in
     if draws > 1:
         beside = {k: np.tile(np.asarray(v), draws) for k, v in beside.items()}
         beside["draw"] = np.arange(draws).repeat(len(data))

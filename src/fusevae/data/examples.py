@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,13 @@ class Examples(ABC):
         spec: what one example is.
         lengths: tokens of each example ``(N,)`` where these differ, else None; batches of like ones waste little.
         ids: a word for each example where it has one (the name of its file), else None.
+        own: words of each example that no model makes, by column: the identifiers of a table.
     """
 
     spec: DataSpec
     lengths: Tensor | None = None
     ids: Sequence[str] | None = None
+    own: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -90,6 +93,7 @@ class Subset(Examples):
         self.whole, self.indices, self.spec = whole, indices.long(), whole.spec
         self.lengths = None if whole.lengths is None else whole.lengths[self.indices]
         self.ids = None if whole.ids is None else [whole.ids[i] for i in self.indices.tolist()]
+        self.own = {name: [words[i] for i in self.indices.tolist()] for name, words in whole.own.items()}
 
     def __len__(self) -> int:
         return len(self.indices)

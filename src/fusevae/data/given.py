@@ -262,6 +262,11 @@ class Given:
                 )
             raise InputError(f"{self.name} holds {about}, which may be anything: say what it is ({known})")
         if self.path.is_dir():
+            if parted := next(self.path.glob("*=*/**/*.parquet"), None):
+                raise InputError(
+                    f"{self.path} is a table in parts ({parted.relative_to(self.path).parent}, ...), whose names are a "
+                    f"column: write one file, pandas.read_parquet({str(self.path)!r}).to_parquet('table.parquet')"
+                )
             ends = ", ".join(sorted(end or "no type" for end in self.inside)[:8])
             held = f", but files of {ends}, here or in folders below it" if ends else ""
             raise InputError(

@@ -147,7 +147,7 @@ class Modality(ABC):
             lazy = not isinstance(part.x, Tensor)
             workers = getattr(part.x, "workers", 0)
             found[name] = Streamed(part.x, spec, workers, y) if lazy else InMemory(part.x, y, spec)
-            found[name].ids = part.ids
+            found[name].ids, found[name].own = part.ids, part.own
         if rows is not None:
             whole = found["train"]
             found |= {name: whole.subset(chosen) for name, chosen in rows.items()}

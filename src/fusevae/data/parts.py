@@ -76,6 +76,7 @@ class Part:
         names: what the integers of a column stand for, by its name, where the file says so.
         texts: the column that holds what is said in each example, if there is one.
         ids: a word for each example where it has one: the name of its file.
+        own: words of each example that no model makes, by the column of a table that holds them.
         columns: the names of the features where a table has them.
         dtypes: of each feature of a table, as it came.
         levels: the different words of each feature that holds such, which its numbers are places in.
@@ -93,6 +94,7 @@ class Part:
     names: dict[str, list[str]] = field(default_factory=dict)
     texts: str | None = None
     ids: list[str] | None = None
+    own: dict[str, list[str]] = field(default_factory=dict)
     columns: list[str] | None = None
     dtypes: list[str] | None = None
     levels: dict[str, list[str]] = field(default_factory=dict)
@@ -158,6 +160,7 @@ class Part:
             x=[self.x[i] for i in chosen],
             conditions={name: values[chosen] for name, values in self.conditions.items()},
             ids=None if self.ids is None else [self.ids[i] for i in chosen],
+            own={name: [words[i] for i in chosen] for name, words in self.own.items()},
             kept=[kept[i] for i in chosen],
         )
 

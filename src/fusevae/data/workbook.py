@@ -93,7 +93,7 @@ class Workbook:
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
     def _checked(self, cells: Sequence[Any], header: bool, j: int) -> Any:
-        """The cells of a column, of one kind; dates as an array."""
+        """The cells of a column, of one kind; days as such, and times of days as an array."""
         kinds = [type(cell) for cell in cells if cell is not None]
         different = set(kinds)
         if different & TIMES and len(different) > 1:
@@ -106,7 +106,11 @@ class Workbook:
             self._refuse(what, "write such as text")
         if str in different and all(cell.strip().lower() in GAPS for cell in cells if isinstance(cell, str)):
             return [None if isinstance(cell, str) else cell for cell in cells]
-        return np.array(cells, "datetime64[us]") if different == {datetime} else list(cells)
+        if different != {datetime}:
+            return list(cells)
+        if all(cell is None or cell.time() == time() for cell in cells):
+            return [cell and cell.date() for cell in cells]
+        return np.array(cells, "datetime64[us]")
 
     def _at(self, row: Any, column: Any) -> str:
         """The name of a cell, counted from the first one of the table."""

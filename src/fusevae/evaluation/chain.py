@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -134,9 +135,7 @@ def walk(
     A tenth of the steps accept every proposal, to come from the start to where the posterior is (Mattei & Frellsen
     2018); half of them are kept.
     """
-    for name, value in (("samples", samples), ("steps", steps)):
-        if value < 1:
-            raise InputError(f"{name} is {value}, expected at least 1")
+    check_counts(samples=samples, steps=steps)
     if not len(examples):
         raise InputError("no examples were given: give at least one")
     device = next(space.vae.parameters(), torch.zeros(())).device
@@ -215,3 +214,10 @@ def chain(
         likelihood = vae.decoder(z, label)
         x = redraw(likelihood, torch.where(moved.view(-1, *[1] * (x.dim() - 1)), y, x) if both is not None else x)
         yield x, moved
+
+
+def check_counts(**given: object) -> None:
+    """Refuse what is no whole number from 1 on, by its name."""
+    for name, value in given.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise InputError(f"{name} is {value!r}, expected at least 1, a whole number")

@@ -128,9 +128,10 @@ def fewer(k: int, most: int = MOST) -> str:
 
 
 def sample_seconds(artifact: Artifact, data: Examples) -> float:
-    """About the seconds of one importance sample of one example, by some of them."""
-    some, found = data.spread(TRIED), math.inf
-    for k in (1, 10):  # whatever is done once is done by the first
+    """About the seconds of one importance sample of one example, or of its density, by some of them."""
+    found = math.inf
+    for many in (1, 10):  # whatever is done once is done by the first
+        k, some = (many, data.spread(TRIED)) if weighted(artifact) else (1, data.spread(many * TRIED))
         started = time.perf_counter()
         log_likelihood(artifact, some, importance_samples=k)
         took = time.perf_counter() - started

@@ -163,7 +163,7 @@ class Reference(Judge):
     quality: type[Quality] = Quality
 
     def __init__(self, extractor: nn.Module, held: Examples, train: Examples | None = None, n: int = 10_000) -> None:
-        if len(held) < 4 or n < 2:
+        if enough(n, len(held) // 2) < 2:
             raise InputError(
                 f"{len(held)} examples and {n} samples were given: expected at least four, of two halves, and two"
             )

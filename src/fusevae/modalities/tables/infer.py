@@ -65,7 +65,8 @@ def code(part: Part, schema: TableSchema, what: str) -> None:
         places = part.x[:, i]
         there = ~places.isnan()
         if column.kind == "identifier" and column.dtype == "str":
-            part.ids = part.ids or [levels[int(v)] if ok else "" for v, ok in zip(places.tolist(), there, strict=True)]
+            part.own[name] = [levels[int(v)] if ok else "" for v, ok in zip(places.tolist(), there, strict=True)]
+            part.ids = part.ids or part.own[name]
         codes = torch.from_numpy(np.append(column.codes(levels), np.nan))
         places = torch.where(there, places, len(levels)).long()
         part.x[:, i] = codes[places]

@@ -50,7 +50,8 @@ def laws_of(columns: Sequence[Column], x: np.ndarray) -> list[str]:
     told = [i for i in named if 2 <= len(_different(rows[:, i])) <= LEVELS]
     found: list[str] = []
     if len(numbers) <= MOST:
-        sums = [*_sums(rows, [i for i in numbers if columns[i].kind != "date"])]
+        steps = {i: columns[i].step for i in numbers if columns[i].kind == "date"}
+        sums = [(c, a, b) for c, a, b in _sums(rows, numbers) if _adds([steps.get(i) for i in (c, a, b)])]
         parts = {(part, total) for total, *both in sums for part in both}
         orders = {(a, b) for a, b in _orders(rows, columns, numbers) if (a, b) not in parts}
         found += [f"{columns[c].name} = {columns[a].name} + {columns[b].name}" for c, a, b in sums]
@@ -77,6 +78,13 @@ def _sums(x: np.ndarray, numbers: Sequence[int]) -> Iterator[tuple[int, int, int
             both = (np.abs(some[:, a]) > near[a]) & (np.abs(some[:, b]) > near[b]) & ~np.isnan(away)
             if both.sum() >= SURE and not bool((away > close).any()):
                 yield numbers[c], numbers[a], numbers[b]
+
+
+def _adds(steps: Sequence[float | None]) -> bool:
+    """Whether a column may be the sum of two by what dates among them count by (None: a number): a date is another
+    one and a number of its steps."""
+    total, *parts = steps
+    return parts.count(None) == (2 if total is None else 1) and total in (None, *parts)
 
 
 def _orders(x: np.ndarray, columns: Sequence[Column], numbers: Sequence[int]) -> Iterator[tuple[int, int]]:

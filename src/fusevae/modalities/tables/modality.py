@@ -192,7 +192,8 @@ class Tables(Modality):
             columns = {**table_columns(x, spec)}
             own = [c.name for c in getattr(spec.schema, "columns", ()) if c.kind == "identifier" and c.dtype == "str"]
             if own and "file" in beside:
-                columns[own[0]] = beside.pop("file")  # as they were
+                columns[own[0]] = beside.pop("file")
+            columns |= {name: beside.pop(name) for name in own if name in beside}  # as they were
             if lost := [name for name in own if len(x) and not any(columns[name])]:
                 logger.warning("column %s, an identifier, is written empty: take it from the data", ", ".join(lost))
         columns |= beside_others(beside, columns)

@@ -16,14 +16,14 @@ from fusevae.evaluation.quality import part_above
 
 NEAREST = 2000  # samples whose nearest rows are sought
 COPIED, AMONG = 1000, 10_000  # samples that may be copies, and training rows that they may be copies of
-AT_ONCE = 1_000_000  # distances
 
 
 class Neighbours:
     """Real rows ``(n, columns)`` among which samples are looked for; NaN is a missing cell.
 
     The distance of two rows is a sum over columns: of numbers their difference in parts of the range of the held-out
-    rows, of classes 1 where they differ, and 1 where a cell is missing in one of the two (Gower 1971).
+    rows, of classes 1 where they differ, and 1 where a cell is missing in one of the two (Gower 1971; of a number more
+    than half a range outside a little more).
 
     Args:
         held: that no model was trained on.
@@ -35,7 +35,8 @@ class Neighbours:
     def __init__(self, held: np.ndarray, train: np.ndarray, used: Sequence[int], classed: Sequence[bool]) -> None:
         self.held, self.train, self.used, self.classed = held, train, used, classed
         ends = [held[:, i][~np.isnan(held[:, i])] for i in used]
-        self.spans = [float(np.ptp(x)) or 1.0 if len(x) else 1.0 for x in ends]
+        self.ranges = [(float(x.min()), float(np.ptp(x)) or 1.0) if len(x) else (0.0, 1.0) for x in ends]
+        self.gaps = np.isnan(held).any(0) | np.isnan(train).any(0)
 
     def copied(self, made: np.ndarray) -> tuple[float, tuple[float, float]]:
         """The part of rows that are nearer to training rows than to as many held-out ones, equally near ones by half;
@@ -83,16 +84,25 @@ class Neighbours:
 
     def apart(self, a: np.ndarray, b: np.ndarray) -> Tensor:
         """Distances of rows ``(n, columns)`` from rows ``(m, columns)``: ``(n, m)``."""
-        found = []
-        for few in np.array_split(a, max(1, len(a) * len(b) // AT_ONCE)):
-            total = np.zeros((len(few), len(b)), dtype=np.float32)
-            for i, classed, span in zip(self.used, self.classed, self.spans, strict=True):
-                x, y = few[:, i, None], b[None, :, i]
-                apart = (x != y) if classed else np.abs(x - y) / span
-                gone = np.isnan(x), np.isnan(y)
-                total += np.where(gone[0] | gone[1], gone[0] != gone[1], apart)
-            found.append(torch.from_numpy(total))
-        return torch.cat(found)
+        gaps = self.gaps | np.isnan(a).any(0) | np.isnan(b).any(0)
+        (numbers, classes), (others, theirs) = (self._placed(x, gaps) for x in (a, b))
+        return torch.cdist(numbers, others, p=1) + torch.cdist(classes, theirs, p=0)
+
+    def _placed(self, rows: np.ndarray, gaps: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Rows as points: of numbers, sums of differences are their distances, and of classes how many differ.
+
+        A number x, in parts of the range, of a column with gaps is at (x, 1 - x) / 2, and a missing one where it is 1
+        from each that is at most half a range outside."""
+        numbers, classes = list[np.ndarray](), [np.zeros(len(rows))]
+        for i, classed, (low, span) in zip(self.used, self.classed, self.ranges, strict=True):
+            x = rows[:, i]
+            if classed:
+                classes.append(np.nan_to_num(x, nan=-1e300))
+            else:
+                x = (x - low) / span
+                numbers += [np.where(np.isnan(x), -0.25, half) for half in (x / 2, (1 - x) / 2)] if gaps[i] else [x]
+        a, b = (torch.from_numpy(np.stack(each, 1)) for each in (numbers or [np.zeros(len(rows))], classes))
+        return a, b
 
 
 def area(high: np.ndarray, low: np.ndarray) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from fusevae.evaluation.results import SAMPLES, Result, figure, part
 from fusevae.evaluation.samples import Kind, kind_used
 from fusevae.evaluation.variety import narrow
 from fusevae.evaluation.verdict import COPIES, Failing, further, of_neighbours
+from fusevae.modalities.tables.agreement import correlation, kolmogorov, variation
 from fusevae.modalities.tables.column import CLASSES, FIXED
 from fusevae.modalities.tables.neighbours import AMONG, COPIED, NEAREST, Neighbours, area
 from fusevae.modalities.tables.schema import TableSchema
@@ -34,6 +35,10 @@ FOLDS = 3
 NEAR = 0.55  # from which on training rows are surely nearer than they should be, where chance is 0.5
 FEWER = "give more data, or a smaller model, or stop earlier"
 LEVELS = 20  # classes of a column that rows are classified by, at most
+MANY, BINNED, FEWER_BINNED = 200, 255, 64  # columns from which on boosted trees see each in fewer bins
+
+#: each column as classes, of real and of other rows
+Coded = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 class Scores(Result):
@@ -130,7 +135,7 @@ class TableReference(Judge):
     """
 
     def __init__(self, held: Examples, train: Examples, n: int = 10_000) -> None:
-        if len(held) < 4 or n < 2:
+        if enough(n, len(held) // 2) < 2:
             raise InputError(f"{len(held)} rows and {n} samples were given: expected at least four, and two")
         schema = held.spec.schema
         assert isinstance(schema, TableSchema)
@@ -143,6 +148,9 @@ class TableReference(Judge):
         self.train = train.batch(rows[torch.randperm(len(rows), generator=generator)])[0].double().numpy()
         self.used = [i for i, c in enumerate(schema.columns) if c.kind not in FIXED]
         self.classed = [schema.columns[i].classes is not None or schema.columns[i].kind == "binary" for i in self.used]
+        pairs = list(itertools.combinations(range(len(self.used)), 2))
+        self.pairs = pairs[:: -(-len(pairs) // PAIRS)] if pairs else []
+        self.bins = BINNED if len(self.used) < MANY else FEWER_BINNED
         self.neighbours_of = Neighbours(self.rows, self.train, self.used, self.classed)
         self.target = self._target()
         self.about = "the columns, their pairs, and boosted trees"
@@ -154,11 +162,10 @@ class TableReference(Judge):
         label = self.label if artifact.is_conditional else None
         x, seconds = timed_samples(artifact, self.n, label, seed, kind)
         made = x.double().numpy()
-        names = [self.schema.columns[i].name for i in self.used]
-        columns = dict(zip(names, self.shapes(self.rows, made), strict=True))
-        pairs = {
-            f"{names[i]}, {names[j]}": v for (i, j), v in zip(self._pairs(), self.trends(self.rows, made), strict=True)
-        }
+        names, coded = [self.schema.columns[i].name for i in self.used], self._coded(self.rows, made)
+        columns = dict(zip(names, self.shapes(self.rows, made, coded), strict=True))
+        trends = zip(self.pairs, self.trends(self.rows, made, coded), strict=True)
+        pairs = {f"{names[i]}, {names[j]}": v for (i, j), v in trends}
         found = vars(self.scores(made))
         if (spreads := widths(self.rows, made, self._which(False))) is not None:
             found["intervals"] = found["intervals"] | {"width": spreads[1]}
@@ -180,13 +187,16 @@ class TableReference(Judge):
 
     def scores(self, made: np.ndarray) -> Scores:
         """Every figure of rows ``(n, columns)``."""
+        coded = self._coded(self.rows, made)
 
         def both(a: Tensor, b: Tensor) -> dict[str, float]:
-            found = {"shape": float(np.mean(self.shapes(a.numpy(), b.numpy())))}
-            trends = self.trends(a.numpy(), b.numpy())
+            i, j = a.numpy(), b.numpy()
+            some = self.rows[i], made[j], [(x[i], y[j]) for x, y in coded]
+            found = {"shape": float(np.mean(self.shapes(*some)))}
+            trends = self.trends(*some)
             return found | ({"trend": float(np.mean(trends))} if trends else {})
 
-        a, b = torch.from_numpy(self.rows), torch.from_numpy(made)
+        a, b = torch.arange(len(self.rows)), torch.arange(len(made))
         whole = both(a, b)
         sides = spread(both, a, b, whole)
         intervals = {k: _inside(interval(v, sides.error[k], len(made))) for k, v in whole.items() if k in sides.error}
@@ -214,25 +224,25 @@ class TableReference(Judge):
             **among,
         )
 
-    def shapes(self, real: np.ndarray, made: np.ndarray) -> list[float]:
-        """The score of each column that is used."""
+    def shapes(self, real: np.ndarray, made: np.ndarray, coded: Coded | None = None) -> list[float]:
+        """The score of each column that is used; ``coded`` are these rows as :meth:`_coded` gives them."""
+        coded = coded or self._coded(real, made)
         return [
-            1 - (variation(*self._codes(i, real, made)) if classed else kolmogorov(real[:, i], made[:, i]))
-            for i, classed in zip(self.used, self.classed, strict=True)
+            1 - (variation(*codes) if classed else kolmogorov(real[:, i], made[:, i]))
+            for i, classed, codes in zip(self.used, self.classed, coded, strict=True)
         ]
 
-    def trends(self, real: np.ndarray, made: np.ndarray) -> list[float]:
+    def trends(self, real: np.ndarray, made: np.ndarray, coded: Coded | None = None) -> list[float]:
         """The score of each pair of columns that is looked at."""
-        binned = [self._binned(i, classed, real, made) for i, classed in zip(self.used, self.classed, strict=True)]
+        coded = coded or self._coded(real, made)
         found = []
-        for i, j in self._pairs():
+        for i, j in self.pairs:
             if not (self.classed[i] or self.classed[j]):
                 a, b = (correlation(x[:, self.used[i]], x[:, self.used[j]]) for x in (real, made))
                 found.append(1 - abs(a - b) / 2)
             else:
-                size = 1 + max(int(side.max()) for side in binned[j])
-                a, b = (binned[i][side] * size + binned[j][side] for side in (0, 1))
-                found.append(1 - variation(a, b))
+                size = 1 + max(int(side.max()) for side in coded[j])
+                found.append(1 - variation(*(coded[i][side] * size + coded[j][side] for side in (0, 1))))
         return found
 
     def told_apart(self, made: np.ndarray) -> tuple[float, float]:
@@ -243,7 +253,7 @@ class TableReference(Judge):
         x = np.concatenate([self.rows[:JUDGED], made[:JUDGED]])[:, self.used]
         y = np.repeat([0, 1], [len(self.rows[:JUDGED]), len(made[:JUDGED])])
         folds = StratifiedKFold(min(FOLDS, len(made)), shuffle=True, random_state=0)
-        trees = HistGradientBoostingClassifier(random_state=0)
+        trees = HistGradientBoostingClassifier(random_state=0, max_bins=self.bins)
         found = cross_val_predict(trees, x, y, cv=folds, method="predict_proba")[:, 1]
         return area(found[y == 1], found[y == 0])
 
@@ -259,7 +269,7 @@ class TableReference(Judge):
         there, known = ~np.isnan(y), ~np.isnan(truth)
         if len(np.unique(y[there])) < 2 or len(np.unique(truth[known])) < 2:
             return None
-        trees = HistGradientBoostingClassifier(random_state=0).fit(x[there], y[there])
+        trees = HistGradientBoostingClassifier(random_state=0, max_bins=self.bins).fit(x[there], y[there])
         chances, truth = trees.predict_proba(z[known]), truth[known]
         areas = [
             area(chances[truth == c, k], chances[truth != c, k])
@@ -271,13 +281,13 @@ class TableReference(Judge):
         areas = areas[-1:] if len(trees.classes_) == 2 else areas
         return float(np.mean([a for a, _ in areas])), float(np.mean([e for _, e in areas]))
 
-    def _pairs(self) -> list[tuple[int, int]]:
-        pairs = list(itertools.combinations(range(len(self.used)), 2))
-        return pairs[:: -(-len(pairs) // PAIRS)] if pairs else []
-
     def _which(self, classed: bool) -> list[int]:
         """The columns of classes, or of numbers."""
         return [i for i, each in zip(self.used, self.classed, strict=True) if each == classed]
+
+    def _coded(self, real: np.ndarray, made: np.ndarray) -> Coded:
+        """Each column that is used as classes, those of numbers ten bins."""
+        return [self._binned(i, classed, real, made) for i, classed in zip(self.used, self.classed, strict=True)]
 
     def _binned(self, i: int, classed: bool, real: np.ndarray, made: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if classed:
@@ -300,45 +310,6 @@ class TableReference(Judge):
         named = [i for i in few if self.schema.columns[i].name.lower() in LABELS]
         last = [i for i in few if i == self.used[-1]]
         return next(iter([*named, *last]), None) if len(self.used) > 1 else None
-
-
-def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference of two distribution functions, of the numbers that are there.
-
-    Example:
-        >>> kolmogorov(np.array([0.0, 1.0]), np.array([1.0, 2.0, np.nan]))
-        0.5
-    """
-    a, b = np.sort(a[~np.isnan(a)]), np.sort(b[~np.isnan(b)])
-    if not len(a) or not len(b):
-        return float(len(a) != len(b))
-    every = np.concatenate([a, b])
-    left, right = (np.searchsorted(x, every, side="right") / len(x) for x in (a, b))
-    return float(np.abs(left - right).max())
-
-
-def variation(a: np.ndarray, b: np.ndarray) -> float:
-    """The total variation distance of the shares of whole numbers of at least 0.
-
-    Example:
-        >>> variation(np.array([0, 0]), np.array([0, 1]))
-        0.5
-    """
-    size = 1 + int(max(a.max(initial=0), b.max(initial=0)))
-    if size > 10_000_000:  # pairs of columns of many classes
-        _, both = np.unique(np.concatenate([a, b]), return_inverse=True)
-        a, b, size = both[: len(a)], both[len(a) :], int(both.max()) + 1
-    left, right = (np.bincount(x, minlength=size) / len(x) for x in (a, b))
-    return float(np.abs(left - right).sum() / 2)
-
-
-def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's, of the rows that have both; 0 where one is constant."""
-    both = ~(np.isnan(a) | np.isnan(b))
-    a, b = a[both], b[both]
-    if len(a) < 2 or a.std() == 0 or b.std() == 0:
-        return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def lowest(scores: dict[str, float]) -> dict[str, float]:

@@ -208,7 +208,8 @@ def pick_columns(kinds: Mapping[str, str], options: Options, where: str, looks: 
         (column,) = found[0]
     unused = [name for name in names if name not in (column, *beside)]
     if unused and options.known is None:
-        said = "%s: of its columns %s is read as %s, %s not used: data.conditions names those that a model is given"
+        said = "%s: of its columns %s is read as %s, %s not used: data.conditions names those that a model is given; "
+        said += "all are read as a table by data.modality=tables"
         what = "and " + ", ".join(beside) + " beside it, " if beside else ""
         logger.warning(said, where, column, looks.what, what + ", ".join(unused))
     return column, beside
