@@ -280,12 +280,23 @@ def text(folder, content, name="t.csv"):
     return folder / name
 
 
+def test_between_semicolons_a_comma_is_a_decimal_point_where_it_can_be_no_other(tmp_path, caplog):
+    rows = "".join(f"{i},5;1.{i}34,25;1,{i}00;x,y\n" for i in range(1, 10)) + "12;7;NA;z\n"
+    data = read_data(text(tmp_path, "a;b;c;y\n" + rows), validation=0, test=0)
+    assert data.spec.schema.names == ["a", "b", "c", "y"]
+    x = data.train.batch(torch.arange(10))[0].double()
+    assert sorted(x[:, 0].tolist()) == [*(i + 0.5 for i in range(1, 10)), 12.0]
+    assert x[:, 1].min() == 7 and x[:, 1].max() == 1934.25
+    assert x[:, 2].nan_to_num(-1).max() == pytest.approx(1.9)  # column a has decided
+    assert "commas in column a, b are read as decimal points" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("a,b\n1,2\n3,1_0\n", "row 3, column b is '1_0', no number"),
         ('a,b\n1,2\n3,"1,000"\n', r"column b is '1,000', no number \(is it a decimal comma"),
-        ("a;b\n1,5;2,5\n", r"column a holds no numbers; the first holds '1,5' \(is it a decimal comma"),
+        ("a;b\n1,500;2\n", r"column a holds no numbers; the first holds '1,500' \(is it a decimal comma"),
         ("a,b\n1,2\n3,inf\n", "column b is 'inf', NaN, infinite"),
         ("a,b\n", "has a header and no rows"),
         ("a,b,a\n1,2,3\n", "two columns of the name 'a'"),
@@ -680,7 +691,8 @@ def test_a_minus_one_beside_classes_is_asked_about():
     ("content", "settings", "words"),
     [
         ("a  b\n1  2.5\n3  4.5\n", {}, r"the first holds '1  2.5' \(are these several numbers\? put commas"),
-        ("a;b\n0,5;1\n1,5;2\n", {}, r"column a holds.*holds '0,5' \(is it a decimal comma"),
+        ("a;b\n1,500;1\n2,250;2\n", {}, r"column a holds.*holds '1,500' \(is it a decimal comma"),
+        ("a;b\n0,5;1\n1,5;2.0\n0,5;1,a\n", {}, r"column b is '1,a'"),
         ("a,b\n1,2\n3,4\n", {"columns": ["a", "a"]}, "column 'a' is named twice"),
         ("a,b\n1,2\n3,4\n", {"columns": ["a", "b"], "conditions": "a"}, "column 'a' is named twice"),
         ("".join(f"{LONG + i}.5,{i}\n" for i in range(9)), {}, "column x_0 holds 9 different numbers.*more digits"),

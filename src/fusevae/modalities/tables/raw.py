@@ -21,6 +21,8 @@ STARS = re.compile(r"(\.\d+)[*†‡]+$")  # how sure a figure is; 5* is a hotel
 CODE = re.compile(r"(?m)^[ \t]*(?:[+-]?0\d+|\+\d{7,})[ \t]*$")  # numbers written as codes, telephone numbers
 EXPONENT = re.compile(r"(?m)^\d+[eE]\d+$")  # a number, or a code of digits and an E
 DECIMAL = re.compile(r"\d+\.\d+")
+COMMA = re.compile(r"[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?([eE][+-]?\d+)?")  # a number whose decimal point is one
+EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # the comma may as well stand between thousands
 FEW = 1000  # different cells, up to which those of a column are held against each other
 SPELLED = {"none", "null", "na", "n/a"}  # gaps that may be words
 WHOLE = 2.0**53  # whole numbers beyond it are not told apart as floats
@@ -61,6 +63,23 @@ def hint(word: str) -> str:
     if bare != word and re.search(r"\d", word) and is_number(bare.replace(",", "")):
         return " (is it a number? write it without %, currency, brackets or marks, and a minus as - before it)"
     return ""
+
+
+def with_points(cells: Sequence[str], sure: bool = False) -> list[str] | None:
+    """The cells of a column whose commas are decimal points, written with such; None for any other column, and where
+    the commas may as well stand between thousands, unless that is ``sure``.
+
+    Example:
+        >>> with_points(["1,5", "", "1.234,25"]), with_points(["1,500"]), with_points(["1,500"], sure=True)
+        (['1.5', '', '1234.25'], None, ['1.500'])
+    """
+    known = {bare for cell in cells if (bare := cell.strip()).lower() not in GAPS}
+    commas = [cell for cell in known if "," in cell]
+    if not commas or not (sure or any(not EITHER.fullmatch(cell) for cell in commas)):
+        return None
+    if not all(map(COMMA.fullmatch, known)):
+        return None
+    return [cell.replace(".", "").replace(",", ".") if cell.strip() in known else cell for cell in cells]
 
 
 def of_text(column: Sequence[str], name: str, where: str, worded: bool | None) -> Raw:

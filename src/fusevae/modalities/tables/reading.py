@@ -23,7 +23,7 @@ from fusevae.modalities.tables import dates, suspicions
 from fusevae.modalities.tables.column import Column
 from fusevae.modalities.tables.digits import single
 from fusevae.modalities.tables.kinds import as_words
-from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_ordered, of_text, say_zone
+from fusevae.modalities.tables.raw import WHOLE, Raw, hint, of_array, of_ordered, of_text, say_zone, with_points
 
 INDEX = re.compile(r"(Unnamed: \d+(\.\d+)*)?")  # names of a first column that has none
 FAR = 1e6  # times as far from the median as half of the values are: a cell that is said
@@ -43,9 +43,16 @@ def table_part(path: Path, options: Options) -> Part:
     )
     places = {name: i for i, name in enumerate(every)}
 
-    def column(name: str) -> list[str]:
+    def cells(name: str) -> list[str]:
         return list(map(itemgetter(places[name]), body))
 
+    commas = delimiter == ";" and [name for name in every if with_points(cells(name))]  # one column decides for all
+
+    def column(name: str) -> list[str]:
+        return (commas and with_points(cells(name), sure=True)) or cells(name)
+
+    if commas and options.known is None:
+        logger.warning("%s: commas in column %s are read as decimal points", path, ", ".join(commas))
     names = without_index(every, options, str(path), lambda name: of_text(column(name), name, str(path), None))
     wanted = chosen(names, beside, options, str(path))
     columns = {name: of_text(column(name), name, str(path), said_words(name, options)) for name in wanted}
