@@ -361,6 +361,8 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         ("a.txt", b"\n \n", {}, "holds no text"),
         ("a.txt", b"fine\n\xff\xfe bad\n", {}, r"a\.txt: line 2 is no UTF-8: mend it, or pass --skip-damaged"),
         ("a.txt", b"fine\n\n" + b"x" * 600, {"tokens": "bytes"}, r"line 3 has 601 tokens .* longest=512: .*=601"),
+        ("a.txt", b"fine\n" + b"x" * 600 + b"\n" + b"x" * 900, {"tokens": "bytes"},
+         r"line 3 has 901 tokens .* longest=512 \(2 texts have\): .*=901"),
         ("a.txt", b"fine\n", {"column": "text"}, "no columns"),
         ("a.txt", b"fine\n", {"tokens": "letters"}, "expected a kind of token"),
         ("a.txt", b"fine\n", {"longest": 1}, "longest=1 was given"),

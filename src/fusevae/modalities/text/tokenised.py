@@ -54,7 +54,16 @@ def vocabulary_for(texts: list[str], kind: str, options: Options) -> Vocabulary:
 def encoded(parts: dict[str, Part], words: Vocabulary, options: Options, fitted: bool) -> dict[str, Encoded]:
     """The tokens of each part. Unknown ones are said; in the part that the vocabulary is ``fitted`` on where they are
     many, or the texts are not made of such tokens."""
-    found = {name: _encode(part, words, options) for name, part in parts.items()}
+    long: list[tuple[int, str]] = []
+    found = {name: _encode(part, words, options, long) for name, part in parts.items()}
+    if long:
+        n, where = max(long, key=lambda one: one[0])
+        refuse(
+            f"{where} has {n} tokens ({words.kind}) with its end, more than longest={options.longest}"
+            + f" ({len(long)} texts have)" * (len(long) > 1)
+            + f": raise it (--set data.longest={n})",
+            options,
+        )
     for name, (part, tokens, _) in found.items():
         unknown, where = int((tokens == UNKNOWN).sum()), file_of(part) + f" ({name})" * fitted
         if unknown and not (fitted and name == "train"):
@@ -92,8 +101,9 @@ def sequences(
     return made
 
 
-def _encode(part: Part, words: Vocabulary, options: Options) -> Encoded:
-    """The tokens of all texts of a part one after the other, their lengths, and the part without what is left out."""
+def _encode(part: Part, words: Vocabulary, options: Options, long: list[tuple[int, str]]) -> Encoded:
+    """The tokens of all texts of a part one after the other, their lengths, and the part without what is left out. The
+    lengths of those that are too ``long``, and where they stand, are noted there."""
     flat, lengths = array("i"), array("i")
     kept, damaged = [], []
     for i, text in enumerate(part.x):
@@ -110,12 +120,7 @@ def _encode(part: Part, words: Vocabulary, options: Options) -> Encoded:
             flat.extend(tokens)
             continue
         if len(tokens) >= options.longest:
-            n = len(tokens) + 1
-            refuse(
-                f"{place(part, at)} has {n} tokens ({words.kind}) with its end, more than longest={options.longest}: "
-                f"raise it (--set data.longest={n})",
-                options,
-            )
+            long.append((len(tokens) + 1, place(part, at)))
             damaged.append(at)
             continue
         flat.extend(tokens)
