@@ -16,7 +16,7 @@ from fusevae.modalities.molecules.smiles_tokens import DEEPEST, DOT, Pairs
 from fusevae.modalities.text.tokens import MARK, Pieces, until_end
 
 SYMBOL = re.compile(rf"\[([^A-Z]*)(Branch|Ring|End)(?:[123]|{DOT}(-?\d+))\]")  # what isn't an atom
-BRACKETED = re.compile(r"\[(?:Br?|Cl?|N|O|P|S|F|I)(?:H\d*)?\]")  # may say no more than the letter alone
+BRACKETED = re.compile(r"\[[BCNOS](?:H\d*)?\]")  # may say no more than the letter alone
 ONE = re.compile(r"(?<=H)1(?=[+-]|\])|(?<=[+-])1(?=\])")  # hydrogen, or charge
 
 
