@@ -34,7 +34,8 @@ def recipe(
 ) -> Experiment:
     """``decoder`` and ``encoder`` are folders of ``save_pretrained``, and the data are read with the decoder's tokens
     (``--set data.tokens=FOLDER``); the encoder may have tokens of its own. A part without a folder is a small one that
-    starts anew. Latent and ``free_bits`` as of ``text-vae``. ``frozen`` names what keeps the weights that it came with: ``decoder.net``, say."""
+    starts anew. Latent and ``free_bits`` as of ``text-vae``. ``frozen`` names what keeps the weights that it came with:
+    ``decoder.net``, say."""
     size, longest = vocabulary_of(data).size, data.shape[0]
     words = vocabulary_of(data)
     if words is not None and not isinstance(words, PretrainedTokens) and (decoder or encoder):
@@ -54,7 +55,9 @@ def recipe(
         own, texts = PretrainedTokens.read(encoder), None
         if isinstance(words, PretrainedTokens) and own.fingerprint != words.fingerprint:
             texts = (words, own)
-        reader = PretrainedEncoder.from_folder(encoder, **own.numbering, outputs=2 * latent, texts=texts, tells=free_bits)
+        reader = PretrainedEncoder.from_folder(
+            encoder, **own.numbering, outputs=2 * latent, texts=texts, tells=free_bits
+        )
     else:
         positions = {"intermediate_size": 512, "max_position_embeddings": longest + 8}
         reader = PretrainedEncoder(

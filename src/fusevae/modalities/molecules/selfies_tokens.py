@@ -24,8 +24,8 @@ class Selfies(Pieces):
     """SELFIES (Krenn et al. 2020): SMILES are read, and written again; any sequence of these tokens is a molecule.
 
     What comes back is a SMILES of the same molecule, though not always the same SMILES: brackets that say nothing, as
-    of ``C[CH2]O``, are read over, since a symbol for them would be a carbon of its own that has two hydrogens anywhere. Nothing but an atom may come
-    first, see :attr:`never_first`, so that there is a molecule.
+    of ``C[CH2]O``, are read over, since a symbol for them would be a carbon of its own that has two hydrogens anywhere.
+    Nothing but an atom may come first, see :attr:`never_first`, so that there is a molecule.
 
     Raises :class:`InputError` where the library is missing, and for a molecule that SELFIES can't hold.
 
