@@ -493,7 +493,7 @@ def test_brackets_that_say_nothing_are_no_symbols_of_selfies(kind):
     assert words.entries == others.entries
     for text, same in zip(given, plain, strict=True):
         back = words.decode(words.encode(text))
-        assert back == others.decode(others.encode(same)) and "1]" not in back and "1+" not in back
+        assert back == others.decode(others.encode(same))
         assert canonical(parse(back), stereo=True) == canonical(parse(text), stereo=True)
 
 

@@ -17,7 +17,6 @@ from fusevae.modalities.text.tokens import MARK, Pieces, until_end
 
 SYMBOL = re.compile(rf"\[([^A-Z]*)(Branch|Ring|End)(?:[123]|{DOT}(-?\d+))\]")  # what isn't an atom
 BRACKETED = re.compile(r"\[[BCNOS](?:H\d*)?\]")  # may say no more than the letter alone
-ONE = re.compile(r"(?<=H)1(?=[+-]|\])|(?<=[+-])1(?=\])")  # hydrogen, or charge
 
 
 class Selfies(Pieces):
@@ -50,7 +49,7 @@ class Selfies(Pieces):
     def smiles(entries: Iterable[str]) -> str:
         """The molecule that entries say."""
         molecule: str = selfies().decoder("".join(entries))
-        return ONE.sub("", molecule)
+        return molecule
 
     def decode(self, tokens: Sequence[int]) -> str:
         runs = groupby(until_end(tokens), key=lambda t: t == UNKNOWN)
