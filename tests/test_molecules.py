@@ -484,6 +484,15 @@ def test_the_command_writes_a_table_and_refuses_other_models(chains, tmp_path, m
 
 
 @needs_rdkit
+def test_molecules_that_spread_too_widely_are_unlike_the_data():
+    real = [f"{'C' * n}c1ccc({x})cc1" for n in range(1, 6) for x in ("O", "N", "Cl", "F", "CO")]
+    wild = [f"{'C' * (2 * n * n)}c1ccc({x})cc1" for n in range(6) for x in ("O", "N", "Cl", "F", "S(=O)(=O)O")]
+    for made, names in ((real, []), (wild, ["unlike the data"])):
+        found = fusevae.molecule_quality(made * 8, None, real * 4, fcd=False)
+        assert [f.name for f in found.failings() if "spread" in f.evidence] == names
+
+
+@needs_rdkit
 @pytest.mark.parametrize("kind", ["selfies", "selfies-pairs"])
 def test_brackets_that_say_nothing_are_no_symbols_of_selfies(kind):
     pytest.importorskip("selfies")
