@@ -554,7 +554,7 @@ def test_a_trial_has_its_updates_however_dear_a_look_is(tmp_path, monkeypatch):
         return False
 
     for place in ("recipes.trials", "training.budget"):
-        monkeypatch.setattr(f"fusevae.{place}.timed", lambda *given, looks=True: (0.01, 1.0, 89))
+        monkeypatch.setattr(f"fusevae.{place}.timed", lambda *given, looks=True, most=None: (0.01, 1.0, 89))
     monkeypatch.setattr(stages.Work, "_search", stopped)
     assert tune.tune("logistic-vae", total=60.0, output=tmp_path / "t", quiet=True).run is None
     assert steps == [pytest.approx(stages.UPDATES, abs=1)]

@@ -40,7 +40,7 @@ def timing(monkeypatch):
     """Steps of 1 s and validations of 5 s, in epochs of 10 steps; how often they were timed."""
     asked: list[int] = []
 
-    def timed(experiment, data, device, steps, made=None, looks=True):
+    def timed(experiment, data, device, steps, made=None, looks=True, most=None):
         asked.append(steps)
         return 1.0, 5.0, 10
 
@@ -183,7 +183,7 @@ def test_a_density_takes_as_long_however_many_importance_samples_are_asked_for(m
 
 
 def test_a_validation_that_takes_too_much_of_the_time_is_of_fewer_examples(monkeypatch):
-    def timed(experiment, data, device, steps, made=None, looks=True):
+    def timed(experiment, data, device, steps, made=None, looks=True, most=None):
         return 0.01, 4.0, 100
 
     monkeypatch.setattr(budget, "timed", timed)
@@ -219,6 +219,21 @@ def test_what_is_timed_leaves_the_training_as_it_was(tmp_path):
     assert budget.timed(made, data, "cpu", 12, one)[0] > 0 and one.game.training is False
     assert all(torch.equal(v, before[n]) for n, v in one.game.state_dict().items())
     assert all(p.grad is None for p in one.game.parameters())
+
+
+def test_steps_that_take_long_are_not_timed_for_longer_than_there_is(tmp_path, monkeypatch):
+    made = experiment(write_table(tmp_path / "table.csv"))
+    forward = type(made.model).trace
+
+    def slow(model, *given, **more):
+        if model.training:
+            time.sleep(0.3)
+        return forward(model, *given, **more)
+
+    monkeypatch.setattr(type(made.model), "trace", slow)
+    started = time.monotonic()
+    found = budget.plan(made, made.data.read(), 2.0)
+    assert found.step_seconds > 0.3 and time.monotonic() - started < 3.0  # twice a step and the one before; not 17
 
 
 @pytest.mark.parametrize("value", ["soon", "0s", -1, 0, float("inf"), float("nan")])
@@ -323,7 +338,7 @@ def test_a_scale_that_is_out_of_reach_is_said(scale, factor, says):
 def test_batches_are_smaller_where_too_few_steps_would_fit(monkeypatch):
     seen = []
 
-    def timed(experiment, data, device, steps, made=None, looks=True):
+    def timed(experiment, data, device, steps, made=None, looks=True, most=None):
         seen.append(experiment.training.batch_size)
         return 0.1 * experiment.training.batch_size / 64, 0.0, len(data.train) // experiment.training.batch_size
 

@@ -33,7 +33,9 @@ from fusevae.evaluation import blocks
 from fusevae.evaluation.paths import Latents
 from fusevae.evaluation.refinement import refined
 from fusevae.modalities.molecules import search as molecule_search
+from fusevae.modalities.molecules.chemistry import canonical, parse
 from fusevae.modalities.molecules.modality import MoleculeSchema
+from fusevae.modalities.text.tokens import vocabulary
 
 needs_rdkit = pytest.mark.skipif(
     importlib.util.find_spec("rdkit") is None, reason="rdkit is not installed: pip install 'fusevae[molecules]'"
@@ -479,6 +481,29 @@ def test_the_command_writes_a_table_and_refuses_other_models(chains, tmp_path, m
     assert capsys.readouterr().err.count("\n") == 1
     assert main([*command, "--similarity", "2"]) == 2
     assert "from 0 to 1" in capsys.readouterr().err
+
+
+@needs_rdkit
+def test_molecules_that_spread_too_widely_are_unlike_the_data():
+    real = [f"{'C' * n}c1ccc({x})cc1" for n in range(1, 6) for x in ("O", "N", "Cl", "F", "CO")]
+    wild = [f"{'C' * (2 * n * n)}c1ccc({x})cc1" for n in range(6) for x in ("O", "N", "Cl", "F", "S(=O)(=O)O")]
+    for made, names in ((real, []), (wild, ["unlike the data"])):
+        found = fusevae.molecule_quality(made * 8, None, real * 4, fcd=False)
+        assert [f.name for f in found.failings() if "spread" in f.evidence] == names
+
+
+@needs_rdkit
+@pytest.mark.parametrize("kind", ["selfies", "selfies-pairs"])
+def test_brackets_that_say_nothing_are_no_symbols_of_selfies(kind):
+    pytest.importorskip("selfies")
+    given = ["CC[CH2][CH]1[CH2][NH][CH2]1", "O[C@H](C)[NH3+]", "[CH3]c1cc[nH]c1", "C[CH]C", "[O-][N+](=O)[CH3]"] * 2
+    plain = ["CCCC1CNC1", "O[C@H](C)[NH3+]", "Cc1cc[nH]c1", "C[CH]C", "[O-][N+](=O)C"] * 2
+    words, others = vocabulary(kind).fit(given, 40), vocabulary(kind).fit(plain, 40)
+    assert words.entries == others.entries
+    for text, same in zip(given, plain, strict=True):
+        back = words.decode(words.encode(text))
+        assert back == others.decode(others.encode(same))
+        assert canonical(parse(back), stereo=True) == canonical(parse(text), stereo=True)
 
 
 def test_selfies_are_not_read_as_radicals(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import fusevae
-from fusevae import InputError, build, describe
+from fusevae import Flat, Gaussian, InputError, Normal, build, describe
 from fusevae.cli import main
 from fusevae.core import noise
 from fusevae.core.generation import GREEDY, Generation, generating
@@ -183,6 +183,28 @@ def test_the_encoder_ignores_what_follows_the_end(bert, begin):
     ids = [5, 4, 3] if begin is None else [2, 5, 4, 3]
     exact = net.head(theirs(torch.tensor([ids])).last_hidden_state.mean(1))
     torch.testing.assert_close(net(short), exact, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_encoder_begins_by_telling_what_was_asked_and_what_was_trained_stays(bert):
+    reader = PretrainedEncoder.from_folder(bert, **PretrainedTokens.read(bert).numbering, outputs=8, tells=2.0).eval()
+    x = torch.randint(4, 10, (200, 5), generator=torch.Generator().manual_seed(0))
+    latents = Flat(Normal(4), Gaussian(reader))
+    latents.start_from(lambda: x)
+    q = latents.posterior(x)
+    kl = torch.distributions.kl_divergence(q.base_dist, torch.distributions.Normal(0.0, 1.0)).sum(1)
+    assert kl.mean().item() == pytest.approx(2.0, abs=0.05) and q.mean.std(0).min() > 0.3
+    before = reader.head.weight.clone()
+    latents.start_from(lambda: x[:50])
+    assert torch.equal(reader.head.weight, before)
+
+
+@torch.no_grad()
+def test_a_latent_is_no_noise_to_a_decoder_that_begins(gpt2):
+    model = decoder(gpt2, context=32).eval()
+    x = torch.randint(2, 9, (40, 6), generator=torch.Generator().manual_seed(0))
+    told, alone = model(torch.randn(40, 32)).log_prob(x), model(torch.zeros(40, 32)).log_prob(x)
+    assert (told - alone).std() < 0.5 * alone.std()  # of the map's weights at 0.02 they would drown the tokens
 
 
 @torch.no_grad()

@@ -12,13 +12,16 @@ from fusevae import (
     VAE,
     Bernoulli,
     Categorical,
+    Constant,
     ContinuousBernoulli,
     ConvDecoder,
     DiscretizedLogistic,
+    FiniteScalar,
     Flat,
     Gaussian,
     LanguageModel,
     Normal,
+    Quantized,
     SequenceEncoder,
     SpatialDecoder,
     Transformer,
@@ -27,6 +30,7 @@ from fusevae import (
 )
 from fusevae.nets.ladder import SubPixel
 from fusevae.nets.outset import FEW
+from fusevae.nets.quantizer import EVENLY
 
 
 def still(net):
@@ -194,6 +198,24 @@ def test_an_encoder_of_sequences_tells_as_much_as_was_asked_and_over_all_example
     moments = entries.T.cov(correction=0) + q.variance[0, : k // parts].diag()
     torch.testing.assert_close(moments, torch.eye(k // parts), rtol=0, atol=0.01)
     torch.testing.assert_close(entries.mean(0), torch.zeros(k // parts), rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_codes_of_texts_begin_in_use_all_about_alike():
+    torch.manual_seed(0)
+    x, prior = torch.randint(2, 40, (3000, 9)), Categorical(Constant((16, 1, 3)), levels=16)
+    usage = []
+    for differs in (0.0, EVENLY):
+        net = SequenceEncoder(Transformer(16, 2, 0, causal=False), 40, (2, 1, 3), differs=differs)
+        latents = Quantized(net, FiniteScalar((4, 4)), prior)
+        latents.start_from(lambda: x)
+        _, terms, _ = latents.infer(x)
+        share = torch.bincount(terms[0].z.long().flatten(), minlength=16) / terms[0].z.numel()
+        usage.append(torch.exp(-torch.special.xlogy(share, share).sum()).item())
+    assert usage[0] < 5 and usage[1] > 14  # perplexities, of 16
+    before = net.head.weight.clone()
+    latents.start_from(lambda: x[:50])
+    assert torch.equal(net.head.weight, before)
 
 
 @torch.no_grad()

@@ -30,6 +30,8 @@ from fusevae.data.modality import modality
 from fusevae.data.sheet import Rows
 from fusevae.data.source import read_examples
 from fusevae.modalities.molecules.selfies_tokens import symbols
+from fusevae.modalities.text.tokens import MARK
+from fusevae.modalities.text.utf8 import states
 from fusevae.recipes.find import find, kinds, reads, recipes
 
 needs_rdkit = pytest.mark.skipif(
@@ -763,3 +765,42 @@ def test_how_other_data_are_read_can_be_said_to_each_command(tmp_path, capsys, c
         assert "is no setting of the data" in capsys.readouterr().err
         assert main([name, *rest, "--set", "data.column=bod"]) == 2 and "no column 'bod'" in capsys.readouterr().err
         assert not (tmp_path / name).exists()
+
+
+# ---------------------------------------------------------------- characters of several bytes
+
+
+def test_the_states_of_bytes_are_those_of_utf8():
+    def is_text(given: bytes) -> bool:
+        try:
+            return bool(given.decode()) or not given
+        except UnicodeDecodeError:
+            return False
+
+    some = (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xF4, 0xF5)
+    made = [bytes(x) for n in (1, 2, 3) for x in itertools.product(some, repeat=n)]
+    tails = [bytes(x) for n in (1, 2, 3) for x in itertools.product((0x80, 0xA0), repeat=n)]
+    for given, state in zip(made, states(made)[0].tolist(), strict=True):
+        if is_text(given):
+            assert state == 0
+        else:  # it goes on as one, or doesn't
+            assert (state > 0) == any(is_text(given + tail) for tail in tails), given
+
+
+@pytest.mark.parametrize("tokens", ["bytes", "bpe"])
+def test_what_is_written_is_made_of_whole_characters(tokens):
+    if tokens == "bpe":
+        pytest.importorskip("tokenizers", reason="pip install 'fusevae[text]'")
+    spec = read_data(CHINESE * 20, tokens=tokens, validation=0, test=0).spec
+    torch.manual_seed(0)
+    model = LanguageModel(Transformer(8, heads=2, layers=1), spec.schema.vocabulary.size, longest=60).eval()
+    with torch.no_grad():
+        model.bias[END] = 3.0
+    artifact = fusevae.Artifact(model, spec)
+    with torch.no_grad(), noise.keyed(0):
+        assert any(MARK in text for text in spec.text(model().sample((50,))))  # the model alone breaks them
+    for how in (None, Generation(0.7, top_p=0.9), Generation(beams=3)):
+        x = fusevae.sample(artifact, 30, generation=how)
+        ended = (x == END).any(-1)
+        found = [text for text, whole in zip(spec.text(x), ended.tolist(), strict=True) if whole]
+        assert found and not any(MARK in text for text in found)

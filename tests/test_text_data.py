@@ -351,6 +351,21 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         read_data(torch.zeros(9, 2), stream=4, modality="text")
 
 
+def test_pairs_are_tokens_where_they_say_more_than_chance():
+    draw = np.random.default_rng(0)
+    letters = ["".join(draw.choice([*"ACDEFGHIKLMNPQRSTVWY"], n)) for n in draw.integers(5, 15, 400)]
+    words = ["".join(draw.choice([*"ACDEFGHIKLMNPQRSTVWY"], 6)) for _ in range(40)]
+    lines = [" ".join(draw.choice(words, 3)) for _ in range(400)]
+    sizes = {}
+    for name, some in {"letters": letters, "lines": lines, "few": letters[:50]}.items():
+        data = read_data(some, tokens="bpe", validation=0, test=0)
+        assert texts(data.train) == some
+        sizes[name] = data.spec.schema.vocabulary.size
+    assert sizes["letters"] == 258 and sizes["lines"] > 300 and sizes["few"] > 258  # bytes, an end and an unknown
+    asked = read_data(letters, tokens="bpe", vocabulary_size=400, validation=0, test=0)
+    assert asked.spec.schema.vocabulary.size == 400
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -361,6 +376,8 @@ def test_one_long_text_is_cut_into_windows(tmp_path):
         ("a.txt", b"\n \n", {}, "holds no text"),
         ("a.txt", b"fine\n\xff\xfe bad\n", {}, r"a\.txt: line 2 is no UTF-8: mend it, or pass --skip-damaged"),
         ("a.txt", b"fine\n\n" + b"x" * 600, {"tokens": "bytes"}, r"line 3 has 601 tokens .* longest=512: .*=601"),
+        ("a.txt", b"fine\n" + b"x" * 600 + b"\n" + b"x" * 900, {"tokens": "bytes"},
+         r"line 3 has 901 tokens .* longest=512 \(2 texts have\): .*=901"),
         ("a.txt", b"fine\n", {"column": "text"}, "no columns"),
         ("a.txt", b"fine\n", {"tokens": "letters"}, "expected a kind of token"),
         ("a.txt", b"fine\n", {"longest": 1}, "longest=1 was given"),

@@ -355,6 +355,12 @@ def test_what_training_showed_is_said():
         ["too short"],
         [],
     ]
+    for last, names in ((-77.5, ["too short"]), (-89.7, [])):  # unless training examples say it
+        means = [
+            {"step": step, "train": {"elbo": v}} for step, v in {100: -90.0, 200: (last - 90.0) / 2, 262: last}.items()
+        ]
+        seldom = looked({0: -99.0, 262: -79.0}) + means + diagnosed
+        assert [failing.name for failing in of_training(seldom, evaluation(-79.0, 1.0))] == names
     dead = {"elbo": -95.0, "kl": 0.01, "units": {"z": 2}, "active_units": {"z": 0}, "codes": {}, "largest_kl": 0.01}
     found = of_training([{"diagnosis": dead | {"constant_model": -90.0, "mutual_information": 0.0}}])
     assert {failing.name for failing in found} == {"collapsed", "worse than a constant model"}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,8 +19,9 @@ class Generation:
     r"""How a language model writes its tokens, one after the other.
 
     The default draws from the model itself: only these samples have the model's probabilities, and only these are
-    judged against real data. Of text, whatever is written leaves out what no text is made of: the unknown token, and an
-    end that comes first; the other tokens keep the model's probabilities, in proportion.
+    judged against real data. Of text, whatever is written leaves out what no text is made of: the unknown token, an end
+    that comes first, and bytes that make no character; the other tokens keep the model's probabilities, in
+    proportion.
 
     Attributes:
         temperature: logits are divided by it; 0 takes the likeliest token.
@@ -31,6 +32,8 @@ class Generation:
         start: tokens that every sequence begins with.
         never: tokens that are never written.
         never_first: tokens that no sequence begins with.
+        states: where tokens are parts of something (bytes of a character), the state after each token in each state,
+            ``(states, tokens)``, -1 where it is never written; a sequence begins in state 0.
 
     Raises :class:`InputError` for settings out of range.
 
@@ -47,6 +50,7 @@ class Generation:
     start: tuple[int, ...] = ()
     never: tuple[int, ...] = ()
     never_first: tuple[int, ...] = ()
+    states: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, ok, wanted in (
@@ -59,10 +63,19 @@ class Generation:
             if not ok:
                 raise InputError(f"{name} is {getattr(self, name)}, expected {wanted}")
 
-    def allowed(self, logits: Tensor, place: int) -> Tensor:
-        """The logits ``(..., tokens)`` of the token at a place: -inf for those that are never written there."""
+    def allowed(self, logits: Tensor, place: int, state: Tensor) -> Tensor:
+        """The logits ``(n, tokens)`` of the token at a place, in a state ``(n,)``: -inf for those that are never
+        written there."""
         without = [*self.never, *(self.never_first if place == 0 else ())]
-        return logits.index_fill(-1, torch.tensor(without, device=logits.device), -torch.inf) if without else logits
+        if without:
+            logits = logits.index_fill(-1, torch.tensor(without, device=logits.device), -torch.inf)
+        if self.states is None:
+            return logits
+        return logits.masked_fill(self.states.to(logits.device)[state] < 0, -torch.inf)
+
+    def after(self, state: Tensor, token: Tensor) -> Tensor:
+        """The states ``(n,)`` after tokens ``(n,)`` that are written in some."""
+        return state if self.states is None else self.states.to(state.device)[state, token].clamp(min=0)
 
     def limited(self, logits: Tensor) -> Tensor:
         """The logits ``(..., tokens)`` that are drawn from: -inf for tokens that are not."""

@@ -49,6 +49,12 @@ class Vocabulary(Described):
         there."""
         return [END]
 
+    @property
+    def states(self) -> Tensor | None:
+        """Of tokens that are parts of characters, which may follow which, as of
+        :attr:`fusevae.core.generation.Generation.states`; None where each is text."""
+        return None
+
     def misfit(self, texts: Sequence[str]) -> str:
         """Why the texts that it was fitted on are not made of such tokens, in words; empty where they are."""
         return ""

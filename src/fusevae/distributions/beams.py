@@ -40,14 +40,16 @@ def search(
     score[:, 0] = 0.0
     done = torch.zeros(n, beams, dtype=torch.bool, device=start.device)
     first = torch.arange(n, device=start.device)[:, None] * beams
+    state = start.new_zeros(n * beams)
     for place in range(len(how.start), longest):
-        log_p = how.allowed(run(new, given)[:, -1], place).log_softmax(-1).view(n, beams, -1)
+        log_p = how.allowed(run(new, given)[:, -1], place, state).log_softmax(-1).view(n, beams, -1)
         tokens = log_p.shape[-1]
         log_p = log_p.masked_fill(done[..., None], -torch.inf)
         log_p[..., END] = log_p[..., END].masked_fill(done, 0.0)
         score, best = (score[..., None] + log_p).flatten(1).topk(beams)
         rows = (first + best // tokens).flatten()
         new = (best % tokens).view(-1, 1)
+        state = how.after(state[rows], new[:, 0])
         sequences = torch.cat([sequences[rows], new], 1)
         done = done.flatten()[rows].view(n, beams) | (new.view(n, beams) == END)
         kept.choose(rows)

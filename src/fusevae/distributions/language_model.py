@@ -208,10 +208,11 @@ def barred(vocabulary: int, tokens: Sequence[int]) -> Tensor | None:
     return found
 
 
-def written(logits: Tensor, uniform: Tensor, how: Generation, place: int) -> Tensor:
-    """The tokens ``(n,)`` that are written at a place. One that is never written there is drawn anew among the others,
-    by where in its own share the number ``uniform`` lies: those that may be written are what they would have been."""
-    allowed = how.allowed(logits, place)
+def written(logits: Tensor, uniform: Tensor, how: Generation, place: int, state: Tensor) -> Tensor:
+    """The tokens ``(n,)`` that are written at a place, in states ``(n,)``. One that is never written there is drawn
+    anew among the others, by where in its own share the number ``uniform`` lies: those that may be written are what
+    they would have been."""
+    allowed = how.allowed(logits, place, state)
     if how.temperature == 0:
         return allowed.argmax(-1)
     token = noise.inverse(limited := how.limited(logits), uniform)
@@ -289,13 +290,15 @@ class _Sequences(Distribution):
             first = len(how.start)
             x = F.pad(start[:, 1:], (0, max(0, longest - first)), value=END)
             rows, new, done = torch.arange(n, device=x.device), start, x.new_zeros(n, dtype=torch.bool)
+            state = torch.zeros_like(rows)
             look = 16 if x.is_cuda else 1  # to look is to wait for the device
             # a number for each token, whenever the writing ends: what is drawn afterwards doesn't depend on it
             uniform = torch.rand((*lead, longest), device=x.device).view(n, longest)
             for i in range(longest - first):
                 logits = run(new, given)[:, -1]
-                token = written(logits, uniform[:, i], how, first + i).masked_fill(done, END)
+                token = written(logits, uniform[:, i], how, first + i, state).masked_fill(done, END)
                 x[rows, first + i], done, new = token, done | (token == END), token[:, None]
+                state = how.after(state, token)
                 if i % look == look - 1:
                     going = (~done).nonzero()[:, 0]
                     if not len(going):
@@ -304,5 +307,6 @@ class _Sequences(Distribution):
                         kept.choose(going)
                         given = [g if g is None else g[going] for g in given]
                         rows, new, done, uniform = rows[going], new[going], done[going], uniform[going]
+                        state = state[going]
             x = x[:, : int(lengths(x).amax()) if x.numel() else None]
             return x.view(*lead, x.shape[1])

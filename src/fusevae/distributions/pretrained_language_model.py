@@ -88,8 +88,8 @@ class PretrainedLanguageModel(SequenceModel):
         self.register_buffer("impossible_first", barred(vocabulary, never_first), persistent=False)
         self.label = Embedding(classes, self.width) if classes else None
         self.given = nn.Linear(context, (places if inject == "prefix" else 1) * self.width) if context else None
-        if self.given is not None:  # small, so that the net begins as what it was
-            nn.init.normal_(self.given.weight, std=0.02)
+        if self.given is not None:  # small, so that the net begins as what it was: its tokens are of some 0.02, too
+            nn.init.normal_(self.given.weight, std=0.001 if inject == "add" else 0.02)
             nn.init.zeros_(self.given.bias)
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Protocol
 
 from fusevae.evaluation.collapse import warnings
@@ -129,21 +130,24 @@ def of_training(records: Iterable[Mapping[str, Any]], final: Likelihood | None =
 
 def _too_short(records: Sequence[Mapping[str, Any]], constant: float | None) -> list[Failing]:
     """Whether held-out examples gained much from the last look before the last quarter on, of all they have gained
-    since the first look, or beside a constant model where that is more."""
-    for name in ("elbo", "log_bound"):
-        looks = [(r["step"], r["validation"].get(name)) for r in records if "validation" in r and "step" in r]
+    since the first look, or beside a constant model where that is more; whether training ones did where held-out ones
+    were looked at too seldom to tell."""
+    for name, (part, whose) in product(("elbo", "log_bound"), (("validation", "held-out"), ("train", "training"))):
+        looks = [(r["step"], r[part].get(name)) for r in records if part in r and "step" in r]
         known = [(step, value) for step, value in looks if value is not None]
         if not known or known[0][0] == known[-1][0]:
             continue
         (first, begun), end = known[0], known[-1][0]
         since = max(step for step, _ in known if step <= max(first, 0.75 * end))
+        if 3 * since < end and end >= EARLY:
+            continue
         best, kept = max(value for step, value in known if step <= since), max(value for _, value in known)
-        known_by_none = constant if constant is not None and begun < constant < kept else begun
-        gained, whole = kept - best, kept - known_by_none
-        if (3 * since < end and end >= EARLY) or not gained > LATE * whole > 0:
+        at_none = constant is not None and constant < kept and (begun < constant or part == "train")
+        gained, whole = kept - best, kept - (constant if at_none else begun)
+        if not gained > LATE * whole > 0:
             return []
         evidence = (
-            f"from step {since:,} to its end at step {end:,} held-out examples gained {gained:,.3g} nats, "
+            f"from step {since:,} to its end at step {end:,} {whose} examples gained {gained:,.3g} nats, "
             f"{min(1.0, gained / whole):.0%} of all that was learned"
         )
         return [Failing("too short", evidence, "train longer (--budget, training.epochs)")]

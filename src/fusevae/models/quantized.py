@@ -104,6 +104,9 @@ class Quantized(Latents):
         return [self.encoder, self.quantizer]
 
     def start_from(self, examples: Callable[[], Tensor]) -> None:
+        start = getattr(self.encoder, "start_from", None)
+        if start is not None:  # of an encoder that takes something from examples itself
+            start(examples)
         if type(self.quantizer).start is Quantizer.start:
             return
         x = examples()

@@ -110,15 +110,31 @@ def tell(head: nn.Linear, inputs: Tensor, nats: float) -> None:
         >>> round(kl.sum(1).mean().item(), 3)
         1.0
     """
-    k, x = head.out_features // 2, thinned(inputs).double()
-    away, scale = x - x.mean(0), math.exp(-nats / k)
+    k, scale = head.out_features // 2, math.exp(-nats / (head.out_features // 2))
+    differ(head, inputs, math.sqrt(1 - scale**2), k)
+    head.bias[k:] = math.log(scale)
+
+
+@torch.no_grad()
+def differ(head: nn.Linear, inputs: Tensor, deviation: float, k: int | None = None) -> None:
+    """Let the first k outputs of a layer (all of them by default) be principal components of its ``inputs`` (n, width),
+    of a mean of 0 and a ``deviation``; the other ones are 0.
+
+    Example:
+        >>> head, x = nn.Linear(5, 4), torch.randn(100, 5)
+        >>> differ(head, x, 0.5)
+        >>> torch.allclose(head(x).T.cov(correction=0), 0.25 * torch.eye(4), atol=1e-5)
+        True
+    """
+    k, x = k or head.out_features, thinned(inputs).double()
+    away = x - x.mean(0)
     variance, axes = torch.linalg.eigh(away.mT @ away / len(x))
     n = min(k, int((variance > NARROW**2 * variance[-1]).sum()))  # of few examples that are alike there are fewer
     axes = axes.mT.flip(0)[:n] / variance.flip(0)[:n, None].sqrt()
     head.weight.zero_()
-    head.weight[:n] = (math.sqrt(1 - scale**2) * axes).to(head.weight.dtype)
-    head.bias[:k] = -head.weight[:k] @ x.mean(0).to(head.weight.dtype)
-    head.bias[k:] = math.log(scale)
+    head.bias.zero_()
+    head.weight[:n] = (deviation * axes).to(head.weight.dtype)
+    head.bias[:n] = -head.weight[:n] @ x.mean(0).to(head.weight.dtype)
 
 
 def spread(x: Tensor) -> Tensor:

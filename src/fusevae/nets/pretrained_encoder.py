@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +15,10 @@ from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import END, Vocabulary, counted
 from fusevae.nets.mlp import Embedding
+from fusevae.nets.outset import tell, untouched
 from fusevae.nets.pretrained import config_of, numbers, positions, pretrained
+
+SOME = 500  # texts that a start is taken from: a large net reads some twenty a second
 
 
 class PretrainedEncoder(Described, nn.Module):
@@ -36,6 +40,7 @@ class PretrainedEncoder(Described, nn.Module):
         classes: number of labels, or :class:`Conditions`, added to every token; 0 for none.
         texts: the vocabulary of the data and the net's own, where they differ.
         weights: as of :class:`fusevae.PretrainedLanguageModel`.
+        tells: as of :class:`fusevae.SequenceEncoder`.
 
     Raises :class:`InputError` where the library is missing, or configuration, weights and tokens don't fit.
     """
@@ -53,6 +58,7 @@ class PretrainedEncoder(Described, nn.Module):
         classes: int | Conditions = 0,
         texts: tuple[Vocabulary, Vocabulary] | None = None,
         weights: str | None = None,
+        tells: float = 0.0,
     ) -> None:
         super().__init__()
         self.net: Any = pretrained("encoder", config, weights)
@@ -61,16 +67,31 @@ class PretrainedEncoder(Described, nn.Module):
         width = self.net.get_input_embeddings().embedding_dim
         self.register_buffer("ids", numbers(vocabulary, end, unknown, self.net), persistent=False)
         self.label = Embedding(classes, width) if classes else None
-        self.head = nn.Linear(width, outputs)
+        self.head, self.tells = nn.Linear(width, outputs), tells
+        if tells:
+            nn.init.zeros_(self.head.bias)  # as one that nothing was trained of
 
     @classmethod
     def from_folder(cls, folder: str | Path, **settings: Any) -> Self:
         """The encoder of a folder of ``save_pretrained``, weights included; ``settings`` are the other arguments."""
         return cls(config_of(folder), weights=str(folder), **settings)
 
+    @torch.no_grad()
+    def start_from(self, examples: Callable[[], Tensor]) -> None:
+        """Take directions in which training examples differ; an encoder that was trained stays."""
+        if self.tells and untouched(self.head.bias):
+            x = examples().flatten(0, -2)
+            tell(self.head, self._pooled(x[:: -(-len(x) // SOME)], None), self.tells)
+
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """``(*batch, outputs)`` for tokens ``(*batch, length)``."""
-        lead, tokens = x.shape[:-1], x.flatten(0, -2)
+        lead = x.shape[:-1]
+        told = None if self.label is None else self.label(label)
+        told = None if told is None else told.expand(*lead, -1).reshape(-1, 1, told.shape[-1])
+        return self.head(self._pooled(x.flatten(0, -2), told)).view(*lead, -1)
+
+    def _pooled(self, tokens: Tensor, told: Tensor | None) -> Tensor:
+        """The mean over each of texts ``(n, length)``, to whose tokens something is added: ``(n, width)``."""
         tokens = tokens if self.texts is None else self._read(tokens)
         counts, ids = counted(tokens), self.ids[tokens]
         if self.begin is not None:
@@ -81,12 +102,10 @@ class PretrainedEncoder(Described, nn.Module):
                 f"longer ones (--set data.longest={self.positions // 2}, say)"
             )
         h = self.net.get_input_embeddings()(ids)
-        if self.label is not None:
-            told = self.label(label)
-            h = h + told.expand(*lead, -1).reshape(-1, 1, told.shape[-1])
+        h = h if told is None else h + told
         out = self.net(inputs_embeds=h, attention_mask=counts.long()).last_hidden_state
         share = counts.to(out.dtype) / counts.sum(1, keepdim=True)
-        return self.head((share[:, None] @ out).squeeze(1)).view(*lead, -1)
+        return (share[:, None] @ out).squeeze(1)
 
     def _read(self, tokens: Tensor) -> Tensor:
         assert self.texts is not None

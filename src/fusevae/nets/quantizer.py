@@ -14,6 +14,7 @@ from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.processes import sum_over_processes, world
 
+EVENLY = 0.85  # deviation of Gaussian features whose tanh is about uniform: 1.702 x / 2 (Bowling et al. 2009)
 ROUNDS = 20  # of Lloyd's algorithm for the first codebook
 
 

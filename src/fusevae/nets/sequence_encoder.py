@@ -13,7 +13,7 @@ from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import counted
 from fusevae.nets.mlp import Embedding, as_shape
-from fusevae.nets.outset import tell, thinned, untouched
+from fusevae.nets.outset import differ, tell, thinned, untouched
 from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer
 
@@ -58,6 +58,8 @@ class SequenceEncoder(Described, nn.Module):
         parts: number of them, a divisor of ``outputs``, and of half of it for a Gaussian.
         tells: nats that a Gaussian of these outputs is to tell of the training examples before the first step
             (:func:`fusevae.nets.outset.tell`); with 0 it begins at random weights, and tells next to nothing.
+        differs: deviation that outputs for a quantizer are to have over the training examples before the first step
+            (:func:`fusevae.nets.outset.differ`); with 0 they begin at random weights, and next to each other.
 
     Raises :class:`InputError` for a net that looks back alone, and for parts that don't divide ``outputs``.
 
@@ -76,11 +78,13 @@ class SequenceEncoder(Described, nn.Module):
         classes: int | Conditions = 0,
         parts: int = 1,
         tells: float = 0.0,
+        differs: float = 0.0,
     ) -> None:
         super().__init__()
         if isinstance(net, Transformer) and net.causal:
             raise InputError("an encoder looks both ways: give it Transformer(..., causal=False)")
-        self.outputs, self.classes, self.parts, self.tells = as_shape(outputs), classes, parts, tells
+        self.outputs, self.classes, self.parts = as_shape(outputs), classes, parts
+        self.tells, self.differs = tells, differs
         size = math.prod(self.outputs)
         if parts < 1 or size % parts:
             raise InputError(f"parts is {parts} for a vector of {size}, expected a divisor of it: 1, say")
@@ -90,15 +94,19 @@ class SequenceEncoder(Described, nn.Module):
         self.net = net
         self.backwards = LSTM(net.width, net.layers, net.dropout) if isinstance(net, LSTM) else None
         self.head = nn.Linear(net.width * (2 if self.backwards is not None else 1), size // parts)
-        if tells:
+        if tells or differs:
             nn.init.zeros_(self.head.bias)  # as one that nothing was trained of
 
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:
         """Take directions in which training examples differ; an encoder that was trained stays."""
-        if self.tells and untouched(self.head.bias):
-            pooled = self._pooled(thinned(examples()).flatten(0, -2), None)
-            tell(self.head, pooled.flatten(0, 1), self.tells / self.parts)
+        if not (self.tells or self.differs) or not untouched(self.head.bias):
+            return
+        pooled = self._pooled(thinned(examples()).flatten(0, -2), None).flatten(0, 1)
+        if self.tells:
+            tell(self.head, pooled, self.tells / self.parts)
+        else:
+            differ(self.head, pooled, self.differs)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """``(*batch, *outputs)`` for tokens ``(*batch, length)``."""

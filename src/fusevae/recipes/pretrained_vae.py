@@ -27,14 +27,15 @@ def recipe(
     data: DataSpec,
     decoder: str | None = None,
     encoder: str | None = None,
-    latent: int = 32,
+    latent: int = 16,
     inject: Literal["add", "prefix"] = "add",
-    free_bits: float = 0.15,
+    free_bits: float = 4.0,
     frozen: tuple[str, ...] = (),
 ) -> Experiment:
     """``decoder`` and ``encoder`` are folders of ``save_pretrained``, and the data are read with the decoder's tokens
     (``--set data.tokens=FOLDER``); the encoder may have tokens of its own. A part without a folder is a small one that
-    starts anew. ``frozen`` names what keeps the weights that it came with: ``decoder.net``, say."""
+    starts anew. Latent and ``free_bits`` as of ``text-vae``. ``frozen`` names what keeps the weights that it came with:
+    ``decoder.net``, say."""
     size, longest = vocabulary_of(data).size, data.shape[0]
     words = vocabulary_of(data)
     if words is not None and not isinstance(words, PretrainedTokens) and (decoder or encoder):
@@ -54,15 +55,17 @@ def recipe(
         own, texts = PretrainedTokens.read(encoder), None
         if isinstance(words, PretrainedTokens) and own.fingerprint != words.fingerprint:
             texts = (words, own)
-        reader = PretrainedEncoder.from_folder(encoder, **own.numbering, outputs=2 * latent, texts=texts)
+        reader = PretrainedEncoder.from_folder(
+            encoder, **own.numbering, outputs=2 * latent, texts=texts, tells=free_bits
+        )
     else:
         positions = {"intermediate_size": 512, "max_position_embeddings": longest + 8}
         reader = PretrainedEncoder(
-            {"model_type": "bert", **SMALL, **ends, **positions}, **numbering, outputs=2 * latent
+            {"model_type": "bert", **SMALL, **ends, **positions}, **numbering, outputs=2 * latent, tells=free_bits
         )
     rate = 1e-4 if decoder or encoder else 1e-3  # what begins anew has nothing to lose
     return Experiment(
         model=VAE(Flat(Gaussian(Constant(2 * latent)), Gaussian(reader)), decoder=writer),
-        objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits),
+        objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits, per="whole"),
         training=Training(epochs=5, batch_size=32, learning_rate=rate, weight_decay=0.01, frozen=frozen),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from torch import Tensor
 from fusevae.core import noise
 from fusevae.core.durations import clock, duration
 from fusevae.core.errors import InputError
-from fusevae.core.processes import mean_over_processes
+from fusevae.core.processes import mean_over_processes, world
 from fusevae.data.examples import Examples
 from fusevae.data.splits import Splits
 from fusevae.training import diagnosis, moments
@@ -28,7 +29,7 @@ __all__ = ["Plan", "begun", "duration", "plan", "timed"]
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
 WARM, FEWEST, MOST = 5, 10, 50  # steps that say how large batches can be, and timed ones
-TIMED = 0.02  # of the time: what the timed steps may take
+TIMED, TRIED = 0.02, 0.1  # of the time: what the timed steps may take; after which fewer of them have to do
 VALIDATIONS, VALIDATING = 20, 0.1  # what a training has by default, and the part of the time that they may take
 FEWEST_LOOKS, SEEN = 5, 500  # validations that a training has, of fewer examples where these are dear; so many at least
 KEPT, SOON, LATEST = 0.1, 2.0, 30.0  # of the time, between two checkpoints, and its seconds at least and at most
@@ -151,7 +152,7 @@ def plan(
     count = min(MOST, max(FEWEST, int(TIMED * seconds / rough)))
     if size < usual:
         experiment = experiment.replaced(training=experiment.training.replaced(batch_size=size))
-    step, validation, per_epoch = timed(experiment, data, device, count, made)
+    step, validation, per_epoch = timed(experiment, data, device, count, made, most=TRIED * seconds)
     beside, held, seen = 0.0, len(data.validation), None
     if since is not None:
         beside = agreed(time.monotonic() - since, pick_device(device))
@@ -204,7 +205,7 @@ def fewer(
     found, best = sizes[0], 0.0
     for size in sizes:
         one = experiment.replaced(training=training.replaced(batch_size=size))
-        step = timed(one, data, device, WARM, made, looks=False)[0]
+        step = timed(one, data, device, WARM, made, looks=False, most=TRIED * seconds)[0]
         enough = USED * seconds / step >= UPDATES
         if enough or not best:
             found, best = size, step
@@ -214,7 +215,13 @@ def fewer(
 
 
 def timed(
-    experiment: Experiment, data: Splits, device: str, steps: int, made: Ready | None = None, looks: bool = True
+    experiment: Experiment,
+    data: Splits,
+    device: str,
+    steps: int,
+    made: Ready | None = None,
+    looks: bool = True,
+    most: float = math.inf,
 ) -> tuple[float, float, int]:
     """Seconds of a step, seconds of a validation, and the steps of an epoch; from so many steps after a first one, and
     a look at some held-out examples (none, 0 s, where no ``looks`` are asked for). A validation is of all of them, and
@@ -222,9 +229,10 @@ def timed(
 
     Args:
         made: of the experiment, which stays as it is; otherwise the experiment's model is changed.
+        most: seconds after which fewer steps have to do, one at least.
     """
     made = alone(experiment, data) if made is None else copy.deepcopy(made)
-    watch, held = Stopwatch(steps), data.validation
+    watch, held = Stopwatch(steps, most if world()[1] == 1 else math.inf), data.validation  # processes end together
     size = min(experiment.training.batch_size, len(data.train))
     quick = {"epochs": (steps + 2) / max(1, len(data.train) // size), "patience": None, "budget": None}
     never = dict.fromkeys(("validate_every", "checkpoint_every", "log_every"), 10**9)
@@ -233,8 +241,9 @@ def timed(
     loop = made.loop(few, settings, experiment.seed, device, None, watch)
     watch.enough = loop.stop
     loop.run()
-    if len(watch.times) <= steps:
+    if not watch.done:
         raise KeyboardInterrupt
+    steps = min(steps, len(watch.times) - 1)
     step, look = max(1e-6, (watch.times[steps] - watch.times[0]) / steps), 0.0
     if looks:
         for n in (GLANCED, LOOKED_AT):
@@ -283,17 +292,23 @@ class Stopwatch(Progress):
 
     trial = True
 
-    def __init__(self, steps: int = 0) -> None:
+    def __init__(self, steps: int = 0, most: float = math.inf) -> None:
         super().__init__(quiet=True)
-        self.steps, self.times = steps, list[float]()
+        self.steps, self.most, self.times = steps, most, list[float]()
         self.enough: Callable[[], None] = lambda: None
 
     def advance(self, step: int) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()  # the host runs ahead of the device
         self.times.append(time.perf_counter())
-        if len(self.times) > self.steps:
+        if self.done:
             self.enough()
+
+    @property
+    def done(self) -> bool:
+        """Whether there were enough steps, or some that took long."""
+        n = len(self.times)
+        return n > self.steps or (n > 1 and self.times[-1] - self.times[0] > self.most)
 
     def say(self, message: str) -> None:
         """Nothing: a few steps say little of the training to come."""

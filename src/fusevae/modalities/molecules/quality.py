@@ -21,7 +21,7 @@ from fusevae.evaluation.intervals import interval_of_part
 from fusevae.evaluation.judge import LEAST, Judge, SampleQuality, timed_samples
 from fusevae.evaluation.results import figure
 from fusevae.evaluation.samples import Kind
-from fusevae.evaluation.variety import narrow, width
+from fusevae.evaluation.variety import NARROW, narrow, width
 from fusevae.evaluation.verdict import PART, Failing, further
 from fusevae.modalities.molecules.chemistry import canonical, fingerprints, kinds_of, measures, parse
 from fusevae.modalities.molecules.distances import (
@@ -37,6 +37,7 @@ from fusevae.modalities.molecules.distances import (
 LIMIT = 10_000  # molecules of each set that are compared; GuacaMol takes as many
 UNITS = {"weight": "g/mol"}
 VALID, NOVEL = 0.5, 0.5  # of the samples, and of the distinct molecules, under which something is wrong
+WIDE = 1 / NARROW  # of the spread of real molecules
 
 
 def _of(key: str, both: bool = False) -> str:
@@ -117,6 +118,8 @@ class MoleculeQuality(SampleQuality):
             found.append(Failing("copying", says, "give more data, more dropout, or stop earlier (training.patience)"))
         says = f"weight, logP and such spread {self.width or 0:.2f} times as widely as of real molecules"
         found += narrow(self.sides, says, "draw at a higher temperature, or train longer")
+        if self.sides is not None and min(self.sides) > WIDE:
+            found.append(Failing("unlike the data", says, "draw at a lower temperature, or train longer"))
         return further(found, super().failings()) + found
 
     @property

@@ -11,17 +11,20 @@ from typing import Any
 
 from fusevae.core.errors import InputError
 from fusevae.core.vocabulary import END, FIRST, UNKNOWN
+from fusevae.modalities.molecules.chemistry import chemistry, has_rdkit, parse, quiet
 from fusevae.modalities.molecules.smiles_tokens import DEEPEST, DOT, Pairs
 from fusevae.modalities.text.tokens import MARK, Pieces, until_end
 
 SYMBOL = re.compile(rf"\[([^A-Z]*)(Branch|Ring|End)(?:[123]|{DOT}(-?\d+))\]")  # what isn't an atom
+BRACKETED = re.compile(r"\[[BCNOS](?:H\d*)?\]")  # may say no more than the letter alone
 
 
 class Selfies(Pieces):
     """SELFIES (Krenn et al. 2020): SMILES are read, and written again; any sequence of these tokens is a molecule.
 
-    What comes back is a SMILES of the same molecule, though not always the same SMILES. Nothing but an atom may come
-    first, see :attr:`never_first`, so that there is a molecule.
+    What comes back is a SMILES of the same molecule, though not always the same SMILES: brackets that say nothing, as
+    of ``C[CH2]O``, are read over, since a symbol for them would be a carbon of its own that has two hydrogens anywhere.
+    Nothing but an atom may come first, see :attr:`never_first`, so that there is a molecule.
 
     Raises :class:`InputError` where the library is missing, and for a molecule that SELFIES can't hold.
 
@@ -99,10 +102,25 @@ def symbols(smiles: str) -> tuple[str, ...]:
     if re.search(r":\d+\]", smiles):
         raise InputError(f"SELFIES can't hold the numbers of atoms in {smiles!r} (:1): leave them out, or take SMILES")
     try:
-        return tuple(library.split_selfies(library.encoder(smiles)))
+        return tuple(library.split_selfies(library.encoder(bare(smiles))))
     except library.EncoderError as error:
         reason = " ".join(str(error).split()).removeprefix("failed to parse input ")[:120]
         raise InputError(f"SELFIES can't hold the molecule {smiles!r} ({reason}): leave it out") from None
+
+
+def bare(smiles: str) -> str:
+    """The same SMILES, atom by atom, without brackets that say nothing; where rdkit is missing, as it is.
+
+    Example:
+        >>> import pytest; _ = pytest.importorskip("rdkit")
+        >>> bare("C[CH2]O"), bare("C[CH]O"), bare("C[NH3+]")
+        ('CCO', 'C[CH]O', 'C[NH3+]')
+    """
+    if not BRACKETED.search(smiles) or not has_rdkit() or (molecule := parse(smiles)) is None:
+        return smiles
+    with quiet():
+        written: str = chemistry("Chem").MolToSmiles(molecule, canonical=False)
+    return written
 
 
 def nested(symbols: Sequence[str]) -> Iterator[str]:

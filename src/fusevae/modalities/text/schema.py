@@ -47,9 +47,9 @@ class TextSchema(Schema):
         return self.vocabulary.encode(text)
 
     def writing(self, how: Generation | None) -> Generation:
-        r"""Without the unknown token, which is no text, and without an empty text: each token is drawn from
-        :math:`p(x_t \mid x_{<t})` given that it is another. In the likelihood the unknown token keeps its probability,
-        so that a held-out text with a word that the vocabulary doesn't have has one."""
+        r"""Without the unknown token and broken characters, which are no text, and without an empty one: each token is
+        drawn from :math:`p(x_t \mid x_{<t})` given that it is another. In the likelihood the unknown token keeps its
+        probability, so that a held-out text with a word that the vocabulary doesn't have has one."""
         how, words = how or current(), self.vocabulary
         start = [token if FIRST <= token < words.size else UNKNOWN for token in how.start]
         if UNKNOWN in start:
@@ -57,7 +57,7 @@ class TextSchema(Schema):
                 f"start is {words.decode(start)!r}, which holds what the model's vocabulary of {words.size} "
                 f"{words.kind} doesn't have: begin with something else"
             )
-        return replace(how, never=(UNKNOWN,), never_first=tuple(words.never_first))
+        return replace(how, never=(UNKNOWN,), never_first=tuple(words.never_first), states=words.states)
 
     def support(self, spec: DataSpec, measure: Measure) -> str:
         words = self.vocabulary

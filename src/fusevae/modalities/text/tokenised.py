@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
-from fusevae.core.vocabulary import END, UNKNOWN, Vocabulary
+from fusevae.core.vocabulary import END, FIRST, UNKNOWN, Vocabulary
 from fusevae.data.conditions import encode
 from fusevae.data.examples import Examples
 from fusevae.data.modality import conditions_of
@@ -24,6 +24,8 @@ from fusevae.modalities.text.tokens import vocabulary
 
 USUAL = {"bpe": 2000, "words": 8000}  # tokens of a vocabulary whose size isn't said
 MANY = 0.2  # part of the tokens that may be unknown, unsaid
+BYTES = 256 + FIRST  # tokens of pairs without any
+LOOKED, HELD = 5000, 10  # texts by which it is seen whether pairs are worth it; one of so many is held out
 OVERLAP = 16  # windows for training start so many times as densely as they are long
 
 logger = logging.getLogger("fusevae")
@@ -48,13 +50,45 @@ def vocabulary_for(texts: list[str], kind: str, options: Options) -> Vocabulary:
     """The vocabulary that is asked for, fitted on texts."""
     if is_folder(kind):
         return PretrainedTokens.read(kind)
-    return vocabulary(kind).fit(texts, options.vocabulary_size or USUAL.get(kind))
+    size = options.vocabulary_size or USUAL.get(kind)
+    if kind == "bpe" and options.vocabulary_size is None and not pairs_pay(texts):
+        size = BYTES
+    return vocabulary(kind).fit(texts, size)
+
+
+def pairs_pay(texts: list[str]) -> bool:
+    """Whether held-out texts are likelier as pairs than as bytes, each token by itself; of few texts they are said to
+    be. Words come again, and so do pairs of their letters. In peptides or codes no run of letters does, and what a net
+    is told of pairs there is chance."""
+    some = texts[:: 1 + len(texts) // LOOKED]
+    held = some[::HELD]
+    rest = [text for i, text in enumerate(some) if i % HELD]
+
+    def nats(size: int) -> float:
+        words = vocabulary("bpe").fit(rest, size)
+        seen, others = (
+            torch.bincount(torch.tensor([t for text in part for t in (*words.encode(text), END)]), minlength=words.size)
+            for part in (rest, held)
+        )
+        share = (seen + 0.5) / (seen + 0.5).sum()
+        return (others * share.log()).sum().item()
+
+    return len(held) < HELD or nats(USUAL["bpe"]) > nats(BYTES)
 
 
 def encoded(parts: dict[str, Part], words: Vocabulary, options: Options, fitted: bool) -> dict[str, Encoded]:
     """The tokens of each part. Unknown ones are said; in the part that the vocabulary is ``fitted`` on where they are
     many, or the texts are not made of such tokens."""
-    found = {name: _encode(part, words, options) for name, part in parts.items()}
+    long: list[tuple[int, str]] = []
+    found = {name: _encode(part, words, options, long) for name, part in parts.items()}
+    if long:
+        n, where = max(long, key=lambda one: one[0])
+        refuse(
+            f"{where} has {n} tokens ({words.kind}) with its end, more than longest={options.longest}"
+            + f" ({len(long)} texts have)" * (len(long) > 1)
+            + f": raise it (--set data.longest={n})",
+            options,
+        )
     for name, (part, tokens, _) in found.items():
         unknown, where = int((tokens == UNKNOWN).sum()), file_of(part) + f" ({name})" * fitted
         if unknown and not (fitted and name == "train"):
@@ -92,8 +126,9 @@ def sequences(
     return made
 
 
-def _encode(part: Part, words: Vocabulary, options: Options) -> Encoded:
-    """The tokens of all texts of a part one after the other, their lengths, and the part without what is left out."""
+def _encode(part: Part, words: Vocabulary, options: Options, long: list[tuple[int, str]]) -> Encoded:
+    """The tokens of all texts of a part one after the other, their lengths, and the part without what is left out. The
+    lengths of those that are too ``long``, and where they stand, are noted there."""
     flat, lengths = array("i"), array("i")
     kept, damaged = [], []
     for i, text in enumerate(part.x):
@@ -110,12 +145,7 @@ def _encode(part: Part, words: Vocabulary, options: Options) -> Encoded:
             flat.extend(tokens)
             continue
         if len(tokens) >= options.longest:
-            n = len(tokens) + 1
-            refuse(
-                f"{place(part, at)} has {n} tokens ({words.kind}) with its end, more than longest={options.longest}: "
-                f"raise it (--set data.longest={n})",
-                options,
-            )
+            long.append((len(tokens) + 1, place(part, at)))
             damaged.append(at)
             continue
         flat.extend(tokens)

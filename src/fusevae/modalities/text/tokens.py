@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from abc import abstractmethod
 from collections import Counter
@@ -9,9 +10,12 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, groupby, takewhile
 from typing import Any, Self
 
+from torch import Tensor
+
 from fusevae.core.description import library_classes
 from fusevae.core.errors import InputError, near
 from fusevae.core.vocabulary import END, FIRST, UNKNOWN, Vocabulary
+from fusevae.modalities.text.utf8 import states
 
 FEW = 10  # words that are too little
 MARK = "\N{REPLACEMENT CHARACTER}"  # what an unknown token looks like
@@ -120,6 +124,10 @@ class Bytes(Vocabulary):
     kind = "bytes"
     entries = [chr(byte) for byte in range(256)]
 
+    @functools.cached_property
+    def states(self) -> Tensor:
+        return of_bytes(bytes([byte]) for byte in range(256))
+
     def encode(self, text: str) -> list[int]:
         return [byte + FIRST for byte in text.encode("utf-8")]
 
@@ -158,6 +166,12 @@ class BPE(Vocabulary):
             raise InputError(f"the tokenizer can't be read ({reason}): give the JSON of one of tokenizers") from None
         numbers = self.tokenizer.get_vocab()
         self.entries = sorted(numbers, key=numbers.__getitem__)
+
+    @functools.cached_property
+    def states(self) -> Tensor | None:
+        if type(self.tokenizer.decoder).__name__ != "ByteLevel":
+            return None
+        return of_bytes(b"".join(shown().get(c, c.encode()) for c in entry) for entry in self.entries)
 
     def encode(self, text: str) -> list[int]:
         return [i + FIRST for i in self.tokenizer.encode(text, add_special_tokens=False).ids]
@@ -199,6 +213,23 @@ def vocabulary(kind: str) -> type[Vocabulary]:
     if kind not in (known := vocabularies()):
         raise InputError(f"tokens={kind!r} was given: expected a kind of token{near(kind, known)}")
     return known[kind]
+
+
+def of_bytes(entries: Iterable[bytes]) -> Tensor:
+    """:attr:`Vocabulary.states` of entries that are bytes: no text ends within a character, or has an unknown
+    token."""
+    found = states([*[b""] * FIRST, *entries])
+    found[1:, END] = found[:, UNKNOWN] = -1
+    return found
+
+
+@functools.cache
+def shown() -> dict[str, bytes]:
+    """The byte of each character that byte-level tokens are spelt with (Radford et al. 2019): that of Latin-1 where it
+    is seen, else one from 256 on."""
+    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in seen]
+    return {chr(b): bytes([b]) for b in seen} | {chr(256 + i): bytes([b]) for i, b in enumerate(others)}
 
 
 def until_end(tokens: Iterable[int]) -> Iterable[int]:
