@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -69,13 +69,15 @@ class Generation:
         without = [*self.never, *(self.never_first if place == 0 else ())]
         if without:
             logits = logits.index_fill(-1, torch.tensor(without, device=logits.device), -torch.inf)
-        if self.states is None:
-            return logits
-        return logits.masked_fill(self.states.to(logits.device)[state] < 0, -torch.inf)
+        return logits if self.states is None else logits.masked_fill(self.states[state] < 0, -torch.inf)
 
     def after(self, state: Tensor, token: Tensor) -> Tensor:
         """The states ``(n,)`` after tokens ``(n,)`` that are written in some."""
-        return state if self.states is None else self.states.to(state.device)[state, token].clamp(min=0)
+        return state if self.states is None else self.states[state, token].clamp(min=0)
+
+    def on(self, device: torch.device) -> Generation:
+        """The same, with what it looks up on a device."""
+        return self if self.states is None else replace(self, states=self.states.to(device))
 
     def limited(self, logits: Tensor) -> Tensor:
         """The logits ``(..., tokens)`` that are drawn from: -inf for tokens that are not."""

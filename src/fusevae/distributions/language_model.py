@@ -283,7 +283,8 @@ class _Sequences(Distribution):
         owner, n = self.owner, math.prod(lead)
         with torch.no_grad():
             given = self._flat(lead)
-            start = torch.tensor([END, *how.start], device=next(owner.parameters()).device).expand(n, -1)
+            how = how.on(device := next(owner.parameters()).device)
+            start = torch.tensor([END, *how.start], device=device).expand(n, -1)
             longest = how.longest or owner.longest
             if how.beams > 1:
                 return search(run, given, start, how, longest, kept).view(*lead, -1)
