@@ -247,6 +247,17 @@ def test_a_recipe_without_a_modality_takes_what_it_can():
     assert fits("gan", spec).startswith("gan is for images, these data are tables: take table-vae")
 
 
+def test_whether_a_recipe_of_ones_own_fits_is_told_by_its_outline():
+    spec = read_data(TABLES["two columns"], validation=0, test=0).spec
+
+    def mine(data, layers=5):
+        assert layers == 0
+        return fusevae.Experiment(fusevae.Normal(data.shape))
+
+    mine.outline = {"layers": 0}
+    assert fits(mine, spec) is None
+
+
 # ---------------------------------------------------------------- the command line
 
 
