@@ -16,6 +16,7 @@ from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.core.processes import world
+from fusevae.core.typed import Count
 from fusevae.data.examples import data_fingerprint
 from fusevae.data.modality import modality_of
 from fusevae.evaluation.samples import Kind
@@ -64,8 +65,8 @@ def bench(
     budget: str | float | None = None,
     output: str | Path = "runs/bench",
     conditions: str | list[str] | None = None,
-    samples: int = JUDGED,
-    importance_samples: int = 100,
+    samples: Count = JUDGED,
+    importance_samples: Count = 100,
     kind: Kind = "auto",
     extractor: str | None = None,
     seed: int = 0,

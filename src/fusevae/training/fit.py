@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +115,6 @@ def fit(
         1
     """
     since, where = time.monotonic(), None if folder is None else fresh_folder(folder)
-    if seed is not None and not isinstance(seed, Integral):
-        raise InputError(f"seed={seed!r} was given: expected a whole number")
     made, splits = composed(what, data, options or {}, seed)
     views, objective = made.views if views is None else views, made.objective if objective is None else objective
     experiment = copy.deepcopy(
