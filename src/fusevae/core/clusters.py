@@ -50,6 +50,7 @@ def clusters(
     part: Tensor | None = None,
     classes: Sequence[Tensor] = (),
     rounds: int = ROUNDS,
+    seed: int = 0,
 ) -> Clusters:
     r"""The mixture of ``k`` Gaussians of greatest posterior for examples ``(*batch, n, d)`` with weights ``part``
     ``(*batch, n)``, by expectation and maximisation from k-means (Fraley & Raftery 2007): each covariance is that of
@@ -69,7 +70,7 @@ def clusters(
     total = part.sum(-1)
     told = torch.cat([x.new_zeros(x.shape[-2], 0), *classes], -1)
     first = x.flatten(0, -3)[0] if x.dim() > 2 else x
-    labels = _means(torch.cat([first, told], -1), k)
+    labels = _means(torch.cat([first, told], -1), k, seed)
     r = (torch.nn.functional.one_hot(labels, k).to(x).T * part[..., None, :]).contiguous()  # (*batch, k, n)
     last = x.new_full((), -torch.inf)
     for _ in range(rounds):
@@ -118,17 +119,16 @@ def _shares(r: Tensor, part: Tensor, column: Tensor) -> Tensor:
     return (found / found.sum(-1, keepdim=True)).log()
 
 
-def _means(x: Tensor, k: int, tries: int = 4, rounds: int = 20) -> Tensor:
+def _means(x: Tensor, k: int, seed: int, tries: int = 4, rounds: int = 20) -> Tensor:
     """The nearest of ``k`` means for each example ``(n, d)``, by the best of a few k-means (Arthur & Vassilvitskii
     2007)."""
-    generator, best, labels = torch.Generator().manual_seed(0), math.inf, torch.zeros(len(x), dtype=torch.long)
+    from sklearn.cluster import kmeans_plusplus  # its KMeans adds up in an order that depends on the threads
+
+    best, labels = math.inf, torch.zeros(len(x), dtype=torch.long)
     unit = (x - x.mean(0)) / x.std(0).clamp(min=1e-12)
-    for _ in range(tries if k > 1 else 0):
-        centers = unit[torch.randint(len(x), (1,), generator=generator)]
-        near = torch.full((len(x),), math.inf)
-        for _ in range(k - 1):
-            near = near.minimum(torch.cdist(unit, centers[-1:])[:, 0].square().cpu().float() + 1e-12)
-            centers = torch.cat([centers, unit[torch.multinomial(near, 1, generator=generator)]])
+    for number in range(tries if k > 1 else 0):
+        found, _ = kmeans_plusplus(unit.cpu().numpy(), k, random_state=(seed + number) % 2**32)
+        centers = torch.as_tensor(found).to(unit)
         for _ in range(rounds):
             distance, nearest = torch.cdist(unit, centers).min(1)
             member = torch.nn.functional.one_hot(nearest, k).to(x)
