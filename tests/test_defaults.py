@@ -16,11 +16,10 @@ from fusevae.data.modality import Choice, modalities, modality_of
 from fusevae.recipes.candidates import recommended
 from fusevae.recipes.compose import compose
 from fusevae.recipes.default import as_settings
-from fusevae.recipes.find import find, fits, kinds, modalities_of, reads, recipes
 from fusevae.training import configuration
 from fusevae.training.compose import composed
-from fusevae.training.fit import prepare
-from fusevae.training.recipes import RENAMED
+from fusevae.training.prepare import prepare
+from fusevae.training.recipes import RENAMED, find, fits, kinds, modalities_of, reads, recipes
 
 N = 24
 SENTENCES = ["a man rides a bike", "two dogs play in the snow", "a girl sings a song", "the cat sleeps"] * 5

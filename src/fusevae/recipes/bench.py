@@ -23,14 +23,14 @@ from fusevae.evaluation.samples import Kind
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import evaluation_cost, fitting, named, read_by, recommended, say
 from fusevae.recipes.default import source_of
-from fusevae.recipes.find import reads
 from fusevae.recipes.kept import Clock, known
 from fusevae.recipes.trainings import KEPT, Work
 from fusevae.training.compare import Compared, compared, judge_or_why
-from fusevae.training.fit import pick_device
 from fusevae.training.folder import REPORT
 from fusevae.training.lock import locked
 from fusevae.training.outcome import to_json
+from fusevae.training.prepare import pick_device
+from fusevae.training.recipes import reads
 from fusevae.training.run import JUDGED, Run
 
 SHARE = 0.4  # of a time for everything, about what the longest training gets

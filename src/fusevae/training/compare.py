@@ -18,8 +18,8 @@ from fusevae.evaluation.comparison import Comparison, comparison
 from fusevae.evaluation.judge import Judge, TooFew
 from fusevae.evaluation.likelihood import MOST, PATIENT, affordable, fewer
 from fusevae.evaluation.samples import Kind
-from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment
+from fusevae.training.prepare import pick_device
 from fusevae.training.run import JUDGED, Run
 
 

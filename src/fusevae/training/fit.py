@@ -37,12 +37,10 @@ from fusevae.training.identity import changes, check_data, identity
 from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
 from fusevae.training.moments import follow
-from fusevae.training.prepare import check_parts, in_parts, pick_device, prepare, trained
+from fusevae.training.prepare import trained
 from fusevae.training.progress import Progress
 from fusevae.training.records import METRICS
 from fusevae.training.settings import Training
-
-__all__ = ["check_parts", "fit", "in_parts", "pick_device", "prepare", "resume", "trained"]
 
 
 @dataclass
