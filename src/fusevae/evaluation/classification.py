@@ -65,8 +65,6 @@ def check_classifies(artifact: Artifact, by: By | None = None) -> By:
         raise InputError(
             "this model is given no label of one column: train semi-vae or conditional-vae on data with one"
         )
-    if by not in (None, "classifier", "bound"):
-        raise InputError(f"by={by!r} was given: expected 'classifier' or 'bound'")
     if by == "classifier" and not has:
         raise InputError("this model has no classifier: take by='bound', or train semi-vae")
     if by != "classifier" and not has and model.level < Level.BOUND:

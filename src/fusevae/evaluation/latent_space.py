@@ -240,8 +240,6 @@ def classes_of(artifact: Artifact, given: Tensor | None) -> dict[str, Tensor]:
 
 def flat_map(z: Tensor, method: Method = "auto", seed: int = 0) -> tuple[Tensor, tuple[str, str]]:
     """Points ``(n, 2)`` for latents ``(n, *latent)``, and the names of the two axes."""
-    if method not in ("auto", "pca", "tsne"):
-        raise InputError(f"method={method!r} was given: expected 'auto', 'pca' or 'tsne'")
     z = z.flatten(1)
     n = len(z)
     if method == "tsne":
