@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import re
+import types
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ __all__ = ["__version__", *_HOME]
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         found = getattr(importlib.import_module(f"fusevae.{_HOME[name]}"), name)
-        return _typed(found) if inspect.isfunction(found) else found
+        return _typed(found) if isinstance(found, types.FunctionType) else found
     raise AttributeError(f"module 'fusevae' has no attribute {name!r}")
 
 
