@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 import sys
 import time
 import types
@@ -254,6 +255,7 @@ def test_every_public_function_says_what_is_of_another_type():
                 with pytest.raises(InputError, match=rf"{name} was given {argument}=an object: expected .+") as error:
                     function(**{argument: given})
                 assert "\n" not in str(error.value)
+    assert pickle.loads(pickle.dumps(fusevae.sample)) is fusevae.sample
     artifact = trained()
     assert fusevae.sample(artifact, np.int64(2)).shape == fusevae.sample(artifact, torch.tensor(2)).shape == (2, 6)
     assert list(fusevae.properties(pandas.Series(["CCO"]), np.array(["qed"]))) == ["qed"]

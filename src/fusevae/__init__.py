@@ -32,7 +32,9 @@ def __getattr__(name: str) -> Any:
 def _typed(function: Any) -> Any:
     from fusevae.core.typed import typed
 
-    return typed(function)
+    found = typed(function)
+    found.__module__ = __name__  # where pickle finds it
+    return found
 
 
 def __dir__() -> list[str]:
