@@ -265,6 +265,7 @@ def test_every_public_function_says_what_is_of_another_type():
     ("call", "says"),
     [
         (lambda a, g: fusevae.read_data(g), "a DataFrameGroupBy has no item 0"),
+        (lambda a, g: fusevae.encode(a, g), "a DataFrameGroupBy has no item 0"),
         (lambda a, g: fusevae.encode(a, X, label=g), "the labels is a DataFrameGroupBy: expected an array"),
         (lambda a, g: fusevae.impute(a, X, object()), "the mask is an object: expected an array"),
         (lambda a, g: fusevae.sample(a, label=pandas.DataFrame({"a": [1] * 90})), "label a DataFrame was given"),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusevae.core.errors import InputError, near, shown
+from fusevae.core.errors import InputError, near
 from fusevae.core.untrusted import regular
 from fusevae.data import delimited, npz, parquet
 from fusevae.data.array_files import load_npy, npz_headers
@@ -247,7 +247,7 @@ class Given:
         if self.is_dataset:
             for dataset in self.data.values() if isinstance(self.data, Mapping) else [self.data]:
                 check_dataset(dataset)
-                split_item(_first(dataset), "item 0")
+                split_item(dataset[0], "item 0")
         if self.suffix == ".npz" and not self.arrays:
             raise InputError(f"{self.name} holds no arrays: expected x, or x_train and x_test")
         if self.path is None or self.arrays or self.columns:
@@ -287,15 +287,6 @@ def _dtype(x: Tensor | np.ndarray) -> np.dtype:
     if x.is_floating_point():
         return np.dtype("float64" if x.dtype == torch.float64 else "float32")  # numpy has no bfloat16
     return np.dtype("float32" if x.is_quantized else str(x.dtype).removeprefix("torch."))
-
-
-def _first(dataset: Any) -> Any:
-    try:
-        return dataset[0]
-    except (LookupError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{shown(dataset)} has no item 0 ({error}): expected examples by their number, or an array"
-        ) from None
 
 
 def existing(path: str | os.PathLike[str], what: str) -> Path:
