@@ -14,8 +14,8 @@ BATCH, LOW, HIGH, WIDTH = size(64, 8), -13.0, 10.0, 2.0
 
 def by_library(steps: int, device: str) -> Turn:
     from fusevae.data.source import read_data
-    from fusevae.recipes.find import find
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
+    from fusevae.training.recipes import find
     from fusevae.training.settings import Training
 
     data = read_data(images("train", BATCH * steps), validation=0.0, test=0.0)

@@ -19,7 +19,7 @@ ALPHA = 1e-6
 def by_library(flow: str) -> Turn:
     import fusevae
     from fusevae.recipes import glow, maf
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
 
     data = fusevae.read_data(images("train", BATCH * STEPS)[0], validation=0.0, test=0.0)
     training = fusevae.Training(epochs=1, batch_size=BATCH, learning_rate=1e-3, validate_every=STEPS)

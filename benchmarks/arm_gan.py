@@ -13,8 +13,8 @@ from torch.nn import functional as F
 import fusevae
 from fusevae import DataSpec
 from fusevae.data.source import read_data
-from fusevae.recipes.find import find
-from fusevae.training.fit import prepare
+from fusevae.training.prepare import prepare
+from fusevae.training.recipes import find
 
 BATCH, STEPS, RATE, BETAS = size(64, 8), size(60, 2), 5e-4, (0.0, 0.99)
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import fusevae
-from fusevae.recipes.find import find
-from fusevae.training.fit import prepare
+from fusevae.training.prepare import prepare
+from fusevae.training.recipes import find
 
 STEPS = size({"speech-vae": 20, "mel-vae": 40, "text-to-speech": 40}, dict.fromkeys(("speech-vae", "mel-vae"), 2))
 HALF_LOG = 0.9189385  # of 2 pi

@@ -27,7 +27,7 @@ def training(by: str, device: str) -> Turn:
     """Windows of 64 byte pairs, 16 of them a step."""
     from fusevae.data.source import Source
     from fusevae.objectives.elbo import ELBO
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
     from fusevae.training.settings import Training
 
     pieces = captions("test").read_text(encoding="utf-8").splitlines()

@@ -14,7 +14,7 @@ BATCH, STEPS = 128, size(400, 3)
 def by_library(extras: bool, binarize: bool, device: str) -> Turn:
     import fusevae
     from fusevae.data.source import read_data
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
 
     raw, _ = images("train", BATCH * STEPS)
     data = read_data(raw if binarize else (raw > 127).float(), validation=0.0, test=0.0)

@@ -152,7 +152,7 @@ def write(path: Path, text: str) -> None:
 
 def before(name: str) -> dict[str, Any]:
     """The figures of the last report of that name, under today's names; nothing where there is none."""
-    from fusevae.recipes.find import today
+    from fusevae.training.recipes import today
 
     path = results() / f"{name}.json"
     return json.loads(today(path.read_text()))["figures"] if path.exists() else {}

@@ -110,7 +110,7 @@ def before(node: Any) -> Any:
 def as_before(recipe: str, options: dict[str, Any], data: Any) -> Any:
     """A recipe's experiment, before."""
     from fusevae import build, describe
-    from fusevae.recipes.find import find
+    from fusevae.training.recipes import find
 
     return build(before(describe(find(recipe)(data, **options))))
 
@@ -155,7 +155,7 @@ def asked(artifact: Any, splits: Any) -> dict[str, Any]:
 def measure(name: str, seconds: float) -> None:
     """Train an arm and judge it, unless that is done."""
     from fusevae import fit
-    from fusevae.training.fit import pick_device
+    from fusevae.training.prepare import pick_device
 
     if place(name).exists():
         return

@@ -16,9 +16,9 @@ from common import report, size, start
 def share(recipe: str, data: str | None, epochs: float) -> dict[str, Any]:
     """Seconds of a training, and of the diagnoses in it."""
     import fusevae
-    from fusevae.recipes.find import find
     from fusevae.training import diagnosis
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
+    from fusevae.training.recipes import find
 
     splits = fusevae.read_data(data)
     experiment = find(recipe)(splits.spec)

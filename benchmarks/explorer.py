@@ -105,7 +105,7 @@ def made(recipe: str, data: Path, folder: Path) -> Path:
     import torch
 
     from fusevae import Artifact, read_data
-    from fusevae.recipes.find import find
+    from fusevae.training.recipes import find
 
     if not (folder / "model.safetensors").exists():
         torch.manual_seed(0)

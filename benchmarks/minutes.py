@@ -24,7 +24,7 @@ from common import ROOT
 from zoo import in_a_process, names
 from zoo_sets import BY_NAME
 
-from fusevae.recipes.find import kinds
+from fusevae.training.recipes import kinds
 
 FOLDER = ROOT / "benchmarks" / "results" / "minutes"
 CELL = ROOT / "benchmarks" / "minutes_cell.py"

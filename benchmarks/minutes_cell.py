@@ -20,7 +20,7 @@ def measure(name: str, recipe: str, seconds: float, most: int | None, record: Pa
     """Train, draw, judge; each finding goes to ``note`` as soon as it is there."""
     from fusevae import SlotError, Source, fit, sample
     from fusevae.modalities.images.pictures import grid
-    from fusevae.recipes.find import reads
+    from fusevae.training.recipes import reads
 
     with tempfile.TemporaryDirectory() as folder:
         path = BY_NAME[name].write(Path(folder) / name, most)

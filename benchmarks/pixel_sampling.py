@@ -64,7 +64,7 @@ def transformer(model: Any, n: int, rounds: int) -> dict[str, float]:
 def main(rounds: int = size(3, 1)) -> None:
     from fusevae import DataSpec
     from fusevae.core.memory import keep_freed_memory
-    from fusevae.recipes.find import find
+    from fusevae.training.recipes import find
 
     keep_freed_memory()
     torch.manual_seed(0)

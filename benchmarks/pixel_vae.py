@@ -26,7 +26,7 @@ def epochs_that_fit(minutes: float, recipe: str, settings: list[str], seed: int)
     """From the time of some steps, as ``train`` runs them."""
     from fusevae.recipes.compose import compose
     from fusevae.training import configuration
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
 
     never = [
         "training.epochs=1",

@@ -68,8 +68,8 @@ def measured(name: str, model: str) -> dict[str, Any]:
     import fusevae
     from fusevae.data.modality import modality_of
     from fusevae.evaluation.likelihood import log_likelihood
-    from fusevae.recipes.find import find
     from fusevae.training.prepare import prepare, trained
+    from fusevae.training.recipes import find
 
     torch.set_num_threads(1)
     seconds: dict[str, float] = {}

@@ -77,7 +77,7 @@ def measured(arm: str, seed: int, seconds: float, settings: Iterable[str] = (), 
 
     import fusevae
     from fusevae.evaluation.labels import classification
-    from fusevae.training.fit import pick_device
+    from fusevae.training.prepare import pick_device
 
     data = few(arm, seed)
     source = {"unknown": -1, "validation": 0.0}

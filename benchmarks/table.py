@@ -15,7 +15,7 @@ from typing import Any
 
 from common import processor
 
-from fusevae.recipes.find import today
+from fusevae.training.recipes import today
 
 ROOT = Path(__file__).resolve().parent.parent
 NATS = ("log_likelihood", "densities")  # of which the third decimal says nothing

@@ -72,7 +72,7 @@ OWN: dict[str, tuple[str, Callable[..., Any]]] = {"vae-of-vae-gan": ("images", w
 
 def arms(one: Set) -> dict[str, Arm]:
     """What is trained on a set: every recipe of its modality, and once more given its conditions where it can be."""
-    from fusevae.recipes.find import find, kinds
+    from fusevae.training.recipes import find, kinds
 
     found = {name: Arm(name, recipe) for name, (modality, recipe) in OWN.items() if modality == one.modality}
     for name, modalities in kinds().items():
@@ -87,7 +87,7 @@ def arms(one: Set) -> dict[str, Arm]:
 def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | None, note: Callable[..., None]) -> None:
     """Train, then look: each finding goes to ``note`` as soon as it is there, so that a later failure keeps it."""
     from fusevae import Source, fit
-    from fusevae.recipes.find import reads
+    from fusevae.training.recipes import reads
 
     started = clock()
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def measure(one: Set, arm: Arm, seconds: float, most: int | None, kept: Path | N
 def overfitting(artifact: Any, splits: Any) -> dict[str, float] | None:
     """The best bound that validation saw, the last one, and that of what is kept, each by the training's own noise;
     None where what is kept is chosen by something else (of ``semi-vae`` its classification counts, too)."""
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
 
     curve = artifact.history.validation
     name = next((n for n in ("elbo", "log_bound") if n in curve), None)

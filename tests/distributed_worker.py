@@ -31,8 +31,8 @@ def texts(recipe: str, **settings: object) -> Loop:
     """Six steps with dropout of a third."""
     import fusevae
     from fusevae.core import noise
-    from fusevae.recipes.find import find, reads
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
+    from fusevae.training.recipes import find, reads
 
     given, options = TEXTS[recipe]
     data = fusevae.read_data(given * 8, validation=0.0, test=0.0, **reads(recipe))

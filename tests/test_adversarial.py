@@ -43,9 +43,9 @@ from fusevae.core.spec import DataSpec
 from fusevae.data.source import read_data
 from fusevae.evaluation.verdict import ALIKE
 from fusevae.objectives.adversarial import NARROW
-from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
 from fusevae.training.players import Batch, Game
+from fusevae.training.prepare import prepare
 
 SHAPE = (1, 8, 8)
 IMAGES = torch.randint(0, 17, (80, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -28,9 +28,9 @@ from fusevae.evaluation.quality import Copying, Quality
 from fusevae.evaluation.scores import LogLikelihood
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import Candidate, Cost
-from fusevae.recipes.find import find
 from fusevae.recipes.kept import Clock
 from fusevae.recipes.ranges import ranges_of
+from fusevae.training.recipes import find
 
 SHAPE = (1, 8, 8)
 

@@ -38,8 +38,8 @@ from fusevae.data.examples import InMemory
 from fusevae.evaluation.collapse import diagnose, warnings
 from fusevae.evaluation.comparison import latents
 from fusevae.training.configuration import experiment, override
-from fusevae.training.fit import prepare
 from fusevae.training.players import Batch
+from fusevae.training.prepare import prepare
 
 
 def linear_encoder(gain: float, scale: float) -> Gaussian:

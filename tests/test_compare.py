@@ -21,6 +21,7 @@ from fusevae import MLP, VAE, Artifact, Bernoulli, Binarize, DataSpec, Flat, Gau
 from fusevae.cli import main
 from fusevae.core.conditional import Conditional
 from fusevae.core.conditions import Conditions, Label
+from fusevae.core.durations import duration
 from fusevae.core.levels import BoundOnly
 from fusevae.data.examples import InMemory
 from fusevae.data.source import Source
@@ -32,7 +33,7 @@ from fusevae.evaluation.results import LIKELIHOOD, NONE
 from fusevae.evaluation.rows import rows
 from fusevae.evaluation.scores import size
 from fusevae.nets.mlp import Constant, Embedding
-from fusevae.training.budget import duration, plan
+from fusevae.training.budget import plan
 
 SHAPE = (1, 8, 8)
 SPEC = DataSpec(SHAPE, "uint8", 0, 16)

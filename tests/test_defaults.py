@@ -16,11 +16,10 @@ from fusevae.data.modality import Choice, modalities, modality_of
 from fusevae.recipes.candidates import recommended
 from fusevae.recipes.compose import compose
 from fusevae.recipes.default import as_settings
-from fusevae.recipes.find import find, fits, kinds, modalities_of, reads, recipes
 from fusevae.training import configuration
 from fusevae.training.compose import composed
-from fusevae.training.fit import prepare
-from fusevae.training.recipes import RENAMED
+from fusevae.training.prepare import prepare
+from fusevae.training.recipes import RENAMED, find, fits, kinds, modalities_of, reads, recipes
 
 N = 24
 SENTENCES = ["a man rides a bike", "two dogs play in the snow", "a girl sings a song", "the cat sleeps"] * 5
@@ -245,6 +244,17 @@ def test_a_recipe_without_a_modality_takes_what_it_can():
 
     assert modalities_of(mine) == () and fits(mine, spec) is None
     assert fits("gan", spec).startswith("gan is for images, these data are tables: take table-vae")
+
+
+def test_whether_a_recipe_of_ones_own_fits_is_told_by_its_outline():
+    spec = read_data(TABLES["two columns"], validation=0, test=0).spec
+
+    def mine(data, layers=5):
+        assert layers == 0
+        return fusevae.Experiment(fusevae.Normal(data.shape))
+
+    mine.outline = {"layers": 0}
+    assert fits(mine, spec) is None
 
 
 # ---------------------------------------------------------------- the command line

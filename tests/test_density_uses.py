@@ -393,7 +393,7 @@ def refusals():
         "sigma": (lambda: denoise(good, x, 0.0), "standard deviation above 0"),
         "nan": (lambda: denoise(good, x, math.nan), "standard deviation above 0"),
         "flips": (lambda: denoise(binary, x.byte(), 0.5), "below 0.5"),
-        "steps": (lambda: impute(good, x, mask, steps=0), "steps is 0"),
+        "steps": (lambda: impute(good, x, mask, steps=0), "steps=0: expected a whole number of at least 1"),
         "data": (lambda: impute(good, torch.zeros(3, 3), mask), r"shape \(2,\)"),
         "reference": (lambda: anomaly(good, x, x[:1]), "two to compare with"),
     }

@@ -14,7 +14,7 @@ import torch
 
 from fusevae import MLP, VAE, Bernoulli, Flat, Gaussian, Training, build, describe, fit
 from fusevae.cli.parser import make_parser
-from fusevae.recipes.find import recipes
+from fusevae.training.recipes import recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -386,6 +386,7 @@ def test_samples_of_a_training_that_goes_on_are_of_its_checkpoint(runs, folder, 
     going = TestClient(application(Runs([str(tmp_path / "going")])), base_url=HOME)
     curves = ask(going, "curves", run="going")
     assert not curves["finished"] and curves["checkpoint"] == ask(going, "so_far", run="going")["step"] > 0
+    assert curves["verdict"][-1].endswith("once the training has ended")
     found = SoFar.of(Run.open(tmp_path / "going"))
     assert all(torch.equal(v, found.artifact.state_dict()[k]) for k, v in whole.state_dict().items())
     for path in (tmp_path / "going/checkpoints").glob("*"):
@@ -620,6 +621,23 @@ def test_painting_fills_in_and_a_code_is_changed(page):
     page.get_by_text("Draw again").press("Enter")
     until(page, "document.querySelectorAll('#view .card img').length === 4")
     assert not page.wrong
+
+
+def test_what_takes_long_says_that_it_computes(page):
+    asked = []
+    page.goto(f"{page.address}#/images/samples")
+    page.wait_for_selector("#view .shown")
+    for step in ("about", "canvas"):
+        page.route(f"**/api/{step}", lambda route: asked.append(route))
+    page.goto(f"{page.address}#/table/missing?point=2")
+    page.wait_for_selector("text=opening table")
+    assert page.locator("#run").input_value() == "table" and page.locator("#about").inner_text() == ""
+    asked[0].continue_()
+    page.wait_for_selector(".waiting")
+    asked[1].continue_()
+    page.wait_for_selector("#view input[type=checkbox]")
+    assert not page.locator(".waiting").is_visible()
+    page.unroute_all()
 
 
 def test_random_actions_leave_no_error(page):

@@ -49,8 +49,8 @@ from fusevae.nets.masked_conv import Walk
 from fusevae.nets.mlp import Embedding, Told
 from fusevae.nets.places import Places
 from fusevae.nets.teller import Teller as Tells
-from fusevae.recipes.find import find, recipes
 from fusevae.training.players import MaximumLikelihood
+from fusevae.training.recipes import find, recipes
 
 NAN = float("nan")
 

@@ -27,8 +27,8 @@ from fusevae.modalities.images import pictures
 from fusevae.modalities.images.levels import levels_of
 from fusevae.modalities.images.modality import ImageSchema
 from fusevae.modalities.images.views import Binarize
-from fusevae.recipes.find import find, recipes
 from fusevae.training.fit import fit
+from fusevae.training.recipes import find, recipes
 from fusevae.training.settings import Training
 
 IMAGES = modality("images")

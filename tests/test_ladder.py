@@ -68,7 +68,7 @@ def test_many_levels_train_from_the_first_step_without_an_abnormal_update(net, s
     lit = torch.rand(32, *(1 if d > 3 else d for d in shape)).repeat(1, 1, *shape[1:]) < 0.3  # all on or all off
     x = lit.float()
     training = fusevae.Training(epochs=25, batch_size=16, learning_rate=2e-3, average=0.9, log_every=5)
-    from fusevae.training.fit import prepare
+    from fusevae.training.prepare import prepare
 
     data = fusevae.read_data({"train": x, "validation": x[:4], "test": x[:4]})
     loop = prepare(model, data, (), fusevae.ELBO(), training, 0, "cpu")

@@ -16,7 +16,7 @@ from fusevae.data.preprocessing import Dequantize, Logit, Normalise, Standardise
 from fusevae.data.used_levels import UsedLevels
 from fusevae.modalities.images.views import Binarize, Crop, Flip, Resize, content_noise
 from fusevae.modalities.text.schema import TextSchema
-from fusevae.recipes.find import find
+from fusevae.training.recipes import find
 
 GREY = DataSpec((1, 8, 8), "uint8", 0, 255)
 

@@ -21,8 +21,8 @@ from fusevae.data.source import Source
 from fusevae.distributions.pretrained_language_model import PretrainedLanguageModel
 from fusevae.modalities.text.pretrained_tokens import PretrainedTokens
 from fusevae.nets.pretrained_encoder import PretrainedEncoder
-from fusevae.recipes.find import find
-from fusevae.training.fit import prepare, trained
+from fusevae.training.prepare import prepare, trained
+from fusevae.training.recipes import find
 from fusevae.training.train import resume
 from fusevae.training.train import train as run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pickle
 import sys
 import time
 import types
@@ -41,7 +42,7 @@ from fusevae import (
     read_data,
     resume,
 )
-from fusevae.core import noise
+from fusevae.core import noise, typed
 from fusevae.data.preprocessing import Normalise, Standardise
 from fusevae.models.preprocessed import Preprocessed
 from fusevae.training.notices import in_python
@@ -208,9 +209,11 @@ def test_plain_functions_do_where_the_contract_is_one_function(tmp_path):
 
 def test_what_is_of_another_type_is_said_in_a_line():
     artifact = trained()
-    with pytest.raises(InputError, match="seed='a' was given: expected a whole number"):
+    with pytest.raises(InputError, match="fit was given seed='a': expected a whole number"):
         fusevae.fit("table-vae", X, seed="a")
-    with pytest.raises(InputError, match="importance_samples is 'many'"):
+    with pytest.raises(
+        InputError, match="evaluate was given importance_samples='many': expected a whole number of at least 1"
+    ):
         fusevae.evaluate(artifact, X, importance_samples="many")
     with pytest.raises(InputError):
         fusevae.reconstruct(artifact, pandas.Series({"a": 1.0, "b": "x"}))
@@ -219,9 +222,9 @@ def test_what_is_of_another_type_is_said_in_a_line():
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("table-vae", r"'table-vae' was given to (\w+) as the model: expected an Artifact, what fusevae.fit"),
-        (None, "a NoneType was given"),
-        (types.SimpleNamespace(artifact=1), "expected an Artifact, its .artifact"),
+        ("table-vae", r"(\w+) was given artifact\w*(\['a'\])?='table-vae': expected an Artifact, what fusevae.fit"),
+        (None, "=None: expected an Artifact"),
+        (types.SimpleNamespace(artifact=1), "expected an Artifact, .*its .artifact"),
     ],
 )
 def test_what_takes_an_artifact_says_so(given, says):
@@ -231,11 +234,54 @@ def test_what_takes_an_artifact_says_so(given, says):
     for name in names:
         with pytest.raises(InputError, match=says):
             getattr(fusevae, name)(given)
-    for wrong, words in (({"a": given, "b": given}, says), (["a", "b"], "a list was given to compare: .*by name")):
+    for wrong, words in (
+        ({"a": given, "b": given}, says),
+        (["a", "b"], "compare was given artifacts=\\['a', 'b'\\]: expected a mapping, each an Artifact"),
+    ):
         with pytest.raises(InputError, match=words):
             fusevae.compare(wrong, torch.zeros(3, 2))
     with pytest.raises(TypeError):
         fusevae.evaluate()
+
+
+def test_every_public_function_says_what_is_of_another_type():
+    """Whatever it is of, by its type hints, before any work; what it takes is taken as it was."""
+    for name in fusevae.__all__:
+        function = getattr(fusevae, name)
+        if not inspect.isfunction(function):
+            continue
+        for argument, hint in typed.hints_of(inspect.unwrap(function)).items():
+            if not typed.fits(given := object(), hint):
+                with pytest.raises(InputError, match=rf"{name} was given {argument}=an object: expected .+") as error:
+                    function(**{argument: given})
+                assert "\n" not in str(error.value)
+    assert pickle.loads(pickle.dumps(fusevae.sample)) is fusevae.sample
+    artifact = trained()
+    assert fusevae.sample(artifact, np.int64(2)).shape == fusevae.sample(artifact, torch.tensor(2)).shape == (2, 6)
+    assert list(fusevae.properties(pandas.Series(["CCO"]), np.array(["qed"]))) == ["qed"]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda a, g: fusevae.read_data(g), "a DataFrameGroupBy has no item 0"),
+        (lambda a, g: fusevae.encode(a, g), "a DataFrameGroupBy has no item 0"),
+        (lambda a, g: fusevae.encode(a, X, label=g), "the labels is a DataFrameGroupBy: expected an array"),
+        (lambda a, g: fusevae.impute(a, X, object()), "the mask is an object: expected an array"),
+        (lambda a, g: fusevae.sample(a, label=pandas.DataFrame({"a": [1] * 90})), "label a DataFrame was given"),
+        (lambda a, g: fusevae.load("nowhere", device="gpu"), "device 'gpu' was given: expected 'cpu' or 'cuda'"),
+        (lambda a, g: fusevae.annealed_likelihood(a, X, chains=0), "chains=0: expected a whole number of at least 1"),
+        (lambda a, g: fusevae.fit_prior("name"), "fit_prior was given artifact='name': expected an Artifact, what"),
+        (lambda a, g: fusevae.bench(5), "bench was given recipes=5: expected several, each words"),
+        (lambda a, g: fusevae.bench(["vae", 5]), r"bench was given recipes\[1\]=5: expected words"),
+        (lambda a, g: fusevae.fit("vae", folder=5), "fit was given folder=5: expected words or a Path or None"),
+        (lambda a, g: fusevae.traverse(a, steps="a"), "traverse was given steps='a': expected a whole number"),
+    ],
+)
+def test_what_is_of_no_use_is_said_in_a_line(call, says):
+    with pytest.raises(InputError, match=says) as error:
+        call(trained(), pandas.DataFrame({"a": [1, 2]}).groupby("a"))
+    assert "\n" not in str(error.value)
 
 
 def test_what_can_be_extended_is_at_the_front_door():

@@ -55,9 +55,9 @@ from fusevae.core.noise import Rows
 from fusevae.core.processes import leave, world
 from fusevae.data.preprocessing import Dequantize, Normalise
 from fusevae.evaluation.collapse import diagnose, warnings
-from fusevae.recipes.find import find
-from fusevae.training.fit import prepare, trained
 from fusevae.training.outcome import latents as latents_in_words
+from fusevae.training.prepare import prepare, trained
+from fusevae.training.recipes import find
 
 GRID = (1, 1, 2)  # a map of two codes
 

@@ -14,9 +14,8 @@ from fusevae.data.examples import InMemory
 from fusevae.data.sequences import Sequences
 from fusevae.data.splits import Splits
 from fusevae.modalities.audio.schema import SoundSchema
-from fusevae.recipes.find import find, reads, recipes
-from fusevae.training.fit import prepare, trained
-from fusevae.training.recipes import kinds
+from fusevae.training.prepare import prepare, trained
+from fusevae.training.recipes import find, kinds, reads, recipes
 
 CLASSES = ["a", "b", "c"]
 

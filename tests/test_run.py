@@ -18,9 +18,9 @@ import fusevae
 from fusevae import InputError, Run
 from fusevae.cli import main
 from fusevae.evaluation.paths import choose_pairs
-from fusevae.recipes.find import find
 from fusevae.training import checkpoint
 from fusevae.training.loop import Loop
+from fusevae.training.recipes import find
 from fusevae.training.settings import Training
 from fusevae.training.train import resume, train
 

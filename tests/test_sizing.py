@@ -17,8 +17,8 @@ from fusevae.data.defaults import LEAST, PLENTY, widths
 from fusevae.data.gaussianise import Gaussianise
 from fusevae.data.whiten import Whiten
 from fusevae.distributions.defensive import Defensive
-from fusevae.recipes.find import find
 from fusevae.training.prepare import prepare
+from fusevae.training.recipes import find
 from fusevae.training.sizing import FEWEST, UPDATES, sized
 
 TABLES = ("made", "maf", "realnvp", "spline-flow", "table-vae")

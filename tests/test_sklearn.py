@@ -217,7 +217,7 @@ def test_what_are_no_rows_or_no_latents_is_refused_in_a_line():
     for n in (2.5, "3"):
         with pytest.raises(InputError, match="expected at least 1, a whole number"):
             model.sample(n)
-    with pytest.raises(InputError, match="kind='mode' was given: expected 'auto'"):
+    with pytest.raises(InputError, match="was given kind='mode': expected 'auto'"):
         sample(model.artifact_, 2, kind="mode")
 
 

@@ -25,7 +25,7 @@ from fusevae.data.source import read_examples
 from fusevae.evaluation.features import Columns
 from fusevae.modalities.tables.schema import Column, TableSchema
 from fusevae.recipes import table_vae
-from fusevae.recipes.find import find
+from fusevae.training.recipes import find
 
 rng = np.random.default_rng(0)
 N = 300

@@ -32,7 +32,7 @@ from fusevae.data.source import read_examples
 from fusevae.modalities.molecules.selfies_tokens import symbols
 from fusevae.modalities.text.tokens import MARK
 from fusevae.modalities.text.utf8 import states
-from fusevae.recipes.find import find, kinds, reads, recipes
+from fusevae.training.recipes import find, kinds, reads, recipes
 
 needs_rdkit = pytest.mark.skipif(
     importlib.util.find_spec("rdkit") is None, reason="rdkit is not installed: pip install 'fusevae[molecules]'"

@@ -20,7 +20,7 @@ from fusevae.modalities.text.quality import (
     self_bleu,
     text_reconstruction,
 )
-from fusevae.recipes.find import find
+from fusevae.training.recipes import find
 
 SENTENCES = ["a man rides a bike", "two dogs play in the snow", "a girl sings a song", "a man plays a guitar"]
 SMALL = {"width": 16, "heads": 2, "layers": 1}

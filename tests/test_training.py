@@ -35,10 +35,10 @@ from fusevae.data.source import read_data
 from fusevae.distributions.defensive import Defensive
 from fusevae.modalities.audio.schema import SoundSchema
 from fusevae.training import checkpoint, diagnosis
-from fusevae.training.fit import prepare, trained
 from fusevae.training.loop import IN_A_ROW, Loop
 from fusevae.training.optimizer import WARM, GuardedAdamW
 from fusevae.training.players import Batch, Game, MaximumLikelihood, Player
+from fusevae.training.prepare import prepare, trained
 
 X = (torch.rand(200, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
 

@@ -63,10 +63,10 @@ from fusevae.nets.quantizer import VectorQuantizer
 from fusevae.nets.sequence_encoder import SequenceEncoder
 from fusevae.objectives.beta import Beta
 from fusevae.objectives.semi_supervised import SemiSupervised
-from fusevae.recipes.find import find, recipes
 from fusevae.training import configuration, prior
-from fusevae.training.fit import prepare
 from fusevae.training.loop import Loop
+from fusevae.training.prepare import prepare
+from fusevae.training.recipes import find, recipes
 from fusevae.training.run import Run
 from fusevae.training.train import train
 

@@ -6,8 +6,10 @@ there are, and from where, stands in ``__init__.pyi``, where type checkers and e
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
+import types
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +18,23 @@ __version__ = "0.1.0"
 _DOOR = Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")
 _HOME = {name: module for module, name in re.findall(r"^from fusevae\.(\S+) import (\w+) as \2$", _DOOR, re.MULTILINE)}
 
-__all__ = ["__version__", "load", *_HOME]
-
-
-def load(path: Any, trust: Any = (), device: Any = "cpu") -> Any:
-    """Rebuild an artifact from its run folder or file; see :meth:`fusevae.Artifact.load`."""
-    from fusevae.core.artifact import Artifact
-
-    return Artifact.load(path, trust, device)
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(f"fusevae.{_HOME[name]}"), name)
+        found = getattr(importlib.import_module(f"fusevae.{_HOME[name]}"), name)
+        return _typed(found) if isinstance(found, types.FunctionType) else found
     raise AttributeError(f"module 'fusevae' has no attribute {name!r}")
+
+
+@functools.cache
+def _typed(function: Any) -> Any:
+    from fusevae.core.typed import typed
+
+    found = typed(function)
+    found.__module__ = __name__  # where pickle finds it
+    return found
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,7 @@
 """What the front door opens: every public name, for type checkers, editors, and the imports of ``__init__.py``."""
 
-from typing import Any
-
 from fusevae.core.artifact import Artifact as Artifact
+from fusevae.core.artifact import load as load
 from fusevae.core.columns import Text as Text
 from fusevae.core.conditional import Conditional as Conditional
 from fusevae.core.conditions import Conditions as Conditions
@@ -226,5 +225,3 @@ from fusevae.training.settings import Training as Training
 
 __version__: str
 __all__: list[str]
-
-def load(path: Any, trust: Any = (), device: Any = "cpu") -> Artifact: ...

@@ -73,7 +73,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--importance-samples", type=positive, metavar="K", help="of the evaluation at the end (default: at most 100)"
     )
     options.device(train, seed=None)
-    options.trust(train)
     options.damaged(train)
 
     sample = command("sample", "use:sample", "new examples from a trained model")
@@ -90,8 +89,6 @@ def make_parser() -> argparse.ArgumentParser:
     options.output(
         sample, "a folder (images, and grid.png), or a .npz, .npy, .csv, .parquet or .png file; " + options.TEXTS, False
     )
-    options.device(sample, seed=0)
-    options.trust(sample)
 
     speak = command("speak", "speak:speak", "texts as sound, by a model that says texts (text-to-speech)")
     options.run(speak)
@@ -103,8 +100,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="0 says a text the same each time, 1 as various as the model has it (default: 0.5)",
     )  # fmt: skip
     options.output(speak, "a .wav, .flac or .ogg file, a folder, or a .npz or .parquet file")
-    options.device(speak, seed=0)
-    options.trust(speak)
 
     for name, function, text, output in (
         ("reconstruct", "use:reconstruct", "data after encoding and decoding", options.AS_SAMPLE),
@@ -120,15 +115,11 @@ def make_parser() -> argparse.ArgumentParser:
         if name == "encode":
             found.add_argument("--codebooks", type=positive, metavar="N", help="of a codec: the first N (default: all)")
         options.output(found, output, name != "reconstruct")
-        options.device(found, seed=0)
-        options.trust(found)
 
     decode = command("decode", "codec:decode", "the recording that the codes of a codec stand for")
     options.run(decode)
     decode.add_argument("--data", required=True, metavar="PATH", help="a .npz that encode wrote of a recording")
     options.output(decode, "a .wav, .flac or .ogg file")
-    options.device(decode, seed=0)
-    options.trust(decode)
 
     evaluate = command("evaluate", "judge:evaluate", "likelihood of held-out data, the ELBO and its parts")
     options.run(evaluate)
@@ -139,8 +130,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="judge N samples too (2000 where N is left out): FID, KID, precision, recall, copying ...",
     )  # fmt: skip
     options.judging(evaluate)
-    options.device(evaluate, seed=0)
-    options.trust(evaluate)
 
     compare = command("compare", "compare:compare", "one table of several models, whatever their families")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="run folders, or model.safetensors files")
@@ -152,8 +141,6 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     options.judging(compare)
     compare.add_argument("--output", metavar="PAGE", help="write a page with the table and pictures, a .html file")
-    options.device(compare, seed=0)
-    options.trust(compare)
 
     bench = command("bench", "bench:bench", "which model for these data: train several, compare them, and say")
     bench.add_argument(
@@ -175,8 +162,6 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--importance-samples", type=positive, default=100, metavar="K", help="(default: 100)")
     bench.add_argument("--samples", type=count, default=2000, metavar="N", help="as of compare (default: 2000)")
     options.judging(bench)
-    options.device(bench, seed=0)
-    options.trust(bench)
 
     tune = command("tune", "tune:tune", "search better settings for a recipe; the best is a run like any other")
     tune.add_argument("what", metavar="RECIPE", help="whose ranges are searched")
@@ -189,8 +174,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--output", default="runs/tune", metavar="DIR",
         help="folder of the trials and of the run, best; the same command goes on with it (default: runs/tune)",
     )  # fmt: skip
-    options.device(tune, seed=0)
-    options.trust(tune)
 
     anomaly = command("anomaly", "density:anomaly", "how unusual examples are: likelihood, typicality, p-values")
     options.run(anomaly)
@@ -201,8 +184,6 @@ def make_parser() -> argparse.ArgumentParser:
     some = "(default: 100, or as many as take about a minute)"
     anomaly.add_argument("--importance-samples", type=positive, metavar="K", help=some)
     options.output(anomaly, "a .csv, .npz or .parquet file")
-    options.device(anomaly, seed=0)
-    options.trust(anomaly)
 
     for name, text, samples, steps in (
         ("impute", "missing values given those that are there", 4, 200),
@@ -238,8 +219,6 @@ def make_parser() -> argparse.ArgumentParser:
                 help="completions of each example that are written, numbered in a column draw (default: 1)",
             )  # fmt: skip
         options.output(found, "a folder, or a file as of sample")
-        options.device(found, seed=0)
-        options.trust(found)
 
     interpolate = command("interpolate", "read:interpolate", "examples on the way between two, in latent space")
     options.run(interpolate)
@@ -283,9 +262,6 @@ def make_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     for found in (neighbours, map_):
         options.output(found, "a .png, .npz, .csv or .parquet file")
-    for found in (interpolate, traverse, neighbours, map_):
-        options.device(found, seed=0)
-        options.trust(found)
 
     optimize = command("optimize", "molecules:optimize", "molecules with more of a property, like those given")
     options.run(optimize)
@@ -303,8 +279,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     optimize.add_argument("--minimize", action="store_true", help="lower the property, instead of raising it")
     options.output(optimize, "a .csv, .npz or .parquet file")
-    options.device(optimize, seed=0)
-    options.trust(optimize)
 
     explore = command("explore", "explore:explore", "look at runs and their latents in a browser")
     explore.add_argument("runs", nargs="+", metavar="RUN", help="run folders, model.safetensors files, folders of runs")
@@ -312,7 +286,6 @@ def make_parser() -> argparse.ArgumentParser:
     explore.add_argument("--host", default="127.0.0.1", help="where it listens; any but this machine needs a token")
     explore.add_argument("--port", type=count, default=8000, help="(default: 8000; 0 takes a free one)")
     explore.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (default: auto)")
-    options.trust(explore)
 
     prior = command("fit-prior", "prior:fit", "a copy of a trained model with a prior fitted to its latents")
     options.run(prior)
@@ -330,10 +303,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--epochs", type=positive, metavar="N", help="of the others' training (default: 30; of sequences 40)"
     )
     options.output(prior, "a new folder")
-    options.device(prior, seed=0)
-    options.trust(prior)
 
     info = command("info", "judge:info", "what a trained model is")
     options.run(info)
-    options.trust(info)
+    for name, found in commands.choices.items():
+        if name not in ("demo", "recipes", "train", "explore", "info"):
+            options.device(found, seed=0)
+        if name not in ("demo", "recipes"):
+            options.trust(found)
     return parser

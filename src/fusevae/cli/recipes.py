@@ -89,7 +89,7 @@ def cost(options: Namespace, name: str) -> dict[str, Any]:
     from fusevae.training import configuration
     from fusevae.training.budget import timed
     from fusevae.training.compose import for_recipe
-    from fusevae.training.fit import pick_device
+    from fusevae.training.prepare import pick_device
 
     if options.data is None and "images" not in find.modalities_of(name):
         return {"cost": "for data of yours: add --data"}

@@ -15,10 +15,10 @@ from fusevae.cli.load import trusted
 from fusevae.core.errors import InputError
 from fusevae.core.processes import world
 from fusevae.recipes.compose import compose
-from fusevae.training.fit import pick_device
 from fusevae.training.folder import fresh_folder
 from fusevae.training.notices import ASIDE
 from fusevae.training.outcome import to_json
+from fusevae.training.prepare import pick_device
 from fusevae.training.run import Run
 from fusevae.training.train import resume
 from fusevae.training.train import train as run

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 import yaml
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 import fusevae
 from fusevae.core.conditional import Conditional, room
 from fusevae.core.description import Described, Trust, build, check_remembered, describe
-from fusevae.core.errors import InputError
+from fusevae.core.errors import InputError, shown
 from fusevae.core.files import written_whole
 from fusevae.core.levels import Level
 from fusevae.core.migration import migrated
@@ -155,6 +154,10 @@ class Artifact(Described, nn.Module):
                 from such a name to the class or to a function that builds it.
             device: where the weights go.
         """
+        try:
+            device = torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise InputError(f"device {shown(device)} was given: expected 'cpu' or 'cuda'") from error
         path = Path(path)
         path = path / WEIGHTS if path.is_dir() else path
         header = _header(path)
@@ -198,36 +201,9 @@ def _header(path: Path) -> Stored:
     return header
 
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def of_artifact(function: Function) -> Function:
-    """A function whose first argument is an artifact, which refuses anything else in a line."""
-
-    @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        if args or "artifact" in kwargs:
-            check_artifact(args[0] if args else kwargs["artifact"], function.__name__)
-        return function(*args, **kwargs)
-
-    return cast(Function, checked)
-
-
-def check_artifact(given: Any, to: str) -> None:
-    """Refuse what is no artifact, where one is expected by a function."""
-    if not isinstance(given, Artifact):
-        what = repr(given) if isinstance(given, str) else f"a {type(given).__name__}"
-        own = next((name for name in ("artifact", "artifact_") if hasattr(given, name)), None)
-        how = f"its .{own}" if own else "what fusevae.fit or fusevae.load(path) gives"
-        raise InputError(f"{what} was given to {to} as the model: expected an Artifact, {how}")
-
-
-def check_artifacts(given: Any, to: str) -> None:
-    """Refuse what are no artifacts by name."""
-    if not isinstance(given, Mapping):
-        raise InputError(f"a {type(given).__name__} was given to {to}: expected models by name, {{'a': artifact, ...}}")
-    for one in given.values():
-        check_artifact(one, to)
+def load(path: str | Path, trust: Trust = (), device: str | torch.device = "cpu") -> Artifact:
+    """Rebuild an artifact from its run folder or file; see :meth:`fusevae.Artifact.load`."""
+    return Artifact.load(path, trust, device)
 
 
 def dequantizes(distribution: nn.Module) -> bool:

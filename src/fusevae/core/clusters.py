@@ -50,6 +50,7 @@ def clusters(
     part: Tensor | None = None,
     classes: Sequence[Tensor] = (),
     rounds: int = ROUNDS,
+    seed: int = 0,
 ) -> Clusters:
     r"""The mixture of ``k`` Gaussians of greatest posterior for examples ``(*batch, n, d)`` with weights ``part``
     ``(*batch, n)``, by expectation and maximisation from k-means (Fraley & Raftery 2007): each covariance is that of
@@ -69,7 +70,7 @@ def clusters(
     total = part.sum(-1)
     told = torch.cat([x.new_zeros(x.shape[-2], 0), *classes], -1)
     first = x.flatten(0, -3)[0] if x.dim() > 2 else x
-    labels = _means(torch.cat([first, told], -1), k)
+    labels = _means(torch.cat([first, told], -1), k, seed)
     r = (torch.nn.functional.one_hot(labels, k).to(x).T * part[..., None, :]).contiguous()  # (*batch, k, n)
     last = x.new_full((), -torch.inf)
     for _ in range(rounds):
@@ -118,10 +119,10 @@ def _shares(r: Tensor, part: Tensor, column: Tensor) -> Tensor:
     return (found / found.sum(-1, keepdim=True)).log()
 
 
-def _means(x: Tensor, k: int, tries: int = 4, rounds: int = 20) -> Tensor:
+def _means(x: Tensor, k: int, seed: int, tries: int = 4, rounds: int = 20) -> Tensor:
     """The nearest of ``k`` means for each example ``(n, d)``, by the best of a few k-means (Arthur & Vassilvitskii
     2007)."""
-    generator, best, labels = torch.Generator().manual_seed(0), math.inf, torch.zeros(len(x), dtype=torch.long)
+    generator, best, labels = torch.Generator().manual_seed(seed), math.inf, torch.zeros(len(x), dtype=torch.long)
     unit = (x - x.mean(0)) / x.std(0).clamp(min=1e-12)
     for _ in range(tries if k > 1 else 0):
         centers = unit[torch.randint(len(x), (1,), generator=generator)]

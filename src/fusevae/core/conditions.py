@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusevae.core.columns import Condition, Text
 from fusevae.core.description import Described
-from fusevae.core.errors import InputError, near
+from fusevae.core.errors import InputError, near, shown
 
 KNOTS = 9  # of a column of numbers
 
@@ -271,6 +271,8 @@ class Conditions(Described):
                     "classes, counted from 0; give their names as a list or an array"
                 )
             return self._counted(self.tidy(numbers), n)
+        if not isinstance(value, Iterable):
+            raise InputError(f"{shown(value)} was given as {', '.join(self.names)}: expected a value, or one for each")
         return self._counted(self.tensor({self._only(): list(value)}), n)
 
     def values(self, condition: Tensor) -> dict[str, np.ndarray]:

@@ -8,18 +8,19 @@ YAML anchor), and is built once. ``build`` imports nothing but the library's own
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
 import pkgutil
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
-from fusevae.core.errors import InputError, near
+from fusevae.core.errors import InputError, near, shown
 
 #: what to trust beyond the library: names of modules or classes, or a class or builder for each name
-Trust = Iterable[str] | Mapping[str, Callable[..., Any]]
+Trust = Sequence[str] | Mapping[str, Callable[..., Any]]
 
 T = TypeVar("T", bound=type)
 
@@ -106,7 +107,7 @@ def describe(value: Any, _seen: dict[int, Any] | None = None) -> Any:
             "(a View, an Objective, a net that fusevae.described decorates)"
         )
     raise InputError(
-        f"{value!r} can't be described: expected numbers, strings, lists or modules; decorate the class with "
+        f"{shown(value)} can't be described: expected numbers, strings, lists or modules; decorate the class with "
         "fusevae.described so that its arguments are remembered"
     )
 
@@ -243,9 +244,12 @@ def _hints(cls: Callable[..., Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _adapter(hint: Any) -> Any:
-    from pydantic import ConfigDict, TypeAdapter
+def adapter(hint: Any) -> Any:
+    """What reads values as a type hint wants them."""
+    from pydantic import ConfigDict, InstanceOf, TypeAdapter
 
+    if dataclasses.is_dataclass(hint):
+        return TypeAdapter(InstanceOf[hint])  # or a mapping would be made one
     return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
@@ -254,7 +258,7 @@ def fit_type(value: Any, hint: Any, where: str) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _adapter(hint).validate_python(value)
+        return adapter(hint).validate_python(value)
     except ValidationError as error:
         wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
         wanted = wanted.replace("fusevae.core.conditional.", "").replace("torch.nn.modules.module.", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -41,3 +42,17 @@ def near(word: str, known: Iterable[str]) -> str:
     if close:
         return "; did you mean " + " or ".join(repr(name) for name in close) + "?"
     return "; known are " + ", ".join(names) if names else ""
+
+
+def shown(value: Any) -> str:
+    """A value in a few words: itself where that is short, else what it is.
+
+    Example:
+        >>> shown("many"), shown(range(3)), shown(object())
+        ("'many'", 'range(0, 3)', 'an object')
+    """
+    text = repr(value)
+    if len(text) <= 60 and "\n" not in text and " at 0x" not in text:
+        return text
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

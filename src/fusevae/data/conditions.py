@@ -17,6 +17,7 @@ from torch import Tensor
 from fusevae.core.columns import Condition, Text
 from fusevae.core.conditions import Conditions, Label, Number
 from fusevae.core.errors import InputError, near
+from fusevae.core.typed import array_of
 from fusevae.data.delimited import GAPS, is_number
 
 WIDEST = 2**63 - 1  # whole number that int64 holds
@@ -197,7 +198,7 @@ def named(y: Any, asked: Asked, name: str) -> dict[str, Any]:
         return {str(k): y[k].to_numpy() for k in y.columns}
     if hasattr(y, "to_numpy") and getattr(y, "name", None):  # a Series
         return {str(y.name): y.to_numpy()}
-    array = y.detach().cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+    array = array_of(y, name)
     if array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1):
         return {asked.names[0] if len(asked.names) == 1 else USUAL: array}
     if array.ndim != 2:

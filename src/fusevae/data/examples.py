@@ -271,6 +271,10 @@ def check_dataset(dataset: Any) -> None:
         )
     if not len(dataset):
         raise InputError(f"{kind} is empty: expected at least one example")
+    try:
+        dataset[0]
+    except LookupError as error:
+        raise InputError(f"a {kind} has no item 0 ({error}): expected examples by number, or an array") from None
 
 
 def split_item(item: Any, name: str) -> tuple[Tensor, Any]:

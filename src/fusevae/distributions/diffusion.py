@@ -115,18 +115,24 @@ class Diffusion(Conditional):
         ]
 
 
-class DiffusionBound(BoundOnly):
-    """What :class:`Diffusion` is given its conditions."""
+class OfGiven(BoundOnly):
+    """Reals that a conditional without a density, ``owner``, makes of what it is given."""
 
     draws_keyed = True
 
-    def __init__(self, owner: Diffusion, given: tuple[Tensor | None, ...]) -> None:
+    def __init__(self, owner: Any, given: tuple[Tensor | None, ...]) -> None:
         self.owner, self.given = owner, given
         super().__init__(batch_of(given), torch.Size(owner.shape), validate_args=False)
 
     @constraints.dependent_property
     def support(self) -> constraints.Constraint:
         return constraints.independent(constraints.real, len(self.event_shape))
+
+
+class DiffusionBound(OfGiven):
+    """What :class:`Diffusion` is given its conditions."""
+
+    owner: Diffusion
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         owner, lead = self.owner, torch.Size(sample_shape) + self.batch_shape

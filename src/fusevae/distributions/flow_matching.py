@@ -6,11 +6,12 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 
-from fusevae.core.conditional import Conditional, batch_of
+from fusevae.core.conditional import Conditional
 from fusevae.core.errors import SlotError
-from fusevae.core.levels import BoundOnly, Level
+from fusevae.core.levels import Level
+from fusevae.distributions.diffusion import OfGiven
 from fusevae.distributions.samplers import Heun, Rows, Solver, evaluate
 from fusevae.nets.mlp import as_shape
 from fusevae.nets.time_mlp import TimeMLP
@@ -61,16 +62,8 @@ class FlowMatching(Conditional):
         ]
 
 
-class _FlowMatching(BoundOnly):
-    draws_keyed = True
-
-    def __init__(self, owner: FlowMatching, given: tuple[Tensor | None, ...]) -> None:
-        self.owner, self.given = owner, given
-        super().__init__(batch_of(given), torch.Size(owner.shape), validate_args=False)
-
-    @constraints.dependent_property
-    def support(self) -> constraints.Constraint:
-        return constraints.independent(constraints.real, len(self.event_shape))
+class _FlowMatching(OfGiven):
+    owner: FlowMatching
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:
         owner, lead = self.owner, torch.Size(sample_shape) + self.batch_shape

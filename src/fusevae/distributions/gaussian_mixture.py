@@ -11,11 +11,15 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 from torch.distributions import Normal as TorchNormal
 
 from fusevae.core import noise
+from fusevae.core.clusters import ROUNDS, clusters
 from fusevae.core.conditional import Conditional, parameters
 from fusevae.core.errors import InputError
 from fusevae.distributions.correlated import FullGaussian, full_gaussian, full_gaussian_numbers
 from fusevae.distributions.gaussian import smooth_bound
 from fusevae.nets.mlp import MLP, Constant
+
+LEAST = 1e-5  # variance of what is fitted
+STRENGTH = 1.0  # of what components have in common
 
 
 class GaussianMixture(Conditional):
@@ -65,15 +69,18 @@ class GaussianMixture(Conditional):
         return _Mixture(weights, parts, validate_args=False)
 
     @classmethod
-    def fitted(cls, x: Tensor, components: int = 10, seed: int = 0) -> Self:
-        """The mixture with full covariances that expectation-maximisation finds for points ``(n, d)``
-        (scikit-learn's, from k-means)."""
-        from sklearn.mixture import GaussianMixture as EM
-
+    @torch.no_grad()
+    def fitted(cls, x: Tensor, components: int = 10, seed: int = 0, rounds: int = ROUNDS) -> Self:
+        """The mixture with full covariances for points ``(n, d)``, found by expectation and maximisation from k-means
+        (:func:`fusevae.core.clusters.clusters`) in coordinates in which their Gaussian is N(0, I)."""
         if len(x) <= components:
             raise InputError(f"{len(x)} points for a mixture of {components}: give more, or fewer components")
-        em = EM(components, random_state=seed, reg_covar=1e-5).fit(x.double().cpu().numpy())
-        return cls.of(*(torch.as_tensor(a) for a in (em.weights_, em.means_, em.covariances_)))
+        x, least = x.double(), LEAST * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
+        mean, root = x.mean(0), torch.linalg.cholesky(torch.atleast_2d(x.mT.cov(correction=0)) + least)
+        z = torch.linalg.solve_triangular(root, (x - mean).mT, upper=False).mT
+        found = clusters(z, components, STRENGTH, rounds=rounds, seed=seed)
+        covariances = root @ found.covariances @ root.mT + least
+        return cls.of(found.log_weights.exp(), found.means @ root.mT + mean, covariances)
 
     @classmethod
     def of(cls, weights: Tensor, means: Tensor, covariances: Tensor) -> Self:

@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
+from fusevae.core.typed import Count
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.evaluation.likelihood import VALUES
 from fusevae.models.flat import Flat
@@ -24,14 +25,13 @@ from fusevae.models.vae import VAE
 ACCEPTED = 0.65  # part of the proposals that Hamiltonian Monte Carlo is best with (Neal 2011)
 
 
-@of_artifact
 def annealed_likelihood(
     artifact: Artifact,
     data: Any,
     label: Any = None,
-    steps: int = 500,
-    chains: int = 16,
-    leapfrog: int = 10,
+    steps: Count = 500,
+    chains: Count = 16,
+    leapfrog: Count = 10,
     seed: int = 0,
 ) -> Tensor:
     r"""log p(x) of each example in nats, ``(n,)``, by annealed importance sampling (Neal 2001; Wu et al. 2017).
@@ -72,9 +72,8 @@ def annealed_likelihood(
     return torch.cat(found).cpu()
 
 
-@of_artifact
 def annealed_sandwich(
-    artifact: Artifact, n: int = 100, steps: int = 500, chains: int = 16, leapfrog: int = 10, seed: int = 0
+    artifact: Artifact, n: Count = 100, steps: Count = 500, chains: Count = 16, leapfrog: Count = 10, seed: int = 0
 ) -> dict[str, float]:
     """How exact annealed importance sampling is: on examples simulated from the model, whose latents are therefore
     exact samples of the posterior, the reversed chains give an upper bound as well (Grosse et al. 2015).

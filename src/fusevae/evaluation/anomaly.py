@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
 from fusevae.evaluation.blocks import as_examples, blocks
@@ -22,13 +23,12 @@ FAR = 1e30  # nats
 LEAST = 1e-3  # nats: a quantity that varies less over the reference says nothing in smaller units
 
 
-@of_artifact
 def anomaly(
     artifact: Artifact,
     data: Any,
     reference: Any,
     label: Any = None,
-    importance_samples: int = 100,
+    importance_samples: Count = 100,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
     r"""How unusual each example is, as arrays ``(n,)``; the smaller a p-value, the more.
@@ -165,7 +165,7 @@ def p_value(score: Tensor, reference: Tensor) -> Tensor:
     return (1 + len(reference) - below).double() / (1 + len(reference))
 
 
-def group_p_value(log_p: Tensor, reference: Tensor, resamples: int = 10_000, seed: int = 0) -> float:
+def group_p_value(log_p: Tensor, reference: Tensor, resamples: Count = 10_000, seed: int = 0) -> float:
     """Whether examples are typical as a group (Nalisnick et al. 2019): the part of groups of their number, drawn from
     the reference with replacement, whose mean log-likelihood is as far from the reference's or further.
 

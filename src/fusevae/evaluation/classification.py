@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
+from fusevae.core.typed import Count
 from fusevae.evaluation.blocks import Block, as_examples, blocks
 from fusevae.evaluation.labels import block_labels, label_model
 from fusevae.evaluation.likelihood import block_likelihood
@@ -18,9 +19,8 @@ from fusevae.evaluation.likelihood import block_likelihood
 By = Literal["classifier", "bound"]
 
 
-@of_artifact
 def classify(
-    artifact: Artifact, data: Any, by: By | None = None, importance_samples: int = 10, seed: int = 0
+    artifact: Artifact, data: Any, by: By | None = None, importance_samples: Count = 10, seed: int = 0
 ) -> Tensor:
     r"""The probabilities of all labels for each example, ``(n, classes)`` float64, in the order of
     ``artifact.data.classes``; labels that the data bring are not used.
@@ -65,8 +65,6 @@ def check_classifies(artifact: Artifact, by: By | None = None) -> By:
         raise InputError(
             "this model is given no label of one column: train semi-vae or conditional-vae on data with one"
         )
-    if by not in (None, "classifier", "bound"):
-        raise InputError(f"by={by!r} was given: expected 'classifier' or 'bound'")
     if by == "classifier" and not has:
         raise InputError("this model has no classifier: take by='bound', or train semi-vae")
     if by != "classifier" and not has and model.level < Level.BOUND:

@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fusevae.core.artifact import Artifact, check_artifacts
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.given import given, known_of
 from fusevae.evaluation.intervals import interval
@@ -62,7 +63,7 @@ class Pairs(Result):
 
 
 def compare(
-    artifacts: Mapping[str, Artifact], data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
+    artifacts: Mapping[str, Artifact], data: Any, label: Any = None, importance_samples: Count = 1000, seed: int = 0
 ) -> Pairs:
     r"""Log-likelihoods of several models as pairs: the same examples, and the same binarization of each.
 
@@ -87,7 +88,6 @@ def compare(
         >>> compare({"a": a, "b": b}, torch.randn(5, 2)).differences[0].minus
         'b'
     """
-    check_artifacts(artifacts, "compare")
     if len(artifacts) < 2:
         raise InputError(f"{len(artifacts)} models were given to compare: give at least two")
     first = next(iter(artifacts.items()))

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, check_artifacts
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level
+from fusevae.core.typed import Count
 from fusevae.data.examples import Examples
 from fusevae.data.modality import modality_of
 from fusevae.evaluation import rows
@@ -112,7 +113,7 @@ def comparison(
     data: Any,
     reference: Judge | None = None,
     label: Any = None,
-    importance_samples: int = 1000,
+    importance_samples: Count = 1000,
     kind: Kind = "auto",
     seed: int = 0,
 ) -> Comparison:
@@ -136,7 +137,6 @@ def comparison(
         >>> found.models["a"].log_likelihood.kind, len(found.differences)
         ('exact', 1)
     """
-    check_artifacts(artifacts, "comparison")
     if not artifacts:
         raise InputError("no models were given to compare: give some")
     examples = as_examples(next(iter(artifacts.values())), data, label)

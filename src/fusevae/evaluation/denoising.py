@@ -10,17 +10,23 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution
 
 from fusevae.core import noise as random
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.chain import Draws, Space, Task, walk
 
 CANDIDATES = 4  # draws of a clean value at each step
 
 
-@of_artifact
 def denoise(
-    artifact: Artifact, data: Any, noise: float, label: Any = None, samples: int = 1, steps: int = 300, seed: int = 0
+    artifact: Artifact,
+    data: Any,
+    noise: float,
+    label: Any = None,
+    samples: Count = 1,
+    steps: Count = 300,
+    seed: int = 0,
 ) -> Draws:
     r"""Draws from :math:`p(x \mid \tilde x) \propto p(x)\, p(\tilde x \mid x)`, clean examples given noisy ones; their
     mean is the estimate :math:`E[x \mid \tilde x]` of the least squared error.

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import array_of
 from fusevae.evaluation.reading import read
 
 SOFT_BINS, HARD_BINS = 50, 20  # of a dimension: of Gaussians, and of points
@@ -21,7 +22,6 @@ ACTIVE = 0.05  # part of its variance that must be between examples for a dimens
 TREES, LEAF = 20, 5  # of a forest; examples in a leaf at least
 
 
-@of_artifact
 def disentanglement(artifact: Artifact, images: Any, factors: Any, seed: int = 0) -> dict[str, Any]:
     """Three scores from 0 to 1 of how far single dimensions of the latent stand for single factors of the data.
 
@@ -62,7 +62,7 @@ def disentanglement(artifact: Artifact, images: Any, factors: Any, seed: int = 0
 
 def check_factors(factors: Any, n: int) -> Tensor:
     """``factors`` as numbers of values, 0 to below the count of each: int64 ``(n, factors)``."""
-    factors = torch.as_tensor(factors)
+    factors = torch.as_tensor(array_of(factors, "factors", "biuf"))
     if factors.dim() != 2 or len(factors) != n or factors.is_floating_point():
         raise InputError(
             f"factors of shape {tuple(factors.shape)} and {factors.dtype} were given for {n} examples: expected "
@@ -143,7 +143,7 @@ def dci(z: Tensor, factors: Tensor, seed: int = 0) -> tuple[float, float, float]
     points, accuracies, importances = z.numpy(), [], []
     for v in factors.T.numpy():
         # all dimensions at each split: those that happen to be tried would share what belongs to one
-        forest = RandomForestClassifier(TREES, max_features=None, min_samples_leaf=LEAF, random_state=seed)
+        forest = RandomForestClassifier(TREES, max_features=None, min_samples_leaf=LEAF, random_state=seed % 2**32)
         forest.fit(points[train], v[train])
         accuracies.append(float((forest.predict(points[test]) == v[test]).mean()))
         importances.append(forest.feature_importances_)

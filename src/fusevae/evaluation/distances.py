@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 
 #: distances of rows ``(n, ...)`` from rows ``(m, ...)``, some of the first at a time, as of :func:`distances`
 Apart = Callable[[Tensor, Tensor], Iterator[Tensor]]
@@ -98,7 +99,7 @@ def energy_distance(a: Tensor, b: Tensor) -> float:
 
 
 def neighbourhoods(
-    real: Tensor, made: Tensor, near: int = 3, dense: int = 5, apart: Apart | None = None
+    real: Tensor, made: Tensor, near: Count = 3, dense: Count = 5, apart: Apart | None = None
 ) -> dict[str, float]:
     r"""Four figures from the balls around each vector that reach to its k-th nearest neighbour in its own set.
 

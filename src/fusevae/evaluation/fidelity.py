@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.evaluation.blocks import BLOCK, as_examples
 from fusevae.evaluation.latents import reconstruct
@@ -100,7 +100,6 @@ def ssim(x: Tensor, y: Tensor, span: float) -> Tensor:
     return found.view(len(x), -1).mean(1).float()
 
 
-@of_artifact
 def reconstruction_quality(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> Reconstruction:
     """How near each example is to itself after encoding and decoding, in the data's units.
 

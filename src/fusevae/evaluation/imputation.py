@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count, array_of
 from fusevae.data.examples import Batch, Examples, InMemory
 from fusevae.data.modality import modality_of
 from fusevae.distributions.any_order import AnyOrder, Ordered
@@ -23,14 +24,13 @@ TRIES = 30  # of a draw that has to hold something
 MEAN = 50  # draws of which a mean is made where they are independent
 
 
-@of_artifact
 def impute(
     artifact: Artifact,
     data: Any,
     missing: Any = None,
     label: Any = None,
-    samples: int = 4,
-    steps: int = 200,
+    samples: Count = 4,
+    steps: Count = 200,
     seed: int = 0,
     mean: bool = True,
 ) -> Draws:
@@ -212,7 +212,7 @@ def split_nan(data: Tensor | np.ndarray) -> tuple[Any, Tensor]:
 def mask_for(missing: Any, examples: Examples) -> Tensor:
     """A mask in any of the shapes that data come in, as booleans ``(n, *shape)``; one for all is not copied."""
     n, shape = len(examples), examples.spec.shape
-    mask = missing if isinstance(missing, Tensor) else torch.as_tensor(np.asarray(missing))
+    mask = torch.as_tensor(array_of(missing, "the mask", "biuf"))
     if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
         raise InputError(f"the mask holds {mask.dtype} values: expected booleans, or 0 and 1, true where missing")
     given, mask = tuple(mask.shape), mask.bool().cpu()

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.data.conditions import as_column
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.reading import decoded, read
@@ -40,7 +41,6 @@ class LatentMap(NamedTuple):
     classes: list[str] | None
 
 
-@of_artifact
 def attribute_vectors(
     artifact: Artifact,
     data: Any,
@@ -100,7 +100,6 @@ def direction(z: Tensor, with_it: Tensor, name: str) -> Tensor:
     return (z[with_it].double().mean(0) - z[~with_it].double().mean(0)).to(z.dtype)
 
 
-@of_artifact
 def add_attribute(
     artifact: Artifact,
     data: Any,
@@ -138,12 +137,11 @@ def add_attribute(
     return torch.stack(moved, 1)
 
 
-@of_artifact
 def neighbours(
     artifact: Artifact,
     data: Any,
     queries: Any,
-    k: int = 5,
+    k: Count = 5,
     label: Label = None,
     query_label: Label = None,
     seed: int = 0,
@@ -200,7 +198,6 @@ def nearest(z: Tensor, queries: Tensor, k: int, own: Tensor | None = None) -> Ne
     return Neighbours(torch.cat(indices), torch.cat(distances))
 
 
-@of_artifact
 def latent_map(artifact: Artifact, data: Any, labels: Any = None, method: Method = "auto", seed: int = 0) -> LatentMap:
     """The latents of examples in the plane.
 
@@ -243,8 +240,6 @@ def classes_of(artifact: Artifact, given: Tensor | None) -> dict[str, Tensor]:
 
 def flat_map(z: Tensor, method: Method = "auto", seed: int = 0) -> tuple[Tensor, tuple[str, str]]:
     """Points ``(n, 2)`` for latents ``(n, *latent)``, and the names of the two axes."""
-    if method not in ("auto", "pca", "tsne"):
-        raise InputError(f"method={method!r} was given: expected 'auto', 'pca' or 'tsne'")
     z = z.flatten(1)
     n = len(z)
     if method == "tsne":

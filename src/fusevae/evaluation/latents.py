@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.generation import GREEDY, Generation, generating
 from fusevae.core.vocabulary import END, joined
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.nets.residual import NONE
 
 
-@of_artifact
 def reconstruct(
     artifact: Artifact, data: Any, label: Any = None, seed: int = 0, generation: Generation = GREEDY
 ) -> Tensor:
@@ -43,7 +42,6 @@ def reconstruct(
     return joined(found)
 
 
-@of_artifact
 def encode(artifact: Artifact, data: Any, label: Any = None, seed: int = 0) -> dict[str, np.ndarray]:
     """The arrays that the latents name, each with one row an example: ``mean`` and ``scale`` for a flat latent,
     ``sample`` where its posterior has no mean.

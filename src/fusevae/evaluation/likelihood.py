@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.levels import Level, bounds_as, log_bound
 from fusevae.core.memory import keep_freed_memory
+from fusevae.core.typed import Count
 from fusevae.core.vocabulary import lengths
 from fusevae.data.examples import Examples
 from fusevae.distributions.mixed import Mixed
@@ -33,9 +34,8 @@ DRAWS = 1000  # other looks at an example beside them: for the parts of the ELBO
 TRIED, GLANCE = 20, 0.1  # examples by which the time of a bound is foreseen; seconds of one sample that are enough
 
 
-@of_artifact
 def log_likelihood(
-    artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
+    artifact: Artifact, data: Any, label: Any = None, importance_samples: Count = 1000, seed: int = 0
 ) -> Tensor:
     r"""log p(x) of each example in nats, ``(n,)``: exact for a density, else a lower bound that tightens with k:
 
@@ -186,9 +186,8 @@ def log_weights(model: Any, x: Tensor, label: Tensor | None, n: int) -> Tensor:
     return log_bound(model(label), x.expand(n, *x.shape))
 
 
-@of_artifact
 def evaluate(
-    artifact: Artifact, data: Any, label: Any = None, importance_samples: int = 1000, seed: int = 0
+    artifact: Artifact, data: Any, label: Any = None, importance_samples: Count = 1000, seed: int = 0
 ) -> Likelihood:
     r"""What a model gives held-out data, in nats per example. Arguments as of :func:`log_likelihood`.
 

@@ -61,8 +61,6 @@ def sweep(
 
 def way(a: Tensor, b: Tensor, steps: int, path: Path) -> Tensor:
     """The latents ``(n, steps, *latent)`` from each of ``a`` to that of ``b``, both ends included and exact."""
-    if path not in ("linear", "spherical"):
-        raise InputError(f"path={path!r} was given: expected 'linear' or 'spherical'")
     if steps < 2:
         raise InputError(f"steps={steps} was given: expected at least 2, since both ends count")
     a, b = joined([a, b]).split(len(a))  # sequences may differ in length

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
 from fusevae.evaluation.asked import AsAsked, Teller
@@ -120,12 +121,11 @@ class Quality(Distances, SampleQuality):
         return super().to_dict() | {"floor": self.floor}
 
 
-@of_artifact
 def sample_quality(
     artifact: Artifact,
     data: Any,
     extractor: nn.Module,
-    n: int = 10_000,
+    n: Count = 10_000,
     kind: Kind = "auto",
     seed: int = 0,
     train: Any = None,

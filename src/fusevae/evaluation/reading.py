@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.generation import GREEDY, Generation, generating
+from fusevae.core.typed import Count
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples
 from fusevae.distributions.aligned import Aligned
@@ -68,7 +69,6 @@ def read(artifact: Artifact, data: Any, label: Label = None, seed: int = 0) -> L
     return Latents(z, scale[0] if scale else None, torch.cat(labels) if labels else None)
 
 
-@of_artifact
 def decode(
     artifact: Artifact, z: Tensor | np.ndarray, label: Label = None, seed: int = 0, generation: Generation = GREEDY
 ) -> Tensor:
@@ -116,14 +116,13 @@ def decoded(artifact: Artifact, z: Tensor, label: Tensor | None, seed: int, gene
     return joined(found)
 
 
-@of_artifact
 def traverse(
     artifact: Artifact,
     data: Any = None,
     label: Label = None,
     example: int = 0,
     dims: int | Sequence[int] = DIMS,
-    steps: int = 7,
+    steps: Count = 7,
     reach: float = 0.95,
     seed: int = 0,
 ) -> Traversal:
@@ -160,9 +159,8 @@ def traverse(
     return Traversal(x.unflatten(0, values.shape), chosen, values)
 
 
-@of_artifact
 def interpolate(
-    artifact: Artifact, a: Any, b: Any, steps: int = 7, path: Path = "spherical", label: Label = None, seed: int = 0
+    artifact: Artifact, a: Any, b: Any, steps: Count = 7, path: Path = "spherical", label: Label = None, seed: int = 0
 ) -> Tensor:
     """Examples on the way from each of ``a`` to that of ``b`` in latent space, ``(n, steps, *shape)`` in the data's
     units; the first and the last of each are what :func:`fusevae.reconstruct` makes of the two.

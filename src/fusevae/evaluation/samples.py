@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.conditions import by_name
-from fusevae.core.errors import InputError, near
+from fusevae.core.errors import InputError, near, shown
 from fusevae.core.generation import Generation, generating
+from fusevae.core.typed import Count
 from fusevae.core.vocabulary import joined
 from fusevae.data.modality import modality_of
 from fusevae.evaluation.completion import Draw, given_draws
@@ -43,10 +44,9 @@ class Drawn(NamedTuple):
     notes: list[str]
 
 
-@of_artifact
 def sample(
     artifact: Artifact,
-    n: int = 16,
+    n: Count = 16,
     label: Label = None,
     seed: int = 0,
     kind: Kind = "auto",
@@ -199,7 +199,7 @@ def conditions(artifact: Artifact, label: Label, n: int) -> Tensor | None:
     if known is None or not artifact.is_conditional:
         columns = artifact.data.schema.names
         how = f"name a column, {columns[0]}=..." if columns else "train a conditional recipe"
-        raise InputError(f"label {label!r} was given but the model has no condition: {how}")
+        raise InputError(f"label {shown(label)} was given but the model has no condition: {how}")
     found = known.given(label, n)
     for said in [] if isinstance(label, Tensor) else known.beyond(found):
         logger.warning(said)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.evaluation.probing import Probe
 
 Method = Literal["evolution", "random", "prior"]
@@ -58,7 +59,7 @@ def optimise(
     score: Callable[[str], float | None],
     similar: Callable[[str, str], float] | None = None,
     similarity: float = 0.4,
-    evaluations: int = 200,
+    evaluations: Count = 200,
     scale: Tensor | float = 1.0,
     method: Method = "evolution",
     radius: float = 1.0,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
 from fusevae.core.frames import extent
 from fusevae.core.speaking import Speaking, speaking
@@ -24,7 +24,6 @@ from fusevae.nets.spectral import stft
 SHOWN = 4  # alignments of a picture
 
 
-@of_artifact
 def speak(
     artifact: Artifact,
     texts: str | Sequence[str],

@@ -31,6 +31,7 @@ from fusevae.training.so_far import SoFar, newest_step
 SLIDERS = 12
 QUANTILES = 0.99  # of the aggregate posterior, between the ends of a slider
 DRAWN = 500  # values of a curve
+LATER = "fusevae evaluate RUN --samples does it once the training has ended"
 SO_FAR = 16  # samples of a training that goes on
 Answer = dict[str, Any]
 
@@ -221,7 +222,7 @@ def curves(known: Known, request: asked.Curves) -> Answer:
         found[kind] = {k: _plain(v[places]) for k, v in series.items()}
     ended = known.run.evaluation if known.ready and known.run is not None else None
     found["verdict"] = (
-        verdict(of_training(records, ended), unjudged=UNJUDGED, likelihood=ended is not None)
+        verdict(of_training(records, ended), unjudged=UNJUDGED if known.ready else LATER, likelihood=ended is not None)
         if records
         else ["nothing was recorded yet"]
     )

@@ -31,6 +31,7 @@ class MMD(Objective):
     """
 
     batch_level = True
+    beta: float
 
     def __init__(self, weight: float | Beta = 1000.0, beta: float = 0.0) -> None:
         if beta < 0 or (not isinstance(weight, Beta) and weight < 0):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fusevae.core.description import Described
 from fusevae.core.errors import InputError
 from fusevae.core.trace import Term, Trace
-from fusevae.objectives.beta import beta_at
+from fusevae.objectives.beta import Beta, beta_at
 
 
 class Objective(Described):
@@ -21,12 +21,14 @@ class Objective(Described):
     Attributes:
         samples: latents drawn for each example; 0 for one without a sample dimension.
         batch_level: whether an example's value depends on the others in its batch (an estimate over the batch).
+        beta: weight of the KL, which may follow a schedule.
         plain: whether it is the ELBO itself in the end, whatever its weight was on the way and what is free.
         needs: about how many updates, and examples, it takes until samples show what the data are; (0, 0) for few.
     """
 
     samples: int = 0
     batch_level: bool = False
+    beta: float | Beta = 1.0
     plain: bool = False
     needs: tuple[int, int] = (0, 0)
 
@@ -43,7 +45,7 @@ class Objective(Described):
 
     def cost(self, progress: float) -> float:
         """What every nat of the KL costs at least, which a warm-up may give back."""
-        return beta_at(getattr(self, "beta", 1.0), progress)
+        return beta_at(self.beta, progress)
 
 
 class Opposed(Objective, nn.Module):

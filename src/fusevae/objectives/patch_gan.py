@@ -51,6 +51,7 @@ class PatchGAN(Adversarial, Simultaneous):
     judged = "reconstructions"
     needs = (0, 0)
     batch_level = True
+    beta: float
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class VAEGAN(Adversarial, Simultaneous):
 
     roles = ("encoder", "decoder", "critic")
     batch_level = True
+    beta: float
 
     def __init__(
         self,

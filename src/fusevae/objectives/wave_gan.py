@@ -42,6 +42,7 @@ class WaveGAN(Adversarial, Simultaneous):
     roles = ("model", "critic")
     judged = "reconstructions"
     needs = (0, 0)
+    beta: float
 
     def __init__(
         self,

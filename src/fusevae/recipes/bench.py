@@ -16,20 +16,21 @@ from fusevae.core.durations import seconds_of
 from fusevae.core.errors import InputError, TrainingError
 from fusevae.core.files import write_text
 from fusevae.core.processes import world
+from fusevae.core.typed import Count
 from fusevae.data.examples import data_fingerprint
 from fusevae.data.modality import modality_of
 from fusevae.evaluation.samples import Kind
 from fusevae.recipes import rounds
 from fusevae.recipes.candidates import evaluation_cost, fitting, named, read_by, recommended, say
 from fusevae.recipes.default import source_of
-from fusevae.recipes.find import reads
 from fusevae.recipes.kept import Clock, known
 from fusevae.recipes.trainings import KEPT, Work
 from fusevae.training.compare import Compared, compared, judge_or_why
-from fusevae.training.fit import pick_device
 from fusevae.training.folder import REPORT
 from fusevae.training.lock import locked
 from fusevae.training.outcome import to_json
+from fusevae.training.prepare import pick_device
+from fusevae.training.recipes import reads
 from fusevae.training.run import JUDGED, Run
 
 SHARE = 0.4  # of a time for everything, about what the longest training gets
@@ -64,8 +65,8 @@ def bench(
     budget: str | float | None = None,
     output: str | Path = "runs/bench",
     conditions: str | list[str] | None = None,
-    samples: int = JUDGED,
-    importance_samples: int = 100,
+    samples: Count = JUDGED,
+    importance_samples: Count = 100,
     kind: Kind = "auto",
     extractor: str | None = None,
     seed: int = 0,

@@ -20,12 +20,11 @@ from fusevae.evaluation.likelihood import sample_seconds, weighted
 from fusevae.evaluation.samples import sample
 from fusevae.recipes.compose import is_file, settled
 from fusevae.recipes.default import as_settings
-from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.configuration import Node, one_line
-from fusevae.training.fit import prepare
 from fusevae.training.notices import ASIDE
-from fusevae.training.prepare import artifact_of
+from fusevae.training.prepare import artifact_of, prepare
+from fusevae.training.recipes import find, reads
 
 FEW = 20  # samples by which the time of an evaluation is foreseen
 #: what a recipe says of data that it is not for, in whatever words

@@ -14,10 +14,10 @@ from fusevae.core.errors import InputError
 from fusevae.data.source import Source
 from fusevae.data.splits import Splits
 from fusevae.recipes.default import default, said_of, source_of
-from fusevae.recipes.find import find, reads
 from fusevae.training import configuration
 from fusevae.training.compose import for_recipe
 from fusevae.training.configuration import Node
+from fusevae.training.recipes import find, reads
 
 HELD = 0.99  # part of the examples that a default's own form of them has to hold
 

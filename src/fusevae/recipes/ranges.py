@@ -27,7 +27,7 @@ def ranges_of(recipe: Callable[..., Any], node: Node) -> dict[str, Range]:
     """The ranges of a recipe whose configuration, with its defaults, is ``node``; by the setting's name.
 
     Example:
-        >>> from fusevae.recipes.find import find
+        >>> from fusevae.training.recipes import find
         >>> list(ranges_of(find("text-vae"), {}))
         ['recipe.latent', 'recipe.width', 'recipe.dropout', 'training.batch_size', 'training.learning_rate']
     """

@@ -7,6 +7,7 @@ from fusevae.recipes import maf
 from fusevae.training.experiment import Experiment
 
 modality = ("images", "tables")
+outline = maf.outline
 
 
 def recipe(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fusevae.core.spec import DataSpec
 from fusevae.recipes import molecules_vae
 from fusevae.recipes.text_transformer import GUIDANCE
@@ -24,15 +26,5 @@ def recipe(
     encoder_layers: int = 0,
 ) -> Experiment:
     """The model of ``molecules-vae`` on other tokens."""
-    return molecules_vae.recipe(
-        data,
-        latent,
-        width,
-        heads,
-        layers,
-        rate,
-        dropout,
-        conditional=conditional,
-        guidance=guidance,
-        encoder_layers=encoder_layers,
-    )
+    options: dict[str, Any] = {"conditional": conditional, "guidance": guidance, "encoder_layers": encoder_layers}
+    return molecules_vae.recipe(data, latent, width, heads, layers, rate, dropout, **options)

@@ -8,6 +8,7 @@ from fusevae.recipes import maf
 from fusevae.training.experiment import Experiment
 
 modality = ("images", "tables")
+outline = maf.outline
 
 
 def recipe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.language_model import LanguageModel
 from fusevae.modalities.text.schema import vocabulary_of
+from fusevae.nets.recurrent import LSTM
 from fusevae.nets.transformer import Transformer
 from fusevae.training.experiment import Experiment
 from fusevae.training.settings import Training
@@ -26,7 +27,15 @@ def recipe(
     """Pre-norm blocks, rotary positions, the embedding of the tokens used again to read the outputs.
     ``conditional`` gives every layer the labels of the data, where they have some; what is written with one
     is more typical of it by ``guidance``, where 1 draws from the model."""
-    net, tokens = Transformer(width, heads, layers, dropout=dropout), vocabulary_of(data)
+    net = Transformer(width, heads, layers, dropout=dropout)
+    return of_net(data, net, dropout, conditional, guidance, 1.5e-3)
+
+
+def of_net(
+    data: DataSpec, net: Transformer | LSTM, dropout: float, conditional: bool, guidance: float, rate: float
+) -> Experiment:
+    """A language model of such texts, whatever its net is."""
+    tokens = vocabulary_of(data)
     return Experiment(
         model=LanguageModel(
             net,
@@ -38,5 +47,5 @@ def recipe(
             in_layers=True,
             guidance=guidance,
         ),
-        training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),
+        training=Training(epochs=10, batch_size=64, learning_rate=rate, weight_decay=0.01),
     )

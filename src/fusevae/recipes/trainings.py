@@ -21,8 +21,8 @@ from fusevae.training import configuration
 from fusevae.training.budget import USED, Plan, plan
 from fusevae.training.compare import Compared, compared, judge_or_why
 from fusevae.training.configuration import Node, one_line
-from fusevae.training.fit import pick_device
 from fusevae.training.folder import CONFIG, REPORT
+from fusevae.training.prepare import pick_device
 from fusevae.training.run import Run
 from fusevae.training.train import resume, train
 

@@ -21,7 +21,6 @@ from fusevae.data.splits import Splits
 from fusevae.evaluation.results import SAMPLES
 from fusevae.recipes.candidates import Candidate, configured
 from fusevae.recipes.default import as_settings, source_of
-from fusevae.recipes.find import find, reads
 from fusevae.recipes.kept import Clock, known
 from fusevae.recipes.ranges import defaults, plain, ranges_of
 from fusevae.recipes.stages import KEPT, LAST, Work
@@ -30,8 +29,9 @@ from fusevae.recipes.tuned import Tuned
 from fusevae.training import configuration
 from fusevae.training.budget import fewer
 from fusevae.training.configuration import Node
-from fusevae.training.fit import pick_device
 from fusevae.training.lock import locked
+from fusevae.training.prepare import pick_device
+from fusevae.training.recipes import find, reads
 from fusevae.training.run import Run
 
 FEW, APART = 300, 500  # validation examples that trials are judged by, and others that the pair is compared on

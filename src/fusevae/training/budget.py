@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.durations import clock, duration
+from fusevae.core.durations import clock
 from fusevae.core.errors import InputError
 from fusevae.core.processes import mean_over_processes, world
 from fusevae.data.examples import Examples
@@ -24,8 +24,6 @@ from fusevae.training.experiment import Experiment
 from fusevae.training.loop import Loop
 from fusevae.training.prepare import Ready, pick_device, ready
 from fusevae.training.progress import Progress
-
-__all__ = ["Plan", "begun", "duration", "plan", "timed"]
 
 USED = 0.95  # of the time: the rest is for checkpoints, and for steps that take longer than those that were timed
 WARM, FEWEST, MOST = 5, 10, 50  # steps that say how large batches can be, and timed ones

@@ -10,6 +10,7 @@ from typing import Any
 
 from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.data.examples import Examples
 from fusevae.evaluation import comparison_page
 from fusevae.evaluation.blocks import check_examples
@@ -17,8 +18,8 @@ from fusevae.evaluation.comparison import Comparison, comparison
 from fusevae.evaluation.judge import Judge, TooFew
 from fusevae.evaluation.likelihood import MOST, PATIENT, affordable, fewer
 from fusevae.evaluation.samples import Kind
-from fusevae.training.fit import pick_device
 from fusevae.training.outcome import environment
+from fusevae.training.prepare import pick_device
 from fusevae.training.run import JUDGED, Run
 
 
@@ -61,8 +62,8 @@ def compare_runs(
     runs: Sequence[Run | str | Path],
     data: Any = None,
     conditions: str | list[str] | None = None,
-    samples: int = JUDGED,
-    importance_samples: int | None = None,
+    samples: Count = JUDGED,
+    importance_samples: Count | None = None,
     kind: Kind = "auto",
     extractor: str | None = None,
     seed: int = 0,

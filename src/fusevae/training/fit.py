@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +37,10 @@ from fusevae.training.identity import changes, check_data, identity
 from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
 from fusevae.training.moments import follow
-from fusevae.training.prepare import check_parts, in_parts, pick_device, prepare, trained
+from fusevae.training.prepare import trained
 from fusevae.training.progress import Progress
 from fusevae.training.records import METRICS
 from fusevae.training.settings import Training
-
-__all__ = ["check_parts", "fit", "in_parts", "pick_device", "prepare", "resume", "trained"]
 
 
 @dataclass
@@ -116,8 +113,6 @@ def fit(
         1
     """
     since, where = time.monotonic(), None if folder is None else fresh_folder(folder)
-    if seed is not None and not isinstance(seed, Integral):
-        raise InputError(f"seed={seed!r} was given: expected a whole number")
     made, splits = composed(what, data, options or {}, seed)
     views, objective = made.views if views is None else views, made.objective if objective is None else objective
     experiment = copy.deepcopy(

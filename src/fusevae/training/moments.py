@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.artifact import Artifact
-from fusevae.core.clusters import clusters
 from fusevae.core.conditional import Conditional
 from fusevae.core.trace import Term
 from fusevae.data.examples import Examples
@@ -31,7 +30,7 @@ MOST, FEW = 50_000, 5_000  # training examples whose latents are taken, at most;
 LEAST = 20  # held-out ones that have to agree
 WORTH = 1.0  # nats, under which a simpler prior is as good
 NEARER = 0.8  # of the distance of samples of N(0, I), at which others come nearer
-NUMBERS, ROUNDS, STRENGTH = (3, 10, 30, 100), 10, 1.0  # components of mixtures, and how these are fitted
+NUMBERS, ROUNDS = (3, 10, 30, 100), 10  # components of mixtures, and of their fit
 SHARE, USUAL = 0.05, 10.0  # of a budget, what the dearest mixture may take; seconds without a budget
 FOLLOWED = "latents.prior.net.value"  # the weights of such a prior, for which a model with N(0, I) has no place
 SPEED = 4e9  # multiplications of a core in a second, by which: what is fitted depends on settings, not on a clock
@@ -146,16 +145,12 @@ def _away(artifact: Artifact, latents: Flat, prior: Conditional, examples: Examp
 
 @torch.no_grad()
 def _priors(terms: list[Term], numbers: Iterable[int]) -> Iterator[Conditional]:
-    """The Gaussian of latents, then mixtures, fitted in coordinates in which that is N(0, I)."""
+    """The Gaussian of latents, then mixtures."""
     mean, covariance = _moments(terms)
     yield FullGaussian.of(mean.cpu(), covariance.cpu())
-    root = torch.linalg.cholesky(covariance)
-    z = torch.cat([t.z for t in terms]).double()
-    z = torch.linalg.solve_triangular(root, (z - mean).mT, upper=False).mT
+    z = torch.cat([t.z for t in terms])
     for k in numbers:
-        found = clusters(z, k, STRENGTH, rounds=ROUNDS)
-        weights, means = found.log_weights.exp(), found.means @ root.mT + mean
-        yield GaussianMixture.of(weights.cpu(), means.cpu(), (root @ found.covariances @ root.mT).cpu())
+        yield GaussianMixture.fitted(z, k, rounds=ROUNDS)
 
 
 @torch.no_grad()

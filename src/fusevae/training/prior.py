@@ -16,6 +16,7 @@ from fusevae.core.conditions import Conditions
 from fusevae.core.errors import InputError
 from fusevae.core.frames import extent
 from fusevae.core.spec import DataSpec
+from fusevae.core.typed import Count
 from fusevae.core.vocabulary import joined
 from fusevae.data.examples import Examples, InMemory
 from fusevae.data.frame_steps import StandardiseFrames
@@ -73,7 +74,7 @@ def fit_prior(
     data: Any = None,
     kind: Kind = "flow",
     label: Any = None,
-    components: int = 10,
+    components: Count = 10,
     training: Training | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -112,8 +113,6 @@ def fit_prior(
         >>> type(better.distribution.latents.prior).__name__
         'GaussianMixture'
     """
-    if kind not in (every := dict.fromkeys((*KINDS, *CODES, *SEQUENCES, *FRAMES))):
-        raise InputError(f"unknown kind of prior {kind!r}: expected one of {', '.join(every)}")
     latents = latents_of(artifact.distribution)
     what, fit = _kinds(latents)
     if kind not in fit:

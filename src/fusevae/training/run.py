@@ -27,11 +27,11 @@ from fusevae.evaluation.scores import Likelihood
 from fusevae.training import checkpoint, configuration, prior
 from fusevae.training.compose import IN_MEMORY
 from fusevae.training.configuration import Node
-from fusevae.training.fit import pick_device
 from fusevae.training.folder import CHECKPOINTS, CONFIG, REPORT, fresh_folder
 from fusevae.training.identity import check_data
 from fusevae.training.lock import locked
 from fusevae.training.outcome import draw_samples
+from fusevae.training.prepare import pick_device
 from fusevae.training.records import METRICS, gained, read_records
 from fusevae.training.settings import Training
 

@@ -24,13 +24,13 @@ from fusevae.training.callbacks import Callback
 from fusevae.training.configuration import Node
 from fusevae.training.diagnosis import look_at_conditions
 from fusevae.training.experiment import Experiment
-from fusevae.training.fit import check_parts, in_parts, pick_device, trained
 from fusevae.training.folder import CONFIG, REPORT, fresh_folder, last_values
 from fusevae.training.identity import Change, changes, check_data, check_settings, identity, settings_of
 from fusevae.training.lock import locked
 from fusevae.training.loop import Loop
 from fusevae.training.moments import FOLLOWED, follow
 from fusevae.training.outcome import judge
+from fusevae.training.prepare import check_parts, in_parts, pick_device, trained
 from fusevae.training.progress import Progress
 from fusevae.training.run import Run
 

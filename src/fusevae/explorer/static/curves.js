@@ -79,8 +79,8 @@ export default async function curves(place, { run, about }) {
           const names = Object.keys(found.train);
           save(`${run}-training.csv`, csv([names, ...(found.train.step ?? []).map((_, i) => names.map((name) => found.train[name][i] ?? ""))]), "text/csv");
         }));
-      verdict.replaceChildren(el("h2", {}, "Is it good?"), el("ul", { className: "verdict" }, ...found.verdict.map((line) => el("li", {}, line))),
-        ...(found.events.length ? [el("h3", {}, "What was said during the training"), el("ul", { className: "verdict" }, ...found.events.map(([step, text]) => el("li", {}, `step ${step}: ${text}`)))] : []));
+      verdict.replaceChildren(el("h2", {}, found.finished ? "Is it good?" : "Is it good so far?"), found.finished ? "" : el("p", { className: "soft" }, "The training goes on, and mends some of this itself: what counts is its end."), el("ul", { className: "verdict" }, ...found.verdict.map((line) => el("li", {}, line))),
+        ...(found.events.length ? [el("h3", {}, "What was said during the training"), el("ul", { className: "verdict" }, ...found.events.map(([step, text]) => el("li", {}, `step ${step.toLocaleString()}: ${text}`)))] : []));
       charts.replaceChildren(...SHOWN.filter((name) => name !== "loss" || !found.train.bound).map((name) => {
         const kinds = ["train", "validation"].filter((kind) => found[kind][name]).map((kind) => ({ kind, steps: found[kind].step, values: found[kind][name] }));
         const picture = kinds.length ? chart(WORDS[name], kinds) : null;

@@ -64,12 +64,16 @@ async function show() {
   if (!run) return say("there are no runs to show");
   const main = document.getElementById("view");
   tabs(run, here.view);
-  if (known.name !== run || !known.ready) main.replaceChildren(el("p", { className: "soft" }, `opening ${run} ...`));
-  try {
-    if (known.name !== run || !known.ready) known = await ask("about", { run });
-  } catch (error) {
-    main.replaceChildren(el("p", { className: "error" }, error.message));
-    return;
+  document.getElementById("run").value = run;
+  if (known.name !== run || !known.ready) {
+    document.getElementById("about").textContent = "";
+    main.replaceChildren(el("p", { className: "soft" }, `opening ${run} ...`));
+    try {
+      known = await ask("about", { run });
+    } catch (error) {
+      main.replaceChildren(el("p", { className: "error" }, error.message));
+      return;
+    }
   }
   if (mine !== turn) return;
   const usual = known.latents ? "map" : known.ready ? "samples" : "training";
@@ -80,7 +84,6 @@ async function show() {
     here.with = {};
   }
   document.title = `${VIEWS[name].name}: ${run} - fusevae explorer`;
-  document.getElementById("run").value = run;
   const kind = known.facts?.find(([what]) => what === "data")?.[1] ?? "";
   document.getElementById("about").textContent = known.ready ? `${known.model} · ${kind}` : "in training";
   tabs(run, name);
@@ -90,9 +93,9 @@ async function show() {
     return;
   }
   const place = el("div");
-  main.replaceChildren(place);
+  main.replaceChildren(place, el("p", { className: "soft waiting", "aria-busy": "true" }, "computing ..."));
   try {
-    const finish = await VIEWS[name].view(place, { run, about: known, runs: list.map((each) => each.name), data: Object.fromEntries(list.map((each) => [each.name, each.data])), given: here.with });
+    const finish = await VIEWS[name].view(place, { run, about: known, runs: list.filter((each) => each.ready || each.name === run).map((each) => each.name), data: Object.fromEntries(list.map((each) => [each.name, each.data])), given: here.with });
     if (mine === turn) end = finish ?? (() => {});
     else finish?.();
   } catch (error) {

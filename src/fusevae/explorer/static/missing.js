@@ -37,6 +37,7 @@ export default async function missing(place, { run, given }) {
     address.keep({ point, seed, gone: packed(gone) });
     if (!gone.size) return result.replaceChildren(el("h2", {}, "Filled in"), el("p", { className: "soft" }, "Nothing is missing yet."));
     result.setAttribute("aria-busy", "true");
+    if (!result.querySelector("div, table")) result.replaceChildren(el("h2", {}, "Filled in"), el("p", { className: "soft" }, "drawing ..."));
     try {
       const answer = await ask("fill", { run, point, missing: [...gone], n: DRAWS, seed });
       result.replaceChildren(

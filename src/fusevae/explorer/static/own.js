@@ -24,7 +24,7 @@ export default async function own(place, { run, about }) {
       cards.push(el("div", { className: "card" }, el("h2", {}, "How usual it is"), found.facts.length ? facts(found.facts) : el("p", { className: "soft" }, "this model has no likelihood"),
         ...(found.point ? [el("p", {}, el("a", { href: address.written(run, "map", { at: found.point.map((v) => v.toPrecision(6)).join(",") }) }, "Its place on the map"))] : [])));
       const near = found.z ? await ask("near", { run, z: found.z, k: 6 }).catch(() => null) : null;
-      if (near) cards.push(el("div", { className: "card" }, el("h2", {}, "Its neighbours"), el("div", { className: "tiles" }, ...near.points.map((number, i) => el("button", { type: "button", onclick: () => (location.hash = address.written(run, "map", { point: number })) }, shown(near.each[i], `example ${number}`), `${number} · ${near.distances[i].toFixed(2)}`)))));
+      if (near) cards.push(el("div", { className: "card whole" }, el("h2", {}, "Its neighbours"), el("div", { className: "tiles" }, ...near.points.map((number, i) => el("button", { type: "button", onclick: () => (location.hash = address.written(run, "map", { point: number })) }, shown(near.each[i], `example ${number}`), `${number} · ${near.distances[i].toFixed(2)}`)))));
       result.replaceChildren(...cards);
     } catch (error) {
       result.replaceChildren(el("p", { className: "error", role: "alert" }, error.message));

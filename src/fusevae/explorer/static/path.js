@@ -85,7 +85,7 @@ export default async function path(place, { run, about, given }) {
       } }, field, " ", el("button", { className: "small" }, "Add"))),
     el("div", { className: "bar" },
       select("Way", [["spherical", "spherical"], ["linear", "straight"]], kind, (value) => ((kind = value), load())),
-      number("Steps", steps, 2, 24, (value) => ((steps = value), load())), ...conditions(about, asked, load)),
+      number("Steps between two", steps, 2, 24, (value) => ((steps = value), load())), ...conditions(about, asked, load)),
     el("div", { className: "even" }, stage, strip));
   stage.append(el("h2", {}, "The path"), screen, el("div", { className: "slider" }, play, scrub, el("span")));
   await load();

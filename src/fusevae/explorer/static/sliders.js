@@ -11,7 +11,7 @@ export default async function sliders(place, { run, about, given }) {
   const moved = new Map((given.set ?? "").split(",").filter(Boolean).map((each) => each.split(":").map(Number)).filter(([d, v]) => d in base && Number.isFinite(v)));
   const attributes = [];
   const asked = {};
-  const picture = el("div", { className: "card" });
+  const picture = el("div", { className: "card" }, el("p", { className: "soft" }, "computing ..."));
   const rows = el("div", { className: "stack" });
   const added = el("div", { className: "stack" });
   const pick = el("div", { className: "bar" });

@@ -23,6 +23,7 @@ from fusevae.core.errors import InputError
 from fusevae.core.files import written_whole
 from fusevae.core.spec import DataSpec
 from fusevae.core.stored import load_into, stored
+from fusevae.core.typed import Count
 from fusevae.core.untrusted import from_json
 from fusevae.data.examples import Batch as RawBatch
 from fusevae.data.examples import Examples, data_fingerprint
@@ -64,7 +65,7 @@ def usual(train: Examples) -> Training:
 def train_extractor(
     data: Any = None,
     channels: tuple[int, ...] = (32, 64),
-    features: int = 64,
+    features: Count = 64,
     training: Training | None = None,
     seed: int = 0,
     device: str = "auto",

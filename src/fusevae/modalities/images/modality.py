@@ -31,7 +31,7 @@ from fusevae.modalities.images.layout import as_images, channels_first, item_loo
 from fusevae.modalities.images.levels import used
 from fusevae.modalities.images.quality import PictureReference
 from fusevae.modalities.images.recommend import choices
-from fusevae.training.fit import pick_device
+from fusevae.training.prepare import pick_device
 
 LOOKED_AT = 500  # pictures whose values are looked at
 FEW = 4  # pictures, or channels

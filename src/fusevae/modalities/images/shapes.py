@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fusevae.core import noise
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 
 #: how many values each factor has; every combination is as likely
 FACTORS = {"shape": 3, "size": 5, "rotation": 9, "x": 16, "y": 16}
@@ -27,7 +28,7 @@ class Shapes(NamedTuple):
     factors: Tensor
 
 
-def shapes(n: int, seed: int = 0, size: int = 32) -> Shapes:
+def shapes(n: Count, seed: int = 0, size: Count = 32) -> Shapes:
     """White squares, ellipses and hearts on black, with five independent factors, each drawn uniformly.
 
     Args:

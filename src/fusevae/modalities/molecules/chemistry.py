@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def canonical(molecule: Any, stereo: bool = False) -> str:
         return chemistry("Chem").MolToSmiles(molecule, isomericSmiles=stereo)
 
 
-def properties(smiles: Iterable[str], names: Sequence[str] = PROPERTIES) -> dict[str, np.ndarray]:
+def properties(smiles: Sequence[str], names: Sequence[str] = PROPERTIES) -> dict[str, np.ndarray]:
     """Properties of molecules, each ``(n,)`` float64; NaN for what can't be parsed.
 
     * ``qed``: quantitative estimate of drug-likeness, 0 to 1 (Bickerton et al. 2012).

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.data.sheet import Picture
 from fusevae.evaluation.pictures import BLUE, GREY, axes_of
 from fusevae.modalities.molecules.chemistry import PROPERTIES, chemistry, parse, properties, quiet
@@ -31,7 +32,7 @@ TITLES = {
 }
 
 
-def molecule_grid(smiles: Sequence[str], legends: Sequence[str] = (), columns: int | None = None) -> Image:
+def molecule_grid(smiles: Sequence[str], legends: Sequence[str] = (), columns: Count | None = None) -> Image:
     """Structures row by row; what can't be parsed is an empty cell with its string in it.
 
     Args:

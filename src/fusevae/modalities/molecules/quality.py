@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -132,7 +132,7 @@ class MoleculeQuality(SampleQuality):
 
 def molecule_quality(
     samples: Sequence[str],
-    train: Iterable[str] | None,
+    train: Sequence[str] | None,
     reference: Sequence[str],
     fcd: bool = True,
     seed: int = 0,

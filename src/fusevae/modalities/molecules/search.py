@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
 from fusevae.core.errors import InputError
+from fusevae.core.typed import Count
 from fusevae.evaluation.probing import Probe, fit_property
 from fusevae.evaluation.reading import check_latents, decoded, read
 from fusevae.evaluation.refinement import refined
@@ -20,13 +21,12 @@ from fusevae.evaluation.search import Found, Method, optimise
 from fusevae.modalities.molecules.chemistry import PROPERTIES, fingerprints, measure, parse, properties, tanimoto
 
 
-@of_artifact
 def optimise_molecules(
     artifact: Artifact,
     starts: Sequence[str],
     property: str = "qed",
     similarity: float = 0.4,
-    evaluations: int = 200,
+    evaluations: Count = 200,
     minimize: bool = False,
     method: Method = "evolution",
     radius: float = 1.0,
@@ -99,7 +99,6 @@ def optimise_molecules(
     return found
 
 
-@of_artifact
 def predict_property(artifact: Artifact, smiles: Sequence[str], property: str = "qed", seed: int = 0) -> Probe:
     """How well a line through the latent space of a model predicts a property of molecules; see
     :func:`fit_property`. Strings that can't be parsed are left out."""

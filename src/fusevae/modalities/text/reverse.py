@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from fusevae.core import noise
-from fusevae.core.artifact import Artifact, of_artifact
+from fusevae.core.artifact import Artifact
+from fusevae.core.typed import Count
 from fusevae.data.examples import Examples
 from fusevae.data.source import read_examples
 from fusevae.data.splits import Splits
@@ -24,13 +25,12 @@ from fusevae.training.settings import Training
 USUAL = Training(epochs=5, batch_size=64, learning_rate=2e-3, weight_decay=0.01)
 
 
-@of_artifact
 def reverse_perplexity(
     artifact: Artifact,
     train: Examples,
     held: Examples,
-    n: int = 10_000,
-    width: int = 256,
+    n: Count = 10_000,
+    width: Count = 256,
     training: Training | None = None,
     seed: int = 0,
     device: str = "auto",
