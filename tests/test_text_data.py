@@ -28,6 +28,7 @@ from fusevae.modalities.molecules.smiles_tokens import SmilesAtoms, SmilesPairs
 from fusevae.modalities.text.tokens import BPE, MARK, Bytes, Characters, Words, vocabularies
 from fusevae.training import batches as batches_module
 from fusevae.training.batches import Batches
+from fusevae.training.recipes import reads
 from fusevae.training.settings import Training
 
 CAPTIONS = [
@@ -534,7 +535,7 @@ def test_random_smiles_are_the_same_molecules():
 
 
 def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
-    from fusevae.recipes import binary_vae, candidates, find
+    from fusevae.recipes import binary_vae, candidates
     from fusevae.recipes.compose import compose
 
     (tmp_path / "a.txt").write_text("\n".join(CAPTIONS))
@@ -545,7 +546,7 @@ def test_a_recipe_says_how_its_data_are_read(monkeypatch, tmp_path):
     node, _ = compose("binary-vae", str(tmp_path / "a.txt"), ["data.longest=50"], trust=[f"{__name__}.Letters"])
     assert seen[0].schema.vocabulary.kind == "characters"
     assert (node["data"]["tokens"], node["data"]["longest"]) == ("characters", 50)  # --set comes over it
-    assert find.reads("made") == {}
+    assert reads("made") == {}
     both = {"binary-vae": ("binary-vae", {}), "made": ("made", {})}
     assert candidates.read_by(both) == {"tokens": "characters", "longest": 40}
     monkeypatch.setattr("fusevae.recipes.made.reads", {"tokens": "words"}, raising=False)

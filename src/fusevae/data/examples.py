@@ -265,9 +265,8 @@ def check_dataset(dataset: Any) -> None:
     kind = type(dataset).__name__
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise InputError(
-            f"{kind} can only be iterated: expected a map-style dataset with __len__ and __getitem__, because "
-            "batches are drawn "
-            "by index; write it to an array, a folder or parquet first"
+            f"{kind} can only be iterated: expected a map-style dataset with __len__ and __getitem__, because batches "
+            "are drawn by index; write it to an array, a folder or parquet first"
         )
     if not len(dataset):
         raise InputError(f"{kind} is empty: expected at least one example")
@@ -345,8 +344,7 @@ def data_fingerprint(examples: Examples) -> str:
     """A hash of what examples are, how many, and the contents of at most 10,000 of them, evenly spread."""
     about = {key: value for key, value in describe(examples.spec).items() if value is not None}
     digest = hashlib.blake2b(f"{len(examples)} {json.dumps(about)}".encode(), digest_size=12)
-    for x, label in examples.batches(iter(examples.evenly(LOOKED_AT).split(500))):
-        for part in (x, label):
-            if part is not None:
-                digest.update(part.contiguous().numpy().tobytes())
+    for batch in examples.batches(iter(examples.evenly(LOOKED_AT).split(500))):
+        for part in (part for part in batch if part is not None):
+            digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()

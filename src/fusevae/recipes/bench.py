@@ -65,7 +65,7 @@ def bench(
     budget: str | float | None = None,
     output: str | Path = "runs/bench",
     conditions: str | list[str] | None = None,
-    samples: Count = JUDGED,
+    samples: int = JUDGED,
     importance_samples: Count = 100,
     kind: Kind = "auto",
     extractor: str | None = None,

@@ -62,7 +62,7 @@ def compare_runs(
     runs: Sequence[Run | str | Path],
     data: Any = None,
     conditions: str | list[str] | None = None,
-    samples: Count = JUDGED,
+    samples: int = JUDGED,
     importance_samples: Count | None = None,
     kind: Kind = "auto",
     extractor: str | None = None,
