@@ -272,9 +272,9 @@ def test_every_public_function_says_what_is_of_another_type():
         (lambda a, g: fusevae.load("nowhere", device="gpu"), "device 'gpu' was given: expected 'cpu' or 'cuda'"),
         (lambda a, g: fusevae.annealed_likelihood(a, X, chains=0), "chains=0: expected a whole number of at least 1"),
         (lambda a, g: fusevae.fit_prior("name"), "fit_prior was given artifact='name': expected an Artifact, what"),
-        (lambda a, g: fusevae.bench(5), "bench was given recipes=5: expected several, each words"),
-        (lambda a, g: fusevae.bench(["vae", 5]), r"bench was given recipes\[1\]=5: expected words"),
-        (lambda a, g: fusevae.fit("vae", folder=5), "fit was given folder=5: expected words or a Path or None"),
+        (lambda a, g: fusevae.bench(5), "bench was given recipes=5: expected several, each a string"),
+        (lambda a, g: fusevae.bench(["vae", 5]), r"bench was given recipes\[1\]=5: expected a string"),
+        (lambda a, g: fusevae.fit("vae", folder=5), "fit was given folder=5: expected a string or a Path or None"),
         (lambda a, g: fusevae.traverse(a, steps="a"), "traverse was given steps='a': expected a whole number"),
     ],
 )
@@ -282,6 +282,13 @@ def test_what_is_of_no_use_is_said_in_a_line(call, says):
     with pytest.raises(InputError, match=says) as error:
         call(trained(), pandas.DataFrame({"a": [1, 2]}).groupby("a"))
     assert "\n" not in str(error.value)
+
+
+def test_what_python_says_of_arguments_names_the_function():
+    with pytest.raises(TypeError, match=r"fit\(\) got an unexpected keyword argument 'epochs'"):
+        fit("binary-vae", epochs=3)
+    with pytest.raises(TypeError, match=r"encode\(\) missing 2 required positional arguments"):
+        fusevae.encode()
 
 
 def test_what_can_be_extended_is_at_the_front_door():

@@ -20,7 +20,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 Count = Annotated[int, Ge(1), "a whole number of at least 1"]
 
-WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "words", type(None): "None"}
+WORDS = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", type(None): "None"}
 HOW = {
     "Artifact": "what fusevae.fit or fusevae.load(path) gives",
     "Run": "what fusevae.Run.open(folder) gives",
@@ -48,7 +48,10 @@ def typed(function: Function) -> Function:
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        given = signature.bind_partial(*args, **kwargs)  # what is missing Python says itself
+        try:
+            given = signature.bind_partial(*args, **kwargs)
+        except TypeError:  # which Python says itself, by the name of the function, as it does what is missing
+            return function(*args, **kwargs)
         for name, value in given.arguments.items():
             hint = hints()[name]
             if hint is not Any:
@@ -79,7 +82,7 @@ def _taken(value: Any, hint: Any, what: str) -> Any:
                 _taken(part, within[1], f"{what}[{key!r}]")
     own = next((name for name in ("artifact", "artifact_") if hasattr(value, name)), None)
     how = f", its .{own}" if own and "Artifact" in words(hint) else ""
-    raise InputError(f"{what}={shown(value)}: expected {words(hint)}{how}")
+    raise InputError(f"{what}={shown(value)}: expected {words(hint).removesuffix(',')}{how}")
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -114,7 +117,7 @@ def words(hint: Any) -> str:
 
     Example:
         >>> words(int | None), words(Sequence[str]), words(Literal["a", "b"]), words(Count)
-        ('a whole number or None', 'several, each words', "'a' or 'b'", 'a whole number of at least 1')
+        ('a whole number or None', 'several, each a string', "'a' or 'b'", 'a whole number of at least 1')
     """
     parts, within = _one_of(hint), typing.get_args(hint)
     if len(parts) > 1:
