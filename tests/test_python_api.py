@@ -284,6 +284,12 @@ def test_what_is_of_no_use_is_said_in_a_line(call, says):
     assert "\n" not in str(error.value)
 
 
+def test_a_path_of_any_kind_is_one(tmp_path):
+    trained().save(tmp_path / "a.safetensors")
+    kind = type("Elsewhere", (), {"__fspath__": lambda self: str(tmp_path / "a.safetensors")})
+    assert fusevae.load(kind()).data.shape == trained().data.shape
+
+
 def test_what_python_says_of_arguments_names_the_function():
     with pytest.raises(TypeError, match=r"fit\(\) got an unexpected keyword argument 'epochs'"):
         fit("binary-vae", epochs=3)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -70,6 +72,8 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 def _taken(value: Any, hint: Any, what: str) -> Any:
     if fits(value, hint):
         return adapter(hint).validate_python(value)
+    if isinstance(value, os.PathLike) and fits(path := os.fspath(value), hint):
+        return Path(path)
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)) and fits(several := [*value], hint):
         return several  # an array, a Series, a set, a generator
     for one in _one_of(hint):  # the first that is of another type
