@@ -14,6 +14,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from fusevae import impute
 from fusevae.core import noise
 from fusevae.core.artifact import WEIGHTS, Artifact
 from fusevae.core.errors import InputError
@@ -23,7 +24,6 @@ from fusevae.data.examples import Examples, InMemory
 from fusevae.data.given import is_frame
 from fusevae.data.modality import modality_of
 from fusevae.data.source import read_data, read_examples
-from fusevae.evaluation.imputation import impute
 from fusevae.evaluation.likelihood import log_likelihood
 from fusevae.evaluation.samples import sample
 from fusevae.modalities.tables import frames

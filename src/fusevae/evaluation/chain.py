@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -135,7 +134,6 @@ def walk(
     A tenth of the steps accept every proposal, to come from the start to where the posterior is (Mattei & Frellsen
     2018); half of them are kept.
     """
-    check_counts(samples=samples, steps=steps)
     if not len(examples):
         raise InputError("no examples were given: give at least one")
     device = next(space.vae.parameters(), torch.zeros(())).device
@@ -214,10 +212,3 @@ def chain(
         likelihood = vae.decoder(z, label)
         x = redraw(likelihood, torch.where(moved.view(-1, *[1] * (x.dim() - 1)), y, x) if both is not None else x)
         yield x, moved
-
-
-def check_counts(**given: object) -> None:
-    """Refuse what is no whole number from 1 on, by its name."""
-    for name, value in given.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise InputError(f"{name} is {value!r}, expected at least 1, a whole number")
