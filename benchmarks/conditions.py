@@ -4,11 +4,11 @@ The subjectivity sentences (``objective`` or ``subjective``; real texts of its t
 logistic regression, trained on the training part), SMILES of ChEMBL with their QED and logP (computed of the samples
 that are molecules, 20,000 to train on), MNIST, and coloured circles and squares of 24 pixels in ten hues (five sizes,
 anywhere on dark noise; 6,000 to train on), told apart by the library's own classifier. Each arm is a recipe as it
-stands, given the conditions, with the schedules planned for the time, seed 0; those that end in ``-before`` have the
-label in the tokens alone, a prior that doesn't know it, numbers by one linear unit and no guidance, as these were.
-Samples are asked for the conditions of held-out examples.
+stands, given the conditions, with the schedules planned for the time, seed 0. Samples are asked for the conditions of
+held-out examples.
 ``python benchmarks/conditions.py [SECONDS] [ARM ...]`` trains and measures those named (all without a name) for so many
-seconds each (180), resumable, in ``runs/conditions``; arms may run beside each other.
+seconds each (180; with ``--core`` of one core, whatever else it does), resumable, in ``runs/conditions``; arms may run
+beside each other, and those that weren't measured here stand as they were.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import inputs
 import numpy as np
-from common import chosen, hardware, report, runs, size, start, write
+from common import before, chosen, hardware, options, report, runs, size, start, write
+from zoo_cell import by_the_core, clock
 from zoo_sets import coloured_shapes
 
 SEED = 0
@@ -87,50 +87,17 @@ def shapes() -> Any:
     return fusevae.read_data({name: (x[rows], label[rows]) for name, rows in parts.items()})
 
 
-def before(node: Any) -> Any:
-    """A configuration with its conditions as they were given before."""
-    if isinstance(node, list):
-        return [before(each) for each in node]
-    if not isinstance(node, dict):
-        return node
-    found = {key: before(value) for key, value in node.items()}
-    kind = found.get("class")
-    if kind == "LanguageModel":
-        found["in_layers"] = False
-    elif kind == "Number":
-        found["knots"] = []
-    if "guidance" in found:
-        found["guidance"] = 1.0
-    if kind == "Flat" and isinstance(net := found["prior"].get("net"), dict) and net["class"] == "Embedding":
-        outputs = {"class": "Constant", "outputs": net["outputs"]}
-        found["prior"] |= {"net": None, "context": 0} if found["prior"]["class"] == "Flow" else {"net": outputs}
-    return found
-
-
-def as_before(recipe: str, options: dict[str, Any], data: Any) -> Any:
-    """A recipe's experiment, before."""
-    from fusevae import build, describe
-    from fusevae.training.recipes import find
-
-    return build(before(describe(find(recipe)(data, **options))))
-
-
 GIVEN = {"conditional": True}
 ARMS: dict[str, Arm] = {
     "text-vae": (sentences, "text-vae", GIVEN),
-    "text-vae-before": (sentences, "text-vae", GIVEN),
     "text-transformer": (sentences, "text-transformer", GIVEN),
-    "text-transformer-before": (sentences, "text-transformer", GIVEN),
     "text-vae-lstm": (sentences, "text-vae-lstm", GIVEN),
     "molecules-vae": (molecules, "molecules-vae", GIVEN),
-    "molecules-vae-before": (molecules, "molecules-vae", GIVEN),
     "molecules-transformer": (molecules, "molecules-transformer", GIVEN),
-    "molecules-transformer-before": (molecules, "molecules-transformer", GIVEN),
     "digits-vae": (digits, "conditional-vae", {}),
     "digits-diffusion": (digits, "diffusion", {}),
     "digits-gan": (digits, "gan", GIVEN),
     "shapes-diffusion": (shapes, "diffusion", {}),
-    "shapes-diffusion-before": (shapes, "diffusion", {}),
     "shapes-gan": (shapes, "gan", GIVEN),
 }
 
@@ -159,14 +126,16 @@ def measure(name: str, seconds: float) -> None:
 
     if place(name).exists():
         return
-    data, recipe, options = ARMS[name]
-    splits = data()
-    started = time.perf_counter()
-    what: Any = partial(as_before, recipe, options) if name.endswith("-before") else recipe
-    given: dict[str, Any] = {"options": options} if what is recipe else {}
+    data, recipe, with_ = ARMS[name]
+    splits, now = data(), time.perf_counter
+    if options().core:
+        by_the_core()
+        now = clock
+    started = now()
+    given: dict[str, Any] = {"options": with_}
     given |= size({"budget": seconds}, {"training": {"epochs": 0.1, "batch_size": 16}, "device": "cpu"})
-    artifact = fit(what, splits, seed=SEED, quiet=True, **given)
-    trained = time.perf_counter() - started
+    artifact = fit(recipe, splits, seed=SEED, quiet=True, **given)
+    trained = now() - started
     device = pick_device(size("auto", "cpu"))
     found = asked(artifact.to(device), splits)
     guided = [part for part in artifact.modules() if hasattr(part, "guidance")]
@@ -182,7 +151,7 @@ def measure(name: str, seconds: float) -> None:
         "epochs": artifact.history.records[-1].get("epoch"),
         "seconds": trained,
         "budget": seconds,
-        "device": hardware()["gpu"] if device.type == "cuda" else device.type,
+        "device": hardware()["gpu"] if device.type == "cuda" else "one core" if options().core else device.type,
         "events": [r["says"] for r in artifact.history.records if "says" in r],
     }
     place(name).parent.mkdir(parents=True, exist_ok=True)
@@ -192,10 +161,11 @@ def measure(name: str, seconds: float) -> None:
 
 def main(*words: str) -> None:
     numbers = [word for word in words if word.replace(".", "").isdigit()]
-    few = ["molecules-vae-before", "shapes-gan"]
+    few = ["molecules-vae", "shapes-gan"]
     for name in chosen([word for word in words if word not in numbers], ARMS, few):
         measure(name, float(numbers[0]) if numbers else 180.0)
-    report("conditions", {n: json.loads(place(n).read_text()) for n in ARMS if place(n).exists()}, __doc__ or "", SEED)
+    here = {n: json.loads(place(n).read_text()) for n in ARMS if place(n).exists()}
+    report("conditions", before("conditions") | here, __doc__ or "", SEED)
 
 
 if __name__ == "__main__":
