@@ -50,7 +50,7 @@ def sound(folder: Path) -> Path:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(8000)
-            wave_ = 8000 * np.sin(np.arange(1600) * (0.1 + 0.02 * i))
+            wave_ = 8000 * np.sin(np.arange(1600 + 500 * (i % 4)) * (0.1 + 0.02 * i))  # of different lengths
             file.writeframes(wave_.astype("<i2").tobytes())
     return clips
 
@@ -79,6 +79,15 @@ def coded(folder: Path) -> Path:
 def layered(folder: Path) -> Path:
     """A tiny hierarchy of the images."""
     return _of_images(folder, "layered", "ladder-vae", {"levels": [1], "latent": 2, "width": 8, "top": 3})
+
+
+def framed(folder: Path) -> Path:
+    """A tiny model of the sounds that has a latent for every 32 ms."""
+    options = {"latent": 2, "width": 8, "prior": "normal"}
+    fusevae.fit(
+        "speech-vae", str(folder / "clips"), training=QUICK, folder=folder / "framed", options=options, quiet=True
+    )
+    return folder / "framed"
 
 
 def _of_images(folder: Path, name: str, recipe: str, options: dict[str, object]) -> Path:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 import time
+import wave
 import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from explorer_runs import EVIL, RECIPES, coded, layered, make
+from explorer_runs import EVIL, RECIPES, coded, framed, layered, make
 
 from fusevae import Artifact, reconstruct
 from fusevae.cli import main
@@ -302,6 +303,34 @@ def test_an_example_of_ones_own_is_placed_and_scored(client, folder):
     assert row["given"][0]["names"] == ["age", "<b>size</b>", "kind"] and row["given"][0]["rows"][0][2] == EVIL
 
 
+def test_sounds_of_different_lengths_share_a_map(runs, folder):
+    """Each piece had latents as long as its longest clip, which don't go together: of 501 clips there was no map."""
+    sounds = Runs([str(framed(folder))])
+    client, found = TestClient(application(sounds), base_url=HOME), sounds.one("framed").points
+    found.piece = 3
+    points(client, "framed")
+    assert found.latents().z.shape == (20, *found.one.shape)
+    lengths = [found.raw(torch.tensor([i]))[0].shape[-1] for i in range(20)]
+    short = lengths.index(min(lengths))
+    assert min(lengths) < max(lengths)
+    z = ask(client, "latent", run="framed", point=short)["z"]
+    assert len(ask(client, "path", run="framed", through=[z, z], steps=3)["frames"]) == 3
+    assert ask(client, "near", run="framed", z=z, k=1)["points"] == [short]
+    headers = {"content-type": "application/octet-stream", "x-run": "framed", "x-name": "mine.wav"}
+    for clip, fits in ((folder / "clips/0_<b>.wav", True), (_longer(folder), False)):
+        own = client.post("/api/file", content=clip.read_bytes(), headers=headers).json()
+        assert own["given"] and own["parts"] and ("point" in own) == fits
+
+
+def _longer(folder):
+    """A clip that is longer than all of the model's."""
+    path = folder / "longer.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes((8000 * np.sin(np.arange(9000) * 0.1)).astype("<i2").tobytes())
+    return path
+
+
 def test_how_many_are_as_unusual_is_counted(client):
     far = ask(client, "own", run="text", texts=["zzz qqq " * 6])["facts"]
     assert ["likelihood", "none of 6 held-out examples is as unusual"] in far  # it was "14.3 % of 6"
@@ -326,7 +355,7 @@ def test_where_data_have_moved_away_ones_own_example_is_still_looked_at(runs, fo
     assert answer.status_code == 422 and "--data PATH shows others" in answer.json()["error"]
     headers = {"content-type": "application/octet-stream", "x-run": "moved", "x-name": "mine.npz"}
     found = moved.post("/api/file", content=(folder / "pictures.npz").read_bytes(), headers=headers).json()
-    assert found["parts"] and found["z"] and "point" not in found
+    assert found["parts"] and "z" not in found and "point" not in found
     assert "log-likelihood" in dict(found["facts"]) and "gone.npz" in found["facts"][-1][1]
 
 

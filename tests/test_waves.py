@@ -400,3 +400,16 @@ def test_a_way_between_sequences_of_different_length_keeps_both_ends(path):
     found = way(a, b, 3, path)
     assert found.shape == (2, 3, 3, 7)
     assert torch.equal(found[:, 0, :, :4], a) and not found[:, 0, :, 4:].any() and torch.equal(found[:, 2], b)
+
+
+def test_latents_of_clips_that_are_shorter_than_the_longest_are_decoded_and_have_neighbours():
+    """What encode gives, decode takes: it wanted as many frames as the longest clip of the training has."""
+    artifact = Artifact(small(), DataSpec((200,), "float32", -1, 1, None, SoundSchema(RATE)))
+    x = clips((90, 40))
+    z = fusevae.encode(artifact, x)["mean"]
+    assert z.shape[-1] < fusevae.encode(artifact, clips())["mean"].shape[-1]
+    assert torch.equal(fusevae.decode(artifact, z), fusevae.reconstruct(artifact, x))
+    assert fusevae.neighbours(artifact, clips(), x[:, :90], k=1).indices.flatten().tolist() == [1, 2]
+    for bad in (z[:, :2], z[..., :0], z[0]):
+        with pytest.raises(InputError, match=r"expected \(n, 3, "):
+            fusevae.decode(artifact, bad)

@@ -13,6 +13,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
 from fusevae.core.typed import Count
+from fusevae.core.vocabulary import joined
 from fusevae.data.conditions import as_column
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.reading import decoded, read
@@ -183,7 +184,8 @@ def nearest(z: Tensor, queries: Tensor, k: int, own: Tensor | None = None) -> Ne
         raise InputError("1 example has no neighbours: give more")
     if not 1 <= k <= n:
         raise InputError(f"k={k} was given with {n} examples to search: expected a number from 1 to {n}")
-    z, queries = z.flatten(1), queries.flatten(1)
+    both = joined([z, queries]).flatten(1)  # sequences may differ in length
+    z, queries = both[: len(z)], both[len(z) :]
     at_once = max(1, PARTS // z.numel())
     indices, distances = [], []
     for start in range(0, len(queries), at_once):

@@ -20,6 +20,7 @@ from fusevae.distributions.aligned import Aligned
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
 from fusevae.evaluation.samples import Label, conditions, sample
+from fusevae.models.flat import Flat
 
 OWN = 1000  # samples of the model that stand for data where none are given
 DIMS = 10  # dimensions that a traversal shows
@@ -80,7 +81,7 @@ def decode(
 
     Args:
         artifact: a model with latents.
-        z: latents.
+        z: latents; of a sequence of them any number.
         label: one class for all or one for each, by name or number, where the model is conditional.
         seed: of the draw.
         generation: how text is written.
@@ -92,10 +93,14 @@ def decode(
         torch.Size([3, 4])
     """
     check_latents(artifact)
-    one = _latent(artifact)
-    z, shape = torch.as_tensor(z).to(one.dtype), one.shape[1:]
-    if z.shape[1:] != shape or not len(z):
-        raise InputError(f"latents of shape {tuple(z.shape)} were given, expected (n, {', '.join(map(str, shape))})")
+    one = one_latent(artifact)
+    z, shape = torch.as_tensor(z).to(one.dtype), list(one.shape[1:])
+    frames = _of_frames(artifact) and z.dim() == one.dim()
+    if frames:  # of any number
+        shape[-1] = max(1, z.shape[-1])
+    if list(z.shape[1:]) != shape or not len(z):
+        expected = [*map(str, shape[:-1]), "frames" if frames else str(shape[-1])]
+        raise InputError(f"latents of shape {tuple(z.shape)} were given, expected (n, {', '.join(expected)})")
     return decoded(artifact, z, _conditions(artifact, label, z), seed, generation)
 
 
@@ -228,12 +233,17 @@ def check_latents(artifact: Artifact) -> None:
 def has_real_latents(artifact: Artifact) -> bool:
     """Whether the model has latents, and they are numbers, as many for each example, rather than codes."""
     model = artifact.distribution
-    return model.has_latents and not _of_a_text(artifact) and _latent(artifact).is_floating_point()
+    return model.has_latents and not _of_a_text(artifact) and one_latent(artifact).is_floating_point()
 
 
 def _of_a_text(artifact: Artifact) -> bool:
     """Whether the latents are frames that follow what is said, as long as that takes."""
     return any(isinstance(part, Aligned) for part in artifact.distribution.modules())
+
+
+def _of_frames(artifact: Artifact) -> bool:
+    """Whether a latent is a sequence of vectors, as long as the example."""
+    return any(isinstance(part, Flat) and part.posterior.space == "frames" for part in artifact.distribution.modules())
 
 
 def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:
@@ -245,10 +255,16 @@ def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:
     return conditions(artifact, label, len(data))
 
 
-def _latent(artifact: Artifact) -> Tensor:
-    """One latent ``(1, *latent)``: of an example at the lower end of the range."""
+def one_latent(artifact: Artifact, shape: tuple[int, ...] | None = None) -> Tensor:
+    """One latent ``(1, *latent)``, as of :func:`read`, of an example at the lower end of the range.
+
+    Args:
+        artifact: a model with latents.
+        shape: of the example where it is not the model's own, as of a longer sequence.
+    """
     device = next(artifact.distribution.parameters(), torch.zeros(())).device
-    lowest = torch.full((1, *artifact.data.shape), artifact.data.low).to(getattr(torch, artifact.data.dtype))
+    lowest = torch.full((1, *(shape or artifact.data.shape)), artifact.data.low)
+    lowest = lowest.to(getattr(torch, artifact.data.dtype))
     with torch.no_grad(), noise.preserved(device), noise.keyed("latent", device=device):
         artifact.eval()
         arrays = artifact.distribution.encode(artifact.view(lowest).to(device), None)

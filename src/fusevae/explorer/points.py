@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fusevae.core import noise
@@ -24,11 +25,12 @@ from fusevae.evaluation.blocks import blocks
 from fusevae.evaluation.latent_space import Plane
 from fusevae.evaluation.likelihood import block_bound
 from fusevae.evaluation.paths import Latents, active
-from fusevae.evaluation.reading import has_real_latents, read
+from fusevae.evaluation.reading import has_real_latents, one_latent, read
 from fusevae.explorer.turns import LONGEST, Busy, Turns
 from fusevae.modalities.tables.dates import DAY, forms_of, numbers_of
 
 MOST = 100_000  # points of a map
+NUMBERS = 100_000_000  # of all their latents
 PIECE = 500  # of it at a time, fewer of large examples; the plane is that of the first
 VALUES = 400_000  # of the examples of a piece, after which others may have their turn
 NAMED = 60  # values that a column of words has at most, to be a column of classes
@@ -59,10 +61,13 @@ class Points:
     def __init__(self, artifact: Artifact, parts: Sequence[tuple[str, Examples]], turns: Turns) -> None:
         self.artifact, self.turns = artifact, turns
         self.examples = Joined([(name, part) for name, part in parts if len(part)])
-        order = torch.Generator().manual_seed(noise.key("explorer"))
-        self.order = torch.randperm(len(self.examples), generator=order)[:MOST]
-        self.piece = min(PIECE, max(50, VALUES // artifact.data.dims))
         self.real = has_real_latents(artifact)
+        longest = max(part.spec.shape for _, part in parts)
+        self.one = one_latent(artifact, longest)[0].cpu() if self.real else torch.zeros(1)
+        order = torch.Generator().manual_seed(noise.key("explorer"))
+        most = min(MOST, NUMBERS // self.one.numel())
+        self.order = torch.randperm(len(self.examples), generator=order)[:most]
+        self.piece = min(PIECE, max(50, VALUES // artifact.data.dims))
         self.found: list[Latents] = []
         self.bounds: list[Tensor] = []
         self.plane: Plane | None = None
@@ -104,6 +109,13 @@ class Points:
             asked = ", ".join(map(str, points.tolist()[:3])) or "none"
             raise InputError(f"there is no example {asked} here: they are numbered from 0 to {len(self) - 1:,}")
         return self.examples.batch(self.order[points])
+
+    def read(self, examples: Examples) -> Latents:
+        """The latents of examples, as long as those of the longest: of sequences shorter ones go on with zeros."""
+        z, scale, label = read(self.artifact, examples)
+        if (more := self.one.shape[-1] - z.shape[-1]) < 0:
+            raise InputError("the example is longer than all of the map: it has no place there")
+        return Latents(F.pad(z, (0, more)), scale if scale is None else F.pad(scale, (0, more)), label)
 
     def latents(self) -> Latents:
         """Those known so far."""
@@ -172,7 +184,7 @@ class Points:
     def _encode(self) -> None:
         for part in self.order.split(self.piece):
             with self.turns.aside():
-                found = read(self.artifact, self.examples.subset(part))
+                found = self.read(self.examples.subset(part))
             with self.changing:
                 if self.plane is None:
                     self.plane = Plane.of(found.z)

@@ -22,7 +22,7 @@ from fusevae.data.array_files import npz_headers
 from fusevae.data.examples import Examples
 from fusevae.evaluation import anomaly, latents
 from fusevae.evaluation.blocks import as_examples
-from fusevae.evaluation.reading import has_real_latents, read
+from fusevae.evaluation.reading import has_real_latents
 from fusevae.explorer import asked
 from fusevae.explorer.known import IMPORTANCE, Known
 
@@ -157,9 +157,9 @@ def _placed(known: Known, given: Examples) -> Answer:
     artifact = known.artifact
     answer = {"given": known.show(artifact.seen(given.batch(torch.arange(1))[0])), **_judged(known, given)}
     if has_real_latents(artifact):
-        with known.turns.asked():
-            z = read(artifact, given).z
-        answer["z"] = z.flatten().tolist()
         with suppress(InputError):  # its data have moved away: there is no map
-            answer["point"] = known.points.drawn().points(z)[0].tolist()
+            plane = known.points.drawn()
+            with known.turns.asked():
+                z = known.points.read(given).z
+            answer |= {"z": z.flatten().tolist(), "point": plane.points(z)[0].tolist()}
     return answer

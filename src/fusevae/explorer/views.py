@@ -19,11 +19,13 @@ from fusevae.evaluation import samples
 from fusevae.evaluation.inside_latents import depth, vocabulary
 from fusevae.evaluation.latent_space import direction, nearest
 from fusevae.evaluation.paths import active, way
-from fusevae.evaluation.reading import along, decoded, has_real_latents, read
+from fusevae.evaluation.reading import along, decoded, has_real_latents
 from fusevae.evaluation.verdict import UNJUDGED, of_training, verdict
 from fusevae.explorer import asked, single, within
 from fusevae.explorer.known import Known
 from fusevae.explorer.points import Points
+from fusevae.models.preprocessed import layers
+from fusevae.models.vae import VAE
 from fusevae.training.history import curves as curves_of
 from fusevae.training.outcome import words_of
 from fusevae.training.so_far import SoFar, newest_step
@@ -45,9 +47,10 @@ def about(known: Known, request: asked.Asked) -> Answer:
     model, columns = artifact.distribution, artifact.data.conditions
     with known.turns.asked():
         real = has_real_latents(artifact)
-    inner = getattr(model, "model", model)  # without its preprocessing
+    _, inner = layers(model)
+    name = type(inner).__name__
     facts |= {
-        "model": type(inner).__name__,
+        "model": f"{name} (a VAE)" if isinstance(inner, VAE) and type(inner) is not VAE else name,
         "facts": [
             ["data", f"{known.kind.what}: {artifact.data.schema.about(artifact.data)}"],
             ["likelihood", artifact.support],
@@ -255,7 +258,7 @@ def _latent_of(known: Known, point: int) -> Tensor:
         return every[point : point + 1]
     found.raw(torch.tensor([point]))  # is there such a point?
     with known.turns.asked():
-        return read(known.artifact, found.examples.subset(found.order[point : point + 1])).z
+        return found.read(found.examples.subset(found.order[point : point + 1])).z
 
 
 def _shaped(known: Known, z: list[float]) -> Tensor:

@@ -67,7 +67,7 @@ async function show() {
   document.getElementById("run").value = run;
   if (known.name !== run || !known.ready) {
     document.getElementById("about").textContent = "";
-    main.replaceChildren(el("p", { className: "soft" }, `opening ${run} ...`));
+    main.replaceChildren(el("p", { className: "soft", "aria-busy": "true" }, `opening ${run} ...`));
     try {
       known = await ask("about", { run });
     } catch (error) {
