@@ -61,6 +61,7 @@ def recipe(
         never_first=vocabulary.never_first,
         in_layers=True,
         guidance=guidance,
+        at_outputs=True,
     )
     told = CONTEXT if classes else 0
     net = Embedding(classes, Flow.outputs(latent, told)) if classes else None

@@ -72,6 +72,7 @@ def recipe(
                 never_first=vocabulary.never_first,
                 in_layers=True,
                 guidance=guidance,
+                at_outputs=True,
             ),
         ),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits, per="whole"),

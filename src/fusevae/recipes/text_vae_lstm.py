@@ -48,6 +48,7 @@ def recipe(
         never_first=vocabulary.never_first,
         in_layers=True,
         guidance=guidance,
+        at_outputs=True,
     )
     return Experiment(
         model=VAE(Flat(Gaussian(of_label(classes, 2 * latent)), Gaussian(encoder)), decoder=decoder),
