@@ -13,6 +13,7 @@ from fusevae.core.artifact import Artifact
 from fusevae.core.conditions import Label as ClassColumn
 from fusevae.core.errors import InputError
 from fusevae.core.typed import Count
+from fusevae.core.vocabulary import joined
 from fusevae.data.conditions import as_column
 from fusevae.evaluation.blocks import as_examples
 from fusevae.evaluation.reading import decoded, read
@@ -134,7 +135,7 @@ def add_attribute(
     if not len(amounts):
         raise InputError("amounts is empty: give at least one, such as 1.0")
     moved = [decoded(artifact, found.z + amount * vector.cpu(), found.label, seed) for amount in amounts]
-    return torch.stack(moved, 1)
+    return joined(moved).unflatten(0, (len(amounts), -1)).transpose(0, 1)  # texts differ in length
 
 
 def neighbours(

@@ -31,8 +31,8 @@ def recipe(
     guidance: float = GUIDANCE,
     encoder_layers: int = 0,
 ) -> Experiment:
-    """The latent is added to what the decoder is given at every token, and to its outputs. Encoder, free bits, ``conditional`` and
-    ``guidance`` as of ``text-vae``; ``encoder_layers`` are LSTMs that read forwards and backwards."""
+    """The latent is added to what the decoder is given at every token, and to its outputs. Encoder, free bits,
+    ``conditional`` and ``guidance`` as of ``text-vae``; ``encoder_layers`` are LSTMs that read both ways."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     words = vocabulary.size if encoder_layers else TokenEmbedding(vocabulary.size, width)
     bag = Transformer(width, layers=0, causal=False)
