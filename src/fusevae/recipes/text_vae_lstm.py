@@ -23,7 +23,7 @@ modality = ("text", "molecules")
 
 def recipe(
     data: DataSpec,
-    latent: int = 16,
+    latent: int = 8,
     width: int = 256,
     free_bits: float = 4.0,
     dropout: float = 0.3,
