@@ -47,9 +47,9 @@ def recipe(
     ``text-transformer``. The encoder is a bag of the decoder's own tokens, unless ``encoder_layers`` read them in their
     order.
 
-    4,000 molecules, 250 steps of 16, where the language model has -57.1 nats: -58.3 with 24 numbers at random weights,
-    6 nats free and an I(x; z) of 1.7, -58.7 with 16 numbers that begin with 5 nats (3.3), -57.2 with 8 that begin with 4
-    (2.8)."""
+    4,000 molecules, 250 steps of 16, where the language model has -57.1 nats: -58.3 with 24 numbers that begin at
+    random weights, 6 nats free and an I(x; z) of 1.7, -58.7 with 16 that begin with 5 nats (3.3), -57.2 with 8 that
+    begin with 4 (2.8)."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     pieces = vocabulary.size if encoder_layers else TokenEmbedding(vocabulary.size, width)
     encoder = SequenceEncoder(
