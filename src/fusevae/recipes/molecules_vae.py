@@ -31,7 +31,7 @@ def recipe(
     width: int = 256,
     heads: int = 4,
     layers: int = 3,
-    rate: float = 5.0,
+    rate: float = 4.0,
     dropout: float = 0.1,
     randomised: bool = False,
     conditional: bool = False,
