@@ -40,6 +40,10 @@ def models():
         "never first": LanguageModel(Transformer(8, **small), V, longest=6, never_first=[END, 3]),
         "lstm": LanguageModel(LSTM(8, 2), V, context=3, longest=6),
         "lstm-prefix": LanguageModel(LSTM(8, 2), V, context=3, inject="prefix", longest=6),
+        "outputs": LanguageModel(LSTM(8, 2), V, context=3, longest=6, at_outputs=True),
+        "prefix-outputs": LanguageModel(
+            Transformer(8, **small), V, context=3, inject="prefix", places=2, longest=6, at_outputs=True
+        ),
     }
     for model in found.values():
         for p in model.parameters():  # far from the uniform distribution
@@ -188,6 +192,41 @@ def test_a_decoder_that_is_told_a_latent_at_every_layer_starts_as_its_language_m
         alone = LanguageModel(decoder.net, V, longest=6).eval()
         alone.load_state_dict({k: v for k, v in decoder.state_dict().items() if not k.startswith("given.")})
         torch.testing.assert_close(decoder(z).log_prob(x), alone().log_prob(x).expand(5, 2), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("inject", ["add", "prefix", "cross"])
+def test_what_is_given_at_the_outputs_moves_every_logit_whatever_was_read(inject):
+    """Each by a map of its own: with all else of the given silent, the logits move alike at each place."""
+    torch.manual_seed(0)
+    net = Transformer(8, 2, 2, cross=inject == "cross")
+    model = LanguageModel(net, V, 3, 2, inject, 2, longest=6, in_layers=True, at_outputs=True).eval()
+    z, label = torch.randn(1, 3), torch.tensor([1])
+    with torch.no_grad():
+        rows, labels = model.given.weight.view(-1, 8, 3), model.label.weight.view(3, -1, 8)
+        rows[:-1], rows[-1], labels[:, :-1] = 0, torch.randn(8, 3), 0
+        tokens = torch.tensor([[END, 3, 2]])
+        moved = model.logits(tokens, [z, label]) - model.logits(tokens, [0 * z, label])
+        told = model.logits(tokens, [z, label]) - model.logits(tokens, [z, 1 - label])
+        by_z = model.token.weight @ rows[-1] @ z[0]
+        by_label = math.sqrt(8) * model.token.weight @ (labels[1, -1] - labels[0, -1])
+    torch.testing.assert_close(moved[0], by_z.expand(3, V), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(told[0], by_label.expand(3, V), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_decoder_that_is_told_at_its_outputs_too_starts_as_its_language_model():
+    x, z = torch.tensor([[3, 2, 0], [2, 2, 2]]), torch.randn(5, 1, 2)
+    decoder = LanguageModel(LSTM(8, 2), V, context=2, longest=6, at_outputs=True).eval()
+    alone = LanguageModel(decoder.net, V, longest=6).eval()
+    alone.load_state_dict({k: v for k, v in decoder.state_dict().items() if not k.startswith("given.")})
+    torch.testing.assert_close(decoder(z).log_prob(x), alone().log_prob(x).expand(5, 2), rtol=0, atol=5e-3)
+
+
+def test_the_recipes_of_texts_tell_their_decoders_at_the_outputs():
+    data = fusevae.read_data(["a man rides a bike", "two dogs play"] * 20, tokens="words")
+    for name in ("text-vae", "text-vae-lstm", "text-vq", "text-autoencoder", "text-transformer", "text-lstm"):
+        model = fusevae.training.recipes.find(name)(data.spec).model
+        assert getattr(model, "decoder", model).at_outputs, name
 
 
 def test_at_that_start_the_latent_is_asked():

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import json
 import logging
+import math
 import random
 import sys
 
@@ -26,10 +27,12 @@ from fusevae.core.conditional import Conditional
 from fusevae.core.generation import Generation, generating
 from fusevae.core.vocabulary import END, UNKNOWN
 from fusevae.data.baseline import Unigram
-from fusevae.data.modality import modality
+from fusevae.data.modality import modality, modality_of
 from fusevae.data.sheet import Rows
 from fusevae.data.source import read_examples
 from fusevae.modalities.molecules.selfies_tokens import symbols
+from fusevae.modalities.text.quality import words
+from fusevae.modalities.text.reader import too_few, unseen
 from fusevae.modalities.text.tokens import MARK
 from fusevae.modalities.text.utf8 import states
 from fusevae.training.recipes import find, kinds, reads, recipes
@@ -751,13 +754,13 @@ def test_how_other_data_are_read_can_be_said_to_each_command(tmp_path, capsys, c
     vae = find("text-vae")(spec, latent=2, width=16, layers=1, heads=2).model
     fusevae.Artifact(vae, spec).save(tmp_path / "vae")
     (tmp_path / "one.txt").write_text("some words\n")
-    for words, says in (
+    for (first, *others), says in (
         (["impute", "--missing", "nan"], "tokens with no values to fill in"),
         (["denoise", "--noise", "1"], "tokens with no values to fill in"),
         (["neighbours"], "1 example has no neighbours: give more"),
     ):
         rest = [str(tmp_path / "vae"), "--data", str(tmp_path / "one.txt"), "--output", str(tmp_path / "z.csv")]
-        assert main([words[0], *rest, *words[1:]]) == 2 and says in capsys.readouterr().err
+        assert main([first, *rest, *others]) == 2 and says in capsys.readouterr().err
     for name in ("bench", "tune"):
         rest = ["text-lstm", *given, "--total", "9s", "--output", str(tmp_path / name), "--set", "data.modality=text"]
         assert main([name, *rest]) == 2 and "name the one" in capsys.readouterr().err
@@ -804,3 +807,49 @@ def test_what_is_written_is_made_of_whole_characters(tokens):
         ended = (x == END).any(-1)
         found = [text for text, whole in zip(spec.text(x), ended.tolist(), strict=True) if whole]
         assert found and not any(MARK in text for text in found)
+
+
+def sentences(n, seed=0):
+    """Of eight words drawn by Zipf's law from 2,000."""
+    chance = 1 / np.arange(1.0, 2001)
+    drawn = np.random.default_rng(seed).choice(2000, (n, 8), p=chance / chance.sum())
+    return [" ".join(f"w{i}" for i in row) for row in drawn]
+
+
+@pytest.mark.parametrize("n", [60, 300, 3000])
+def test_how_many_words_are_new_is_told_by_those_that_come_once(n):
+    """Good and Turing's estimate, beside the words of other texts."""
+    read, others = ([words(text) for text in sentences(size, seed)] for size, seed in ((n, 1), (2000, 2)))
+    known = {word for text in read for word in text}
+    new = [word not in known for text in others for word in text]
+    error = math.sqrt(0.25 / (8 * n)) + math.sqrt(0.25 / len(new))
+    assert unseen(read) == pytest.approx(np.mean(new), abs=4 * error)
+
+
+def test_of_few_texts_it_is_said_how_many_would_do_before_a_training_and_after(caplog):
+    fusevae.read_data(sentences(60))
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("48 training texts are few: ")
+    want = int(caplog.messages[0].split("about ")[1].split(" would")[0].replace(",", ""))
+    once = unseen([words(text) for text in sentences(60)])
+    assert want == pytest.approx(48 * (10 * once) ** 2.5, rel=0.5) and want > 1000
+    caplog.clear()
+    data = fusevae.read_data({"train": sentences(60, 3), "test": sentences(20, 4)})
+    model = LanguageModel(Transformer(8, heads=2, layers=1), data.spec.schema.vocabulary.size, longest=9).eval()
+    reference = modality_of(data.spec).reference(data.test, data, 10, None, "cpu", True)
+    found = reference.judge(fusevae.Artifact(model, data.spec)).failings()
+    assert found[0].name == "too few texts" and found[0].evidence in caplog.messages
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["a man rides a bike", "two dogs play", "a dog runs in the park"] * 20,  # of which nothing would be new
+        [f"n{i * i % 9973}" for i in range(60)],  # names
+        [f"c{i} d{i} e{i}" for i in range(60)],  # nothing comes again, as of codes
+        sentences(5000)[:1] * 5000,
+        ["one"],
+    ],
+    ids=["known", "names", "codes", "many", "one"],
+)
+def test_of_texts_that_are_enough_or_no_sentences_nothing_is_said(texts):
+    assert too_few([words(text) for text in texts]) == ""

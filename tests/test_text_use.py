@@ -87,7 +87,9 @@ def test_latents_of_texts_are_read(vae):
     assert vae.data.text(way[:, 0]) == vae.data.text(fusevae.reconstruct(vae, SENTENCES[:2]))
     about_men = {"man": ["man" in s for s in SENTENCES]}
     vector = fusevae.attribute_vectors(vae, SENTENCES, about_men)["man"]
-    assert fusevae.add_attribute(vae, SENTENCES[1:2], vector).shape[:2] == (1, 3)
+    moved = fusevae.add_attribute(vae, SENTENCES[:3], vector)  # of texts of several lengths
+    assert moved.shape[:2] == (3, 3)
+    assert vae.data.text(moved[:, 1]) == vae.data.text(fusevae.reconstruct(vae, SENTENCES[:3]))
     assert fusevae.neighbours(vae, SENTENCES, SENTENCES[:1], k=1).indices.item() == 0
 
 

@@ -135,7 +135,7 @@ def add_attribute(
     if not len(amounts):
         raise InputError("amounts is empty: give at least one, such as 1.0")
     moved = [decoded(artifact, found.z + amount * vector.cpu(), found.label, seed) for amount in amounts]
-    return torch.stack(moved, 1)
+    return joined(moved).unflatten(0, (len(amounts), -1)).transpose(0, 1)  # texts differ in length
 
 
 def neighbours(

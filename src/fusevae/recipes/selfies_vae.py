@@ -15,11 +15,11 @@ reads = {"tokens": "selfies-pairs"}
 
 def recipe(
     data: DataSpec,
-    latent: int = 24,
+    latent: int = 8,
     width: int = 256,
     heads: int = 4,
     layers: int = 3,
-    rate: float = 6.0,
+    rate: float = 4.0,
     dropout: float = 0.1,
     conditional: bool = False,
     guidance: float = GUIDANCE,

@@ -46,6 +46,7 @@ def of_net(
             never_first=tokens.never_first,
             in_layers=True,
             guidance=guidance,
+            at_outputs=True,
         ),
         training=Training(epochs=10, batch_size=64, learning_rate=rate, weight_decay=0.01),
     )

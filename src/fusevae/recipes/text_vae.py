@@ -24,7 +24,7 @@ modality = ("text", "molecules")
 
 def recipe(
     data: DataSpec,
-    latent: int = 16,
+    latent: int = 8,
     width: int = 192,
     heads: int = 4,
     layers: int = 3,
@@ -48,7 +48,8 @@ def recipe(
     decoder: of a prior that didn't know them, latents would gainsay them. ``guidance`` as of ``text-transformer``.
 
     5,000 captions, batches of 16, one core: two layers took 70 ms a step where the language model took 44, and after
-    60 s were 5.0 nats behind it, I(x; z) 1.4."""
+    60 s were 5.0 nats behind it, I(x; z) 1.4. Of fewer numbers each says more of the free nats: 4,000 molecules, 200
+    steps, -61.2 nats with 8 and -62.0 with 16, I(x; z) 3.0 and 2.9; 300 captions, 250 steps, -88.6 and -89.0."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     words = vocabulary.size if encoder_layers else TokenEmbedding(vocabulary.size, width)
     encoder = Transformer(width, heads, encoder_layers, dropout=dropout, causal=False)
@@ -72,6 +73,7 @@ def recipe(
                 never_first=vocabulary.never_first,
                 in_layers=True,
                 guidance=guidance,
+                at_outputs=True,
             ),
         ),
         objective=ELBO(beta=Linear(part=0.3), free_bits=free_bits, per="whole"),

@@ -23,7 +23,7 @@ modality = ("text", "molecules")
 
 def recipe(
     data: DataSpec,
-    latent: int = 16,
+    latent: int = 8,
     width: int = 256,
     free_bits: float = 4.0,
     dropout: float = 0.3,
@@ -31,8 +31,8 @@ def recipe(
     guidance: float = GUIDANCE,
     encoder_layers: int = 0,
 ) -> Experiment:
-    """The latent is added to what the decoder is given at every token. Encoder, free bits, ``conditional`` and
-    ``guidance`` as of ``text-vae``; ``encoder_layers`` are LSTMs that read forwards and backwards."""
+    """The latent is added to what the decoder is given at every token, and to its outputs. Encoder, free bits,
+    ``conditional`` and ``guidance`` as of ``text-vae``; ``encoder_layers`` are LSTMs that read both ways."""
     vocabulary, classes = vocabulary_of(data), data.condition if conditional else 0
     words = vocabulary.size if encoder_layers else TokenEmbedding(vocabulary.size, width)
     bag = Transformer(width, layers=0, causal=False)
@@ -48,6 +48,7 @@ def recipe(
         never_first=vocabulary.never_first,
         in_layers=True,
         guidance=guidance,
+        at_outputs=True,
     )
     return Experiment(
         model=VAE(Flat(Gaussian(of_label(classes, 2 * latent)), Gaussian(encoder)), decoder=decoder),

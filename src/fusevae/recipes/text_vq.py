@@ -51,6 +51,7 @@ def recipe(
                 dropout=dropout,
                 longest=data.shape[0],
                 never_first=vocabulary.never_first,
+                at_outputs=True,
             ),
         ),
         training=Training(epochs=10, batch_size=64, learning_rate=1.5e-3, weight_decay=0.01),

@@ -32,7 +32,8 @@ from fusevae.modalities.molecules.spelling import are_smiles
 from fusevae.modalities.text import reading
 from fusevae.modalities.text.lines import FEW, read_folders, read_lines
 from fusevae.modalities.text.pretrained_tokens import is_folder
-from fusevae.modalities.text.quality import TextReference, text_reconstruction
+from fusevae.modalities.text.quality import TextReference, text_reconstruction, words
+from fusevae.modalities.text.reader import PLENTY, too_few
 from fusevae.modalities.text.recommend import choices
 from fusevae.modalities.text.schema import TextSchema
 from fusevae.modalities.text.tokenised import cut_stream, encoded, sequences, vocabulary_for
@@ -133,6 +134,8 @@ class Text(Modality):
             schema = options.known.schema
             assert isinstance(schema, TextSchema)
         else:
+            if self.looks == reading.TEXT and (few := too_few(list(map(words, first.x[:PLENTY])))):
+                logger.warning(few)
             kind = options.tokens or self.usual
             schema = self._schema(vocabulary_for(list(first.x), kind, options))
         found = encoded(parts, schema.vocabulary, options, fitted=options.known is None)

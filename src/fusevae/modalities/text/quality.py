@@ -28,7 +28,7 @@ from fusevae.evaluation.results import RECONSTRUCTIONS, SAMPLES, Result, figure,
 from fusevae.evaluation.samples import Kind
 from fusevae.evaluation.variety import narrow
 from fusevae.evaluation.verdict import COPIES, PART, Failing, further
-from fusevae.modalities.text.reader import Rarity, surprise
+from fusevae.modalities.text.reader import Rarity, surprise, too_few
 
 MOST, OFTEN = 20_000, 0.05  # texts that words are counted in; part of the texts from which on a word is frequent
 SELF_BLEU = 200  # texts that are each held against as many others
@@ -69,6 +69,7 @@ class TextQuality(Wording, SampleQuality):
             one of as many training texts.
         rarity: the nats that a word has by how common it is in training texts, as a part of what words of real texts
             have.
+        few: why training texts are too few to learn to write from, :func:`too_few`.
         intervals: where the figures are with 95 % confidence.
     """
 
@@ -81,6 +82,7 @@ class TextQuality(Wording, SampleQuality):
     rarity: float | None = figure(
         "rarity of words", form=".3f", interval="intervals", hint="as a part of that of real texts", default=None
     )
+    few: str = ""
     labels: str | None = figure("labels", default=None)
     real: Wording = part(real=True)
     ratio: float | None = figure("its ratio to that of real texts", form=".3f", default=None)
@@ -89,7 +91,7 @@ class TextQuality(Wording, SampleQuality):
     real_copied: float | None = None
 
     def failings(self) -> list[Failing]:
-        found: list[Failing] = []
+        found = [Failing("too few texts", self.few)] if self.few else []
         if min(interval_of_part(self.repeated, self.n)) > REPEATED:
             found.append(
                 Failing("not covering the data", f"{self.repeated:.0%} of the samples repeat another", LIVELIER)
@@ -223,10 +225,11 @@ class TextReference(Judge):
             self.known = {text for part in parts for text in train.spec.text(train.batch(part)[0])}
         self.real_copied = self.copied(texts)
         self.words = [words(text) for text in texts]
-        self.real_surprise, self.rare = None, None
+        self.real_surprise, self.rare, self.few = None, None, ""
         if train is not None and len(train):
             read = train.spec.text(train.batch(train.evenly(self.n))[0])
-            self.rare = Rarity(words(text) for text in train.spec.text(train.batch(train.evenly(MOST))[0]))
+            learned = [words(text) for text in train.spec.text(train.batch(train.evenly(MOST))[0])]
+            self.rare, self.few = Rarity(learned), too_few(learned)
             self.real_surprise = surprise([words(text) for text in read], self.words).mean().item()
 
     def copied(self, texts: Sequence[str]) -> float | None:
@@ -252,6 +255,7 @@ class TextReference(Judge):
             surprise=value,
             intervals=intervals,
             rarity=None if rarity is None else rarity[0],
+            few=self.few,
             shares=self.shares(x, texts, artifact),
             real_surprise=self.real_surprise,
             n=self.n,
