@@ -86,6 +86,11 @@ class CalibratedLevels(Conditional):
         counts = self.counts + FIRST * first
         return counts / counts.sum(1, keepdim=True)
 
+    def best(self, square: Tensor) -> Tensor:
+        """The variance of a Gaussian that is the best for a batch of squared errors."""
+        least = NARROWEST * (self.high - self.low) / (self.levels - 1)
+        return mean_over_processes(square.mean()).clamp(min=least**2)
+
     @torch.no_grad()
     def count(self, place: Tensor, part: Tensor, level: Tensor, variance: Tensor) -> None:
         """Add the levels of a batch, and where among the bins their means are, to the counts."""
@@ -170,8 +175,7 @@ class _Learning(_Levels):
     def log_prob(self, value: Tensor) -> Tensor:
         dims = tuple(range(-len(self.event_shape), 0))
         square = (value - self.means) ** 2
-        least = (NARROWEST * (self.owner.high - self.owner.low) / (self.owner.levels - 1)) ** 2
-        variance = mean_over_processes(square.detach().mean()).clamp(min=least)
+        variance = self.owner.best(square.detach())
         pull = -0.5 * square.sum(dims) / variance
         with torch.no_grad():
             (below, part), level = self.place(self.means), self.level(value)
