@@ -17,7 +17,7 @@ from fusevae.distributions.categorical import on_grid
 from fusevae.nets.mlp import MLP
 from fusevae.nets.outset import spread, start_at
 
-PAST = 100  # batches that the counts are of, about
+PAST = 20  # batches that the counts are of, about
 FIRST = 10.0  # values that a bin of means counts before the first, half of them Gaussian and half anywhere
 NARROWEST = 0.25  # of the distance of two levels: the least deviation of that Gaussian
 
