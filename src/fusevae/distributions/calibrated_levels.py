@@ -181,5 +181,6 @@ class _Learning(_Levels):
             (below, part), level = self.place(self.means), self.level(value)
             found = self.of(below, part, level)
             if pull.requires_grad:
-                self.owner.count(*torch.broadcast_tensors(below, part, level), variance)
+                below, part, level = torch.broadcast_tensors(below, part, level)
+                self.owner.count(below, part, level, variance)
         return found + pull - pull.detach()

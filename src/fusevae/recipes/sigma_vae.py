@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fusevae.core.conditional import Conditional
 from fusevae.core.spec import DataSpec
+from fusevae.core.steps import Step
 from fusevae.data.defaults import few
 from fusevae.data.preprocessing import Dequantize, Normalise
 from fusevae.distributions.calibrated_levels import CalibratedLevels
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.distributions.normal import Normal
-from fusevae.modalities.images.levels import scaled
+from fusevae.modalities.images.levels import levels_of
 from fusevae.modalities.images.recommend import square
 from fusevae.models.flat import Flat
 from fusevae.models.preprocessed import Preprocessed
@@ -32,12 +33,13 @@ def recipe(
     posterior = Gaussian(ConvEncoder(data.shape, 2 * latent, channels, blocks, patch=patch))
     net = ConvDecoder(latent, data.shape, channels[::-1], blocks, places=few(data), patch=patch)
     decoder: Conditional
+    steps: list[Step]
     if data.is_discrete and data.high - data.low < MOST:
-        steps, levels = scaled(data)
-        decoder = CalibratedLevels(net, levels)
+        steps = [Normalise(data.low, data.high, -1.0, 1.0)]
+        decoder = CalibratedLevels(net, levels_of(data))
     else:
-        first = [Dequantize()] if data.is_discrete else []
-        steps = [*first, Normalise(data.low, data.high + len(first), -1.0, 1.0)]
+        steps = [Dequantize()] if data.is_discrete else []
+        steps.append(Normalise(data.low, data.high + len(steps), -1.0, 1.0))
         decoder = Gaussian(net, scale="optimal")
     return Experiment(
         model=Preprocessed(steps, VAE(Flat(Normal(latent), posterior), decoder)),
