@@ -53,6 +53,7 @@ TEXTS = {
 #: over cells of a table, numbers and classes side by side, or counts without end: decoders; or two that share a factor
 #: analysis of the rows; tests/test_mixed.py, tests/test_counts.py and tests/test_factors.py
 COLUMNS = {"Mixed", "AnyOrder", "Poisson", "NegativeBinomial", "ZeroInflatedNegativeBinomial", "FactorGaussian"}
+COUNTED = {"CalibratedLevels"}  # levels of pixels, a decoder alone; tests/test_oracles.py, tests/test_laws.py
 ASKED = {"Informed"}  # a VAE that is given conditions; tests/test_following.py
 
 POSTERIORS = sorted(KINDS)
@@ -220,7 +221,7 @@ def missing() -> set[str]:
     for name in dir(f):  # import them all
         getattr(f, name)
     found = {c.__name__ for base in (Conditional, Latents) for c in below(base) if c.__module__.startswith("fusevae.")}
-    return found - {name.split(" of ")[0] for name in KINDS} - LATENTS - TEXTS - COLUMNS - ASKED
+    return found - {name.split(" of ")[0] for name in KINDS} - LATENTS - TEXTS - COLUMNS - COUNTED - ASKED
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ PAIRS = {
 SUBSETS = 10  # that the error of a kernel distance is over
 WITHIN, TOLD = 0.01, 3.0  # of the parent's value; nats of I(x; z)
 MARKS = {
-    "W": "worse than the constant model; of `vae-gan`, `patch-gan-vae` and `wae` by the FID of samples",
+    "W": "worse than the constant model; of `vae-gan`, `patch-gan-vae`, `wae` and what has no likelihood by the FID of "
+    "samples, beyond the intervals of both",
     "C": "collapsed: KL under half a nat",
     "K": "exploded: one dimension of the latent costs 10 nats",
     "D": "most codes dead",
@@ -63,11 +64,19 @@ def marks(record: Record) -> str:
     for_samples = "constant" in made and (not scored or record.get("recipe") in CRITICS)
     if scored and not for_samples and not (scored["gain"] or -math.inf) > 0:
         found.add("W")
-    if for_samples and not (made["fid"] or math.inf) < made["constant"]["fid"]:
+    if for_samples and not _fid(made, 0) < _fid(made["constant"], 1):
         found.add("W")
     if over and not for_samples and not (over["percent"] if over["percent"] is not None else math.inf) <= OVERFITTED:
         found.add("O")
     return "".join(mark for mark in MARKS if mark in found)
+
+
+def _fid(judged: Record, end: int) -> float:
+    """An end of the interval of a FID; the FID itself where it has none."""
+    if judged["fid"] is None:
+        return math.inf
+    found: float = judged.get("intervals", {}).get("fid", (judged["fid"], judged["fid"]))[end]
+    return found
 
 
 def entry(record: Record | None) -> str:

@@ -14,7 +14,7 @@ from torch import distributed
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from test_training import loop, stop_at, two_players
+from test_training import loop, seldom, stop_at, two_players
 
 from fusevae.core.processes import leave
 from fusevae.training.loop import Loop
@@ -65,6 +65,8 @@ def main(game: str, parallel: str, folder: Path) -> None:
             distributed.barrier()  # a process may be killed before the first has written its checkpoint
         run = loop(folder, **settings)
         assert run.resume() == several
+    elif game == "seldom":
+        run = loop(None, seldom(), **settings)
     elif game == "two_players":
         run = two_players(**settings)
     else:

@@ -450,3 +450,19 @@ def test_the_extractor_learns_first_and_then_stays():
     assert seen and max(seen) <= 0.2 * run.total + 7
     assert not run.game.players["extractor"].moves(run.total, 1.0)
     assert all(".extractor." in n for n in run.game.own("extractor"))
+
+
+def test_latents_of_an_autoencoder_begin_as_a_standard_normal_once():
+    """Of pictures that are nearly alike they would all be one point."""
+    x = 0.001 * torch.randn(300, *SHAPE)
+    latents = Deterministic(ConvEncoder(SHAPE, 4, (4, 8), blocks=0), prior=Normal(4))
+    assert latents.infer(x)[0].std(0).max() < 0.01
+    latents.start_from(lambda: x)
+    z = latents.infer(x)[0]
+    torch.testing.assert_close(z.mean(0), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(z.std(0, correction=0), torch.ones(4), atol=1e-2, rtol=0)
+    again = Deterministic(ConvEncoder(SHAPE, 4, (4, 8), blocks=0), prior=Normal(4))
+    again.load_state_dict(latents.state_dict())
+    for one in (latents, again):
+        one.start_from(lambda: 5 * x)  # what was trained stays
+        assert torch.equal(one.infer(x)[0], z)

@@ -28,7 +28,7 @@ def run(processes: int, *arguments: object) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("game", ["vae", "two_players"])
+@pytest.mark.parametrize("game", ["vae", "seldom", "two_players"])
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_give_the_result_of_one(tmp_path, game, parallel):
     run(1, game, parallel, tmp_path / "one")

@@ -32,6 +32,7 @@ from fusevae import (
     Vamp,
 )
 from fusevae.core import noise
+from fusevae.core.levels import bounds_as
 from fusevae.core.trace import Term
 from fusevae.models.label_mixture import LabelMixture
 from fusevae.models.measured import Measured
@@ -371,7 +372,7 @@ def test_what_a_warm_up_gives_back_is_no_more_than_the_latent_costs():
 # what a learned prior does to the latent
 
 
-def of_a_prior(kind, pull):
+def of_a_prior(kind, pull, every=1):
     """A VAE with a prior that is learned, or the standard normal, in training; the other parts are always the same."""
     torch.manual_seed(0)
     q, decoder = Gaussian(MLP(4, 6)), Bernoulli(MLP(3, 4))
@@ -380,14 +381,16 @@ def of_a_prior(kind, pull):
         "mixture": lambda: GaussianMixture(Constant(GaussianMixture.outputs(3, 2), std=1.0), 2),
         "vamp": lambda: Vamp(q, 4, 3),  # whose parameters are q's, too
     }[kind]()
-    return VAE(Flat(prior, q, pull), decoder).train()
+    return VAE(Flat(prior, q, pull, every), decoder).train()
 
 
-def slopes(vae):
-    torch.manual_seed(2)
+def slopes(vae, seed=2):
+    torch.manual_seed(seed)
     value = vae.trace((torch.rand(64, 4) < 0.5).float()).elbo.mean()
     own = dict(vae.named_parameters())
-    return value.detach(), dict(zip(own, torch.autograd.grad(value, list(own.values())), strict=True))
+    return value.detach(), dict(
+        zip(own, torch.autograd.grad(value, list(own.values()), allow_unused=True), strict=True)
+    )
 
 
 @pytest.mark.parametrize("pull", [0.0, 0.3])
@@ -410,10 +413,54 @@ def test_a_prior_pulls_by_its_part_learns_in_full_and_leaves_the_bound_as_it_is(
     assert torch.equal(term.log_p, still.latents.prior().log_prob(z))
 
 
+@pytest.mark.parametrize("kind", ["mixture", "vamp"])
+def test_a_prior_that_takes_part_in_some_steps_pulls_as_much_on_the_average(kind):
+    """Each step is one of a VAE with N(0, I), or one in which the prior pulls by as many times its part."""
+    turns = 0
+    for seed in range(40):
+        value, found = slopes(of_a_prior(kind, 0.1, 4), seed)
+        (plain, of_normal), (_, mixed) = slopes(of_a_prior("normal", 1.0), seed), slopes(of_a_prior(kind, 0.4), seed)
+        own = next(name for name in found if name.endswith(("prior.raw", "prior.net.value")))
+        turns += (turn := found[own] is not None)
+        assert turn or torch.equal(value, plain)
+        for name, gradient in found.items():
+            wanted = mixed[name] if turn else of_normal.get(name.replace("prior.posterior", "posterior"))
+            assert (gradient is None) == (wanted is None) == (not turn and name == own), name
+            if gradient is not None:
+                torch.testing.assert_close(gradient, wanted)
+    assert 4 <= turns <= 18  # of 40, 10 are expected
+    model, x = of_a_prior(kind, 0.1, 4).eval(), torch.zeros(2, 4)
+    for _ in range(8):
+        z, (term,), _ = model.latents.infer(x)
+        assert torch.equal(term.log_p, model.latents.prior().log_prob(z))
+
+
 def test_a_pull_that_means_nothing_is_refused_in_a_line():
     q = Gaussian(MLP(4, 6))
     with pytest.raises(InputError, match="expected a part"):
         Flat(Normal(3), q, 1.5)
-    inner = VAE(Flat(Normal(2), Gaussian(MLP(3, 4))), Gaussian(MLP(2, 6)))
-    with pytest.raises(fusevae.SlotError, match="is no density over vectors"):
-        Flat(inner, q, 0.5)
+    with pytest.raises(InputError, match="every is 0, expected steps"):
+        Flat(Normal(3), q, 0.5, 0)
+    with pytest.raises(fusevae.SlotError, match="is not over vectors of reals"):
+        Flat(fusevae.UniformSphere(3), fusevae.VonMisesFisher(MLP(4, 3 + 1)), 0.5)
+
+
+def test_a_bound_pulls_by_its_part_as_a_density_does():
+    """Of a diffusion model, whose net learns whatever the part is."""
+    torch.manual_seed(0)
+    q, net = Gaussian(MLP(4, 6)), fusevae.TimeMLP(3, 8, 1)
+    torch.nn.init.normal_(net.head.weight)
+    found = []
+    for pull in (0.0, 0.3, 1.0):
+        vae = VAE(Flat(fusevae.Diffusion(net, 3), q, pull), Bernoulli(MLP(3, 4))).train()
+        torch.manual_seed(2)
+        trace = vae.trace((torch.rand(8, 4) < 0.5).float())
+        with bounds_as("surrogate"):
+            kl = trace.kl.sum()
+        slopes = torch.autograd.grad(kl, [q.net.last.weight, net.head.weight])
+        found.append((kl.detach(), *slopes))
+    for values, of_q, of_net in found:
+        assert torch.equal(values, found[2][0])
+        torch.testing.assert_close(of_net, found[2][2])
+        assert of_q.isfinite().all()
+    torch.testing.assert_close(found[1][1], 0.7 * found[0][1] + 0.3 * found[2][1])

@@ -26,6 +26,7 @@ from fusevae import (
 )
 from fusevae.core import noise
 from fusevae.core.kl import kl
+from fusevae.distributions.calibrated_levels import CalibratedLevels
 from fusevae.distributions.discretized_logistic import DiscretizedLogistic
 from fusevae.distributions.vamp import log_normals
 from fusevae.evaluation import blocks as blocks_module
@@ -363,6 +364,38 @@ def test_the_optimal_scale_is_that_of_the_profile_likelihood():
     torch.testing.assert_close(part.variance, variance.detach())
     kept = torch.distributions.Normal(mean, part.variance.sqrt()).log_prob(x + 1).sum(-1)
     torch.testing.assert_close(part(given).log_prob(x + 1), kept)
+
+
+def test_calibrated_levels_are_the_counts_at_their_means_and_move_these_as_an_optimal_scale():
+    part = CalibratedLevels(Constant(4), levels=3, bins=3).train()
+    with torch.no_grad():
+        part.net.value.copy_(torch.tensor([-1.0, 0.0, 0.5, 7.0]))  # at a bin, at one, between two, beyond the last
+    x = torch.tensor([[-1.0, 0.0, 0.0, 1.0]] * 3 + [[0.0, 0.0, 1.0, 1.0]])
+    total = part().log_prob(x).sum()
+    square = (x - part.net.value) ** 2
+    profile = -0.5 * x.numel() * square.mean().log()
+    found, wanted = (torch.autograd.grad(value, part.net.value)[0] for value in (total, profile))
+    torch.testing.assert_close(found, wanted)
+    assert part.counts.tolist() == [[3, 1, 0], [0, 4 + 3 / 2, 1 / 2], [0, 3 / 2, 1 / 2 + 4]]
+    part.counts *= 1e6  # what the first values count is nothing beside
+    p = part.eval()()
+    wanted = [3 / 4, 5.5 / 6, (5.5 / 6 + 1.5 / 6) / 2, 4.5 / 6]
+    assert p.log_prob(torch.tensor([-1.0, 0.0, 0.0, 1.0])).item() == pytest.approx(
+        math.log(math.prod(wanted)), abs=1e-4
+    )
+    assert p.mean.tolist() == pytest.approx([-3 / 4, 0.5 / 6, (0.5 + 4.5) / 12, 4.5 / 6], abs=1e-4)
+
+
+def test_calibrated_levels_count_in_training_alone_and_only_the_last_batches():
+    part = CalibratedLevels(Constant(2), levels=3, bins=3).train()
+    for _ in range(2000):
+        part().log_prob(torch.zeros(5, 2))
+    assert part.counts.sum().item() == pytest.approx(20 * 10, rel=1e-3)
+    before = part.counts.clone()
+    with torch.no_grad():
+        part().log_prob(torch.ones(5, 2))
+    part.eval()().log_prob(torch.ones(5, 2))
+    assert torch.equal(part.counts, before)
 
 
 def test_an_optimal_scale_follows_the_batches_in_any_p_slot():

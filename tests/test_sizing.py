@@ -213,7 +213,7 @@ def test_pseudo_inputs_are_a_hundredth_of_the_examples(recipe):
     assert found == [500, 500, 30, 20]
 
 
-@pytest.mark.parametrize("recipe", ["binary-vae", "flow-vae", "vamp-vae", "hvae-vamp"])
+@pytest.mark.parametrize("recipe", ["binary-vae", "flow-vae", "vamp-vae", "hvae-vamp", "latent-diffusion"])
 def test_of_few_pictures_weights_decay_more_and_a_learned_prior_pulls_less(recipe):
     """The fewer the more, with no step at the number from which on a recipe is as its paper has it but to no decay."""
     spec = DataSpec((1, 4, 4), "uint8", 0, 255)
@@ -223,6 +223,8 @@ def test_of_few_pictures_weights_decay_more_and_a_learned_prior_pulls_less(recip
     tops = [getattr(one.model.latents, "top", one.model.latents) for one in made]
     pulls = [0.01**2, 0.2**2, (1 - 1 / PLENTY) ** 2, 1, 1]
     assert [top.pull for top in tops] == pytest.approx([1] * 5 if recipe == "binary-vae" else pulls)
+    if recipe not in ("binary-vae", "flow-vae"):  # whose flow costs little
+        assert [top.every for top in tops] == [4, 4, 1, 1, 1]
 
 
 @pytest.mark.parametrize("recipe", ["vamp-vae", "hvae-vamp"])
@@ -293,3 +295,5 @@ def test_codes_of_few_pictures_are_few():
     spec = DataSpec((1, 8, 8), "uint8", 0, 255)
     found = [find("vq-vae")(spec.replaced(examples=n)).model.model.latents.quantizer.levels for n in (300, 2000, None)]
     assert found == [64, 256, 256]
+    sides = [find("fsq-vae")(spec.replaced(examples=n)).model.model.latents.quantizer.levels for n in (300, 2000)]
+    assert sides == [64, 240]

@@ -76,6 +76,10 @@ def test_marks_say_what_is_wrong():
     assert zoo_table.marks(record(latents={"wrong": {"collapsed": "..."}})) == "C"
     made = {"fid": 5.0, "constant": {"fid": 4.0}, "real": {"fid": 1.0}}
     assert zoo_table.marks(record(likelihood=None, quality=made)) == "W"
+    near = made | {"intervals": {"fid": [2.0, 8.0]}, "constant": {"fid": 4.0, "intervals": {"fid": [3.0, 5.0]}}}
+    assert zoo_table.marks(record(likelihood=None, quality=near)) == ""
+    assert zoo_table.marks(record(likelihood=None, quality=near | {"intervals": {"fid": [5.0, 8.0]}})) == "W"
+    assert zoo_table.marks(record(likelihood=None, quality=near | {"fid": None})) == "W"
 
 
 def test_a_pair_has_the_interval_of_student(tmp_path):

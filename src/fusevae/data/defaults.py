@@ -10,6 +10,7 @@ from fusevae.core.spec import DataSpec
 PATIENCE = 6  # validations of a default, of 20: more than those in which a beta rises over the first 30 %
 PLENTY = 5000  # examples from which on a recipe is as its paper has it
 DECAY, STRONGEST = 0.3, 1.0  # of the weights of dense nets over pictures, where there are few, and fewest
+SELDOM = 4  # steps of which a learned prior takes part in one, where examples are few
 LEAST = 32  # units that a hidden layer keeps
 
 
@@ -60,6 +61,17 @@ def pull(data: DataSpec) -> float:
         (0.0016, 1.0)
     """
     return ((data.examples or 0) / PLENTY) ** 2 if few(data) else 1.0
+
+
+def turns(data: DataSpec) -> int:
+    """Of how many steps a learned prior takes part in one (``Flat.every``): as many as leave it its :func:`pull`, and
+    at most SELDOM.
+
+    Example:
+        >>> turns(DataSpec((1, 28, 28), examples=200)), turns(DataSpec((1, 28, 28), examples=60_000))
+        (4, 1)
+    """
+    return min(SELDOM, int(1 / max(pull(data), 1 / SELDOM)))
 
 
 def pseudo_inputs(data: DataSpec) -> int:

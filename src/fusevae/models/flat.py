@@ -8,13 +8,14 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, kl_divergence, register_kl
+from torch.distributions import Normal as TorchNormal
 from torch.func import functional_call
 
 from fusevae.core import noise
 from fusevae.core.conditional import Conditional
 from fusevae.core.errors import InputError, SlotError
-from fusevae.core.levels import Level, require
+from fusevae.core.levels import Level, log_bound, require
 from fusevae.core.trace import Term
 from fusevae.distributions.defensive import Defensive
 from fusevae.distributions.factor_gaussian import FactorGaussian
@@ -42,6 +43,8 @@ class Flat(Latents):
         posterior: samples with their exact log-density. Where it has no reparameterised sample, objectives use the
             score-function gradient.
         pull: w, the part of a learned prior's pull that reaches z; the rest is that of the standard normal.
+        every: in training, the learned prior takes part in one of so many steps, by chance, and the others are those of
+            a VAE with N(0, I), which cost less.
 
     A prior that is learned together with q lets the latent take any shape that training examples like, and of few
     examples that is learned by heart. With ``pull`` under 1 the prior fits what z there is, while q and the decoder see
@@ -50,7 +53,8 @@ class Flat(Latents):
 
     in training, and of the parameters that are the prior's and q's (of a VampPrior) the same part; with 0 it is a prior
     fitted to a VAE with N(0, I) (Dai & Wipf 2019), while that is trained. Every value is that of log p(z), so that the
-    bound stays the true one.
+    bound stays the true one. With ``every`` n the steps with the prior pull by n w, at most 1, so that z is pulled as
+    often as much on the average; the values of the others are the bound with N(0, I).
 
     Raises :class:`SlotError` where a part can't stand in its slot.
 
@@ -62,7 +66,7 @@ class Flat(Latents):
         (torch.Size([3, 2]), torch.Size([3, 2]))
     """
 
-    def __init__(self, prior: Conditional, posterior: Conditional, pull: float = 1.0) -> None:
+    def __init__(self, prior: Conditional, posterior: Conditional, pull: float = 1.0, every: int = 1) -> None:
         super().__init__()
         require("a prior", prior, Level.BOUND, "a density (Normal, Gaussian, GaussianMixture) or a bound (a VAE)")
         require("a posterior", posterior, Level.DENSITY, "a density (Gaussian with scale 'net' or 'shared')")
@@ -81,12 +85,14 @@ class Flat(Latents):
             )
         if not 0 <= pull <= 1:
             raise InputError(f"pull is {pull}, expected a part from 0 to 1: 1 for the prior's own gradient alone")
-        if pull < 1 and (prior.level < Level.DENSITY or prior.space != "reals"):
+        if pull < 1 and (prior.discrete or prior.space != "reals"):
             raise SlotError(
-                f"pull is {pull} but the prior, {type(prior).__name__}, is no density over vectors, beside which a "
-                "standard normal could stand: leave pull at 1"
+                f"pull is {pull} but the prior, {type(prior).__name__}, is not over vectors of reals, as a standard "
+                "normal beside it would be: leave pull at 1"
             )
-        self.prior, self.posterior, self.pull = prior, posterior, pull
+        if every < 1:
+            raise InputError(f"every is {every}, expected steps, at least 1: 1 for a prior that takes part in each")
+        self.prior, self.posterior, self.pull, self.every = prior, posterior, pull, every
 
     @property
     def level(self) -> Level:  # type: ignore[override]
@@ -99,13 +105,16 @@ class Flat(Latents):
         z = noise.rsample(q, samples) if q.has_rsample else noise.sample(q, samples)  # step 3: reparameterise
         if self.pull == 1 or not (self.training and torch.is_grad_enabled() and z.requires_grad):
             return z, [Term("z", z, self.prior(*conditions), q)], {}
-        return z, [Term("z", z, _Pulled(self._held_prior(*conditions), self.pull, q), q)], {}
+        if self.every > 1 and torch.rand(()) >= 1 / self.every:  # of the step's key, so the same in all processes
+            return z, [Term("z", z, _Standard(z, q.event_shape), q)], {}
+        pull = min(1.0, self.every * self.pull)
+        return z, [Term("z", z, _Pulled(self._held_prior(pull, *conditions), pull, q), q)], {}
 
-    def _held_prior(self, *conditions: Tensor | None) -> Distribution:
+    def _held_prior(self, pull: float, *conditions: Tensor | None) -> Distribution:
         """The prior, of whose gradient only the part ``pull`` reaches the parameters that are q's, too (a VampPrior's
         are)."""
         ours = {id(p) for p in self.posterior.parameters()}
-        shared = {n: _partly(p, self.pull) for n, p in self.prior.named_parameters() if id(p) in ours}
+        shared = {n: _partly(p, pull) for n, p in self.prior.named_parameters() if id(p) in ours}
         found: Distribution = functional_call(self.prior, shared, conditions) if shared else self.prior(*conditions)
         return found
 
@@ -147,6 +156,27 @@ class Flat(Latents):
         return [(cls(Normal(2), q), torch.randn(5, 3)), (cls(Vamp(q, 3, 2), q, pull=0.5), torch.randn(5, 3))]
 
 
+class _Standard(Distribution):
+    """N(0, I) in the place of a prior whose KL isn't told by dimensions."""
+
+    arg_constraints = {}
+
+    def __init__(self, like: Tensor, event: torch.Size) -> None:
+        zero = like.new_zeros(event)
+        self.normal = Independent(TorchNormal(zero, zero + 1, validate_args=False), len(event), validate_args=False)
+        super().__init__(torch.Size(), event, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        found: Tensor = self.normal.log_prob(value)
+        return found
+
+
+@register_kl(Independent, _Standard)  # type: ignore[untyped-decorator]
+def _from_standard(q: Any, p: _Standard) -> Tensor:
+    found: Tensor = kl_divergence(q, p.normal)
+    return found
+
+
 def _partly(value: Tensor, part: float) -> Tensor:
     """The same numbers, through which a part of the gradient passes."""
     held = value.detach()
@@ -164,7 +194,7 @@ class _Pulled(Distribution):
         super().__init__(p.batch_shape, p.event_shape, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        own: Tensor = self.p.log_prob(_partly(value, self.pull))
+        own = log_bound(self.p, _partly(value, self.pull))
         square = value.square()
         if value.shape == self.q.batch_shape + self.q.event_shape:
             with contextlib.suppress(NotImplementedError):  # not every family has its moments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import pull
+from fusevae.data.defaults import pull, turns
 from fusevae.distributions.gaussian import Gaussian
 from fusevae.models.flat import Flat
 from fusevae.nets.mlp import MLP
@@ -19,5 +19,5 @@ def recipe(
     """z2 ~ Vamp, a vector; z1 given z2, a map of the image's size over ``stride``; x given both. The pass from z2 down
     is shared by inference and generation."""
     posterior = Gaussian(MLP(data.shape, 2 * top, (200, 200), centred=True))
-    above = Flat(vamp_vae.prior(data, posterior, top, components), posterior, pull(data))
+    above = Flat(vamp_vae.prior(data, posterior, top, components), posterior, pull(data), turns(data))
     return ladder_vae.below(above, data, (1,), latent, width, stride, top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
+from fusevae.data.defaults import decay, few, pull, turns
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.diffusion import Diffusion
 from fusevae.distributions.gaussian import Gaussian
@@ -25,7 +26,7 @@ modality = "images"
 def recipe(
     data: DataSpec,
     latent: int = 32,
-    hidden: tuple[int, ...] = (400, 400),
+    hidden: tuple[int, ...] | None = None,
     width: int = 256,
     blocks: int = 3,
     steps: int = 25,
@@ -35,14 +36,16 @@ def recipe(
     """The prior starts as the standard normal (Vahdat et al. 2021): its simple loss trains its net, its bound, over
     evenly spread noise levels, the encoder. ``conditional`` gives all parts the label, the prior with ``guidance``."""
     classes = data.condition if conditional else 0
+    hidden = hidden or ((200, 200) if few(data) else (400, 400))
     net, schedule = TimeMLP(latent, width, blocks, classes), LinearSchedule(-10.0, 8.0)
     prior = Diffusion(net, latent, "v", schedule, DPMSolver(steps), guidance=guidance)
+    posterior = Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes, centred=True))
     return Experiment(
         model=VAE(
-            Flat(prior, posterior=Gaussian(MLP(data.shape, 2 * latent, hidden, "silu", classes, centred=True))),
+            Flat(prior, posterior, pull(data), turns(data)),
             decoder=Bernoulli(MLP(latent, data.shape, hidden, "silu", classes)),
         ),
         views=[Binarize()],
         objective=ELBO(beta=Linear(start=0.1, part=0.25)),
-        training=Training(epochs=100, batch_size=200, learning_rate=2e-3),
+        training=Training(epochs=100, batch_size=200, learning_rate=2e-3, weight_decay=decay(data)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusevae.core.conditional import Conditional
 from fusevae.core.spec import DataSpec
-from fusevae.data.defaults import decay, pseudo_inputs, pull
+from fusevae.data.defaults import decay, pseudo_inputs, pull, turns
 from fusevae.distributions.bernoulli import Bernoulli
 from fusevae.distributions.defensive import Defensive
 from fusevae.distributions.gaussian import Gaussian
@@ -30,7 +30,7 @@ def recipe(
     posterior = Gaussian(MLP(data.shape, 2 * latent, hidden, centred=True))
     return Experiment(
         model=VAE(
-            Flat(prior(data, posterior, latent, components), posterior, pull(data)),
+            Flat(prior(data, posterior, latent, components), posterior, pull(data), turns(data)),
             decoder=Bernoulli(MLP(latent, data.shape, hidden)),
         ),
         views=[Binarize()],

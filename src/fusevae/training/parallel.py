@@ -30,7 +30,7 @@ def wrap(game: Game, settings: Training, device: torch.device) -> nn.Module:
 
         fully_shard(game, mesh=init_device_mesh(device.type, (world()[1],)), reshard_after_forward=False)
         return game
-    several = len(game.players) > 1
+    several = len(game.players) > 1 or any(getattr(part, "every", 1) > 1 for part in game.modules())
     ids = [device] if device.type == "cuda" else None
     with warnings.catch_warnings():
         warnings.simplefilter(
