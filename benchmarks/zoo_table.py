@@ -36,7 +36,7 @@ SUBSETS = 10  # that the error of a kernel distance is over
 WITHIN, TOLD = 0.01, 3.0  # of the parent's value; nats of I(x; z)
 MARKS = {
     "W": "worse than the constant model; of `vae-gan`, `patch-gan-vae` and `wae` by the FID of samples",
-    "C": "collapsed: KL under half a nat",
+    "C": "collapsed: KL under half a nat, and under a tenth of what it is ahead of the constant model",
     "K": "exploded: one dimension of the latent costs 10 nats",
     "D": "most codes dead",
     "O": f"overfitted: what is kept is over {OVERFITTED} % of the bound below the best validation, where that chooses",
