@@ -149,6 +149,7 @@ def latents(artifact: Any, splits: Any) -> dict[str, Any] | None:
     import torch
 
     from fusevae.core import noise
+    from fusevae.core.levels import Level
     from fusevae.evaluation.blocks import blocks
     from fusevae.evaluation.collapse import diagnose
     from fusevae.evaluation.collapse import warnings as wrong
@@ -156,30 +157,37 @@ def latents(artifact: Any, splits: Any) -> dict[str, Any] | None:
     if not artifact.distribution.has_latents:
         return None
     block = next(blocks(artifact, splits.test, SEED))
+    constant = of_constant(artifact, splits) if artifact.distribution.level >= Level.BOUND else None
     with torch.no_grad(), noise.keyed(SEED, "latents"):
-        found = diagnose(artifact.distribution, block.x, block.label)
+        found = diagnose(artifact.distribution, block.x, block.label, constant)
     return (found | {"wrong": wrong(found, finished=True)}) if found else None
 
 
-def likelihood(artifact: Any, splits: Any) -> dict[str, Any] | None:
-    """log p(x) of each held-out example, beside that of the constant model of the same view of the data."""
+def of_constant(artifact: Any, splits: Any) -> Any:
+    """log p(x) of each held-out example under the constant model of the same view of the data."""
     import torch
 
-    from fusevae import evaluate, log_likelihood
     from fusevae.core import noise
-    from fusevae.core.levels import Level
     from fusevae.data.modality import modality_of
     from fusevae.evaluation.blocks import blocks
     from fusevae.training.prepare import BASELINE
+
+    with torch.no_grad(), noise.preserved(), noise.keyed(SEED, "baseline"):
+        x = artifact.view(splits.train.batch(torch.arange(min(len(splits.train), BASELINE)))[0])
+        constant = modality_of(splits.spec).baseline(x, artifact.viewed, artifact.measure)
+        return torch.cat([constant.log_prob(block.x) for block in blocks(artifact, splits.test, SEED)])
+
+
+def likelihood(artifact: Any, splits: Any) -> dict[str, Any] | None:
+    """log p(x) of each held-out example, beside that of the constant model."""
+    from fusevae import evaluate, log_likelihood
+    from fusevae.core.levels import Level
 
     if artifact.distribution.level < Level.BOUND:
         return None
     each = log_likelihood(artifact, splits.test, importance_samples=K, seed=SEED)
     about = evaluate(artifact, splits.test, importance_samples=1, seed=SEED)
-    with torch.no_grad(), noise.preserved(), noise.keyed(SEED, "baseline"):
-        x = artifact.view(splits.train.batch(torch.arange(min(len(splits.train), BASELINE)))[0])
-        constant = modality_of(splits.spec).baseline(x, artifact.viewed, artifact.measure)
-        theirs = torch.cat([constant.log_prob(block.x) for block in blocks(artifact, splits.test, SEED)])
+    theirs = of_constant(artifact, splits)
     return {
         "value": each.mean().item(),
         "stderr": _error(each),

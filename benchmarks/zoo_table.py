@@ -37,7 +37,7 @@ WITHIN, TOLD = 0.01, 3.0  # of the parent's value; nats of I(x; z)
 MARKS = {
     "W": "worse than the constant model; of `vae-gan`, `patch-gan-vae`, `wae` and what has no likelihood by the FID of "
     "samples, beyond the intervals of both",
-    "C": "collapsed: KL under half a nat",
+    "C": "collapsed: KL under half a nat, and under a tenth of what it is ahead of the constant model",
     "K": "exploded: one dimension of the latent costs 10 nats",
     "D": "most codes dead",
     "O": f"overfitted: what is kept is over {OVERFITTED} % of the bound below the best validation, where that chooses",

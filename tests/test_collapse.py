@@ -35,8 +35,10 @@ from fusevae import (
 from fusevae.cli import main
 from fusevae.data.baseline import Marginals
 from fusevae.data.examples import InMemory
-from fusevae.evaluation.collapse import diagnose, warnings
+from fusevae.distributions.factor_gaussian import FactorGaussian
+from fusevae.evaluation.collapse import collapsed, diagnose, warnings
 from fusevae.evaluation.comparison import latents
+from fusevae.nets.factors import Factors
 from fusevae.training.configuration import experiment, override
 from fusevae.training.players import Batch
 from fusevae.training.prepare import prepare
@@ -210,6 +212,23 @@ def loop_of(objective=None, **settings):
     data = fusevae.read_data({"train": DATA, "validation": DATA[:8], "test": DATA[:8]})
     settings = {"epochs": 6, "batch_size": 16, "log_every": 4, "average": 0.0, "warmup": 0.0} | settings
     return prepare(model, data, (), objective or ELBO(), Training(**settings), 0, "cpu")
+
+
+def test_latents_that_tell_what_little_there_is_have_not_collapsed():
+    told = {"kl": 0.36, "elbo": -22.6, "constant_model": -23.7}
+    assert not collapsed(told) and not collapsed(told | {"active_units": {"z": 4}, "mutual_information": 0.3})
+    assert collapsed(told | {"constant_model": -80.0}) and collapsed(told | {"kl": 0.05})
+    assert collapsed(told | {"active_units": {"z": 0}, "mutual_information": 0.1})
+    torch.manual_seed(0)
+    x = torch.randn(500, 2) @ torch.linalg.cholesky(torch.tensor([[1.0, 0.4], [0.4, 1.0]])).T
+    both = Factors(2, 1)  # a factor analysis is the truth, and its bound the likelihood
+    q, p = FactorGaussian(MLP(2, 2), both, "z"), FactorGaussian(MLP(1, 4), both, "x")
+    for part in (p, q):
+        part.start_from(lambda: x)
+    found = diagnose(VAE(Flat(Normal(1), q), p), x, None, torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1))
+    assert 0.1 < found["kl"] < 0.5 and found["elbo"] > found["constant_model"] + 0.05
+    assert not warnings(found, finished=True)
+    assert "collapsed" in warnings({k: v for k, v in found.items() if k != "constant_model"})
 
 
 def test_a_training_says_once_that_its_latent_has_collapsed(capsys):

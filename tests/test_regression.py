@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 import fusevae
-from fusevae.core.clusters import Clusters, clusters
+from fusevae.core.clusters import NUMBERS, Clusters, clusters, stacked
 from fusevae.core.covariance import gaussian, shrunk
 from fusevae.distributions.any_order import AnyOrder
 from fusevae.modalities.tables.recommend import choices
@@ -147,6 +147,42 @@ def test_rows_of_one_group_are_taken_for_one_and_nothing_depends_on_other_random
         found[-1].fit(x)
     assert found[0].used == 1
     torch.testing.assert_close(found[0].state_dict(), found[1].state_dict(), atol=0, rtol=0)
+
+
+def test_mixtures_have_the_shares_of_greatest_likelihood_and_no_more_components_than_there_may_be():
+    torch.manual_seed(0)
+    x = torch.where(torch.rand(4000) < 0.3, torch.randn(4000), 4 + torch.randn(4000)).double()
+    log_p = torch.stack([Normal(at, scale).log_prob(x) for at, scale in ((0.0, 1.0), (4.0, 1.0), (9.0, 0.5))])
+    found = stacked(log_p, [2, 3, 1], 6)
+    assert found == {0: pytest.approx(0.3, abs=0.03), 1: pytest.approx(0.7, abs=0.03)}
+    assert stacked(log_p, [2, 3, 1], 4) == {1: 1.0}  # of which the other without is worse
+    assert stacked(log_p, [2, 3, 1], 2).keys() <= {0, 2}
+
+
+def test_a_mixture_of_mixtures_begins_with_the_density_that_it_has():
+    """Rows along a bow: how many Gaussians they are is a matter of taste."""
+    torch.manual_seed(0)
+    x = torch.randn(500, 2)
+    x[:, 1] = x[:, 0].square() + 0.4 * x[:, 1]
+    schema = fusevae.DataSpec((2,), examples=500)
+    model = table_transformer.recipe(schema, regression=True).model
+    model.start_from(lambda: x)
+    regression = model.regression
+    assert regression.used > max(NUMBERS) and regression.weights.sum().item() == pytest.approx(1.0, abs=1e-5)
+    one = Regression(Cells([Real()] * 2), max(NUMBERS))
+    one.fit(x)
+    new = torch.randn(4000, 2)
+    new[:, 1] = new[:, 0].square() + 0.4 * new[:, 1]
+
+    def density(of):
+        found, (height, slope) = of(new, torch.arange(2).expand(4000, -1)), of.cells.heights(new)
+        each = Normal(found.mean, found.log_scale.exp()).log_prob(height[:, None]) + found.log_weight
+        return (each.logsumexp(1) + slope.log()).sum(1).mean()
+
+    assert density(regression) > density(one)
+    with torch.no_grad():
+        assert model().log_prob(new).mean() == pytest.approx(density(regression).item(), abs=0.02)
+    assert table_transformer.recipe(fusevae.DataSpec((60,), examples=500), regression=True).model.components == 8
 
 
 def test_few_rows_of_a_group_take_their_covariance_from_the_others():

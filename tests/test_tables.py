@@ -583,6 +583,16 @@ def test_the_schema_is_in_the_artifact(place):
     assert describe(Column("a", low=1.0)) == describe(build(describe(Column("a", low=1.0))))
 
 
+def test_samples_have_no_more_decimals_than_the_data_of_eight_too(tmp_path):
+    x = np.random.default_rng(0).random((60, 2))
+    spec = known(pandas.DataFrame({"short": x[:, 0].round(8), "whole": x[:, 1]}))
+    assert [c.decimals for c in spec.schema.columns] == [8, None]
+    made = spec.schema.back(torch.rand(20, 2))
+    lines = written(made, spec, tmp_path / "t.csv").read_text().splitlines()[1:]
+    digits = [[len(cell.partition(".")[2]) for cell in line.split(",")] for line in lines]
+    assert max(a for a, _ in digits) == 8 < max(b for _, b in digits)
+
+
 def test_conditions_are_columns_of_samples_too(tmp_path):
     spec = known(PEOPLE.assign(kind=["x", "y"] * (N // 2)), conditions=["kind"])
     kind = np.array(["x", "y"])

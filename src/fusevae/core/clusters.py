@@ -12,7 +12,8 @@ from torch import Tensor
 ROUNDS, STILL = 60, 1e-3  # of expectation and maximisation, at most; nats of a row by which one is still worth another
 FOLDS = 5
 MOST = 1000  # examples by which components are chosen
-NUMBERS, STRENGTHS = (1, 2, 3, 4, 6), (0.1, 0.3, 1.0, 3.0)  # components, and pseudo-examples of each for each dimension
+NUMBERS, STRENGTHS = (1, 2, 3, 4, 6, 8), (0.3, 1.0, 3.0)  # components, and pseudo-examples of each for each dimension
+STACKED = 100  # rounds by which shares of mixtures are found
 SHARE = 0.1  # pseudo-examples of each class, in every component
 SMALLEST = 1e-8  # variance
 LEAST = 1e-3  # of the covariances' correlations, what is drawn to independence
@@ -89,6 +90,41 @@ def clusters(
         if k == 1 or last - before < STILL:
             break
     return found
+
+
+def stacked(log_p: Tensor, sizes: Sequence[int], most: int) -> dict[int, float]:
+    r"""The shares :math:`w` of models in their mixture of greatest held-out likelihood (stacking, Smyth & Wolpert
+    1999), :math:`\sum_i \log \sum_m w_m p_m(x_i)`, by which: which of several is the best is mostly chance, and
+    their mixture is better than most of them. A model has none that adds less than :math:`\log(n) / 2`
+    nats in all (Schwarz 1978).
+
+    Args:
+        log_p: held-out log-densities of models and examples ``(models, n)``.
+        sizes: components of each model; of those that have a share there are ``most`` at most.
+        most: at least the smallest of the sizes.
+
+    Example:
+        >>> found = stacked(torch.tensor([[0.0, -9.0], [-9.0, 0.0], [-3.0, -3.0]]), [1, 1, 1], 3)
+        >>> {i: round(share, 3) for i, share in found.items()}
+        {0: 0.5, 1: 0.5}
+    """
+
+    def best(models: list[int]) -> tuple[float, list[float]]:
+        log_w = log_p.new_full((len(models),), -math.log(len(models)))
+        for _ in range(STACKED if len(models) > 1 else 0):
+            shares = (log_w[:, None] + log_p[models]).log_softmax(0)
+            log_w = shares.logsumexp(1) - math.log(log_p.shape[1])
+        return float((log_w[:, None] + log_p[models]).logsumexp(0).sum()), log_w.exp().tolist()
+
+    left, worth = [i for i, size in enumerate(sizes) if size <= most], 0.5 * math.log(log_p.shape[1])
+    value, shares = best(left)
+    while len(left) > 1:
+        without, i = max((best([j for j in left if j != i])[0], i) for i in left)
+        if value - without > worth and sum(sizes[j] for j in left) <= most:
+            break
+        left.remove(i)
+        value, shares = best(left)
+    return dict(zip(left, shares, strict=True))
 
 
 def _own(x: Tensor, mean: Tensor, r: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fusevae.core.clusters import FOLDS, MOST, NUMBERS, STRENGTHS, clusters
+from fusevae.core.clusters import FOLDS, MOST, NUMBERS, STRENGTHS, clusters, stacked
 from fusevae.core.covariance import gaussian
 from fusevae.core.description import Described
 from fusevae.nets.cells import Cells, Classes
@@ -16,6 +16,9 @@ from fusevae.nets.cells import Cells, Classes
 CLASSES = 20  # of a column that takes part, at most
 FAR = 100.0  # times the distance of the quartiles: of a normal, the range of 1,000 values is about 5
 REACH = 8.0  # of what is added to a logit
+
+
+Part = tuple[float, int, float]  # the share of a mixture, its components, and how far they are drawn to one
 
 
 class Expected(NamedTuple):
@@ -36,9 +39,10 @@ class Regression(Described, nn.Module):
         \Sigma_{SS}^{-1} \Sigma_{Sc}, \qquad w \propto \pi\, \mathcal N(f_S; \mu_S, \Sigma_{SS}),
 
     all of them from one factor :math:`L L^\top` of each covariance in that order. Without gaps cross-validation
-    chooses, on the training rows, how many components there are, how far their covariances are drawn to one
-    (:func:`clusters`), and whether the heights are straight lines or follow the quantiles: rows of several groups are
-    no Gaussian in either, and quantiles of few rows are mostly chance. Classes are independent of the rest within a
+    chooses, on the training rows, how far the covariances of a number of components are drawn to one
+    (:func:`clusters`), the shares of mixtures of several numbers (:func:`stacked`), and whether the heights are
+    straight lines or follow the quantiles: rows of several groups are no Gaussian in either, and quantiles of few rows
+    are mostly chance. Classes are independent of the rest within a
     component, so that each of those before multiplies w by its probability there. With gaps, or where held-out rows are
     likelier so, it is one Gaussian of numbers and indicators, its covariance drawn to independence by as much as the
     number of rows asks for (:func:`gaussian`), and of classes the linear discriminant (Fisher 1936) of :math:`E_c`.
@@ -95,11 +99,11 @@ class Regression(Described, nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Take the mixture from training rows ``(n, columns)``, of which cells may be missing."""
-        strength, k = None, 1
+        parts = None
         if self.components > 1 and self.heights and not bool(x.isnan().any()):
-            k, strength, straight = self._chosen(x)
+            parts, straight = self._chosen(x)
             self.cells.fit(x, straight)
-        self._take(self._apart(x), k, strength)
+        self._take(self._apart(x), parts)
         self.fitted = True
 
     def _apart(self, x: Tensor) -> Tensor:
@@ -109,9 +113,9 @@ class Regression(Described, nn.Module):
         noise = torch.rand(len(x), len(whole), generator=torch.Generator().manual_seed(0)) - 0.5
         return x.index_add(1, whole, noise.to(x))
 
-    def _take(self, x: Tensor, k: int, strength: float | None) -> None:
-        """The mixture of rows for the functions of the cells as they are; without a ``strength`` one Gaussian of
-        indicators, too."""
+    def _take(self, x: Tensor, parts: list[Part] | None) -> None:
+        """The mixtures of rows, for the functions of the cells as they are; without any one Gaussian of indicators,
+        too."""
         f = self.cells.features(x)[:, self.places].double().masked_fill(x[:, self.of].isnan(), torch.nan)
         center = f.nanmean(0).nan_to_num(0.0)
         scale = (f - center).square().nanmean(0).sqrt().nan_to_num(0.0)
@@ -121,17 +125,18 @@ class Regression(Described, nn.Module):
         self.log_shares.zero_()
         self.means.zero_()
         self.covariance.copy_(torch.eye(len(center)))
-        if strength is None:
+        if parts is None:
             mean, covariance = gaussian(f)
             self.means[0], self.covariance[0] = mean.to(self.means), covariance.to(self.covariance)
-        else:
-            h = torch.tensor(self.heights, device=x.device)
+        h, first = torch.tensor(self.heights, device=x.device), 0
+        options = torch.tensor([o for _, start, n in self.classes for o in range(start, start + n)], dtype=torch.long)
+        for share, k, strength in parts or ():
             found = clusters(f[:, h], k, strength, classes=self._indicators(x))
-            self.weights[:k] = found.log_weights.exp()
-            self.means[:k, h] = found.means.to(self.means)
-            self.covariance[:k, h[:, None], h] = found.covariances.to(self.covariance)
-            options = [o for _, start, n in self.classes for o in range(start, start + n)]
-            self.log_shares[:k, options] = found.log_shares.to(self.log_shares)
+            at = torch.arange(first, first := first + k)
+            self.weights[at] = share * found.log_weights.exp().to(self.weights)
+            self.means[at[:, None], h] = found.means.to(self.means)
+            self.covariance[at[:, None, None], h[:, None], h] = found.covariances.to(self.covariance)
+            self.log_shares[at[:, None], options] = found.log_shares.to(self.log_shares)
         self.center.copy_(center)
         self.scale.copy_(scale)
 
@@ -180,18 +185,16 @@ class Regression(Described, nn.Module):
             found[..., i] = self.log_shares[: self.used, start + option[:, self.of[i]]]
         return found
 
-    def _chosen(self, x: Tensor) -> tuple[int, float | None, bool]:
-        """The number of components, the strength, and whether straight lines are the functions of the cells, that
-        held-out fifths of training rows have the greatest density by; no strength where they have it by one Gaussian of
-        numbers and indicators."""
+    def _chosen(self, x: Tensor) -> tuple[list[Part] | None, bool]:
+        """The mixtures, and whether straight lines are the functions of the cells, that held-out fifths of training
+        rows have the greatest density by; no mixtures where they have it by one Gaussian of numbers and indicators."""
         x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:MOST].to(x.device)]
         apart = self._apart(x)
         fold = torch.arange(len(x), device=x.device) % FOLDS
         held = (fold == torch.arange(FOLDS, device=x.device)[:, None]).double()
         classes = self._indicators(x)
         told = torch.cat([held.new_zeros(len(x), 0), *classes], 1)
-        tried = list[tuple[float, bool, int, float | None]]()
-        usual = STRENGTHS[len(STRENGTHS) // 2]
+        tried = list[tuple[float, bool, list[Part] | None]]()
         for line in (False, True)[: 1 + near(x[:, self.cells.numbers])]:
             found = []
             for there in (held == 0).unbind():
@@ -200,23 +203,28 @@ class Regression(Described, nn.Module):
                 center, scale = y[there].mean(0), y[there].std(0).clamp(min=1e-6)
                 found.append(((y - center) / scale, (slope / scale).double().log().sum(-1)))
             y, slope = torch.stack([y for y, _ in found]).double(), torch.stack([s for _, s in found])
-
-            def score(k: int, strength: float, y: Tensor = y, slope: Tensor = slope) -> float:
-                found = clusters(y, k, strength, 1 - held, classes)
-                return float(((found.log_prob(y, told) + slope) * held).sum())
-
-            _, k = max((score(k, usual), k) for k in NUMBERS if k <= self.components)
-            tried += [(score(k, strength), line, k, strength) for strength in STRENGTHS]
+            best = list[tuple[float, int, float, Tensor]]()
+            for k in NUMBERS:
+                each = [
+                    ((clusters(y, k, strength, 1 - held, classes).log_prob(y, told) + slope) * held).sum(0)
+                    for strength in (STRENGTHS if k > 1 else STRENGTHS[:1])
+                ]
+                best.append(max((float(p.sum()), k, strength, p) for p, strength in zip(each, STRENGTHS, strict=False)))
+            log_p = torch.stack([p for *_, p in best])
+            shares = stacked(log_p, NUMBERS, self.components)
+            parts = [(share, *best[i][1:3]) for i, share in shares.items()]
+            log_w = log_p.new_tensor([*shares.values()]).log()
+            tried.append((float((log_w[:, None] + log_p[[*shares]]).logsumexp(0).sum()), line, parts))
         if self.classes:
-            tried.append((sum(self._alone(x, apart, there) for there in (held == 0).unbind()), False, 1, None))
-        _, straight, k, strength = max(tried, key=lambda one: one[0])
-        return k, strength, straight
+            tried.append((sum(self._alone(x, apart, there) for there in (held == 0).unbind()), False, None))
+        _, straight, chosen = max(tried, key=lambda one: one[0])
+        return chosen, straight
 
     def _alone(self, x: Tensor, apart: Tensor, there: Tensor) -> float:
         """The log-density of the other rows by one Gaussian of those that are there."""
         cells, held = self.cells, apart[~there]
         cells.fit(x[there])
-        self._take(apart[there], 1, None)
+        self._take(apart[there], None)
         found = self(held, torch.arange(held.shape[1], device=x.device).expand(len(held), -1))
         y, slope = cells.heights(held[:, cells.numbers])
         log_scale = found.log_scale[:, 0]

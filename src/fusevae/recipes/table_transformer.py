@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusevae.core.spec import DataSpec
 from fusevae.distributions.any_order import AnyOrder
-from fusevae.modalities.tables.families import cells_of, gappy, regressed
+from fusevae.modalities.tables.families import affordable, cells_of, gappy, regressed
 from fusevae.modalities.tables.schema import TableSchema, columns_of
 from fusevae.nets.cells import CellEncoder
 from fusevae.nets.mlp import MLP
@@ -21,7 +21,7 @@ def recipe(
     width: int = 64,
     heads: int = 4,
     layers: int = 2,
-    components: int = 6,
+    components: int | None = None,
     orders: int = 2,
     regression: bool | None = None,
 ) -> Experiment:
@@ -46,6 +46,7 @@ def recipe(
     net = Transformer(width, heads, layers, turns=False)
     if regression is None:
         regression = regressed(schema, data.examples, bool(data.condition))
+    components = components or (affordable(schema) if regression else 6)
     more = {"regression": Regression(cells, components)} if regression else {}
     model = AnyOrder(net, cells, components, orders, data.condition, gaps, holes, **more)
     return Experiment(

@@ -34,7 +34,8 @@ class Column(Described):
             for words that came with an order.
         low: its smallest value in training; None where that is not kept (of arrays without names).
         high: its largest value there.
-        decimals: digits after the point that no value has more of; None where there are more than six.
+        decimals: digits after the point that no value has more of; None where they are all that a double
+            has.
         offset: what is taken off before a model sees it as float32, 0 unless float32 would lose which values differ.
         kind: one of :data:`KINDS`; None for numbers of which nothing more is known.
         classes: the words that codes 0, 1, ... stand for, in their order.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fusevae.core.errors import InputError
 
-DECIMALS = 6  # after the point, at most, that are a form and no chance
+DECIMALS = 6  # after the point that are a form whatever the size of the numbers
+DIGITS = 15  # in all that a double keeps: as long as there are fewer, more decimals are a form too, and no chance
 COUNTED = 100_000  # values of a column whose difference is looked at
 GAIN = 4.0  # how much nearer to 0 a column must come for its centre to be taken off
 LOST = 0.01  # part of the different values that float32 may not lose without need
@@ -14,14 +17,16 @@ APART = 20  # different values that tell what all are apart
 
 
 def decimals_of(x: np.ndarray) -> int | None:
-    """Digits after the point that no value has more of, None beyond :data:`DECIMALS`.
+    """Digits after the point that no value has more of, None where these are all that a double has.
 
     Example:
-        >>> decimals_of(np.array([1.5, 20.25])), decimals_of(np.array([1 / 3]))
-        (2, None)
+        >>> decimals_of(np.array([1.5, 20.25])), decimals_of(np.array([0.12345678])), decimals_of(np.array([1 / 3]))
+        (2, 8, None)
     """
+    largest = float(np.abs(x).max(initial=1.0))
+    most = max(DECIMALS, DIGITS - math.ceil(math.log10(largest)) - 1) if math.isfinite(largest) else DECIMALS
     with np.errstate(over="ignore", invalid="ignore"):
-        return next((d for d in range(DECIMALS + 1) if bool((np.round(x, d) == x).all())), None)
+        return next((d for d in range(most + 1) if bool((np.round(x, d) == x).all())), None)
 
 
 def spacing_of(x: np.ndarray, decimals: int | None) -> float:

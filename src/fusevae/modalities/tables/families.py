@@ -15,6 +15,7 @@ FEWEST = 10  # where cross-validation chooses it
 FEW = 1000  # rows below which a mixture is a good beginning for columns of several kinds
 FEWER, MANY = 100, 30  # rows, where there are so many numbers: of all their dependences a net learns less
 MOST = 64  # numbers and classes up to which it is quick
+COMPONENTS, DEAR = (8, 24), 15_000  # of a mixture at least and at most, and cells of their covariances in all
 
 
 def cells_of(schema: TableSchema) -> Cells:
@@ -71,6 +72,13 @@ def regressed(schema: TableSchema, n: int | None, told: bool = False) -> bool:
     numbers, least = len(cells.numbers), FEWER if len(cells.numbers) >= MANY else LEAST
     fits = numbers >= max(1, 3 * _options(cells)) and least <= (n or 0) < PLENTY and _quick(cells)
     return fits or clustered(schema, n, told)
+
+
+def affordable(schema: TableSchema) -> int:
+    """Components of a mixture that a table has time for: each costs the cube of the numbers and classes in training."""
+    cells = cells_of(schema)
+    few, many = COMPONENTS
+    return min(many, max(few, DEAR // max(1, _options(cells) + len(cells.numbers)) ** 2))
 
 
 def _options(cells: Cells) -> int:
