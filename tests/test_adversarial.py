@@ -454,7 +454,7 @@ def test_the_extractor_learns_first_and_then_stays():
 
 def test_latents_of_an_autoencoder_begin_as_a_standard_normal_once():
     """Of pictures that are nearly alike they would all be one point."""
-    x = 0.001 * torch.randn(300, *SHAPE)
+    x = 0.3 * torch.randn(300, *SHAPE)
     latents = Deterministic(ConvEncoder(SHAPE, 4, (4, 8), blocks=0), prior=Normal(4))
     assert latents.infer(x)[0].std(0).max() < 0.01
     latents.start_from(lambda: x)

@@ -67,9 +67,9 @@ class Deterministic(Latents):
 
     @torch.no_grad()
     def start_from(self, examples: Callable[[], Tensor]) -> None:
-        """Let each number of the latents begin with the mean and the deviation that N(0, I) has. Of pictures that are
-        nearly alike they differed by less than a thousandth: a critic told them from draws of the prior at once, and
-        they stayed one point."""
+        """Let each number of the latents begin with the mean and the deviation that N(0, I) has; one that differed by
+        less than a thousandth, by a thousand times as much. Of pictures that are nearly alike a critic told them from
+        draws of the prior at once, and they stayed one point."""
         if self.started:
             return
         x = examples()
