@@ -94,11 +94,11 @@ ARMS: dict[str, Arm] = {
     "text-vae-lstm": (sentences, "text-vae-lstm", GIVEN),
     "molecules-vae": (molecules, "molecules-vae", GIVEN),
     "molecules-transformer": (molecules, "molecules-transformer", GIVEN),
-    "digits-vae": (digits, "conditional-vae", {}),
-    "digits-diffusion": (digits, "diffusion", {}),
-    "digits-gan": (digits, "gan", GIVEN),
-    "shapes-diffusion": (shapes, "diffusion", {}),
-    "shapes-gan": (shapes, "gan", GIVEN),
+    "digits-by-vae": (digits, "conditional-vae", {}),
+    "digits-by-diffusion": (digits, "diffusion", {}),
+    "digits-by-gan": (digits, "gan", GIVEN),
+    "shapes-by-diffusion": (shapes, "diffusion", {}),
+    "shapes-by-gan": (shapes, "gan", GIVEN),
 }
 
 
@@ -161,7 +161,7 @@ def measure(name: str, seconds: float) -> None:
 
 def main(*words: str) -> None:
     numbers = [word for word in words if word.replace(".", "").isdigit()]
-    few = ["molecules-vae", "shapes-gan"]
+    few = ["molecules-vae", "shapes-by-gan"]
     for name in chosen([word for word in words if word not in numbers], ARMS, few):
         measure(name, float(numbers[0]) if numbers else 180.0)
     here = {n: json.loads(place(n).read_text()) for n in ARMS if place(n).exists()}
