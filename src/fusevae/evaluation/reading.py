@@ -20,7 +20,7 @@ from fusevae.distributions.aligned import Aligned
 from fusevae.evaluation.blocks import BLOCK, as_examples, blocks
 from fusevae.evaluation.paths import Latents, Path, sweep, way
 from fusevae.evaluation.samples import Label, conditions, sample
-from fusevae.models.flat import Flat
+from fusevae.models.flat import of_frames
 
 OWN = 1000  # samples of the model that stand for data where none are given
 DIMS = 10  # dimensions that a traversal shows
@@ -95,7 +95,7 @@ def decode(
     check_latents(artifact)
     one = one_latent(artifact)
     z, shape = torch.as_tensor(z).to(one.dtype), list(one.shape[1:])
-    frames = _of_frames(artifact) and z.dim() == one.dim()
+    frames = z.dim() == one.dim() and any(map(of_frames, artifact.distribution.modules()))
     if frames:  # of any number
         shape[-1] = max(1, z.shape[-1])
     if list(z.shape[1:]) != shape or not len(z):
@@ -239,11 +239,6 @@ def has_real_latents(artifact: Artifact) -> bool:
 def _of_a_text(artifact: Artifact) -> bool:
     """Whether the latents are frames that follow what is said, as long as that takes."""
     return any(isinstance(part, Aligned) for part in artifact.distribution.modules())
-
-
-def _of_frames(artifact: Artifact) -> bool:
-    """Whether a latent is a sequence of vectors, as long as the example."""
-    return any(isinstance(part, Flat) and part.posterior.space == "frames" for part in artifact.distribution.modules())
 
 
 def _conditions(artifact: Artifact, label: Label, data: Any) -> Tensor | None:

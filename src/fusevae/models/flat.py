@@ -177,6 +177,11 @@ def _from_standard(q: Any, p: _Standard) -> Tensor:
     return found
 
 
+def of_frames(latents: object) -> bool:
+    """Whether these are latents that are a sequence of vectors, as long as the example."""
+    return isinstance(latents, Flat) and latents.posterior.space == "frames"
+
+
 def _partly(value: Tensor, part: float) -> Tensor:
     """The same numbers, through which a part of the gradient passes."""
     held = value.detach()

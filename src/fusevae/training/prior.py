@@ -39,7 +39,7 @@ from fusevae.distributions.schedules import LinearSchedule
 from fusevae.evaluation.blocks import as_examples, blocks
 from fusevae.models.autoencoder import Deterministic
 from fusevae.models.coded import Coded
-from fusevae.models.flat import Flat
+from fusevae.models.flat import Flat, of_frames
 from fusevae.models.ladder import Ladder
 from fusevae.models.latents import Latents
 from fusevae.models.preprocessed import Preprocessed, layers
@@ -117,7 +117,7 @@ def fit_prior(
     what, fit = _kinds(latents)
     if kind not in fit:
         raise InputError(f"the latents are {what}, which no prior of kind {kind!r} fits: take {' or '.join(fit)}")
-    if _of_frames(latents) and artifact.data.conditions is not None and artifact.data.conditions.text is not None:
+    if of_frames(latents) and artifact.data.conditions is not None and artifact.data.conditions.text is not None:
         raise InputError(
             "the latents are frames of a text, and no prior that could be fitted alone knows what is said: keep the "
             "one that was trained, or take a model without a text (speech-vae)"
@@ -179,11 +179,7 @@ def usual(artifact: Artifact) -> Training:
         >>> usual(Artifact(VAE(Flat(Normal(2), Gaussian(MLP(4, 4))), Gaussian(MLP(2, 8))), DataSpec((4,)))).epochs
         30
     """
-    return LONG if _of_frames(latents_of(artifact.distribution)) else USUAL
-
-
-def _of_frames(latents: Conditional | Latents) -> bool:
-    return isinstance(latents, Flat) and latents.posterior.space == "frames"
+    return LONG if of_frames(latents_of(artifact.distribution)) else USUAL
 
 
 def _kinds(latents: Latents) -> tuple[str, Sequence[Kind]]:
@@ -192,7 +188,7 @@ def _kinds(latents: Latents) -> tuple[str, Sequence[Kind]]:
         return "codes", CODES
     if isinstance(latents, Coded):
         return "sequences of codes", SEQUENCES
-    return ("sequences of vectors", list(FRAMES)) if _of_frames(latents) else ("numbers", KINDS)
+    return ("sequences of vectors", list(FRAMES)) if of_frames(latents) else ("numbers", KINDS)
 
 
 def with_prior(model: Any, prior: Conditional, **beside: Any) -> Any:
@@ -232,7 +228,7 @@ def _fitted(
         elif isinstance(latents, Coded):
             spec = DataSpec(shape, "int64", 0, latents.quantizer.levels)
             model = _of_sequences(latents.quantizer, shape, classes)
-        elif _of_frames(latents):
+        elif of_frames(latents):
             spec = DataSpec(shape, "float32", float(z.min()), float(z.max()))
             model = FRAMES[kind](shape[0], 2 * shape[1], classes=classes)  # sequences up to twice as long
             if kind != "normal":  # a standard normal is that of the latents as they are
@@ -244,7 +240,7 @@ def _fitted(
         order = torch.randperm(len(z))
     held = max(1, round(HELD_OUT * len(z)))
     whole = InMemory(z, labels, spec)
-    if _of_frames(latents):
+    if of_frames(latents):
         whole.lengths = extent(z)
     splits = Splits(whole.subset(order[held:]), whole.subset(order[:held]), whole.subset(order[:0]), spec, "latents")
     loop = prepare(model, splits, (), ELBO(), training, seed, device, None, Progress(quiet))
